@@ -1,0 +1,40 @@
+# Everything a newcomer needs: `make demo` and `make test`. Each sets itself up.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: demo test check format lock clean help
+
+help:            ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+demo: $(READY)   ## run the main job on the embedded stack, and watch it
+	@$(BIN)/python starter.py demo $(ARGS)
+
+test: $(READY)   ## run every test
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY)  ## lint, format check and types, as CI does
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(READY) ## format and fix what can be fixed
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: $(READY)   ## pin every dependency again, with hashes and without naming an index
+	@$(BIN)/pip-compile -q --upgrade --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links \
+		--no-emit-trusted-host --no-header --strip-extras --extra localnet --extra dev --output-file requirements.lock pyproject.toml
+
+$(READY): requirements.lock pyproject.toml
+	@echo "Setting up $(VENV) (once; about half a minute) ..."
+	@$(PYTHON) -c 'import sys; sys.exit("Autopay needs Python 3.11 or newer; set PYTHON=python3.x") if sys.version_info < (3, 11) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+clean:           ## remove the environment and the embedded stack's state
+	rm -rf $(VENV) .autopay build *.egg-info .pytest_cache .mypy_cache .ruff_cache

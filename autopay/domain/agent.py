@@ -1,0 +1,149 @@
+"""The agent's own nouns: watches, the messages that drive it, and what it says of itself. Pure."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from autopay.domain.money import MAX_ATOMIC, Currency
+from autopay.domain.request import AGENT_NAME_PATTERN, Method, RequestSpec, RequestStatus
+
+DEMO_PAYMENTS = 3
+"""Payments after which a DEMO agent stops by itself (design: phases)."""
+
+MAX_WATCHES = 200
+QUEUE_LIMIT = 500
+MAX_IN_FLIGHT = 4
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Phase(StrEnum):
+    """How much an agent may do without a person."""
+
+    DEMO = "DEMO"
+    INTERACTIVE = "INTERACTIVE"
+    FULL = "FULL"
+
+
+class Watch(_Value):
+    """Data to keep fresh: bought again whenever the last copy is older than `every_s` seconds."""
+
+    name: str = Field(min_length=1, max_length=120)
+    url: str = Field(min_length=8, max_length=2048, pattern=r"^https?://")
+    method: Method = "GET"
+    every_s: int = Field(ge=1, le=31_536_000)
+    max_price_atomic: int | None = Field(None, gt=0, le=MAX_ATOMIC)
+    currency: Currency | None = None
+    weight: float = Field(1.0, gt=0, le=1000)
+
+    def spec(self, due: datetime) -> RequestSpec:
+        """The request that keeps this watch fresh at `due`; the same due time gives the same request id."""
+        stamp = due.astimezone(UTC).strftime("%Y%m%dT%H%M%S")
+        return RequestSpec(
+            request_id=f"{self.name}-{stamp}",
+            url=self.url,
+            method=self.method,
+            max_price_atomic=self.max_price_atomic,
+            currency=self.currency,
+            watch=self.name,
+        )
+
+
+class Rules(_Value):
+    """The agent's own limits; `thresholds` are spendable base units below which it pauses itself."""
+
+    thresholds: dict[Currency, int] = {Currency.USDC: 10_000, Currency.CASH: 10_000}
+    max_in_flight: int = Field(MAX_IN_FLIGHT, ge=1, le=100)
+    queue_limit: int = Field(QUEUE_LIMIT, ge=1, le=10_000)
+    demo_payments: int = Field(DEMO_PAYMENTS, ge=1, le=1000)
+    balance_every_s: int = Field(30, ge=1, le=86_400)
+
+
+class AgentSpec(_Value):
+    """What an agent is launched with."""
+
+    name: str = Field(pattern=AGENT_NAME_PATTERN)
+    phase: Phase = Phase.DEMO
+    currencies: tuple[Currency, ...] = (Currency.USDC,)
+    watches: tuple[Watch, ...] = Field((), max_length=MAX_WATCHES)
+    rules: Rules = Rules()
+
+
+class Spendable(_Value):
+    """What the agent can spend in one currency now: the least of its limits; `limit` names which one that is."""
+
+    currency: Currency
+    balance_atomic: int
+    spendable_atomic: int
+    limit: Literal["balance", "allowance", "session_budget", "none"]
+    session_problem: str | None = None
+
+
+class Notice(_Value):
+    """A `PaidRequest` tells its agent: the request has been answered (`final` false), or its money settled."""
+
+    request_id: str
+    status: RequestStatus
+    final: bool
+    currency: Currency | None = None
+    amount_atomic: int = 0
+    transaction: str | None = None
+    message: str | None = None
+
+
+class Accepted(_Value):
+    """The answer to the update `request`: taken, and where to look for the result."""
+
+    request_id: str
+    workflow_id: str
+    queued: int
+
+
+class AgentState(StrEnum):
+    """What an agent is doing, in one word."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+class WatchStatus(_Value):
+    """One watch as the agent sees it."""
+
+    watch: Watch
+    next_due: datetime
+
+
+class AgentStatus(_Value):
+    """The answer to the query `status`. `spent_atomic` counts payments that were settled or are under way."""
+
+    name: str
+    phase: Phase
+    state: AgentState
+    reason: str | None
+    spendable: tuple[Spendable, ...]
+    in_flight: tuple[str, ...]
+    queued: tuple[str, ...]
+    watches: tuple[WatchStatus, ...]
+    payments: int
+    delivered: int
+    refused: int
+    failed: int
+    undelivered: int
+    spent_atomic: dict[Currency, int]
+    last: tuple[Notice, ...]
+
+
+def host_of(url: str) -> str:
+    """Host and port of a URL, for names and summaries."""
+    return urlsplit(url).netloc
+
+
+AGENT_TASK_QUEUE = "autopay"
+"""The one task queue of agents and payments."""

@@ -1,0 +1,75 @@
+"""Every fault that Autopay raises: one tree, transient or permanent.
+
+A fault is what nobody decided; an expected outcome (a refusal, a failed payment) is a value, not an exception.
+Temporal matches non-retryable error types by exact name, so `permanent_names` lists the leaves.
+"""
+
+
+class Fault(Exception):
+    """Something that was not decided went wrong; the docstring of a leaf is its message."""
+
+    def __init__(self, detail: str = "") -> None:
+        lead = (type(self).__doc__ or "").strip().split("\n")[0].rstrip(".")
+        super().__init__(f"{lead}: {detail}" if detail else lead)
+
+
+class TransientFault(Fault):
+    """May work when tried again; Temporal retries it with backoff."""
+
+
+class PermanentFault(Fault):
+    """Will not work however often it is tried; fails at once."""
+
+
+class ChainUnavailable(TransientFault):
+    """The Solana RPC node does not answer, or answers with an error of its own."""
+
+
+class NodeBehind(TransientFault):
+    """The Solana RPC node has not reached the slot that the question is about."""
+
+
+class LedgerUnavailable(TransientFault):
+    """The ledger's database does not answer."""
+
+
+class SellerUnavailable(TransientFault):
+    """The seller does not answer, or is overloaded."""
+
+    def __init__(self, detail: str = "", retry_after_ms: int | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after_ms = retry_after_ms
+
+
+class WrongNetwork(PermanentFault):
+    """The RPC node belongs to another network than AUTOPAY_NETWORK says."""
+
+
+class UnknownAgent(PermanentFault):
+    """There is no agent of that name; see `starter.py agents`."""
+
+
+class UnknownRequest(PermanentFault):
+    """The ledger has no such request."""
+
+
+class NotMigrated(PermanentFault):
+    """The database is not at this version's schema; run `starter.py db upgrade`."""
+
+
+class SecretUnreadable(PermanentFault):
+    """A sealed secret cannot be opened with the keyring at hand; check AUTOPAY_KEYRING."""
+
+
+class IllegalTransition(PermanentFault):
+    """The ledger refuses to move a payment to that status."""
+
+
+def _leaves(root: type[Fault]) -> list[type[Fault]]:
+    children = root.__subclasses__()
+    return [leaf for child in children for leaf in _leaves(child)] if children else [root]
+
+
+def permanent_names() -> list[str]:
+    """The exact type names that Temporal must never retry."""
+    return sorted(leaf.__name__ for leaf in _leaves(PermanentFault))

@@ -1,0 +1,49 @@
+"""Money: integers of base units inside, `Decimal` of token units at the edges. Never float."""
+
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+
+DECIMALS = 6
+"""USDC and Phantom CASH both have six decimals; a mint that says otherwise is refused (Circle, Phantom docs)."""
+
+_SCALE = 10**DECIMALS
+MAX_ATOMIC = 2**64 - 1
+"""SPL amounts are u64."""
+
+
+class Currency(StrEnum):
+    """What we pay in; the mint address behind each name depends on the network."""
+
+    USDC = "USDC"
+    CASH = "CASH"
+
+
+def to_atomic(units: Decimal | str) -> int:
+    """Base units of an amount in token units: `"0.001"` is 1000.
+
+    Raises:
+        ValueError: not a number, negative, not finite, finer than a base unit, or beyond u64.
+    """
+    try:
+        amount = Decimal(units)
+    except InvalidOperation:
+        raise ValueError(f"{units!r} is not an amount") from None
+    if not amount.is_finite() or amount < 0:
+        raise ValueError(f"{units!r} is not an amount of 0 or more")
+    scaled = amount * _SCALE
+    if scaled != scaled.to_integral_value():
+        raise ValueError(f"{units!r} is finer than a base unit (10^-{DECIMALS})")
+    if scaled > MAX_ATOMIC:
+        raise ValueError(f"{units!r} does not fit 64 bits")
+    return int(scaled)
+
+
+def to_units(amount_atomic: int) -> Decimal:
+    """Token units of an amount in base units, always with six decimals: 1000 is `Decimal("0.001000")`."""
+    return Decimal(amount_atomic).scaleb(-DECIMALS).quantize(Decimal(1).scaleb(-DECIMALS))
+
+
+def show(amount_atomic: int, currency: str) -> str:
+    """An amount for people: `0.001 USDC`, without trailing zeros."""
+    text = f"{to_units(amount_atomic):f}".rstrip("0").rstrip(".")
+    return f"{text} {currency}"

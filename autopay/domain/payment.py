@@ -1,0 +1,254 @@
+"""A payment is a list of attempts; an attempt has at most one outcome; `next_step` decides what is done next.
+
+Pure: no clock, no I/O. The workflow keeps a `Payment`, asks `next_step`, does what it says through an activity,
+and folds the activity's result back in with one of the transitions below.
+
+Why this is safe: sending identical bytes again can transfer at most once, so `Submit` may repeat; *new* bytes
+(`Sign`) are asked for only when every earlier attempt is `Dead`, which only the chain can prove.
+"""
+
+from typing import Annotated, Literal, assert_never
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_ATTEMPTS = 3
+"""Signed attempts a request (the document's retry_count, max 3)."""
+
+MAX_SENDS = 4
+"""Times that one attempt's bytes are handed to the seller by itself; `retry` asks once more."""
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Settlement(_Value):
+    """The transfer as the chain shows it; amounts in base units."""
+
+    signature: str
+    slot: int
+    payer: str
+    destination: str
+    mint: str
+    amount_atomic: int
+
+
+class Settled(_Value):
+    """Landed without error, at finalized: the money is spent."""
+
+    kind: Literal["settled"] = "settled"
+    settlement: Settlement
+
+
+class Dead(_Value):
+    """Proven that these bytes never did and never will transfer; `reason` is the ledger's error_code."""
+
+    kind: Literal["dead"] = "dead"
+    reason: str
+
+
+class Seen(_Value):
+    """Landed without error, at confirmed; an outcome only once finalized."""
+
+    kind: Literal["seen"] = "seen"
+    settlement: Settlement
+    retry_after_ms: int
+
+
+class Unknown(_Value):
+    """Neither landed nor proven dead yet; look again after `retry_after_ms`."""
+
+    kind: Literal["unknown"] = "unknown"
+    reason: str
+    retry_after_ms: int
+
+
+Outcome = Annotated[Settled | Dead, Field(discriminator="kind")]
+Verdict = Annotated[Settled | Dead | Seen | Unknown, Field(discriminator="kind")]
+
+
+class Content(_Value):
+    """The seller's answer had what was bought, and the ledger has stored it."""
+
+    kind: Literal["content"] = "content"
+    http_status: int
+
+
+class Rejected(_Value):
+    """The seller answered without content: an error, a 402, a receipt that says no. Says nothing about the money."""
+
+    kind: Literal["rejected"] = "rejected"
+    http_status: int
+    reason: str
+    retry_after_ms: int | None = None
+
+
+class Conflict(_Value):
+    """409 under payment-identifier: the seller knows earlier bytes of this request. Sign no more."""
+
+    kind: Literal["conflict"] = "conflict"
+
+
+class NoAnswer(_Value):
+    """Time-out, reset or a body cut short: the bytes may or may not have arrived."""
+
+    kind: Literal["no_answer"] = "no_answer"
+    reason: str
+
+
+Answer = Annotated[Content | Rejected | Conflict | NoAnswer, Field(discriminator="kind")]
+
+
+class Attempt(_Value):
+    """One signed payment. `looks` counts questions to the chain since it was last handed to the seller."""
+
+    number: int
+    sends: int = 0
+    looks: int = 0
+    seen: bool = False
+    outcome: Outcome | None = None
+    signature: str | None = None
+    last_answer: str | None = None
+    retry_after_ms: int = 0
+    seller_wait_ms: int = 0
+
+
+class Payment(_Value):
+    """All that `next_step` needs to know of a request: its attempts, oldest first, and what came back."""
+
+    attempts: tuple[Attempt, ...] = ()
+    delivered: bool = False
+    http_status: int | None = None
+    conflict: bool = False
+    max_attempts: int = MAX_ATTEMPTS
+    max_sends: int = MAX_SENDS
+
+    @property
+    def last(self) -> Attempt | None:
+        """The newest attempt; every earlier one is dead."""
+        return self.attempts[-1] if self.attempts else None
+
+    def _replace_last(self, **changes: object) -> "Payment":
+        assert self.attempts
+        last = self.attempts[-1].model_copy(update=changes)
+        return self.model_copy(update={"attempts": (*self.attempts[:-1], last)})
+
+    def signed(self, number: int) -> "Payment":
+        """The ledger has recorded attempt `number`; nothing has left yet."""
+        assert number == len(self.attempts) + 1
+        assert all(isinstance(attempt.outcome, Dead) for attempt in self.attempts)
+        return self.model_copy(update={"attempts": (*self.attempts, Attempt(number=number))})
+
+    def answered(self, answer: Answer) -> "Payment":
+        """The newest attempt's bytes were handed to the seller, and this came back."""
+        assert self.last is not None
+        sent = self._replace_last(
+            sends=self.last.sends + 1, looks=0, last_answer=answer.kind, retry_after_ms=0, seller_wait_ms=0
+        )
+        match answer:
+            case Content(http_status=status):
+                return sent.model_copy(update={"delivered": True, "http_status": status})
+            case Rejected(http_status=status, retry_after_ms=wait):
+                return sent._replace_last(seller_wait_ms=wait or 0).model_copy(update={"http_status": status})
+            case Conflict():
+                return sent.model_copy(update={"conflict": True, "http_status": 409})
+            case NoAnswer():
+                return sent
+            case _:
+                assert_never(answer)
+
+    def judged(self, verdict: Verdict) -> "Payment":
+        """The chain was asked about the newest attempt, and this is what it showed."""
+        assert self.last is not None
+        assert self.last.outcome is None
+        looks = self.last.looks + 1
+        match verdict:
+            case Settled(settlement=settlement) | Seen(settlement=settlement):
+                outcome = verdict if isinstance(verdict, Settled) else None
+                wait = 0 if isinstance(verdict, Settled) else verdict.retry_after_ms
+                return self._replace_last(
+                    looks=looks, seen=True, outcome=outcome, signature=settlement.signature, retry_after_ms=wait
+                )
+            case Dead():
+                return self._replace_last(looks=looks, seen=False, outcome=verdict, signature=None, retry_after_ms=0)
+            case Unknown(retry_after_ms=wait):
+                return self._replace_last(looks=looks, retry_after_ms=wait)
+            case _:
+                assert_never(verdict)
+
+
+class Sign(_Value):
+    """Ask the seller for its terms, agree to them, and record a new attempt."""
+
+    kind: Literal["sign"] = "sign"
+    number: int
+
+
+class Submit(_Value):
+    """Hand the recorded bytes of this attempt to the seller, `wait_ms` from now."""
+
+    kind: Literal["submit"] = "submit"
+    number: int
+    send: int
+    wait_ms: int = 0
+
+
+class Resolve(_Value):
+    """Ask the chain what became of this attempt, `wait_ms` from now."""
+
+    kind: Literal["resolve"] = "resolve"
+    number: int
+    wait_ms: int = 0
+
+
+class Done(_Value):
+    """Nothing is left to do. `unpaid` means that it is proven that nothing was transferred."""
+
+    kind: Literal["done"] = "done"
+    result: Literal["delivered", "undelivered", "unpaid", "delivered_unpaid"]
+
+
+Step = Sign | Submit | Resolve | Done
+
+
+def next_step(payment: Payment) -> Step:
+    """What to do next. An attempt without an outcome blocks every other.
+
+    | newest attempt | content | then |
+    |---|---|---|
+    | none | – | sign the first |
+    | recorded, never handed over | – | submit |
+    | handed over, not looked at since | – | resolve, at once |
+    | no outcome, looked at | missing, sends left | submit the same bytes again |
+    | no outcome, looked at | stored, or no sends left | resolve, after the verdict's wait |
+    | settled | stored | done: delivered |
+    | settled | missing, sends left | submit the same bytes again: the content is ours |
+    | settled | missing, no sends left | done: undelivered |
+    | dead | stored | done: delivered, unpaid |
+    | dead | missing, no conflict, attempts left | sign the next |
+    | dead | missing, otherwise | done: unpaid |
+    """
+    last = payment.last
+    if last is None:
+        return Sign(number=1)
+    if last.sends == 0 and last.outcome is None:
+        return Submit(number=last.number, send=1)
+    again = Submit(number=last.number, send=last.sends + 1, wait_ms=max(last.retry_after_ms, last.seller_wait_ms))
+    may_send = not payment.delivered and last.sends < payment.max_sends
+    match last.outcome:
+        case None if last.looks == 0:
+            return Resolve(number=last.number)
+        case None:
+            return again if may_send else Resolve(number=last.number, wait_ms=last.retry_after_ms)
+        case Settled():
+            if payment.delivered:
+                return Done(result="delivered")
+            return again if may_send else Done(result="undelivered")
+        case Dead():
+            if payment.delivered:
+                return Done(result="delivered_unpaid")
+            if payment.conflict or last.number >= payment.max_attempts:
+                return Done(result="unpaid")
+            return Sign(number=last.number + 1)
+        case _:
+            assert_never(last.outcome)

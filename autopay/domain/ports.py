@@ -1,0 +1,272 @@
+"""What the core needs of the world, as protocols. Adapters implement them; tests bring in-memory ones.
+
+Every method may raise the faults of `errors.py` and nothing else; expected outcomes are return values.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Literal, Protocol
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from autopay.domain.attempt import (
+    Blockhash,
+    Landed,
+    MintFacts,
+    RecordedAttempt,
+    SessionKey,
+    SignedPayment,
+    Sighting,
+    Tip,
+    TokenAccount,
+)
+from autopay.domain.money import Currency
+from autopay.domain.offer import Challenge, Offer, Refused
+from autopay.domain.payment import Answer, Payment, Settlement
+from autopay.domain.request import Method, RequestResult, RequestSpec
+
+
+class Booked(BaseModel):
+    """A session's allowance, and what the ledger has booked as settled on chain against it up to a slot."""
+
+    model_config = ConfigDict(frozen=True)
+
+    allowance_atomic: int
+    settled_atomic: int
+
+
+BookedOn = Callable[[UUID, int], Awaitable[Booked]]
+"""(session, slot) → what is booked against the session at or before that slot."""
+
+
+class Chain(Protocol):
+    """A Solana RPC node. `final=True` reads at finalized, otherwise at confirmed; `min_slot` is minContextSlot.
+
+    Raises ChainUnavailable, NodeBehind (min_slot not reached) or WrongNetwork.
+    """
+
+    async def genesis_hash(self) -> str: ...
+    async def latest_blockhash(self) -> Blockhash: ...
+    async def finalized_tip(self) -> Tip: ...
+    async def first_available_slot(self) -> int: ...
+    async def mint_facts(self, mint: str) -> MintFacts | None: ...
+    async def token_account(
+        self, address: str, *, final: bool = False, min_slot: int | None = None
+    ) -> TokenAccount | None: ...
+    async def newest_signature(self, account: str) -> str | None: ...
+    async def transaction(self, signature: str) -> Landed | None: ...
+    async def history(
+        self, account: str, *, until: str | None, final: bool, min_slot: int | None
+    ) -> Sequence[Sighting]:
+        """The account's transactions, newest first, down to `until` (excluded), in as many pages as it takes."""
+        ...
+
+
+class Extras(BaseModel):
+    """Headers and body of a request: what may hold secrets, opened just before it is sent."""
+
+    model_config = ConfigDict(frozen=True)
+
+    headers: dict[str, str] = {}
+    body: bytes | None = None
+
+
+class Reply(BaseModel):
+    """What a seller sent back, already bounded in size."""
+
+    model_config = ConfigDict(frozen=True)
+
+    http_status: int
+    content_type: str | None = None
+    body: bytes = b""
+    receipt: dict[str, object] | None = None
+    retry_after_ms: int | None = None
+
+
+class Receipt(BaseModel):
+    """A seller's settlement receipt (PAYMENT-RESPONSE): a claim that the chain confirms or not."""
+
+    model_config = ConfigDict(frozen=True)
+
+    success: bool
+    transaction: str | None = None
+    error_reason: str | None = None
+
+
+class Plain(BaseModel):
+    """The seller's answer to a request without a payment."""
+
+    model_config = ConfigDict(frozen=True)
+
+    reply: Reply
+    challenge: Challenge | Refused | None = None
+
+
+class Seller(Protocol):
+    """An HTTP API. Raises SellerUnavailable when no complete answer came."""
+
+    async def ask(self, url: str, method: Method, extras: Extras) -> Plain: ...
+    async def pay(self, url: str, method: Method, extras: Extras, version: int, payment: bytes) -> Reply: ...
+
+
+class PaymentOrder(BaseModel):
+    """All that a payment is built from; what was decided, and what the chain says about the accounts."""
+
+    model_config = ConfigDict(frozen=True)
+
+    request_key: str
+    number: int
+    offer: Offer
+    session: SessionKey
+    mint: MintFacts
+    blockhash: Blockhash
+    newest_prior_signature: str | None
+
+
+class Vault(Protocol):
+    """Seals secrets (AES-256-GCM), bound to what they are for. Raises SecretUnreadable."""
+
+    def seal(self, secret: bytes, *, purpose: str, row: str) -> str: ...
+    def open(self, sealed: str, *, purpose: str, row: str) -> bytes: ...
+
+
+class Signer(Protocol):
+    """Builds and signs a payment with the session key, decodes it again and compares it with the order."""
+
+    def sign(self, order: PaymentOrder, sealed_key: str) -> SignedPayment: ...
+    def destination(self, offer: Offer, mint: MintFacts) -> str: ...
+
+
+class AgentRecord(BaseModel):
+    """An agent as the ledger has it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    agent_id: UUID
+    name: str
+    phase: Literal["DEMO", "INTERACTIVE", "FULL"]
+    wallet_address: str
+    priority_rules: dict[str, object] | None = None
+
+
+class OpenSession(BaseModel):
+    """A session that can pay now, with its sealed key."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: SessionKey
+    sealed_key: str
+    spent_atomic: int
+    payments: int
+    tx_limit: int
+    expires_at: datetime
+
+
+class RequestRecord(BaseModel):
+    """A request as the ledger has it: what was asked, how it stands."""
+
+    model_config = ConfigDict(frozen=True)
+
+    request_key: str
+    agent_id: UUID
+    agent: str
+    spec: RequestSpec
+    result: RequestResult
+
+
+class Queued(BaseModel):
+    """A request that waits in `priority_queue`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    request_id: str
+    url: str
+    priority_score: float
+    queued_at: datetime
+
+
+class Ledger(Protocol):
+    """The PostgreSQL ledger. Every method is one database transaction, committed when it returns.
+
+    Raises LedgerUnavailable, NotMigrated, UnknownAgent, UnknownRequest or IllegalTransition.
+    """
+
+    async def agent(self, name: str) -> AgentRecord: ...
+
+    async def accept(self, agent: str, spec: RequestSpec, priority_score: float, queue_limit: int) -> Refused | None:
+        """Record the request and queue it, once: the same id and terms again change nothing.
+
+        Refused: TERMS_DIFFER for a known id with other terms, QUEUE_FULL when `queue_limit` rows wait.
+        """
+        ...
+
+    async def queue(self, agent: str) -> Sequence[Queued]:
+        """What waits, highest score first, then oldest first."""
+        ...
+
+    async def open_requests(self, agent: str) -> Sequence[str]:
+        """Request ids that were taken from the queue and have not ended."""
+        ...
+
+    async def begin(self, request_key: str) -> None:
+        """Take the request from the queue (processed_at)."""
+        ...
+
+    async def request(self, request_key: str) -> RequestRecord: ...
+
+    async def recall(self, request_key: str) -> Payment:
+        """The payment as it stands: attempts with their sends and outcomes, whether the content is stored."""
+        ...
+
+    async def record_plain(self, request_key: str, plain: Plain) -> None:
+        """What the seller said without a payment: status, challenge (x402_instructions), free content."""
+        ...
+
+    async def session(self, agent: str, currency: Currency) -> OpenSession | Refused:
+        """The agent's newest ACTIVE session in that currency that has not ended; marks ended ones EXPIRED."""
+        ...
+
+    async def attempt(self, request_key: str, number: int) -> RecordedAttempt | None: ...
+
+    async def record_attempt(
+        self, request_key: str, number: int, session_id: UUID, signed: SignedPayment
+    ) -> RecordedAttempt | Refused:
+        """Write-ahead: reserve the money against the session and record the payment, in one transaction.
+
+        Locks the session row; counts every attempt that is not FAILED as spent. Called again for the same number
+        it returns what was recorded the first time, whatever `signed` says.
+        """
+        ...
+
+    async def record_sending(self, attempt_id: UUID) -> int:
+        """About to hand the bytes over: counts the send (retry columns), PENDING becomes RETRYING from the second
+        on. Returns the number of this send, from 1."""
+        ...
+
+    async def record_answer(self, attempt_id: UUID, reply: Reply, receipt: Receipt | None, answer: Answer) -> None:
+        """What came back: receipt (facilitator_response, claims), content and delivery, RETRYING when unclear."""
+        ...
+
+    async def record_seen(self, attempt_id: UUID, settlement: Settlement, *, final: bool) -> None:
+        """The chain has it: SUCCESS at confirmed, VERIFIED at finalized, with hash, slot, verification_hash."""
+        ...
+
+    async def record_dead(self, attempt_id: UUID, reason: str) -> None:
+        """Proven not settled: FAILED, error_type and error_code; releases the reservation."""
+        ...
+
+    async def close(self, request_key: str, result: RequestResult) -> None:
+        """The request has ended this way; the first end stands."""
+        ...
+
+    async def booked_on(self, session_id: UUID, slot: int) -> Booked: ...
+
+    async def record_balance(
+        self,
+        agent: str,
+        currency: Currency,
+        balance_atomic: int,
+        threshold_atomic: int,
+        status: Literal["SUFFICIENT", "LOW", "PAUSED"],
+    ) -> None: ...

@@ -1,0 +1,106 @@
+"""What a caller asks for, and what it is told: `RequestSpec` in, `RequestResult` out."""
+
+import hashlib
+import json
+from enum import StrEnum
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from autopay.domain.money import MAX_ATOMIC, Currency
+
+Method = Literal["GET", "POST"]
+REQUEST_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,119}$"
+AGENT_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$"
+
+
+def x402_request_id(agent: str, request_id: str) -> str:
+    """The id that a seller sees as payment-identifier, and the ledger's key: `ap_` and 48 hex digits."""
+    return "ap_" + hashlib.sha256(f"{agent}/{request_id}".encode()).hexdigest()[:48]
+
+
+class RequestSpec(BaseModel):
+    """One request for paid data, as its caller wants it.
+
+    `request_id` is the caller's idempotency key: the same id of the same agent never pays twice. Prices are in
+    base units of whichever currency is paid. `sealed_extras` holds headers and body, sealed by the caller's
+    vault, so that secrets never travel through workflow history in clear; `body_hash` binds them to the terms.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    request_id: str = Field(pattern=REQUEST_ID_PATTERN)
+    url: str = Field(min_length=8, max_length=2048)
+    method: Method = "GET"
+    max_price_atomic: int | None = Field(None, gt=0, le=MAX_ATOMIC)
+    currency: Currency | None = None
+    body_hash: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    sealed_extras: str | None = Field(None, max_length=400_000)
+    watch: str | None = Field(None, max_length=120)
+
+    @model_validator(mode="after")
+    def _http_only(self) -> Self:
+        if not self.url.startswith(("http://", "https://")):
+            raise ValueError(f"{self.url!r} is not an http(s) URL")
+        return self
+
+    def terms_hash(self) -> str:
+        """SHA-256 over what makes two requests the same: method, URL, body, limits. Headers may differ."""
+        cap = str(self.max_price_atomic) if self.max_price_atomic is not None else None
+        terms = [self.method, self.url, self.body_hash, cap, self.currency]
+        return hashlib.sha256(json.dumps(terms).encode()).hexdigest()
+
+
+class RequestStatus(StrEnum):
+    """What became of a request, as its caller sees it."""
+
+    WAITING = "waiting"  # accepted, not yet answered
+    UNRESOLVED = "unresolved"  # a payment is out whose fate is not yet known
+    DELIVERED = "delivered"  # paid, and the content is stored
+    FREE = "free"  # the seller asked for nothing
+    FRESH = "fresh"  # served from the ledger, nothing was bought
+    REFUSED = "refused"  # policy or terms said no; nothing was paid
+    FAILED = "failed"  # no content, and it is proven that nothing was paid
+    UNDELIVERED = "undelivered"  # paid, and the seller did not deliver
+
+
+CLOSED = frozenset(RequestStatus) - {RequestStatus.WAITING, RequestStatus.UNRESOLVED}
+
+
+class RequestError(BaseModel):
+    """Why a request was refused or failed: a name for programs, a sentence for people."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str
+    message: str
+
+
+class RequestResult(BaseModel):
+    """What `request --json` prints and `PaidRequest` returns.
+
+    `price` is in token units (a decimal string), `transaction` the settlement's signature on chain.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    request_id: str
+    status: RequestStatus
+    http_status: int | None = None
+    price: str | None = None
+    currency: Currency | None = None
+    transaction: str | None = None
+    pay_to: str | None = None
+    attempts: int = 0
+    workflow_id: str
+    error: RequestError | None = None
+
+
+def payment_workflow_id(agent: str, request_id: str) -> str:
+    """The id of the workflow that pays a request: `pay/{agent}/{request_id}`."""
+    return f"pay/{agent}/{request_id}"
+
+
+def agent_workflow_id(agent: str) -> str:
+    """The id of an agent's workflow: `agent/{name}`."""
+    return f"agent/{agent}"

@@ -1,0 +1,108 @@
+"""What became of a payment that left: asks the chain, believes nobody else. The rules R1 to R3 of an x402 buyer.
+
+R1, a signature is claimed: the transaction must be ours, by message hash and by our own signature.
+R2, no signature is known: walk the source account's history back to what was there before signing.
+R3, proof that it never will: finality has passed the last valid block height, the same node's history up to that
+finalized slot does not have it, and the allowance left is exactly what the booked settlements leave.
+
+Anything unequal or unreadable is `Unknown`: the attempt stays open and nothing new is signed.
+"""
+
+from autopay.domain.attempt import Landed, RecordedAttempt, Sighting
+from autopay.domain.payment import Dead, Seen, Settled, Settlement, Unknown, Verdict
+from autopay.domain.ports import BookedOn, Chain
+
+FINALITY_SLOTS = 32
+"""Slots between a block and its finality on Solana (31 confirmations and the block itself)."""
+
+MIN_LOOK_MS = 300
+MAX_LOOK_MS = 10_000
+
+
+async def look(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, slot_ms: int) -> Verdict:
+    """One question to the chain about one attempt; raises only what `Chain` raises.
+
+    Args:
+        booked_on: base units that the ledger has booked against the attempt's session up to a slot.
+        slot_ms: the cluster's slot time (400 on Solana), for the waits that are suggested.
+    """
+    landed = await _claimed(chain, attempt) or await _found(chain, attempt, final=False, min_slot=None)
+    if landed is not None:
+        return await _landed_verdict(chain, landed, slot_ms)
+    return await _absence(chain, booked_on, attempt, slot_ms)
+
+
+async def _claimed(chain: Chain, attempt: RecordedAttempt) -> Landed | None:
+    for claim in attempt.claims:
+        landed = await chain.transaction(claim)
+        if landed is not None and _is_ours(landed, attempt):
+            return landed
+    return None
+
+
+async def _found(chain: Chain, attempt: RecordedAttempt, *, final: bool, min_slot: int | None) -> Landed | None:
+    history = await chain.history(
+        attempt.source_account, until=attempt.newest_prior_signature, final=final, min_slot=min_slot
+    )
+    for sighting in history:
+        if _may_be_ours(sighting, attempt):
+            landed = await chain.transaction(sighting.signature)
+            if landed is not None and _is_ours(landed, attempt):
+                return landed
+    return None
+
+
+def _may_be_ours(sighting: Sighting, attempt: RecordedAttempt) -> bool:
+    return sighting.slot >= attempt.blockhash_slot and (
+        sighting.memos is None or attempt.memo in sighting.memos or not attempt.memo.isascii()
+    )
+
+
+def _is_ours(landed: Landed, attempt: RecordedAttempt) -> bool:
+    return landed.message_hash == attempt.message_hash and attempt.buyer_signature in landed.signatures
+
+
+async def _landed_verdict(chain: Chain, landed: Landed, slot_ms: int) -> Verdict:
+    if landed.final and landed.failed:
+        return Dead(reason="landed_with_error")
+    if landed.final:
+        return Settled(settlement=_settlement(landed))
+    tip = await chain.finalized_tip()
+    wait = max(MIN_LOOK_MS, min(MAX_LOOK_MS * 2, (landed.slot - tip.slot + 1) * slot_ms))
+    if landed.failed:
+        return Unknown(reason="landed_with_error_not_final", retry_after_ms=wait)
+    return Seen(settlement=_settlement(landed), retry_after_ms=wait)
+
+
+def _settlement(landed: Landed) -> Settlement:
+    assert len(landed.transfers) == 1, "our own message has exactly one transfer"
+    transfer = landed.transfers[0]
+    return Settlement(
+        signature=landed.signature,
+        slot=landed.slot,
+        payer=transfer.authority,
+        destination=transfer.destination,
+        mint=transfer.mint,
+        amount_atomic=transfer.amount_atomic,
+    )
+
+
+async def _absence(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, slot_ms: int) -> Verdict:
+    tip = await chain.finalized_tip()
+    live_blocks = attempt.last_valid_block_height - tip.block_height
+    if live_blocks >= 0:
+        wait = max(MIN_LOOK_MS, min(MAX_LOOK_MS, (live_blocks + 1) * slot_ms // 8))
+        return Unknown(reason="blockhash_live", retry_after_ms=wait)
+    found = await _found(chain, attempt, final=True, min_slot=tip.slot)
+    if found is not None:
+        return await _landed_verdict(chain, found, slot_ms)
+    if await chain.first_available_slot() > attempt.blockhash_slot:
+        return Unknown(reason="node_forgot_the_slot", retry_after_ms=MAX_LOOK_MS)
+    account = await chain.token_account(attempt.source_account, final=True, min_slot=tip.slot)
+    if account is None:
+        return Unknown(reason="source_account_unreadable", retry_after_ms=MAX_LOOK_MS)
+    left = account.delegated_atomic if account.delegate == attempt.authority else 0
+    booked = await booked_on(attempt.session_id, account.slot)
+    if booked.allowance_atomic - booked.settled_atomic != left:
+        return Unknown(reason="allowance_unequal", retry_after_ms=MAX_LOOK_MS)
+    return Dead(reason="expired_unsettled")
