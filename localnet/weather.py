@@ -71,10 +71,10 @@ class WeatherMiddleware:
             await self._suffer(scope, receive, send)
 
     async def _suffer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        weather = self.sky.now
-        if weather.latency_ms:
-            await asyncio.sleep(weather.latency_ms / 1000)
-        if self.sky.now.outage:
+        if self.sky.now.latency_ms:
+            await asyncio.sleep(self.sky.now.latency_ms / 1000)
+        weather = self.sky.now  # it may have changed meanwhile
+        if weather.outage:
             await _answer(send, 503, {"error": "out of service (weather: outage)"})
         elif self.sky.rolls(weather.error_rate):
             await _answer(send, 500, {"error": "internal error (weather: error_rate)"})
@@ -102,12 +102,12 @@ class WeatherMiddleware:
 
 
 async def _body(receive: Receive) -> bytes:
-    body = b""
+    chunks: list[bytes] = []
     while True:
         message = await receive()
-        body += message.get("body", b"")
+        chunks.append(message.get("body", b""))
         if not message.get("more_body"):
-            return body
+            return b"".join(chunks)
 
 
 async def _answer(send: Send, status: int, content: object) -> None:
@@ -122,7 +122,7 @@ async def _nowhere(_message: Message) -> None:
 
 
 async def _cut(send: Send) -> None:
-    """Break off in mid-body: the client sees an incomplete message, as when a connection is reset."""
+    """Break off in mid-body: the server closes the connection on an answer that is never completed."""
     headers = [(b"content-type", b"application/json"), (b"content-length", b"1000000"), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": b"{", "more_body": False})
+    await send({"type": "http.response.body", "body": b"{", "more_body": True})

@@ -1,0 +1,116 @@
+"""Runs both paid APIs in one process, each on its own port and under its own weather.
+
+    python -m localnet.sellers --facilitator http://127.0.0.1:4022 --rpc http://127.0.0.1:8899 \
+        --market-port 4001 --knowledge-port 4002 --home .autopay/sellers
+
+What must not live here: routes and prices.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import uvicorn
+from solders.pubkey import Pubkey
+from x402.http import FacilitatorConfig, HTTPFacilitatorClient
+from x402.schemas import SupportedResponse
+
+from localnet.chain.genesis import CASH_MINT, USDC_MINT
+from localnet.sellers.apps import Seller, knowledge_app, market_app
+from localnet.sellers.prices import NETWORK_V1
+from localnet.tokens import ensure_sol, load_or_create_keypair, open_token_account, wait_for_chain
+from localnet.weather import AsgiApp, Sky, WeatherMiddleware
+
+FACILITATOR_WAIT_S = 60
+RETRY_S = 0.1
+
+logger = logging.getLogger("localnet.sellers")
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that leaves the signals to the process, as there are two of them."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def supported_by(client: HTTPFacilitatorClient) -> SupportedResponse:
+    """What the facilitator supports, as soon as it answers."""
+    deadline = time.monotonic() + FACILITATOR_WAIT_S
+    while True:
+        try:
+            return await asyncio.to_thread(client.get_supported)
+        except (httpx.HTTPError, ValueError) as error:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no answer from {client.url} in {FACILITATOR_WAIT_S} s") from error
+        await asyncio.sleep(RETRY_S)
+
+
+async def open_business(rpc_url: str, key_file: Path) -> str:
+    """The address that is paid, with a token account for either mint."""
+    keypair = load_or_create_keypair(key_file)
+    await ensure_sol(rpc_url, keypair.pubkey())
+    for mint in (USDC_MINT, CASH_MINT):
+        await open_token_account(rpc_url, keypair, keypair.pubkey(), Pubkey.from_string(str(mint)))
+    return str(keypair.pubkey())
+
+
+async def serve(arguments: argparse.Namespace) -> None:
+    """Open both sellers' accounts, then serve until SIGTERM or SIGINT."""
+    facilitator = HTTPFacilitatorClient(FacilitatorConfig(url=arguments.facilitator))
+    await wait_for_chain(arguments.rpc)
+    supported = await supported_by(facilitator)
+    fee_payer_v1 = next(str((kind.extra or {})["feePayer"]) for kind in supported.kinds if kind.network == NETWORK_V1)
+    servers = []
+    for name, build, port in (
+        ("market", market_app, arguments.market_port),
+        ("knowledge", knowledge_app, arguments.knowledge_port),
+    ):
+        sky = Sky(arguments.seed)
+        pay_to = await open_business(arguments.rpc, arguments.home / f"{name}.json")
+        seller = Seller(f"{name.title()} Data", facilitator, fee_payer_v1, pay_to, sky)
+        app: AsgiApp = await asyncio.to_thread(build, seller)
+        config = uvicorn.Config(
+            WeatherMiddleware(app, sky),
+            host="127.0.0.1",
+            port=port,
+            access_log=False,
+            log_config=None,
+            timeout_graceful_shutdown=5,
+        )
+        servers.append(Server(config))
+        logger.info("%s on port %d, paid to %s", seller.name, port, pay_to)
+
+    def stop() -> None:
+        for server in servers:
+            server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    await asyncio.gather(*(server.serve() for server in servers))
+    await facilitator.aclose()
+
+
+def main() -> None:
+    """Read the command line and serve."""
+    parser = argparse.ArgumentParser(prog="python -m localnet.sellers", description=__doc__)
+    parser.add_argument("--facilitator", required=True, help="URL of the facilitator")
+    parser.add_argument("--rpc", required=True, help="URL of the chain's JSON-RPC")
+    parser.add_argument("--market-port", type=int, required=True)
+    parser.add_argument("--knowledge-port", type=int, required=True)
+    parser.add_argument("--home", type=Path, required=True, help="keeps market.json and knowledge.json, the keys paid")
+    parser.add_argument("--seed", type=int, help="of the weather's dice")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    asyncio.run(serve(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()

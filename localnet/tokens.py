@@ -1,0 +1,149 @@
+"""Keys, SOL, token accounts and fresh tokens on the embedded chain, by real transactions through its RPC.
+
+What must not live here: payments (those are the buyer's), and any way around the RPC.
+"""
+
+import asyncio
+import json
+import os
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from solana.exceptions import SolanaRpcException
+from solana.rpc.async_api import AsyncClient
+from solana.rpc.commitment import Confirmed
+from solana.rpc.types import TxOpts
+from solders.instruction import Instruction
+from solders.keypair import Keypair
+from solders.message import MessageV0
+from solders.pubkey import Pubkey
+from solders.signature import Signature
+from solders.transaction import VersionedTransaction
+from solders.transaction_status import TransactionConfirmationStatus
+from spl.memo.constants import MEMO_PROGRAM_ID
+from spl.token.instructions import (
+    create_idempotent_associated_token_account,
+    get_associated_token_address,
+    mint_to,
+)
+from spl.token.models import MintToParams
+
+from localnet.chain.genesis import MINT_AUTHORITY
+
+LAMPORTS_PER_SOL = 1_000_000_000
+POLL_SECONDS = 0.02
+
+
+class TokenError(Exception):
+    """The embedded chain refused or did not confirm a set-up transaction."""
+
+
+def load_or_create_keypair(path: Path) -> Keypair:
+    """The key kept in `path` in the Solana CLI's format; made on first use, readable by its owner only."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            json.dump(list(bytes(Keypair())), file)
+        try:
+            path.hardlink_to(draft)  # whole or not at all; who comes second reads the first one's key
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return Keypair.from_bytes(bytes(json.loads(path.read_text())))
+
+
+async def wait_for_chain(rpc_url: str, timeout_s: float = 60) -> None:
+    """Return once the RPC answers; `TokenError` after `timeout_s`."""
+    async with AsyncClient(rpc_url) as rpc:
+
+        async def answers() -> bool:
+            try:
+                await rpc.get_latest_blockhash(Confirmed)
+            except SolanaRpcException:
+                return False
+            return True
+
+        await _until(answers, f"no answer from {rpc_url}", timeout_s)
+
+
+async def ensure_sol(rpc_url: str, owner: Pubkey, lamports: int = 10 * LAMPORTS_PER_SOL) -> None:
+    """Airdrop `lamports` to `owner` unless it holds half of that, and wait until it is confirmed."""
+    async with AsyncClient(rpc_url) as rpc:
+        await _ensure_sol(rpc, owner, lamports)
+
+
+async def open_token_account(rpc_url: str, payer: Keypair, owner: Pubkey, mint: Pubkey) -> Pubkey:
+    """The associated token account of `owner` for `mint`, created at the cost of `payer` when it is not there."""
+    async with AsyncClient(rpc_url) as rpc:
+        program = await _token_program(rpc, mint)
+        create = create_idempotent_associated_token_account(payer.pubkey(), owner, mint, program)
+        await _send(rpc, payer, [create])
+        return get_associated_token_address(owner, mint, program)
+
+
+async def faucet(rpc_url: str, owner: Pubkey, mint: Pubkey, amount_atomic: int) -> Pubkey:
+    """Mint `amount_atomic` base units of `mint` to the associated token account of `owner`, which is returned.
+
+    Works for SPL Token and Token-2022 mints whose authority is the embedded chain's; confirmed on return.
+    """
+    async with AsyncClient(rpc_url) as rpc:
+        authority = MINT_AUTHORITY.pubkey()
+        await _ensure_sol(rpc, authority, 100 * LAMPORTS_PER_SOL)
+        program = await _token_program(rpc, mint)
+        account = get_associated_token_address(owner, mint, program)
+        create = create_idempotent_associated_token_account(authority, owner, mint, program)
+        mint_params = MintToParams(
+            program_id=program, mint=mint, dest=account, mint_authority=authority, amount=amount_atomic
+        )
+        await _send(rpc, MINT_AUTHORITY, [create, mint_to(mint_params)])
+        return account
+
+
+async def _ensure_sol(rpc: AsyncClient, owner: Pubkey, lamports: int) -> None:
+    async def has_enough() -> bool:
+        return (await rpc.get_balance(owner, Confirmed)).value >= lamports // 2
+
+    if not await has_enough():
+        await rpc.request_airdrop(owner, lamports)
+        await _until(has_enough, f"the airdrop to {owner} did not arrive")
+
+
+async def _token_program(rpc: AsyncClient, mint: Pubkey) -> Pubkey:
+    account = (await rpc.get_account_info(mint, Confirmed)).value
+    if account is None:
+        raise TokenError(f"no mint {mint} on this chain")
+    return account.owner
+
+
+async def _send(rpc: AsyncClient, payer: Keypair, instructions: Sequence[Instruction]) -> Signature:
+    # Two equal transactions under one blockhash are one transaction: the nonce keeps them apart.
+    nonce = Instruction(MEMO_PROGRAM_ID, secrets.token_hex(8).encode(), [])
+    blockhash = (await rpc.get_latest_blockhash(Confirmed)).value.blockhash
+    message = MessageV0.try_compile(payer.pubkey(), [*instructions, nonce], [], blockhash)
+    transaction = VersionedTransaction(message, [payer])
+    options = TxOpts(preflight_commitment=Confirmed)
+    signature = (await rpc.send_raw_transaction(bytes(transaction), options)).value
+
+    async def confirmed() -> bool:
+        status = (await rpc.get_signature_statuses([signature])).value[0]
+        if status is not None and status.err is not None:
+            raise TokenError(f"{signature} failed: {status.err}")
+        return status is not None and status.confirmation_status in (
+            TransactionConfirmationStatus.Confirmed,
+            TransactionConfirmationStatus.Finalized,
+        )
+
+    await _until(confirmed, f"{signature} was not confirmed")
+    return signature
+
+
+async def _until(condition: Callable[[], Awaitable[bool]], complaint: str, timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not await condition():
+        if time.monotonic() > deadline:
+            raise TokenError(f"{complaint} within {timeout_s:g} s")
+        await asyncio.sleep(POLL_SECONDS)

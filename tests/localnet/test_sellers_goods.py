@@ -1,0 +1,88 @@
+"""What the two paid APIs sell: computed prices and looked-up knowledge."""
+
+import hashlib
+
+import pytest
+
+from localnet.sellers.knowledge import INSIGHTS, answer_to, insight_on
+from localnet.sellers.market import OPENING_USD, MarketFeed
+from localnet.sellers.prices import MARKET_FEED, Price
+from localnet.weather import Sky, Weather
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_same_seed_and_moments_give_the_same_prices_and_another_seed_does_not() -> None:
+    def walk(seed: int) -> list[object]:
+        clock = Clock()
+        feed = MarketFeed(seed, clock)
+        snapshots: list[object] = []
+        for step in range(20):
+            clock.now += step
+            snapshots.append(feed.snapshot())
+        return snapshots
+
+    assert walk(7) == walk(7)
+    assert walk(7) != walk(8)
+
+
+def test_the_spread_is_the_highest_bid_over_the_lowest_ask() -> None:
+    feed = MarketFeed(seed=3, clock=Clock())
+    snapshot = feed.snapshot()
+    for spread in snapshot["arbitrage"]:
+        quotes = [quote for quote in snapshot["quotes"] if quote["pair"] == spread["pair"]]
+        lowest_ask = min(quote["ask"] for quote in quotes)
+        highest_bid = max(quote["bid"] for quote in quotes)
+        assert spread["spread_bps"] == pytest.approx((highest_bid / lowest_ask - 1) * 10_000, abs=0.01)
+    assert len(snapshot["quotes"]) == 2 * len(OPENING_USD)
+    assert snapshot["best"] in snapshot["arbitrage"]
+
+
+def test_prices_stay_believable_over_a_day_and_across_a_clock_that_goes_back() -> None:
+    clock = Clock()
+    feed = MarketFeed(seed=11, clock=clock)
+    for _ in range(24 * 60):
+        clock.now += 60
+        feed.snapshot()
+    clock.now -= 3_600
+    for quote in feed.snapshot()["quotes"]:
+        opening = OPENING_USD[quote["pair"].removesuffix("/USD")]
+        assert opening / 2 < quote["bid"] < quote["ask"] < opening * 2
+
+
+@pytest.mark.parametrize("topic", [*INSIGHTS, " Fees "])
+def test_every_topic_has_an_insight(topic: str) -> None:
+    insight = insight_on(topic)
+    assert insight is not None
+    assert insight["topic"] == topic.strip().lower()
+
+
+def test_an_unknown_topic_has_none() -> None:
+    assert insight_on("astrology") is None
+
+
+def test_an_answer_names_the_topics_of_the_question_best_first_and_echoes_its_hash() -> None:
+    question = "What is the peg of a usdc dollar worth when fees rise?"
+    answer = answer_to(question)
+    assert answer["topics"] == ["stablecoins", "fees"]
+    assert answer["question_sha256"] == hashlib.sha256(question.encode()).hexdigest()
+    assert answer_to("¿?")["topics"] == []
+
+
+@pytest.mark.parametrize(("factor", "amounts"), [(1, ["1000", "1200"]), (1.5, ["1500", "1800"])])
+def test_a_price_follows_the_weather(factor: float, amounts: list[str]) -> None:
+    sky = Sky()
+    sky.now = Weather(price_factor=factor)
+    assert [asked.amount for asked in MARKET_FEED.now(sky)] == amounts
+
+
+def test_a_price_is_never_nothing() -> None:
+    sky = Sky()
+    sky.now = Weather(price_factor=0.000_1)
+    assert [asked.amount for asked in Price(1, 1).now(sky)] == ["1", "1"]
