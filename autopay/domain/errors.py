@@ -61,6 +61,10 @@ class SecretUnreadable(PermanentFault):
     """A sealed secret cannot be opened with the keyring at hand; check AUTOPAY_KEYRING."""
 
 
+class PaymentMisbuilt(PermanentFault):
+    """A built payment, decoded again, is not what was decided; it was not recorded and has not left."""
+
+
 class IllegalTransition(PermanentFault):
     """The ledger refuses to move a payment to that status."""
 

@@ -16,8 +16,8 @@ from autopay.domain.attempt import (
     MintFacts,
     RecordedAttempt,
     SessionKey,
-    SignedPayment,
     Sighting,
+    SignedPayment,
     Tip,
     TokenAccount,
 )

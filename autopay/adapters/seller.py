@@ -1,0 +1,103 @@
+"""Talks HTTP to sellers: one exchange a call, no redirects, everything bounded.
+
+What must not live here: deciding what an answer means (`autopay.domain.answers`), or retrying.
+"""
+
+import email.utils
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import httpx
+
+from autopay.adapters.wire import read_challenge, read_receipt
+from autopay.domain.errors import SellerUnavailable
+from autopay.domain.ports import Extras, Plain, Reply
+from autopay.domain.request import Method
+
+PAYMENT_HEADERS = {1: "X-PAYMENT", 2: "PAYMENT-SIGNATURE"}
+_RESERVED = {"x-payment", "payment-signature", "host", "content-length", "transfer-encoding", "connection"}
+
+
+class HttpSeller:
+    """Implements the port `Seller` with httpx; one connection pool for all sellers.
+
+    Args:
+        body_limit_bytes: answers above it count as no answer.
+        timeout_s: for a paid request; a facilitator may take 30 s to confirm and be asked twice.
+    """
+
+    def __init__(self, body_limit_bytes: int = 5_000_000, timeout_s: float = 120) -> None:
+        self._limit = body_limit_bytes
+        self._pay_timeout = httpx.Timeout(timeout_s, connect=10)
+        self._http = httpx.AsyncClient(
+            follow_redirects=False,
+            timeout=httpx.Timeout(30, connect=10),
+            limits=httpx.Limits(max_connections=200, max_keepalive_connections=50),
+            headers={"User-Agent": "autopay", "Accept": "application/json, */*;q=0.5"},
+        )
+
+    async def close(self) -> None:
+        """Close the connection pool."""
+        await self._http.aclose()
+
+    async def ask(self, url: str, method: Method, extras: Extras) -> Plain:
+        """The request without a payment; its 402 is read into a challenge or a refusal."""
+        headers, reply = await self._exchange(url, method, extras, {}, self._http.timeout)
+        challenge = read_challenge(headers, reply.body) if reply.http_status == 402 else None
+        return Plain(reply=reply, challenge=challenge)
+
+    async def pay(self, url: str, method: Method, extras: Extras, version: int, payment: bytes) -> Reply:
+        """The identical request with the recorded payment header."""
+        header = {PAYMENT_HEADERS[version]: payment.decode()}
+        _, reply = await self._exchange(url, method, extras, header, self._pay_timeout)
+        return reply
+
+    async def _exchange(
+        self, url: str, method: Method, extras: Extras, payment: dict[str, str], timeout: httpx.Timeout
+    ) -> tuple[Mapping[str, str], Reply]:
+        own = {name: value for name, value in extras.headers.items() if name.lower() not in _RESERVED}
+        if extras.body is not None and not any(name.lower() == "content-type" for name in own):
+            own["Content-Type"] = "application/json"
+        try:
+            async with self._http.stream(
+                method, url, headers={**own, **payment}, content=extras.body, timeout=timeout
+            ) as response:
+                body = await self._bounded(response)
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            raise SellerUnavailable(f"{type(error).__name__} at {httpx.URL(url).host}") from None
+        found = read_receipt(response.headers)
+        reply = Reply(
+            http_status=response.status_code,
+            content_type=response.headers.get("content-type"),
+            body=body,
+            receipt=found[1] if found else None,
+            retry_after_ms=_retry_after_ms(response.headers.get("retry-after")),
+        )
+        return response.headers, reply
+
+    async def _bounded(self, response: httpx.Response) -> bytes:
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > self._limit:
+                raise SellerUnavailable(f"an answer of over {self._limit} bytes")
+        return bytes(body)
+
+
+MAX_RETRY_AFTER_MS = 60_000
+
+
+def _retry_after_ms(value: str | None) -> int | None:
+    """Milliseconds of a Retry-After header, in seconds or as a date (RFC 9110, section 10.2.3); at most a minute."""
+    if value is None:
+        return None
+    if value.isascii() and value.isdigit():
+        return min(int(value[:9]) * 1000, MAX_RETRY_AFTER_MS)
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    wait = (moment - datetime.now(UTC)).total_seconds()
+    return int(min(max(wait, 0) * 1000, MAX_RETRY_AFTER_MS))

@@ -1,0 +1,113 @@
+"""Seals secrets with AES-256-GCM (NIST SP 800-38D), bound to the row and purpose that they are for.
+
+What must not live here: what is sealed, and where it is stored.
+"""
+
+import base64
+import hashlib
+import hmac
+import os
+from collections.abc import Mapping
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from autopay.domain.errors import SecretUnreadable
+
+KEY_BYTES = 32
+NONCE_BYTES = 12  # 96 bits, random per secret: SP 800-38D section 8.2.2
+
+
+class Keyring:
+    """Versioned AES-256 keys; the newest seals, all of them open. Text form: `1:base64,2:base64`."""
+
+    def __init__(self, keys: Mapping[int, bytes]) -> None:
+        if not keys:
+            raise ValueError("a keyring needs at least one key")
+        if any(len(key) != KEY_BYTES for key in keys.values()):
+            raise ValueError(f"every key of a keyring has {KEY_BYTES} bytes")
+        self._keys = dict(keys)
+
+    @classmethod
+    def parse(cls, text: str) -> "Keyring":
+        """Read the text form.
+
+        Raises:
+            ValueError: with what is wrong, and never with any part of a key.
+        """
+        keys: dict[int, bytes] = {}
+        for part in text.strip().split(","):
+            version, _, encoded = part.strip().partition(":")
+            try:
+                keys[int(version)] = base64.b64decode(encoded, validate=True)
+            except ValueError:
+                raise ValueError("a keyring looks like '1:<base64 of 32 bytes>,2:<…>'") from None
+        return cls(keys)
+
+    @classmethod
+    def generate(cls) -> "Keyring":
+        """A new keyring with one random key, version 1."""
+        return cls({1: os.urandom(KEY_BYTES)})
+
+    def dump(self) -> str:
+        """The text form; a secret."""
+        return ",".join(f"{version}:{base64.b64encode(key).decode()}" for version, key in sorted(self._keys.items()))
+
+    @property
+    def newest(self) -> int:
+        """The version that seals."""
+        return max(self._keys)
+
+    def key(self, version: int) -> bytes:
+        """The key of that version.
+
+        Raises:
+            SecretUnreadable: the keyring does not have it.
+        """
+        if version not in self._keys:
+            raise SecretUnreadable(f"it was sealed with key version {version}, which the keyring does not have")
+        return self._keys[version]
+
+    def derive(self, label: str) -> bytes:
+        """32 bytes for another use, from the first key ever made: it stays the same while keys rotate."""
+        return hmac.digest(self._keys[min(self._keys)], b"autopay/derive/" + label.encode(), hashlib.sha256)
+
+
+class Vault:
+    """Implements the port `Vault` over a keyring; sealed text is `v{version}.{base64url(nonce + ciphertext)}`."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    def seal(self, secret: bytes, *, purpose: str, row: str) -> str:
+        """Encrypt `secret`; it opens only for the same purpose and row."""
+        version, nonce = self._keyring.newest, os.urandom(NONCE_BYTES)
+        sealed = AESGCM(self._keyring.key(version)).encrypt(nonce, secret, _bound_to(version, purpose, row))
+        return f"v{version}." + base64.urlsafe_b64encode(nonce + sealed).decode()
+
+    def open(self, sealed: str, *, purpose: str, row: str) -> bytes:
+        """Decrypt what `seal` made.
+
+        Raises:
+            SecretUnreadable: another key, purpose or row, or the text was changed.
+        """
+        head, _, body = sealed.partition(".")
+        try:
+            version, raw = int(head.removeprefix("v")), base64.urlsafe_b64decode(body)
+            cipher = AESGCM(self._keyring.key(version))
+            return cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], _bound_to(version, purpose, row))
+        except (ValueError, InvalidTag):
+            raise SecretUnreadable(f"{purpose} of {row}") from None
+
+    def memo(self, agent: str, request_key: str, number: int) -> str:
+        """The memo of an attempt, 32 hex digits: HMAC(agent's secret, request, attempt).
+
+        A lost ledger's payments are recognised on chain by it, with the keyring alone; nobody else can tell whose
+        they are.
+        """
+        secret = self._keyring.derive(f"memo/{agent}")
+        return hmac.new(secret, f"{request_key}/{number}".encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def _bound_to(version: int, purpose: str, row: str) -> bytes:
+    return f"autopay/{version}/{purpose}/{row}".encode()

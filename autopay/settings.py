@@ -1,0 +1,191 @@
+"""Settings: AUTOPAY_* variables, `.env`, and what a running embedded stack of the same home says of itself.
+
+What must not live here: connections (see temporal.py and the adapters), and Temporal's own settings, which are
+TEMPORAL_* variables and profiles (temporalio.envconfig).
+"""
+
+import difflib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from autopay.domain.agent import AGENT_TASK_QUEUE
+from autopay.domain.network import Network, cash_mint
+from autopay.stack_file import KEYRING_FILE, StackFile, running_stack
+
+PREFIX = "AUTOPAY_"
+ENV_FILE = ".env"
+START_STACK = "start the embedded stack: python starter.py up"
+
+NEEDED = ("database_url", "solana_rpc_url", "keyring")
+"""What a worker cannot do without."""
+
+
+class SettingsError(Exception):
+    """A setting is missing, unknown or impossible; the message is one line that names it."""
+
+
+class Settings(BaseSettings):
+    """What the environment says; `""` is "not set".
+
+    Build it with `Settings.load()`, which turns mistakes into `SettingsError`, then `resolve()` it.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ENV_FILE, extra="ignore", validate_default=False)
+
+    home: Path = Field(Path(".autopay"), description="Where the embedded stack keeps its state")
+    database_url: str = Field("", repr=False, description="postgresql://user:password@host/database")
+    solana_rpc_url: str = Field("", description="JSON-RPC of a Solana node")
+    solana_ws_url: str = Field("", description="WebSocket of the same node; derived from the RPC URL when not set")
+    network: Network = Field(Network.DEVNET, description="DEVNET or MAINNET; 'localnet' means the embedded chain")
+    facilitator_url: str = Field("", description="When set, its /supported must list a payment's fee payer")
+    facilitator_verify: bool = Field(False, description="Ask the facilitator to verify each payment before it leaves")
+    keyring: SecretStr = Field(SecretStr(""), description="Keys that seal secrets: from `starter.py keyring`")
+    cash_mint: str = Field("", description="Phantom CASH's mint, where the network does not have a public one")
+    slot_ms: int = Field(400, ge=1, le=10_000, description="Milliseconds a slot takes on this network")
+    task_queue: str = Field(AGENT_TASK_QUEUE, min_length=1, max_length=200)
+    body_limit_bytes: int = Field(5_000_000, ge=1_000, le=100_000_000)
+    request_timeout_s: float = Field(120, gt=0, le=3_600)
+    allowed_http_hosts: Annotated[list[str], NoDecode] = Field(
+        [], description="Hosts that may be asked over plain http, comma separated; loopback always may"
+    )
+    log_format: Literal["auto", "json", "console"] = "auto"
+    worker_max_activities: int = Field(100, ge=1, le=10_000)
+    worker_max_workflow_tasks: int = Field(100, ge=2, le=10_000)
+
+    stack: StackFile | None = Field(None, exclude=True, repr=False)
+    """The running embedded stack of `home`, filled in by `resolve()`."""
+
+    @field_validator("network", mode="before")
+    @classmethod
+    def _network_name(cls, value: Any) -> Any:
+        name = str(value).upper()
+        return Network.DEVNET if name == "LOCALNET" else name
+
+    @field_validator("allowed_http_hosts", mode="before")
+    @classmethod
+    def _comma_separated(cls, value: Any) -> Any:
+        return [host.strip() for host in value.split(",") if host.strip()] if isinstance(value, str) else value
+
+    @field_validator("solana_rpc_url", "facilitator_url")
+    @classmethod
+    def _http_url(cls, value: str) -> str:
+        return _checked_scheme(value, ("http://", "https://"))
+
+    @field_validator("solana_ws_url")
+    @classmethod
+    def _ws_url(cls, value: str) -> str:
+        return _checked_scheme(value, ("ws://", "wss://"))
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres_url(cls, value: str) -> str:
+        return _checked_scheme(value, ("postgresql://", "postgres://", "postgresql+psycopg://"))
+
+    @classmethod
+    def load(cls, **given: Any) -> Self:
+        """Settings from the environment and `.env`; what is `given` (and not None) wins over both.
+
+        Raises:
+            SettingsError: an unknown AUTOPAY_* variable, or a value that cannot be.
+        """
+        _refuse_unknown(set(cls.model_fields) - {"stack"})
+        try:
+            return cls(**{name: value for name, value in given.items() if value is not None})
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0])
+            raise SettingsError(f"{PREFIX}{name.upper()}{_wrong(first)}") from None
+
+    @property
+    def on_localnet(self) -> bool:
+        """Whether the chain is the running embedded stack's, where test money may be made."""
+        return self.stack is not None and self.solana_rpc_url == self.stack.solana_rpc
+
+    def resolve(self, *needed: str) -> Self:
+        """These settings, with what is not set taken from the embedded stack that runs in `home`.
+
+        Args:
+            needed: names of settings that must have a value then; without any, those a worker needs.
+
+        Raises:
+            SettingsError: something needed is still missing.
+        """
+        stack = running_stack(self.home)
+        found: dict[str, Any] = {"stack": stack}
+        if stack is not None:
+            found |= {name: value for name, value in self._of_stack(stack).items() if not self._is_set(name)}
+        filled = self.model_copy(update=found)
+        derived: dict[str, Any] = {}
+        if not filled.solana_ws_url:
+            derived["solana_ws_url"] = (
+                "ws" + filled.solana_rpc_url.removeprefix("http") if filled.solana_rpc_url else ""
+            )
+        if not filled.cash_mint:
+            derived["cash_mint"] = cash_mint(filled.network) or ""
+        filled = filled.model_copy(update=derived)
+        filled._refuse_mixture()
+        for name in needed or NEEDED:
+            if not filled._has(name):
+                raise SettingsError(f"{PREFIX}{name.upper()} is not set: set it, or {START_STACK}")
+        return filled
+
+    def _is_set(self, name: str) -> bool:
+        return name in self.model_fields_set and self._has(name)
+
+    def _has(self, name: str) -> bool:
+        value = getattr(self, name)
+        return bool(value.get_secret_value() if isinstance(value, SecretStr) else value)
+
+    def _of_stack(self, stack: StackFile) -> dict[str, Any]:
+        found: dict[str, Any] = {"database_url": stack.database_url}
+        if not self._is_set("solana_rpc_url") and self.network is Network.DEVNET:
+            found |= {
+                "solana_rpc_url": stack.solana_rpc,
+                "solana_ws_url": stack.solana_ws,
+                "cash_mint": stack.cash_mint,
+                "slot_ms": stack.slot_ms,
+                "facilitator_url": stack.facilitator,
+            }
+        keyring = self.home / KEYRING_FILE
+        if keyring.exists():
+            found["keyring"] = SecretStr(keyring.read_text().strip())
+        return found
+
+    def _refuse_mixture(self) -> None:
+        """Real money must never be booked in the embedded stack's ledger, nor sealed with its keyring."""
+        if self.network is Network.MAINNET and self.stack is not None:
+            if self.database_url == self.stack.database_url:
+                raise SettingsError("AUTOPAY_DATABASE_URL is not set: MAINNET needs a database of its own")
+            keyring = self.home / KEYRING_FILE
+            if keyring.exists() and self.keyring.get_secret_value() == keyring.read_text().strip():
+                raise SettingsError("AUTOPAY_KEYRING is not set: MAINNET needs a keyring of its own")
+
+
+def _checked_scheme(value: str, schemes: tuple[str, ...]) -> str:
+    if value and not value.startswith(schemes):
+        raise ValueError(f"should start with {' or '.join(schemes)}")
+    return value
+
+
+def _refuse_unknown(known: set[str]) -> None:
+    given: Iterable[str] = (*os.environ, *dotenv_values(ENV_FILE))
+    for variable in given:
+        name = variable.upper()
+        if name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in known:
+            valid = sorted(PREFIX + field.upper() for field in known)
+            near = difflib.get_close_matches(name, valid, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(valid)}"
+            raise SettingsError(f"{variable} is not a setting: {hint}")
+
+
+def _wrong(error: Any) -> str:
+    value = error["input"]
+    shown = "" if error["loc"][0] in ("keyring", "database_url") else f"={value!s}"
+    text = error["msg"].removeprefix("Value error, ")
+    return f"{shown} is not valid: {text[:1].lower()}{text[1:]}"

@@ -1,0 +1,43 @@
+"""The connection to Temporal: its address, and how payloads are converted.
+
+What must not live here: what is sent over it.
+"""
+
+import dataclasses
+
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.converter import DataConverter, PayloadCodec
+from temporalio.envconfig import ClientConfig
+
+from autopay.settings import START_STACK, Settings, SettingsError
+
+
+class TemporalUnreachable(Exception):
+    """Temporal does not answer at the address we have; the message names it."""
+
+
+def data_converter(codec: PayloadCodec | None = None) -> DataConverter:
+    """How values travel: pydantic models as JSON, and through `codec` (encryption) when there is one."""
+    return dataclasses.replace(pydantic_data_converter, payload_codec=codec)
+
+
+async def connect(settings: Settings) -> Client:
+    """A client of the Temporal that TEMPORAL_* variables or a profile name, else of the embedded stack's.
+
+    Raises:
+        SettingsError: no address is known.
+        TemporalUnreachable: nothing answers there.
+    """
+    config = ClientConfig.load_client_connect_config()
+    if not config.get("target_host"):
+        if settings.stack is None:
+            raise SettingsError(f"TEMPORAL_ADDRESS is not set: set it, or {START_STACK}")
+        config["target_host"] = settings.stack.temporal
+    try:
+        return await Client.connect(**config, data_converter=data_converter())
+    except RuntimeError as error:
+        cause = "connection refused" if "refused" in str(error) else str(error).split(":")[0]
+        raise TemporalUnreachable(
+            f"Temporal does not answer at {config['target_host']} ({cause}); check TEMPORAL_ADDRESS, or {START_STACK}"
+        ) from None
