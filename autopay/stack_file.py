@@ -10,6 +10,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from autopay.processes import is_process
+
 STACK_FILE = "stack.json"
 KEYRING_FILE = "keyring"
 OWNER_FILE = "owner.json"
@@ -21,6 +23,7 @@ class StackFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     pid: int
+    born: str
     home: str
     temporal: str
     temporal_ui: str
@@ -53,14 +56,4 @@ class StackFile(BaseModel):
 def running_stack(home: Path) -> StackFile | None:
     """The embedded stack of `home`, when the process that wrote its file is alive."""
     stack = StackFile.read(home)
-    return stack if stack is not None and _alive(stack.pid) else None
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return stack if stack is not None and is_process(stack.pid, stack.born) else None

@@ -22,6 +22,7 @@ from solders.rpc.config import (
     RpcSignatureStatusConfig,
     RpcTransactionConfig,
 )
+from solders.rpc.errors import MinContextSlotNotReachedMessage
 from solders.signature import Signature
 from solders.token import ID as TOKEN
 from solders.token.state import Mint
@@ -37,7 +38,8 @@ from autopay.domain.network import Network, genesis_hash
 
 CONFIRMED, FINALIZED = CommitmentLevel.Confirmed, CommitmentLevel.Finalized
 PAGE = 1000  # getSignaturesForAddress, limit
-TRANSFER_CHECKED = 12  # SPL Token instruction index
+TRANSFER_CHECKED = bytes([12])  # SPL Token instruction index
+TOKEN_PROGRAMS = frozenset({str(TOKEN), str(TOKEN_2022_PROGRAM_ID)})
 
 R = TypeVar("R")
 
@@ -53,7 +55,6 @@ class SolanaChain:
         self._rpc = AsyncHTTPProvider(rpc_url, timeout=timeout_s)
         self._network = network
         self._checked = False
-        self._mints: dict[str, MintFacts] = {}
 
     async def close(self) -> None:
         """Close the connection pool."""
@@ -67,7 +68,7 @@ class SolanaChain:
         try:
             return await self._rpc.make_request(request, answer)  # type: ignore[type-var]
         except RPCException as error:
-            if error.args and isinstance(error.args[0], responses.MinContextSlotNotReachedMessage):
+            if error.args and isinstance(error.args[0], MinContextSlotNotReachedMessage):
                 raise NodeBehind(f"at slot {error.args[0].data.context_slot}") from None
             raise ChainUnavailable(str(error)[:300]) from None
         except SolanaRpcException as error:
@@ -98,10 +99,10 @@ class SolanaChain:
         )
 
     async def finalized_tip(self) -> Tip:
-        """The node's finalized slot, and a block height that is not above it."""
-        height = await self._ask(requests.GetBlockHeight(RpcContextConfig(FINALIZED)), responses.GetBlockHeightResp)
-        slot = await self._ask(requests.GetSlot(RpcContextConfig(FINALIZED)), responses.GetSlotResp)
-        return Tip(slot=slot.value, block_height=height.value)
+        """The finalized slot and block height, both from one answer of one node (getEpochInfo)."""
+        request = requests.GetEpochInfo(RpcContextConfig(FINALIZED))
+        info = (await self._ask(request, responses.GetEpochInfoResp)).value
+        return Tip(slot=info.absolute_slot, block_height=info.block_height)
 
     async def first_available_slot(self) -> int:
         """The oldest slot whose block the node still holds."""
@@ -233,18 +234,13 @@ def _landed(transaction: VersionedTransaction, signature: str, slot: int, *, fai
         data = bytes(instruction.data)
         accounts = [keys[index] for index in instruction.accounts if index < len(keys)]
         program = keys[instruction.program_id_index]
-        if program in (str(TOKEN), str(TOKEN_2022_PROGRAM_ID)) and data[:1] == bytes([TRANSFER_CHECKED]):
-            if len(accounts) >= 4 and len(data) >= 9:
-                source, mint, destination, authority = accounts[:4]
-                transfers.append(
-                    Transfer(
-                        source=source,
-                        mint=mint,
-                        destination=destination,
-                        authority=authority,
-                        amount_atomic=int.from_bytes(data[1:9], "little"),
-                    )
-                )
+        if program not in TOKEN_PROGRAMS or data[:1] != TRANSFER_CHECKED or len(accounts) < 4 or len(data) < 9:
+            continue
+        source, mint, destination, authority = accounts[:4]
+        amount = int.from_bytes(data[1:9], "little")
+        transfers.append(
+            Transfer(source=source, mint=mint, destination=destination, authority=authority, amount_atomic=amount)
+        )
     signed_bytes = to_bytes_versioned(message) if isinstance(message, MessageV0) else bytes(message)
     return Landed(
         signature=signature,
