@@ -1,0 +1,160 @@
+"""Runs one transaction on LiteSVM and can take it back.
+
+LiteSVM neither charges priority fees nor refuses rent-paying accounts; this module does. Transactions with address
+lookup tables and durable nonces are not supported: the first fail with AddressLookupTableNotFound, the second with
+BlockhashNotFound.
+
+What must not live here: blockhashes, duplicates, storing.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from solders.account import Account
+from solders.litesvm import LiteSVM
+from solders.message import Message, MessageV0
+from solders.pubkey import Pubkey
+from solders.transaction import VersionedTransaction
+from solders.transaction_metadata import FailedTransactionMetadata, TransactionMetadata
+from solders.transaction_status import TransactionErrorType, TransactionStatus
+
+from localnet.chain.errors import TransactionError
+from localnet.chain.fees import Fee, breaks_rent, fee_of
+
+States = dict[Pubkey, Account | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a transaction did; `before` and `after` hold every account that its message names, in its order.
+
+    `charged` tells a failure that takes the fee and lands in a block from one that leaves no trace.
+    """
+
+    message: Message | MessageV0
+    error: TransactionError | None
+    charged: bool
+    fee: Fee
+    before: States
+    after: States
+    logs: list[str] = field(default_factory=list)
+    units: int = 0
+    inner: list[list[Any]] = field(default_factory=list)
+    returned: tuple[Pubkey, bytes] | None = None
+
+    @property
+    def changes(self) -> States:
+        """The accounts that differ from before."""
+        return {address: after for address, after in self.after.items() if after != self.before[address]}
+
+
+def execute(svm: LiteSVM, transaction: VersionedTransaction) -> Outcome:
+    """Run a transaction, whoever signed it; its changes stay in `svm`."""
+    message = transaction.message
+    before = _read(svm, message)
+    fee = fee_of(message)
+    error = _refuse_message(message) or _refuse_payer(before[message.account_keys[0]], fee)
+    if error is not None:
+        return Outcome(message, error, False, fee, before, before)
+    _charge(svm, message.account_keys[0], fee.priority)
+    payer_held = svm.get_balance(message.account_keys[0])
+    result = svm.send_transaction(transaction)
+    outcome = _outcome(message, fee, before, _read(svm, message), result)
+    if outcome.error is None:
+        return _enforce_rent(svm, outcome)
+    if svm.get_balance(message.account_keys[0]) == payer_held:
+        undo(svm, outcome)
+        return Outcome(message, outcome.error, False, fee, before, before, outcome.logs, outcome.units)
+    return outcome
+
+
+def undo(svm: LiteSVM, outcome: Outcome) -> None:
+    """Put every changed account back."""
+    for address in outcome.changes:
+        _write(svm, address, outcome.before[address])
+
+
+def _refuse_message(message: Message | MessageV0) -> TransactionError | None:
+    keys = message.account_keys
+    if isinstance(message, MessageV0) and message.address_table_lookups:
+        return "AddressLookupTableNotFound"
+    if len(set(keys)) != len(keys):
+        return "AccountLoadedTwice"
+    return None
+
+
+def _refuse_payer(payer: Account | None, fee: Fee) -> TransactionError | None:
+    """The checks of a fee payer, before anything runs or is charged."""
+    if payer is None:
+        return "AccountNotFound"
+    if payer.owner != Pubkey.default() or payer.data:
+        return "InvalidAccountForFee"
+    left = payer.lamports - fee.total
+    if left < 0:
+        return "InsufficientFundsForFee"
+    if left and breaks_rent(payer, Account(left, payer.data, payer.owner)):
+        return {"InsufficientFundsForRent": {"account_index": 0}}
+    return None
+
+
+def _outcome(
+    message: Message | MessageV0,
+    fee: Fee,
+    before: States,
+    after: States,
+    result: TransactionMetadata | FailedTransactionMetadata,
+) -> Outcome:
+    failed = isinstance(result, FailedTransactionMetadata)
+    meta = result.meta() if isinstance(result, FailedTransactionMetadata) else result
+    returned = meta.return_data()  # type: ignore[attr-defined]  # the stub calls it transaction_return_data
+    return Outcome(
+        message=message,
+        error=error_json(result.err()) if isinstance(result, FailedTransactionMetadata) else None,
+        charged=True,
+        fee=fee,
+        before=before,
+        after=after,
+        logs=meta.logs(),
+        units=meta.compute_units_consumed(),
+        inner=[] if failed else meta.inner_instructions(),
+        returned=(returned.program_id, returned.data) if returned.data else None,
+    )
+
+
+def _enforce_rent(svm: LiteSVM, outcome: Outcome) -> Outcome:
+    """Turn a success that leaves an account with too little into a failure that costs the fee."""
+    for index, address in enumerate(outcome.message.account_keys):
+        if breaks_rent(outcome.before[address], outcome.after[address]) and address in outcome.changes:
+            undo(svm, outcome)
+            _charge(svm, outcome.message.account_keys[0], outcome.fee.total)
+            error: TransactionError = {"InsufficientFundsForRent": {"account_index": index}}
+            after = _read(svm, outcome.message)
+            return Outcome(
+                outcome.message, error, True, outcome.fee, outcome.before, after, outcome.logs, outcome.units
+            )
+    return outcome
+
+
+def _charge(svm: LiteSVM, payer: Pubkey, lamports: int) -> None:
+    account = svm.get_account(payer)
+    assert account is not None
+    if lamports:
+        rest = account.lamports - lamports
+        svm.set_account(payer, Account(rest, account.data, account.owner, account.executable))
+
+
+def _read(svm: LiteSVM, message: Message | MessageV0) -> States:
+    return {address: svm.get_account(address) for address in message.account_keys}
+
+
+def _write(svm: LiteSVM, address: Pubkey, account: Account | None) -> None:
+    # LiteSVM deletes an account that is written without lamports.
+    svm.set_account(address, account or Account(0, b"", Pubkey.default()))
+
+
+def error_json(error: TransactionErrorType) -> TransactionError:
+    """A transaction error as JSON-RPC shows it, such as `{"InstructionError": [0, {"Custom": 1}]}`."""
+    status = TransactionStatus(slot=0, confirmations=None, status=None, err=error, confirmation_status=None)
+    content: TransactionError = json.loads(status.to_json())["err"]
+    return content
