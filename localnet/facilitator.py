@@ -7,6 +7,7 @@ What must not live here: a rule about payments; those are the SDK's.
 """
 
 import argparse
+import asyncio
 import logging
 import signal
 import sys
@@ -88,15 +89,12 @@ def build_facilitator(signer: FacilitatorKeypairSigner) -> x402FacilitatorSync:
 
 
 def build_app(keypair: Keypair, rpc_url: str, poll_s: float) -> FastAPI:
-    """The service; it starts when the chain answers and its fee payer has SOL."""
+    """The service; its fee payer needs SOL before the first settlement."""
     facilitator = build_facilitator(PollingSigner(keypair, rpc_url, poll_s))
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = SETTLEMENTS_AT_ONCE
-        await wait_for_chain(rpc_url)
-        await ensure_sol(rpc_url, keypair.pubkey())
-        logger.info("fee payer %s", keypair.pubkey())
         yield
 
     app = FastAPI(title="Facilitator", lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -133,12 +131,19 @@ def _terms(body: dict[str, Any]) -> Terms:
     return payload, parse_payment_requirements(payload.x402_version, body["paymentRequirements"])
 
 
+def _refuse_other_networks(payload: PaymentPayload | PaymentPayloadV1) -> None:
+    """The SDK widens a registered network to its whole family: without this, mainnet's would settle here."""
+    if payload.get_network() not in (NETWORK, NETWORK_V1):
+        raise SchemeNotFoundError(payload.get_scheme(), payload.get_network())
+
+
 def _verify(
     facilitator: x402FacilitatorSync,
     payload: PaymentPayload | PaymentPayloadV1,
     requirements: PaymentRequirements | PaymentRequirementsV1,
 ) -> VerifyResponse:
     try:
+        _refuse_other_networks(payload)
         return facilitator.verify(payload, requirements)
     except SchemeNotFoundError as error:
         return VerifyResponse(is_valid=False, invalid_reason="unsupported_scheme", invalid_message=str(error))
@@ -153,6 +158,7 @@ def _settle(
     requirements: PaymentRequirements | PaymentRequirementsV1,
 ) -> SettleResponse:
     try:
+        _refuse_other_networks(payload)
         return facilitator.settle(payload, requirements)
     except SchemeNotFoundError as error:
         reason, message = "unsupported_scheme", str(error)
@@ -172,6 +178,13 @@ def _answer(verdict: VerifyResponse | SettleResponse) -> JSONResponse:
     return JSONResponse(verdict.model_dump(by_alias=True, exclude_none=True))
 
 
+async def prepare(keypair: Keypair, rpc_url: str) -> None:
+    """Wait for the chain, and fund the fee payer."""
+    await wait_for_chain(rpc_url)
+    await ensure_sol(rpc_url, keypair.pubkey())
+    logger.info("fee payer %s", keypair.pubkey())
+
+
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="python -m localnet.facilitator", description=__doc__)
@@ -185,10 +198,13 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     keypair = load_or_create_keypair(arguments.home / "facilitator.json")
+    # Before uvicorn serves, this ends the process at once; afterwards uvicorn shuts down first and then hands the
+    # signal back.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    asyncio.run(prepare(keypair, arguments.rpc))
     app: AsgiApp = build_app(keypair, arguments.rpc, arguments.poll_ms / 1000)
     under_weather = WeatherMiddleware(app, Sky(arguments.seed))
-    # uvicorn hands the signal back once it has shut down.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
         under_weather,
         host="127.0.0.1",

@@ -14,7 +14,8 @@ from pathlib import Path
 from solana.exceptions import SolanaRpcException
 from solana.rpc.async_api import AsyncClient
 from solana.rpc.commitment import Confirmed
-from solana.rpc.types import TxOpts
+from solana.rpc.core import RPCException
+from solana.rpc.models import TxOpts
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.message import MessageV0
@@ -63,7 +64,7 @@ async def wait_for_chain(rpc_url: str, timeout_s: float = 60) -> None:
         async def answers() -> bool:
             try:
                 await rpc.get_latest_blockhash(Confirmed)
-            except SolanaRpcException:
+            except (SolanaRpcException, RPCException):
                 return False
             return True
 

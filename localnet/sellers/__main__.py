@@ -11,13 +11,13 @@ import asyncio
 import contextlib
 import logging
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import uvicorn
-from solders.pubkey import Pubkey
 from x402.http import FacilitatorConfig, HTTPFacilitatorClient
 from x402.schemas import SupportedResponse
 
@@ -58,7 +58,7 @@ async def open_business(rpc_url: str, key_file: Path) -> str:
     keypair = load_or_create_keypair(key_file)
     await ensure_sol(rpc_url, keypair.pubkey())
     for mint in (USDC_MINT, CASH_MINT):
-        await open_token_account(rpc_url, keypair, keypair.pubkey(), Pubkey.from_string(str(mint)))
+        await open_token_account(rpc_url, keypair, keypair.pubkey(), mint)
     return str(keypair.pubkey())
 
 
@@ -109,7 +109,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, help="of the weather's dice")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    asyncio.run(serve(parser.parse_args()))
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the servers take over
+    asyncio.run(serve(arguments))
 
 
 if __name__ == "__main__":

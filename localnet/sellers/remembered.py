@@ -71,7 +71,7 @@ def _payment_of(request: Request) -> PaymentPayload | None:
         return None
     try:
         payment = decode_payment_signature_header(header)
-    except ValueError:
+    except (ValueError, TypeError, AttributeError):  # the SDK lets through what JSON that is no object causes
         return None  # the payment middleware refuses it
     return payment if isinstance(payment, PaymentPayload) else None
 

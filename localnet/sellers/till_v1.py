@@ -48,7 +48,7 @@ class TillV1:
             return _payment_required(accepts, "X-PAYMENT header is required")
         try:
             payment = decode_payment_signature_header(header)
-        except ValueError:
+        except (ValueError, TypeError, AttributeError):  # the SDK lets through what JSON that is no object causes
             return _payment_required(accepts, "Invalid payment header format")
         if not isinstance(payment, PaymentPayloadV1):
             return _payment_required(accepts, "Invalid payment header format")
@@ -94,7 +94,7 @@ def _paid_one(accepts: list[PaymentRequirementsV1], payment: PaymentPayloadV1) -
     """The entry that was chosen: a v1 payment does not say which, so its transaction's mint must."""
     try:
         transaction = decode_transaction_from_payload(ExactSvmPayload.from_dict(payment.payload))
-    except ValueError:
+    except (ValueError, TypeError):
         return None
     accounts = {str(key) for key in transaction.message.account_keys}
     for entry in accepts:
