@@ -1,0 +1,1 @@
+"""One I/O step each: call a port, return a domain value. What is decided, `autopay.domain` decides."""

@@ -1,0 +1,1 @@
+"""The order of things. Imports the standard library, temporalio, the domain and the activities' signatures only."""

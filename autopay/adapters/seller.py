@@ -70,6 +70,7 @@ class HttpSeller:
             http_status=response.status_code,
             content_type=response.headers.get("content-type"),
             body=body,
+            claim=found[0] if found else None,
             receipt=found[1] if found else None,
             retry_after_ms=_retry_after_ms(response.headers.get("retry-after")),
         )

@@ -4,18 +4,18 @@ from autopay.domain.payment import Answer, Conflict, Content, Rejected
 from autopay.domain.ports import Receipt, Reply
 
 
-def classify(reply: Reply, receipt: Receipt | None, *, payment_identifier: bool) -> Answer:
+def classify(reply: Reply, receipt: Receipt | None) -> Answer:
     """One complete answer, by its status and its receipt.
 
     | status | receipt | means |
     |---|---|---|
     | 2xx | any | the content is here; whether it was paid, the chain tells |
-    | 409, payment-identifier offered | any | the seller knows earlier bytes: sign no more |
+    | 409 | any | the seller knows earlier bytes (payment-identifier), or refuses for good: sign no more |
     | other | any | no content; `reason` is the receipt's error or `http_{status}` |
     """
     if 200 <= reply.http_status < 300:
         return Content(http_status=reply.http_status)
-    if reply.http_status == 409 and payment_identifier:
+    if reply.http_status == 409:
         return Conflict()
     reason = receipt.error_reason if receipt and receipt.error_reason else f"http_{reply.http_status}"
     return Rejected(http_status=reply.http_status, reason=reason[:200], retry_after_ms=reply.retry_after_ms)

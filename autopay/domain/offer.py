@@ -111,7 +111,7 @@ class Offer(BaseModel):
 
 
 class Wants(BaseModel):
-    """What the buyer brings to the choice: its limits and the currencies that it can pay in, best first."""
+    """What the buyer brings to the choice: its limits, the currencies that it can pay in and what is left of each."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -119,6 +119,7 @@ class Wants(BaseModel):
     network: Network
     mints: dict[Currency, str]
     max_price_atomic: int | None = None
+    budgets: dict[Currency, int] = {}
     own_keys: frozenset[str] = frozenset()
 
 
@@ -153,6 +154,7 @@ _STAGES = (
     Reason.FEE_PAYER_INVALID,
     Reason.MEMO_INVALID,
     Reason.PRICE_ABOVE_MAXIMUM,
+    Reason.ALLOWANCE_EXHAUSTED,
 )
 
 
@@ -181,6 +183,9 @@ def _judge(option: Option, challenge: Challenge, wants: Wants) -> Offer | Refuse
     if wants.max_price_atomic is not None and amount_atomic > wants.max_price_atomic:
         price, cap = show(amount_atomic, currency), show(wants.max_price_atomic, currency)
         return refuse(Reason.PRICE_ABOVE_MAXIMUM, f"{price} is asked, the maximum is {cap}")
+    if currency in wants.budgets and amount_atomic > wants.budgets[currency]:
+        price, left = show(amount_atomic, currency), show(wants.budgets[currency], currency)
+        return refuse(Reason.ALLOWANCE_EXHAUSTED, f"{price} is asked, {left} is left of the session's allowance")
     return Offer(
         version=challenge.version,
         network=wants.network,

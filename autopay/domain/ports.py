@@ -72,18 +72,6 @@ class Extras(BaseModel):
     body: bytes | None = None
 
 
-class Reply(BaseModel):
-    """What a seller sent back, already bounded in size."""
-
-    model_config = ConfigDict(frozen=True)
-
-    http_status: int
-    content_type: str | None = None
-    body: bytes = b""
-    receipt: dict[str, object] | None = None
-    retry_after_ms: int | None = None
-
-
 class Receipt(BaseModel):
     """A seller's settlement receipt (PAYMENT-RESPONSE): a claim that the chain confirms or not."""
 
@@ -92,6 +80,19 @@ class Receipt(BaseModel):
     success: bool
     transaction: str | None = None
     error_reason: str | None = None
+
+
+class Reply(BaseModel):
+    """What a seller sent back, already bounded in size."""
+
+    model_config = ConfigDict(frozen=True)
+
+    http_status: int
+    content_type: str | None = None
+    body: bytes = b""
+    claim: Receipt | None = None
+    receipt: dict[str, object] | None = None
+    retry_after_ms: int | None = None
 
 
 class Plain(BaseModel):
@@ -164,7 +165,7 @@ class OpenSession(BaseModel):
 
 
 class RequestRecord(BaseModel):
-    """A request as the ledger has it: what was asked, how it stands."""
+    """A request as the ledger has it: what was asked, how it stands; `closed` once nothing can change any more."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -173,6 +174,7 @@ class RequestRecord(BaseModel):
     agent: str
     spec: RequestSpec
     result: RequestResult
+    closed: bool = False
 
 
 class Queued(BaseModel):

@@ -53,9 +53,8 @@ async def _found(chain: Chain, attempt: RecordedAttempt, *, final: bool, min_slo
 
 
 def _may_be_ours(sighting: Sighting, attempt: RecordedAttempt) -> bool:
-    return sighting.slot >= attempt.blockhash_slot and (
-        sighting.memos is None or attempt.memo in sighting.memos or not attempt.memo.isascii()
-    )
+    """Worth a closer look: our memo, or memos that the node did not keep or shows escaped."""
+    return sighting.memos is None or attempt.memo in sighting.memos or not attempt.memo.isascii()
 
 
 def _is_ours(landed: Landed, attempt: RecordedAttempt) -> bool:

@@ -1,0 +1,31 @@
+"""Step 6, and its mirror: close a request in the ledger; recall how one stands."""
+
+from temporalio import activity
+
+from activities.sign import summary_of
+from autopay.domain.ports import Ledger
+from autopay.domain.request import CLOSED
+from autopay.domain.steps import Closing, PayOrder, Recalled
+
+
+class Log:
+    """Begins and ends a request in the ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    @activity.defn(name="recall")
+    async def recall(self, order: PayOrder) -> Recalled:
+        """How the request stands: the ledger knows even when Temporal has forgotten. Takes it from the queue."""
+        record = await self._ledger.request(order.request_key)
+        payment = await self._ledger.recall(order.request_key)
+        newest = await self._ledger.attempt(order.request_key, len(payment.attempts)) if payment.attempts else None
+        closed = record.result if record.result.status in CLOSED and record.closed else None
+        if closed is None:
+            await self._ledger.begin(order.request_key)
+        return Recalled(payment=payment, signed=summary_of(newest) if newest else None, closed=closed)
+
+    @activity.defn(name="log")
+    async def log(self, closing: Closing) -> None:
+        """Close the request; the first end stands."""
+        await self._ledger.close(closing.order.request_key, closing.result)

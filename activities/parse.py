@@ -1,0 +1,46 @@
+"""Step 2: agree to an offer or refuse it, with what the agent may spend now."""
+
+from temporalio import activity
+
+from autopay.domain.money import Currency
+from autopay.domain.network import Network
+from autopay.domain.offer import Challenge, Refused, Wants, choose
+from autopay.domain.ports import Ledger
+from autopay.domain.steps import Parsed, PayOrder
+
+
+class Parse:
+    """Chooses among a seller's options. `mints` are the currencies that we know on this network."""
+
+    def __init__(self, ledger: Ledger, network: Network, mints: dict[Currency, str]) -> None:
+        self._ledger = ledger
+        self._network = network
+        self._mints = mints
+
+    @activity.defn(name="parse")
+    async def parse(self, order: PayOrder, challenge: Challenge) -> Parsed:
+        """The cheapest option that a session of the agent can pay, or why there is none."""
+        spec = (await self._ledger.request(order.request_key)).spec
+        mints: dict[Currency, str] = {}
+        budgets: dict[Currency, int] = {}
+        own_keys: set[str] = set()
+        closed: list[Refused] = []
+        for currency in [spec.currency] if spec.currency else self._mints:
+            session = await self._ledger.session(order.agent, currency)
+            if isinstance(session, Refused):
+                closed.append(session)
+            elif currency in self._mints:
+                mints[currency] = self._mints[currency]
+                budgets[currency] = session.key.allowance_atomic - session.spent_atomic
+                own_keys |= {session.key.owner, session.key.authority}
+        if not mints and closed:
+            return closed[0]
+        wants = Wants(
+            url=order.url,
+            network=self._network,
+            mints=mints,
+            max_price_atomic=spec.max_price_atomic,
+            budgets=budgets,
+            own_keys=frozenset(own_keys),
+        )
+        return choose(challenge, wants)

@@ -1,0 +1,97 @@
+"""Step 3: reserve the money and record the signed payment, in one database transaction. Nothing leaves before.
+
+| crash at | leaves |
+|---|---|
+| before `record_attempt` commits | nothing: the signature is forgotten, its bytes were never anywhere else |
+| after it commits | the recorded attempt; asked again, it is returned as it is, whatever the offer says by then |
+"""
+
+from temporalio import activity
+
+from autopay.domain.attempt import MintFacts, RecordedAttempt, SessionKey
+from autopay.domain.money import DECIMALS, show
+from autopay.domain.offer import Offer, Reason, Refused
+from autopay.domain.ports import Chain, Ledger, PaymentOrder, Signer
+from autopay.domain.steps import Signed, SignedOrRefused, ToSign
+
+
+def summary_of(attempt: RecordedAttempt) -> Signed:
+    """What the workflow needs to know of a recorded attempt."""
+    return Signed(
+        attempt_id=attempt.attempt_id,
+        number=attempt.number,
+        currency=attempt.currency,
+        amount_atomic=attempt.amount_atomic,
+        pay_to=attempt.pay_to,
+    )
+
+
+class Sign:
+    """Builds, signs and records one attempt; idempotent by request and number."""
+
+    def __init__(self, ledger: Ledger, chain: Chain, signer: Signer) -> None:
+        self._ledger = ledger
+        self._chain = chain
+        self._signer = signer
+
+    @activity.defn(name="sign")
+    async def sign(self, to_sign: ToSign) -> SignedOrRefused:
+        """The recorded attempt, new or not; Refused when a limit or an account says no."""
+        order, offer = to_sign.order, to_sign.offer
+        recorded = await self._ledger.attempt(order.request_key, to_sign.number)
+        if recorded is not None:
+            return summary_of(recorded)
+        session = await self._ledger.session(order.agent, offer.currency)
+        if isinstance(session, Refused):
+            return session
+        mint = await self._usable_mint(offer)
+        if isinstance(mint, Refused):
+            return mint
+        if (refused := await self._accounts(offer, session.key, mint)) is not None:
+            return refused
+        payment_order = PaymentOrder(
+            request_key=order.request_key,
+            number=to_sign.number,
+            offer=offer,
+            session=session.key,
+            mint=mint,
+            newest_prior_signature=await self._chain.newest_signature(session.key.source_account),
+            blockhash=await self._chain.latest_blockhash(),
+        )
+        signed = self._signer.sign(payment_order, session.sealed_key)
+        result = await self._ledger.record_attempt(order.request_key, to_sign.number, session.key.session_id, signed)
+        return result if isinstance(result, Refused) else summary_of(result)
+
+    async def _usable_mint(self, offer: Offer) -> MintFacts | Refused:
+        mint = await self._chain.mint_facts(offer.mint)
+        if mint is None:
+            return Refused(reason=Reason.MINT_UNUSABLE, message=f"there is no mint {offer.mint} on this network")
+        if mint.decimals != DECIMALS:
+            return Refused(reason=Reason.MINT_UNUSABLE, message=f"the mint has {mint.decimals} decimals")
+        if mint.problem is not None:
+            return Refused(reason=Reason.MINT_UNUSABLE, message=mint.problem)
+        return mint
+
+    async def _accounts(self, offer: Offer, session: SessionKey, mint: MintFacts) -> Refused | None:
+        """The chain's own limits, before it has to say no: source, allowance, balance, destination."""
+        source = await self._chain.token_account(session.source_account)
+        price = show(offer.amount_atomic, offer.currency)
+        if source is None:
+            return Refused(
+                reason=Reason.SOURCE_ACCOUNT_MISSING, message=f"the session's account {session.source_account} is gone"
+            )
+        if source.amount_atomic < offer.amount_atomic:
+            held = show(source.amount_atomic, offer.currency)
+            return Refused(reason=Reason.INSUFFICIENT_FUNDS, message=f"{price} is asked, the account holds {held}")
+        if source.delegate != session.authority or source.delegated_atomic < offer.amount_atomic:
+            return Refused(
+                reason=Reason.ALLOWANCE_EXHAUSTED,
+                message=f"{price} is asked, more than the chain still allows the session",
+            )
+        destination = await self._chain.token_account(self._signer.destination(offer, mint))
+        if destination is None:
+            return Refused(
+                reason=Reason.PAYEE_ACCOUNT_MISSING,
+                message=f"the payee {offer.pay_to} has no {offer.currency} account, so a payment could not land",
+            )
+        return None

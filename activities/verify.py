@@ -1,0 +1,36 @@
+"""Step 5: ask the chain what became of an attempt, and book what it shows."""
+
+from temporalio import activity
+
+from autopay.domain.errors import UnknownRequest
+from autopay.domain.payment import Dead, Seen, Settled, Unknown, Verdict
+from autopay.domain.ports import Chain, Ledger
+from autopay.domain.settlement import look
+from autopay.domain.steps import AttemptRef
+
+
+class Verify:
+    """One look at the chain; repeated by the workflow until there is an outcome."""
+
+    def __init__(self, ledger: Ledger, chain: Chain, slot_ms: int) -> None:
+        self._ledger = ledger
+        self._chain = chain
+        self._slot_ms = slot_ms
+
+    @activity.defn(name="verify")
+    async def verify(self, ref: AttemptRef) -> Verdict:
+        """The verdict, already booked: the ledger has it before the workflow may act on it."""
+        attempt = await self._ledger.attempt(ref.order.request_key, ref.number)
+        if attempt is None:
+            raise UnknownRequest(f"attempt {ref.number} of {ref.order.request_key}")
+        verdict = await look(self._chain, self._ledger.booked_on, attempt, self._slot_ms)
+        match verdict:
+            case Settled(settlement=settlement):
+                await self._ledger.record_seen(attempt.attempt_id, settlement, final=True)
+            case Seen(settlement=settlement):
+                await self._ledger.record_seen(attempt.attempt_id, settlement, final=False)
+            case Dead(reason=reason):
+                await self._ledger.record_dead(attempt.attempt_id, reason)
+            case Unknown():
+                pass
+        return verdict

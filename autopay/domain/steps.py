@@ -1,0 +1,99 @@
+"""What the workflow and its activities say to each other: small values, ids and hashes; never a body or a secret."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from autopay.domain.money import Currency
+from autopay.domain.offer import Challenge, Offer, Refused
+from autopay.domain.payment import Payment
+from autopay.domain.request import Method, RequestResult, RequestStatus
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class PayOrder(_Value):
+    """What a `PaidRequest` is started with; headers and body stay in the ledger."""
+
+    agent: str
+    request_id: str
+    request_key: str
+    url: str
+    method: Method = "GET"
+
+
+class Free(_Value):
+    """The seller answered without asking for money; the content is stored."""
+
+    kind: Literal["free"] = "free"
+    http_status: int
+
+
+class Failed(_Value):
+    """No content and no offer; `type` is a stable name, nothing was paid."""
+
+    kind: Literal["failed"] = "failed"
+    type: str
+    message: str
+    http_status: int | None = None
+
+
+Fetched = Annotated[Free | Failed | Challenge | Refused, Field(discriminator="kind")]
+Parsed = Annotated[Offer | Refused, Field(discriminator="kind")]
+
+
+class Signed(_Value):
+    """An attempt that the ledger has recorded: its terms, which replace a newer offer's."""
+
+    kind: Literal["signed"] = "signed"
+    attempt_id: UUID
+    number: int
+    currency: Currency
+    amount_atomic: int
+    pay_to: str
+
+
+SignedOrRefused = Annotated[Signed | Refused, Field(discriminator="kind")]
+
+
+class ToSign(_Value):
+    """Sign attempt `number` of a request for this offer."""
+
+    order: PayOrder
+    number: int
+    offer: Offer
+
+
+class AttemptRef(_Value):
+    """One attempt of one request."""
+
+    order: PayOrder
+    number: int
+
+
+class Recalled(_Value):
+    """How a request stands in the ledger; `closed` is its end, if it has one."""
+
+    payment: Payment
+    signed: Signed | None
+    closed: RequestResult | None
+
+
+class Closing(_Value):
+    """The end of a request."""
+
+    order: PayOrder
+    result: RequestResult
+
+
+class Enqueued(_Value):
+    """A request was accepted; `status` is how it stands, which for a known id may be an end."""
+
+    kind: Literal["enqueued"] = "enqueued"
+    status: RequestStatus
+
+
+EnqueuedOrRefused = Annotated[Enqueued | Refused, Field(discriminator="kind")]
