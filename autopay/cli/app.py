@@ -1,0 +1,73 @@
+"""The command line as a whole: which commands there are, and how a mistake ends.
+
+What must not live here: what a single command does.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import typer
+
+from autopay.cli import up
+from autopay.cli.console import say
+from autopay.cli.exits import CommandError, ExitCode, table_of_exit_codes
+from autopay.domain.errors import Fault, PermanentFault, TransientFault
+from autopay.settings import SettingsError
+from autopay.temporal import TemporalUnreachable
+
+PROGRAM = "starter.py"
+
+app = typer.Typer(
+    name=PROGRAM,
+    help="Autopay buys data from paid HTTP APIs (x402 on Solana), exactly once.",
+    epilog="Exit codes:\n\n" + table_of_exit_codes(),
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _autopay() -> None:
+    """Autopay buys data from paid HTTP APIs (x402 on Solana), exactly once."""
+
+
+up.register(app)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; a user's mistake is one line on stderr."""
+    try:
+        app(list(arguments), prog_name=PROGRAM)
+    except SystemExit as ending:
+        return ending.code if isinstance(ending.code, int) else ExitCode.FAULT
+    except CommandError as error:
+        say(f"error: {error}", "red")
+        return error.code
+    except (SettingsError, PermanentFault) as error:
+        say(f"error: {error}", "red")
+        return ExitCode.USAGE
+    except (TemporalUnreachable, TransientFault) as error:
+        say(f"error: {error}", "red")
+        return ExitCode.UNREACHABLE
+    except Fault as error:
+        say(f"error: {error}", "red")
+        return ExitCode.FAULT
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    return ExitCode.OK
+
+
+def main() -> NoReturn:
+    """The process: run, flush, and leave at once, as the Temporal SDK's threads may abort a normal exit."""
+    code = run(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # a reader that went away, like `| head`
+            code = code or ExitCode.FAULT
+    os._exit(code)

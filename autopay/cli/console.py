@@ -1,0 +1,52 @@
+"""Where commands write: results to stdout, remarks to stderr, JSON as one line."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+
+def out() -> Console:
+    """Results, for people."""
+    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def remarks() -> Console:
+    """Progress and errors."""
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+
+def say(text: str, style: str = "") -> None:
+    """A remark; never read as markup, as it may hold a seller's words."""
+    remarks().print(printable(text), style=style or None, markup=False)
+
+
+def say_result(text: str) -> None:
+    """A line of the result, never wrapped or cut: it may be copied."""
+    sys.stdout.write(printable(text) + "\n")
+    sys.stdout.flush()
+
+
+def show_json(value: BaseModel | dict[str, Any] | Sequence[Any]) -> None:
+    """One line of JSON on stdout."""
+    text = value.model_dump_json() if isinstance(value, BaseModel) else json.dumps(value, default=str)
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()  # a program reads it while `up` goes on
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
+    """Rows for people; cells are text, never markup."""
+    table = Table(*columns, title=title, box=None, header_style="bold", title_justify="left", pad_edge=False)
+    for row in rows:
+        table.add_row(*(escape(printable("" if cell is None else str(cell))) for cell in row))
+    out().print(table)
+
+
+def printable(text: str) -> str:
+    """Text without control characters: what a seller or an agent's name says must not drive the terminal."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)

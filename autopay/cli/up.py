@@ -1,0 +1,103 @@
+"""`up`: the embedded stack in the foreground."""
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from autopay.cli.console import say, say_result, show_json
+from autopay.cli.exits import CommandError, ExitCode
+from autopay.settings import Settings
+from autopay.stack_file import StackFile
+
+if TYPE_CHECKING:
+    from localnet.stack import Stack
+
+_TITLES = {
+    "temporal": "Temporal",
+    "temporal_ui": "Temporal web UI",
+    "database_url": "PostgreSQL",
+    "solana_rpc": "Solana RPC",
+    "facilitator": "Facilitator",
+    "market_api": "Market Data API",
+    "knowledge_api": "Knowledge Data API",
+    "home": "State and logs",
+}
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        "up",
+        epilog="Examples:\n\nstarter.py up\n\nstarter.py up --worker 1\n\nstarter.py up --home /tmp/pay --json",
+    )(up)
+
+
+def up(
+    home: Annotated[Path | None, typer.Option(help="Where its state is kept.", show_default=".autopay")] = None,
+    worker: Annotated[int, typer.Option(min=0, max=32, help="How many workers to run beside the stack.")] = 0,
+    slot_ms: Annotated[
+        int | None, typer.Option(min=10, max=10_000, help="Length of a slot.", show_default="400")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the addresses as one line of JSON.")] = False,
+) -> None:
+    """Start the embedded stack: PostgreSQL, Temporal, a Solana chain, a facilitator and two paid APIs.
+
+    It stays in the foreground until Ctrl-C and keeps its state for the next time. Other commands find it by
+    themselves, when they have the same home.
+    """
+    settings = Settings.load(home=home, slot_ms=slot_ms)
+    try:
+        from localnet.child import StackError  # noqa: PLC0415 (an extra that may not be installed)
+        from localnet.stack import Stack  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise CommandError(f"the embedded stack needs {error.name}: pip install 'autopay[localnet]'") from None
+    stack = Stack(settings.home, slot_ms=settings.slot_ms, workers=worker, report=say)
+    try:
+        stack.home.hold()
+        asyncio.run(_serve(stack, as_json))
+    except StackError as error:
+        raise CommandError(str(error), ExitCode.FAULT) from None
+
+
+async def _serve(stack: "Stack", as_json: bool) -> None:
+    """Start, report, and stay until a signal; a signal during the start ends it as well."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, stopped.set)
+    work = asyncio.create_task(_start_and_stay(stack, as_json))
+    stop = asyncio.create_task(stopped.wait())
+    try:
+        await asyncio.wait((work, stop), return_when=asyncio.FIRST_COMPLETED)
+        if not stopped.is_set():
+            await work  # it can only have failed
+    finally:
+        stop.cancel()
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        if stopped.is_set() and not as_json:
+            say("stopping ...")
+        await stack.stop()
+
+
+async def _start_and_stay(stack: "Stack", as_json: bool) -> None:
+    if not as_json:
+        say(f"starting the embedded stack in {stack.home.path} ...")
+    _show(await stack.start(), stack.names, as_json)
+    await stack.run()
+
+
+def _show(addresses: StackFile, names: list[str], as_json: bool) -> None:
+    if as_json:
+        show_json({key: getattr(addresses, key) for key in _TITLES})
+        return
+    for key, title in _TITLES.items():
+        say_result(f"{title:<20}{getattr(addresses, key)}")
+    workers = [name for name in names if name.startswith("worker-")]
+    if not workers:
+        say("No worker runs yet: start one with `python worker.py`, or `starter.py up --worker 1`.")
+    say("Ready. Stop with Ctrl-C.")

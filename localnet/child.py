@@ -1,0 +1,173 @@
+"""One process of the embedded stack: started with its log, asked whether it answers, stopped or killed.
+
+What must not live here: which processes there are and in what order (stack.py).
+"""
+
+import asyncio
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autopay.processes import birth, is_process
+
+POLL_S = 0.03
+LOG_LIMIT_BYTES = 20_000_000
+TAIL_LINES = 15
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+class StackError(Exception):
+    """The embedded stack cannot run; the message says which part and why."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to run, and how to tell that it works.
+
+    `answers` is asked again and again until it is true; it may raise OSError for "not yet". `stop_signal` is its
+    polite end, `grace_s` how long that may take.
+    """
+
+    name: str
+    command: Sequence[str]
+    answers: Callable[[], Awaitable[bool]]
+    env: Mapping[str, str] = field(default_factory=dict)
+    stop_signal: signal.Signals = signal.SIGTERM
+    grace_s: float = 10
+
+
+class Child:
+    """A program that runs, or ran."""
+
+    def __init__(self, program: Program, logs: Path) -> None:
+        self.program = program
+        self.log = logs / f"{program.name}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
+        self.born = ""
+
+    @property
+    def name(self) -> str:
+        """The program's name."""
+        return self.program.name
+
+    @property
+    def pid(self) -> int:
+        """The pid it has or had; 0 before the first start."""
+        return self._process.pid if self._process else 0
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended, minus the signal when one ended it; None while it runs."""
+        return self._process.poll() if self._process else 0
+
+    async def start(self) -> None:
+        """Start it in a session of its own, so that a Ctrl-C at the terminal does not reach it directly."""
+        self._spawn()
+
+    async def wait_until_answers(self, timeout_s: float) -> None:
+        """Return once it answers.
+
+        Raises:
+            StackError: it ended instead, or the time is over.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            if self.exit_code is not None:
+                raise StackError(f"{self.name} ended by itself ({self.ending()}):\n{self.tail()}")
+            try:
+                if await self.program.answers():
+                    return
+            except OSError:
+                pass
+            if time.monotonic() > deadline:
+                raise StackError(f"{self.name} does not answer after {timeout_s:.0f} s:\n{self.tail()}")
+            await asyncio.sleep(POLL_S)
+
+    async def stop(self) -> None:
+        """End it politely, and after its grace with SIGKILL; returns when it is gone."""
+        if self.exit_code is None:
+            await end_process(self.pid, self.born, self.program.stop_signal, self.program.grace_s, reap=self._reap)
+
+    async def kill(self) -> None:
+        """SIGKILL, and return when it is gone."""
+        if self.exit_code is None:
+            await end_process(self.pid, self.born, signal.SIGKILL, self.program.grace_s, reap=self._reap)
+
+    def ending(self) -> str:
+        """How it ended, for people."""
+        code = self.exit_code
+        return signal.Signals(-code).name if code is not None and code < 0 else f"exit {code}"
+
+    def written(self) -> str:
+        """What it wrote to its log since this start."""
+        with self.log.open("rb") as log:
+            log.seek(self._log_start)
+            return log.read().decode(errors="replace")
+
+    def tail(self) -> str:
+        """The last lines of its log, and where the rest is."""
+        lines = self.written().rstrip().splitlines()[-TAIL_LINES:]
+        return "\n".join([*(f"  | {line}" for line in lines), f"  (all of it in {self.log})"])
+
+    def _spawn(self) -> None:
+        assert self.exit_code is not None, f"{self.name} runs"
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        if self.log.exists() and self.log.stat().st_size > LOG_LIMIT_BYTES:
+            self.log.replace(self.log.with_suffix(".log.1"))
+        with self.log.open("ab") as log:
+            self._log_start = log.tell()
+            self._process = subprocess.Popen(
+                self.program.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **self.program.env},
+                start_new_session=True,
+                preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 (one system call, bound before the fork)
+            )
+        self.born = birth(self.pid) or ""
+
+    def _reap(self) -> None:
+        if self._process:
+            self._process.poll()
+
+
+async def end_process(
+    pid: int, born: str, polite: signal.Signals, grace_s: float, reap: Callable[[], None] = lambda: None
+) -> None:
+    """Send `polite` to exactly that process, SIGKILL after `grace_s`, and wait until it is gone."""
+    for number in (polite, signal.SIGKILL):
+        if not is_process(pid, born):
+            break
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            break
+        deadline = time.monotonic() + grace_s
+        while is_process(pid, born) and time.monotonic() < deadline:
+            reap()
+            await asyncio.sleep(POLL_S)
+    reap()
+
+
+def _die_with(parent: int) -> Callable[[], None] | None:
+    """On Linux: the child gets SIGTERM when its parent dies, even of SIGKILL. Elsewhere the next start cleans up."""
+    if _LIBC is None:
+        return None
+    prctl = _LIBC.prctl
+
+    def tie() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+        if os.getppid() != parent:  # it died before the system call
+            os._exit(1)
+
+    return tie

@@ -1,0 +1,89 @@
+"""The stack's own programs: chain, facilitator, sellers and workers, with how each is asked whether it works.
+
+What must not live here: Temporal (temporal.py), PostgreSQL (postgres_part.py), and the order of things (stack.py).
+"""
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+
+from localnet.child import Child, Program, StackError
+
+HOST = "127.0.0.1"
+WORKER_READY = "worker ready"
+_PROBE_TIMEOUT_S = 5
+_DRAIN_S = 40
+
+
+def url(port: int, scheme: str = "http") -> str:
+    """The address of a loopback port."""
+    return f"{scheme}://{HOST}:{port}"
+
+
+def chain_program(home: Path, ports: Mapping[str, int], slot_ms: int) -> Program:
+    """The Solana chain; it answers when getHealth says ok."""
+    command = ["--home", str(home / "chain"), "--port", str(ports["chain"]), "--slot-ms", str(slot_ms)]
+
+    async def answers() -> bool:
+        question = {"jsonrpc": "2.0", "id": 1, "method": "getHealth"}
+        reply = await _ask("POST", url(ports["chain"]), question)
+        return reply is not None and reply.json().get("result") == "ok"
+
+    return Program("chain", _module("localnet.chain", *command), answers)
+
+
+def facilitator_program(home: Path, ports: Mapping[str, int]) -> Program:
+    """The facilitator; it answers when its fee payer has SOL."""
+    command = ["--rpc", url(ports["chain"]), "--port", str(ports["facilitator"]), "--home", str(home / "facilitator")]
+
+    async def answers() -> bool:
+        return await _ask("GET", url(ports["facilitator"]) + "/health") is not None
+
+    return Program("facilitator", _module("localnet.facilitator", *command), answers)
+
+
+def sellers_program(home: Path, ports: Mapping[str, int]) -> Program:
+    """Both paid APIs; they answer when their token accounts are open."""
+    command = ["--facilitator", url(ports["facilitator"]), "--rpc", url(ports["chain"])]
+    command += ["--market-port", str(ports["market"]), "--knowledge-port", str(ports["knowledge"])]
+    command += ["--home", str(home / "sellers")]
+
+    async def answers() -> bool:
+        for part in ("market", "knowledge"):
+            if await _ask("GET", url(ports[part]) + "/health") is None:
+                return False
+        return True
+
+    return Program("sellers", _module("localnet.sellers", *command), answers)
+
+
+def worker_child(home: Path, logs: Path, number: int) -> Child:
+    """A worker that finds the stack by its home; it answers when it has logged that it is ready."""
+    spec = importlib.util.find_spec("worker")
+    if spec is None or spec.origin is None:
+        raise StackError("there is no worker.py to run")
+
+    async def answers() -> bool:
+        return WORKER_READY in child.written()
+
+    environment = {"AUTOPAY_HOME": str(home)}
+    command = [sys.executable, spec.origin]
+    child = Child(Program(f"worker-{number}", command, answers, environment, grace_s=_DRAIN_S), logs)
+    return child
+
+
+def _module(name: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", name, *arguments]
+
+
+async def _ask(method: str, address: str, body: object = None) -> httpx.Response | None:
+    """The answer when it is a good one. Proxies from the environment do not concern loopback."""
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=_PROBE_TIMEOUT_S) as client:
+            reply = await client.request(method, address, json=body)
+    except httpx.HTTPError:
+        return None
+    return reply if reply.is_success else None

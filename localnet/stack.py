@@ -1,0 +1,183 @@
+"""The embedded stack: starts every part, waits until each answers, restarts what dies, stops all in reverse.
+
+As a library:
+
+    stack = Stack(home, workers=1, ephemeral=True)
+    async with stack as addresses:
+        await stack.kill("worker-1")
+
+What must not live here: how a single part is run (child.py, postgres_part.py, programs.py, temporal.py).
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from autopay.adapters.migrations import upgrade
+from autopay.processes import own_birth
+from autopay.stack_file import StackFile
+from localnet.chain.genesis import CASH_MINT, USDC_MINT
+from localnet.child import Child
+from localnet.home import Home
+from localnet.ports import choose_ports
+from localnet.postgres_part import PostgresPart
+from localnet.programs import HOST, chain_program, facilitator_program, sellers_program, url, worker_child
+from localnet.supervisor import Supervisor, all_of
+from localnet.temporal import temporal_program
+
+logger = logging.getLogger(__name__)
+
+
+class Stack:
+    """All parts on loopback, with their state in `home`.
+
+    Args:
+        home: kept between starts; the same data and, when free, the same ports again.
+        slot_ms: length of the chain's slots.
+        workers: how many worker processes to run beside the stack.
+        ephemeral: take any free ports, so that several stacks run side by side.
+        report: told, in a sentence each, what people should know.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        slot_ms: int = 400,
+        workers: int = 0,
+        ephemeral: bool = False,
+        report: Callable[[str], None] = logger.warning,
+    ) -> None:
+        self.home = Home(home)
+        self._slot_ms = slot_ms
+        self._workers = workers
+        self._ephemeral = ephemeral
+        self._report = report
+        self._running: Supervisor | None = None
+
+    async def __aenter__(self) -> StackFile:
+        return await self.start()
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> StackFile:
+        """Start everything; on return every part answers, and the database has the newest schema.
+
+        Raises:
+            StackError: another process runs this home, or a part does not come up. Nothing is left running.
+        """
+        self.home.hold()
+        try:
+            leftovers = await self.home.end_leftovers()
+            if leftovers:
+                self._report(f"ended what an earlier stack left running: {', '.join(leftovers)}")
+            self._running = Supervisor(self._report, self._record)
+            addresses = await self._start_parts()
+            self.home.publish(addresses)
+            await self.start_workers(self._workers)
+        except BaseException:
+            await self.stop()
+            raise
+        return addresses
+
+    async def stop(self) -> None:
+        """Stop everything in reverse order, and give the home back."""
+        if self._running is not None:
+            await self._running.stop_all()
+            self._running = None
+        self.home.release()
+
+    async def run(self) -> None:
+        """Return never, but raise when the stack cannot go on.
+
+        Raises:
+            StackError: a part died too often.
+        """
+        await self._supervisor.given_up()
+
+    @property
+    def names(self) -> list[str]:
+        """The parts by name, in the order in which they were started."""
+        return list(self._supervisor.parts)
+
+    def pid(self, name: str) -> int:
+        """The process id of a part."""
+        return self._supervisor.parts[name].pid
+
+    async def kill(self, name: str, *, restart: bool = True) -> None:
+        """SIGKILL to a part; it is started again like one that died by itself, unless told otherwise."""
+        await self._supervisor.kill(name, restart=restart)
+
+    async def restart(self, name: str) -> None:
+        """Stop a part if it runs, start it, and wait until it answers."""
+        await self._supervisor.restart(name)
+
+    async def start_workers(self, count: int) -> list[str]:
+        """Start that many more workers, wait until they are ready, and return their names."""
+        used = set(self._worker_names)
+        free = [n for n in range(1, len(used) + count + 1) if f"worker-{n}" not in used]
+        workers = [worker_child(self.home.path, self.home.logs, number) for number in free[:count]]
+        await self._supervisor.start(*workers)
+        return [worker.name for worker in workers]
+
+    async def stop_workers(self) -> None:
+        """Let every worker drain and end, all at once."""
+        await self._supervisor.stop(*self._worker_names)
+
+    @property
+    def _worker_names(self) -> list[str]:
+        return [name for name in self.names if name.startswith("worker-")]
+
+    @property
+    def _supervisor(self) -> Supervisor:
+        assert self._running is not None, "the stack is not running"
+        return self._running
+
+    def _record(self) -> None:
+        self.home.record(self._supervisor.parts.values())
+
+    async def _start_parts(self) -> StackFile:
+        """All at once: who needs another waits for it by itself."""
+        home = self.home.path
+        ports = choose_ports(home, ephemeral=self._ephemeral)
+        postgres = PostgresPart(home, ports["postgres"])
+        programs = (
+            temporal_program(home, ports["temporal"], ports["temporal-ui"]),
+            chain_program(home, ports, self._slot_ms),
+            facilitator_program(home, ports),
+            sellers_program(home, ports),
+        )
+        self.home.logs.mkdir(exist_ok=True)
+        self.home.make_keyring()
+        children = [Child(program, self.home.logs) for program in programs]
+        self._supervisor.parts[postgres.name] = postgres  # first in, last out
+        await all_of((self._start_database(postgres), self._supervisor.start(*children)))
+        return self._addresses(ports, postgres.url)
+
+    async def _start_database(self, postgres: PostgresPart) -> None:
+        await self._supervisor.start(postgres)
+        await asyncio.to_thread(upgrade, postgres.url)
+
+    def _addresses(self, ports: dict[str, int], database_url: str) -> StackFile:
+        return StackFile(
+            pid=os.getpid(),
+            born=own_birth(),
+            home=str(self.home.path),
+            temporal=f"{HOST}:{ports['temporal']}",
+            temporal_ui=url(ports["temporal-ui"]),
+            database_url=database_url,
+            solana_rpc=url(ports["chain"]),
+            solana_ws=url(ports["chain"], "ws"),
+            facilitator=url(ports["facilitator"]),
+            market_api=url(ports["market"]),
+            knowledge_api=url(ports["knowledge"]),
+            slot_ms=self._slot_ms,
+            usdc_mint=str(USDC_MINT),
+            cash_mint=str(CASH_MINT),
+        )

