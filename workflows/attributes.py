@@ -1,5 +1,7 @@
 """Search attributes: how agents and payments are found in the Temporal UI. Never encrypted, so never secret."""
 
+from typing import Any
+
 from temporalio.common import SearchAttributeKey, SearchAttributePair, SearchAttributeUpdate, TypedSearchAttributes
 from temporalio.workflow import unsafe
 
@@ -35,7 +37,7 @@ def request_attributes(order: PayOrder) -> TypedSearchAttributes:
     )
 
 
-def payment_attributes(status: str, signed: Signed) -> list[SearchAttributeUpdate]:
+def payment_attributes(status: str, signed: Signed) -> list[SearchAttributeUpdate[Any]]:
     """What is known once a payment is signed; the price in token units."""
     return [
         STATUS.value_set(status),

@@ -35,7 +35,7 @@ class PaidRequest:
     """Pays for one request, exactly once or not at all, and returns what became of it."""
 
     @workflow.run
-    async def run(self, order: PayOrder) -> RequestResult:
+    async def run(self, order: PayOrder) -> RequestResult:  # noqa: ARG002 - taken by __init__
         """Shields the payment: a cancel stops new attempts, and waits for the fate of what was signed."""
         paying = asyncio.create_task(self._pay())
         while True:
@@ -92,10 +92,11 @@ class PaidRequest:
 
     async def _fetch_parse_sign(self, number: int) -> None:
         if self.canceled:
-            return self._end(RequestStatus.REFUSED, Reason.CANCELED, "canceled before anything was paid")
+            self._end(RequestStatus.REFUSED, Reason.CANCELED, "canceled before anything was paid")
+            return
         offer = await self._offer()
         if offer is None:
-            return None
+            return
         price = show(offer.amount_atomic, offer.currency)
         self._show(f"{price} asked by `{offer.pay_to}`; signing attempt {number}")
         try:
@@ -111,13 +112,14 @@ class PaidRequest:
             await self._recall()
             if len(self.payment.attempts) < number and self.result is None:
                 self._end(RequestStatus.FAILED, *_cause(error))
-            return None
+            return
         if isinstance(signed, Refused):
-            return self._end(RequestStatus.REFUSED, signed.reason, signed.message)
+            self._end(RequestStatus.REFUSED, signed.reason, signed.message)
+            return
         self.signed = signed
         self.payment = self.payment.signed(number)
         workflow.upsert_search_attributes(payment_attributes("signed", signed))
-        return None
+        return
 
     async def _offer(self) -> Offer | None:
         """Fetch and parse; None when the request has ended here."""
@@ -131,17 +133,22 @@ class PaidRequest:
                 summary=f"{self.order.method} {self.order.url}"[:200],
             )
         except ActivityError as error:
-            return self._end(RequestStatus.FAILED, *_cause(error))
+            self._end(RequestStatus.FAILED, *_cause(error))
+            return None
         match fetched:
             case Free(http_status=status):
                 self.payment = self.payment.model_copy(update={"http_status": status})
-                return self._end(RequestStatus.FREE)
+                self._end(RequestStatus.FREE)
+                return None
             case Failed(type=kind, message=message, http_status=status):
                 self.payment = self.payment.model_copy(update={"http_status": status})
-                return self._end(RequestStatus.FAILED, kind, message)
+                self._end(RequestStatus.FAILED, kind, message)
+                return None
             case Refused(reason=reason, message=message):
-                self.payment = self.payment.model_copy(update={"http_status": 402})
-                return self._end(RequestStatus.REFUSED, reason, message)
+                asked = None if reason == Reason.INSECURE_TRANSPORT else 402
+                self.payment = self.payment.model_copy(update={"http_status": asked})
+                self._end(RequestStatus.REFUSED, reason, message)
+                return None
             case Challenge():
                 self.payment = self.payment.model_copy(update={"http_status": 402})
         parsed = await workflow.execute_local_activity_method(
@@ -152,7 +159,8 @@ class PaidRequest:
             summary=f"402: choose among {len(fetched.options)} ways to pay",
         )
         if isinstance(parsed, Refused):
-            return self._end(RequestStatus.REFUSED, parsed.reason, parsed.message)
+            self._end(RequestStatus.REFUSED, parsed.reason, parsed.message)
+            return None
         return parsed
 
     async def _submit(self, step: Submit) -> None:

@@ -262,6 +262,10 @@ class Ledger(Protocol):
         """The request has ended this way; the first end stands."""
         ...
 
+    async def unsettled(self, session_id: UUID) -> int:
+        """Base units reserved by attempts of the session that are neither settled (SUCCESS, VERIFIED) nor FAILED."""
+        ...
+
     async def booked_on(self, session_id: UUID, slot: int) -> Booked: ...
 
     async def record_balance(

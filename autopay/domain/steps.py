@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from autopay.domain.money import Currency
 from autopay.domain.offer import Challenge, Offer, Refused
 from autopay.domain.payment import Payment
-from autopay.domain.request import Method, RequestResult, RequestStatus
+from autopay.domain.request import Method, RequestResult, RequestSpec, RequestStatus
 
 
 class _Value(BaseModel):
@@ -97,3 +97,38 @@ class Enqueued(_Value):
 
 
 EnqueuedOrRefused = Annotated[Enqueued | Refused, Field(discriminator="kind")]
+
+
+class QueuedRequest(_Value):
+    """A request that waits in the agent's queue, or is under way."""
+
+    request_id: str
+    url: str
+    method: Method = "GET"
+    score: float
+    watch: str | None = None
+
+
+class Backlog(_Value):
+    """What an agent finds in the ledger when a run of it begins."""
+
+    queue: tuple[QueuedRequest, ...] = ()
+    open: tuple[QueuedRequest, ...] = ()
+
+
+class ToEnqueue(_Value):
+    """Accept this request, unless `queue_limit` already wait."""
+
+    agent: str
+    spec: RequestSpec
+    score: float
+    queue_limit: int
+
+
+class BalanceQuery(_Value):
+    """Which balances to read, against which thresholds; `paused` when the agent already waits for money."""
+
+    agent: str
+    currencies: tuple[Currency, ...]
+    thresholds: dict[Currency, int]
+    paused: bool
