@@ -1,6 +1,8 @@
 """Serves a chain: `python -m localnet.chain --home DIR --port N [--slot-ms 400]`."""
 
 import argparse
+import signal
+import sys
 from pathlib import Path
 
 import uvicorn
@@ -15,6 +17,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--slot-ms", type=int, default=DEFAULT_SLOT_MS, help="length of a slot")
     arguments = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn shuts down first and then hands the signal back.
+        signal.signal(number, lambda *_: sys.exit(0))
     uvicorn.run(
         build_app(arguments.home, arguments.slot_ms),
         host="127.0.0.1",

@@ -53,9 +53,9 @@ class Bank:
         self._token_accounts: defaultdict[Pubkey, dict[Pubkey, None]] = defaultdict(dict)
         self._airdrops = 0
         self._svm = LiteSVM().with_sigverify(False).with_blockhash_check(False).with_transaction_history(0)
-        blocks = store.blocks() or self._begin()
-        self.window = BlockWindow(blocks)
-        self._slot = self.window.tip.slot + RESTART_GAP  # the slot that is being waited out, block or not
+        kept = store.blocks()
+        self.window = BlockWindow(kept or self._begin())
+        self._slot = self.window.tip.slot + (RESTART_GAP if kept else 0)  # the newest slot, block or not
         for address, account in store.accounts():
             self._svm.set_account(address, account)
             self._index(address, account)

@@ -5,7 +5,7 @@ What must not live here: the methods.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, model_validator
 from pydantic.alias_generators import to_camel
 from solders.hash import Hash
 from solders.pubkey import Pubkey
@@ -37,9 +37,14 @@ WireEncoding = Literal["base58", "base64"]
 
 
 class Config(BaseModel):
-    """A configuration object; unknown fields are ignored, as on a cluster."""
+    """A configuration object; unknown fields are ignored and null ones count as left out, as on a cluster."""
 
     model_config = ConfigDict(alias_generator=to_camel, frozen=True, extra="ignore")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        return {name: each for name, each in given.items() if each is not None} if isinstance(given, dict) else given
 
 
 class ReadConfig(Config):
