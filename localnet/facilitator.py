@@ -11,10 +11,12 @@ import asyncio
 import logging
 import signal
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import anyio.to_thread
@@ -54,17 +56,24 @@ logger = logging.getLogger(__name__)
 class PollingSigner(FacilitatorKeypairSigner):
     """The SDK's signer, asking for a confirmation every `poll_s` seconds where the SDK asks once a second.
 
-    It keeps the SDK's order: a transaction that is confirmed counts, even when it failed on chain.
+    It gives up after `patience_s`, 30 in the SDK, and keeps the SDK's order: a transaction that is confirmed
+    counts, even when it failed on chain.
     """
 
-    def __init__(self, keypair: Keypair, rpc_url: str, poll_s: float) -> None:
+    def __init__(self, keypair: Keypair, rpc_url: str, poll_s: float, patience_s: float) -> None:
         super().__init__(keypair, rpc_url)
         self.poll_s = poll_s
+        self.patience_s = patience_s
+        self._leaving = threading.Event()
 
-    def confirm_transaction(self, signature: str, network: str, timeout_seconds: int = 30) -> None:
+    def give_up(self) -> None:
+        """End every wait for a confirmation: those payments are reported as pending."""
+        self._leaving.set()
+
+    def confirm_transaction(self, signature: str, network: str, timeout_seconds: float | None = None) -> None:
         """Block until `signature` is confirmed; `RuntimeError` when it failed before that, or at the time-out."""
         client = self._get_client(network)
-        deadline = time.monotonic() + timeout_seconds
+        deadline = time.monotonic() + (timeout_seconds or self.patience_s)
         while time.monotonic() < deadline:
             status = client.get_signature_statuses([Signature.from_string(signature)]).value[0]
             if status is not None:
@@ -75,8 +84,22 @@ class PollingSigner(FacilitatorKeypairSigner):
                     return
                 if status.err is not None:
                     raise RuntimeError(f"Transaction failed: {status.err}")
-            time.sleep(self.poll_s)
+            if self._leaving.wait(self.poll_s):
+                raise RuntimeError("The facilitator is shutting down")
         raise RuntimeError("Transaction confirmation timeout")
+
+
+class Server(uvicorn.Server):
+    """A server that does not wait for confirmations once it is told to end."""
+
+    def __init__(self, config: uvicorn.Config, signer: PollingSigner) -> None:
+        super().__init__(config)
+        self._signer = signer
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """What uvicorn does at a signal, and give up."""
+        self._signer.give_up()
+        super().handle_exit(sig, frame)
 
 
 def build_facilitator(signer: FacilitatorKeypairSigner) -> x402FacilitatorSync:
@@ -88,9 +111,10 @@ def build_facilitator(signer: FacilitatorKeypairSigner) -> x402FacilitatorSync:
     return facilitator
 
 
-def build_app(keypair: Keypair, rpc_url: str, poll_s: float) -> FastAPI:
+def build_app(signer: FacilitatorKeypairSigner) -> FastAPI:
     """The service; its fee payer needs SOL before the first settlement."""
-    facilitator = build_facilitator(PollingSigner(keypair, rpc_url, poll_s))
+    facilitator = build_facilitator(signer)
+    [fee_payer] = signer.get_addresses()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -101,7 +125,7 @@ def build_app(keypair: Keypair, rpc_url: str, poll_s: float) -> FastAPI:
 
     @app.get("/health")
     async def health() -> dict[str, str]:
-        return {"status": "ok", "feePayer": str(keypair.pubkey())}
+        return {"status": "ok", "feePayer": fee_payer}
 
     @app.get("/supported")
     def supported() -> dict[str, Any]:
@@ -192,27 +216,30 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--home", type=Path, required=True, help="keeps facilitator.json, the fee payer's key")
     parser.add_argument("--poll-ms", type=int, default=100, help="how often to ask for a confirmation")
+    parser.add_argument("--patience-ms", type=int, default=30_000, help="after which a payment is called pending")
     parser.add_argument("--seed", type=int, help="of the weather's dice")
     arguments = parser.parse_args()
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for chatty in ("httpx", "httpx2"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     keypair = load_or_create_keypair(arguments.home / "facilitator.json")
     # Before uvicorn serves, this ends the process at once; afterwards uvicorn shuts down first and then hands the
     # signal back.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     asyncio.run(prepare(keypair, arguments.rpc))
-    app: AsgiApp = build_app(keypair, arguments.rpc, arguments.poll_ms / 1000)
-    under_weather = WeatherMiddleware(app, Sky(arguments.seed))
-    uvicorn.run(
-        under_weather,
+    signer = PollingSigner(keypair, arguments.rpc, arguments.poll_ms / 1000, arguments.patience_ms / 1000)
+    app: AsgiApp = build_app(signer)
+    config = uvicorn.Config(
+        WeatherMiddleware(app, Sky(arguments.seed)),
         host="127.0.0.1",
         port=arguments.port,
         access_log=False,
         log_config=None,
         timeout_graceful_shutdown=5,
     )
+    Server(config, signer).run()
 
 
 if __name__ == "__main__":

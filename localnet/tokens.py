@@ -77,13 +77,21 @@ async def ensure_sol(rpc_url: str, owner: Pubkey, lamports: int = 10 * LAMPORTS_
         await _ensure_sol(rpc, owner, lamports)
 
 
-async def open_token_account(rpc_url: str, payer: Keypair, owner: Pubkey, mint: Pubkey) -> Pubkey:
-    """The associated token account of `owner` for `mint`, created at the cost of `payer` when it is not there."""
+async def open_token_accounts(rpc_url: str, payer: Keypair, owner: Pubkey, mints: Sequence[Pubkey]) -> list[Pubkey]:
+    """The associated token accounts of `owner`, one a mint; those not there are created at the cost of `payer`."""
     async with AsyncClient(rpc_url) as rpc:
-        program = await _token_program(rpc, mint)
-        create = create_idempotent_associated_token_account(payer.pubkey(), owner, mint, program)
-        await _send(rpc, payer, [create])
-        return get_associated_token_address(owner, mint, program)
+        programs = [await _token_program(rpc, mint) for mint in mints]
+        wanted = list(zip(mints, programs, strict=True))
+        accounts = [get_associated_token_address(owner, mint, program) for mint, program in wanted]
+        found = (await rpc.get_multiple_accounts(accounts, Confirmed)).value
+        create = [
+            create_idempotent_associated_token_account(payer.pubkey(), owner, mint, program)
+            for (mint, program), account in zip(wanted, found, strict=True)
+            if account is None
+        ]
+        if create:
+            await _send(rpc, payer, create)
+        return accounts
 
 
 async def faucet(rpc_url: str, owner: Pubkey, mint: Pubkey, amount_atomic: int) -> Pubkey:

@@ -24,7 +24,7 @@ from x402.schemas import SupportedResponse
 from localnet.chain.genesis import CASH_MINT, USDC_MINT
 from localnet.sellers.apps import Seller, knowledge_app, market_app
 from localnet.sellers.prices import NETWORK_V1
-from localnet.tokens import ensure_sol, load_or_create_keypair, open_token_account, wait_for_chain
+from localnet.tokens import ensure_sol, load_or_create_keypair, open_token_accounts, wait_for_chain
 from localnet.weather import AsgiApp, Sky, WeatherMiddleware
 
 FACILITATOR_WAIT_S = 60
@@ -39,6 +39,14 @@ class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def server_of(app: AsgiApp, port: int) -> Server:
+    """A server for `app`, on loopback only."""
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=port, access_log=False, log_config=None, timeout_graceful_shutdown=5
+    )
+    return Server(config)
 
 
 async def supported_by(client: HTTPFacilitatorClient) -> SupportedResponse:
@@ -57,8 +65,7 @@ async def open_business(rpc_url: str, key_file: Path) -> str:
     """The address that is paid, with a token account for either mint."""
     keypair = load_or_create_keypair(key_file)
     await ensure_sol(rpc_url, keypair.pubkey())
-    for mint in (USDC_MINT, CASH_MINT):
-        await open_token_account(rpc_url, keypair, keypair.pubkey(), mint)
+    await open_token_accounts(rpc_url, keypair, keypair.pubkey(), [USDC_MINT, CASH_MINT])
     return str(keypair.pubkey())
 
 
@@ -66,27 +73,22 @@ async def serve(arguments: argparse.Namespace) -> None:
     """Open both sellers' accounts, then serve until SIGTERM or SIGINT."""
     facilitator = HTTPFacilitatorClient(FacilitatorConfig(url=arguments.facilitator))
     await wait_for_chain(arguments.rpc)
-    supported = await supported_by(facilitator)
+    supported, *addresses = await asyncio.gather(
+        supported_by(facilitator),
+        *(open_business(arguments.rpc, arguments.home / f"{name}.json") for name in ("market", "knowledge")),
+    )
+    assert isinstance(supported, SupportedResponse)
     fee_payer_v1 = next(str((kind.extra or {})["feePayer"]) for kind in supported.kinds if kind.network == NETWORK_V1)
     servers = []
-    for name, build, port in (
-        ("market", market_app, arguments.market_port),
-        ("knowledge", knowledge_app, arguments.knowledge_port),
+    for name, build, port, pay_to in (
+        ("Market Data", market_app, arguments.market_port, addresses[0]),
+        ("Knowledge Data", knowledge_app, arguments.knowledge_port, addresses[1]),
     ):
         sky = Sky(arguments.seed)
-        pay_to = await open_business(arguments.rpc, arguments.home / f"{name}.json")
-        seller = Seller(f"{name.title()} Data", facilitator, fee_payer_v1, pay_to, sky)
+        seller = Seller(name, facilitator, fee_payer_v1, str(pay_to), sky)
         app: AsgiApp = await asyncio.to_thread(build, seller)
-        config = uvicorn.Config(
-            WeatherMiddleware(app, sky),
-            host="127.0.0.1",
-            port=port,
-            access_log=False,
-            log_config=None,
-            timeout_graceful_shutdown=5,
-        )
-        servers.append(Server(config))
-        logger.info("%s on port %d, paid to %s", seller.name, port, pay_to)
+        servers.append(server_of(WeatherMiddleware(app, sky), port))
+        logger.info("%s on port %d, paid to %s", name, port, pay_to)
 
     def stop() -> None:
         for server in servers:
@@ -108,7 +110,8 @@ def main() -> None:
     parser.add_argument("--home", type=Path, required=True, help="keeps market.json and knowledge.json, the keys paid")
     parser.add_argument("--seed", type=int, help="of the weather's dice")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for chatty in ("httpx", "httpx2"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the servers take over
     asyncio.run(serve(arguments))

@@ -63,13 +63,18 @@ class MarketFeed:
 
 
 def _best_spread(coin: str, quotes: list[dict[str, Any]]) -> dict[str, Any]:
-    """Buy at the lowest ask, sell at the highest bid; negative when that loses money."""
+    """Buy at one venue's ask and sell at another's bid, where that gains most; negative when it loses money."""
     pair = f"{coin}/USD"
-    buy = min((quote for quote in quotes if quote["pair"] == pair), key=lambda quote: quote["ask"])
-    sell = max((quote for quote in quotes if quote["pair"] == pair), key=lambda quote: quote["bid"])
-    return {
-        "pair": pair,
-        "buy_at": buy["venue"],
-        "sell_at": sell["venue"],
-        "spread_bps": round((sell["bid"] - buy["ask"]) / buy["ask"] * 10_000, 3),
-    }
+    offered = [quote for quote in quotes if quote["pair"] == pair]
+    spreads = [
+        {
+            "pair": pair,
+            "buy_at": buy["venue"],
+            "sell_at": sell["venue"],
+            "spread_bps": round((sell["bid"] - buy["ask"]) / buy["ask"] * 10_000, 3),
+        }
+        for buy in offered
+        for sell in offered
+        if buy is not sell
+    ]
+    return max(spreads, key=lambda spread: spread["spread_bps"])

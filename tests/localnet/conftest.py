@@ -35,5 +35,5 @@ async def buyer(running_stack: Stack) -> AsyncIterator[Buyer]:
 @pytest.fixture
 async def stack(running_stack: Stack) -> AsyncIterator[Stack]:
     yield running_stack
-    for url in (running_stack.facilitator_url, running_stack.market_url, running_stack.knowledge_url):
+    for url in running_stack.urls:
         await running_stack.weather(url)

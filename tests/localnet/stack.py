@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 from solana.rpc.async_api import AsyncClient
-from solana.rpc.commitment import Confirmed
+from solana.rpc.commitment import Commitment, Confirmed
 from solders.pubkey import Pubkey
 
 from localnet.tokens import wait_for_chain
@@ -88,16 +88,21 @@ class Stack:
     market_url: str
     knowledge_url: str
 
+    @property
+    def urls(self) -> list[str]:
+        return [self.rpc_url, self.facilitator_url, self.market_url, self.knowledge_url]
+
     async def weather(self, url: str, **faults: object) -> None:
         """Set exactly these faults on the service at `url`."""
         async with httpx.AsyncClient() as client:
-            for change in ({}, faults):
-                (await client.put(f"{url}/weather", json=change)).raise_for_status()
+            (await client.put(f"{url}/weather", json={})).raise_for_status()
+            if faults:
+                (await client.put(f"{url}/weather", json=faults)).raise_for_status()
 
-    async def balance(self, token_account: Pubkey) -> int:
-        """Base units at confirmed."""
+    async def balance(self, token_account: Pubkey, commitment: Commitment = Confirmed) -> int:
+        """Base units."""
         async with AsyncClient(self.rpc_url) as rpc:
-            return int((await rpc.get_token_account_balance(token_account, Confirmed)).value.amount)
+            return int((await rpc.get_token_account_balance(token_account, commitment)).value.amount)
 
 
 class Services:

@@ -5,8 +5,12 @@ import secrets
 
 import httpx
 import pytest
+from fastapi import FastAPI, Response
+from x402.http.utils import encode_payment_response_header
+from x402.schemas import SettleResponse
 
 from localnet.chain.genesis import USDC_MINT
+from localnet.sellers.remembered import RememberedAnswers
 from tests.localnet.buyer import Buyer
 from tests.localnet.stack import Stack
 
@@ -105,3 +109,35 @@ async def test_without_an_identifier_every_payment_stands_alone(stack: Stack, bu
             paid = await buyer.signed(await client.get(url))
             assert (await client.get(url, headers=paid)).status_code == 200
     assert await stack.balance(buyer.accounts[USDC_MINT]) == before - 4_000
+
+
+class Pending:
+    """A seller whose every payment was broadcast and is not confirmed; counts what reaches it."""
+
+    def __init__(self) -> None:
+        self.reached = 0
+        self.app = FastAPI()
+        self.app.middleware("http")(RememberedAnswers())
+        self.app.get("/data")(self.data)
+
+    async def data(self) -> Response:
+        self.reached += 1
+        receipt = SettleResponse(
+            success=False, error_reason="settlement_pending", transaction="5igned", network="solana:devnet"
+        )
+        return Response(status_code=402, headers={"PAYMENT-RESPONSE": encode_payment_response_header(receipt)})
+
+
+async def test_a_payment_that_is_pending_binds_its_identifier_and_may_be_sent_again(
+    stack: Stack, buyer: Buyer, identifier: str
+) -> None:
+    async with httpx.AsyncClient() as client:
+        offer = await client.get(f"{stack.knowledge_url}/api/ai-insights?topic=fees")
+    first = await buyer.signed(offer, identifier=identifier)
+    second = await buyer.signed(offer, identifier=identifier)
+    seller = Pending()
+    transport = httpx.ASGITransport(app=seller.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://seller") as client:
+        statuses = [(await client.get("/data", headers=paid)).status_code for paid in (first, first, second)]
+    assert statuses == [402, 402, 409]
+    assert seller.reached == 2

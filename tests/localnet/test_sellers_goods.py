@@ -32,15 +32,19 @@ def test_the_same_seed_and_moments_give_the_same_prices_and_another_seed_does_no
     assert walk(7) != walk(8)
 
 
-def test_the_spread_is_the_highest_bid_over_the_lowest_ask() -> None:
-    feed = MarketFeed(seed=3, clock=Clock())
+def test_the_spread_is_what_buying_at_one_venue_and_selling_at_the_other_gains() -> None:
+    clock = Clock()
+    feed = MarketFeed(seed=3, clock=clock)
+    clock.now += 60
     snapshot = feed.snapshot()
+    quotes = {(quote["pair"], quote["venue"]): quote for quote in snapshot["quotes"]}
     for spread in snapshot["arbitrage"]:
-        quotes = [quote for quote in snapshot["quotes"] if quote["pair"] == spread["pair"]]
-        lowest_ask = min(quote["ask"] for quote in quotes)
-        highest_bid = max(quote["bid"] for quote in quotes)
-        assert spread["spread_bps"] == pytest.approx((highest_bid / lowest_ask - 1) * 10_000, abs=0.01)
-    assert len(snapshot["quotes"]) == 2 * len(OPENING_USD)
+        buy, sell = quotes[spread["pair"], spread["buy_at"]], quotes[spread["pair"], spread["sell_at"]]
+        assert buy["venue"] != sell["venue"]
+        gain_bps = (sell["bid"] / buy["ask"] - 1) * 10_000
+        back_bps = (buy["bid"] / sell["ask"] - 1) * 10_000
+        assert spread["spread_bps"] == pytest.approx(max(gain_bps, back_bps), abs=0.01)
+    assert len(quotes) == 2 * len(OPENING_USD)
     assert snapshot["best"] in snapshot["arbitrage"]
 
 
