@@ -1,0 +1,42 @@
+"""How Alembic reaches the ledger's database: the URL of the caller, or AUTOPAY_DATABASE_URL, or DATABASE_URL."""
+
+import os
+from logging.config import fileConfig
+
+from alembic import context
+from alembic.util import CommandError
+from sqlalchemy import NullPool, create_engine, text
+
+from autopay.adapters.database import connect_arguments, engine_url
+from autopay.adapters.tables import Base
+
+UPGRADE_LOCK = 0x6175746F706179  # "autopay": one migration at a time, whoever starts it
+
+
+def _database_url() -> str:
+    given = context.config.attributes.get("database_url")
+    url = given or os.environ.get("AUTOPAY_DATABASE_URL") or os.environ.get("DATABASE_URL")
+    if not url:
+        raise CommandError("no database: set AUTOPAY_DATABASE_URL to a postgresql:// URL")
+    return str(url)
+
+
+def _migrate() -> None:
+    if context.config.config_file_name is not None:
+        fileConfig(context.config.config_file_name, disable_existing_loggers=False)
+    if context.is_offline_mode():
+        context.configure(dialect_name="postgresql", target_metadata=Base.metadata, literal_binds=True)
+        with context.begin_transaction():
+            context.run_migrations()
+        return
+    url = engine_url(_database_url())
+    engine = create_engine(url, poolclass=NullPool, connect_args=connect_arguments(url, statement_timeout_s=0))
+    with engine.connect() as connection:
+        context.configure(connection=connection, target_metadata=Base.metadata, compare_server_default=True)
+        with context.begin_transaction():
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
+            context.run_migrations()
+    engine.dispose()
+
+
+_migrate()

@@ -1,0 +1,66 @@
+"""What every part of the ledger stands on: one database transaction, its faults, and the rows it locks."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+
+from autopay.adapters.database import fault_of
+from autopay.adapters.tables import AgentRow, RequestRow
+from autopay.domain.errors import UnknownAgent, UnknownRequest
+
+
+class Transactional:
+    """Holds the engine; opens transactions."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._open = async_sessionmaker(engine, expire_on_commit=False)
+
+    async def dispose(self) -> None:
+        """Close every connection; `close` is the port's word for the end of a request."""
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncSession]:
+        """One transaction, committed at the end of the block.
+
+        A connection that is lost while committing leaves open whether it did. Every method of the ledger may
+        therefore be called again with the same arguments.
+        """
+        try:
+            async with self._open.begin() as db:
+                yield db
+        except (SQLAlchemyError, OSError) as error:
+            fault = fault_of(error)
+            if fault is None:
+                raise
+            raise fault from error
+
+
+async def agent_named(db: AsyncSession, name: str, *, lock: bool = False) -> AgentRow:
+    """The agent's row.
+
+    Raises:
+        UnknownAgent: there is none of that name.
+    """
+    query = select(AgentRow).where(AgentRow.name == name)
+    row = await db.scalar(query.with_for_update(key_share=True) if lock else query)
+    if row is None:
+        raise UnknownAgent(name)
+    return row
+
+
+async def locked_request(db: AsyncSession, request_key: str) -> RequestRow:
+    """The request's row, locked against every other change.
+
+    Raises:
+        UnknownRequest: there is none of that key.
+    """
+    query = select(RequestRow).where(RequestRow.x402_request_id == request_key)
+    row = await db.scalar(query.with_for_update(key_share=True))
+    if row is None:
+        raise UnknownRequest(request_key)
+    return row

