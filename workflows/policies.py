@@ -57,7 +57,3 @@ VERIFY_RETRIES = RetryPolicy(
     non_retryable_error_types=PERMANENT,
 )
 """Three quick tries; then the workflow waits on a timer, so that an outage of hours costs little history."""
-
-CHAIN_AWAY_FIRST = timedelta(seconds=2)
-CHAIN_AWAY_MOST = timedelta(seconds=60)
-"""The wait after a look at the chain that failed doubles from the first to the most."""

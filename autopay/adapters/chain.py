@@ -61,7 +61,7 @@ class SolanaChain:
         await self._rpc.close()
 
     async def _ask(self, request: Any, answer: type[R]) -> R:
-        await self._check_network()
+        await self.check_network()
         return await self._ask_unchecked(request, answer)
 
     async def _ask_unchecked(self, request: Any, answer: type[R]) -> R:
@@ -76,7 +76,8 @@ class SolanaChain:
         except (TimeoutError, ValueError) as error:
             raise ChainUnavailable(f"an unreadable answer ({type(error).__name__})") from None
 
-    async def _check_network(self) -> None:
+    async def check_network(self) -> None:
+        """Once: the node must have our network's genesis hash, else WrongNetwork."""
         if self._checked:
             return
         found = await self.genesis_hash()

@@ -16,8 +16,8 @@ from autopay.domain.network import Network, wire_name
 
 MAX_MEMO_BYTES = 256  # x402 SVM exact scheme, extra.memo
 MAX_OPTIONS = 32
-_ADDRESS = re.compile(r"^[1-9A-HJ-NP-Za-km-z]{32,44}$")
-_AMOUNT = re.compile(r"^[0-9]{1,20}$", re.ASCII)
+_ADDRESS = re.compile(r"[1-9A-HJ-NP-Za-km-z]{32,44}")
+_AMOUNT = re.compile(r"[0-9]{1,20}", re.ASCII)
 
 
 class Reason(StrEnum):
@@ -171,11 +171,11 @@ def _judge(option: Option, challenge: Challenge, wants: Wants) -> Offer | Refuse
     if currency is None:
         known = ", ".join(wants.mints) or "none"
         return refuse(Reason.UNSUPPORTED_ASSET, f"asset {option.asset[:60]!r} is none that we can pay in ({known})")
-    if not _AMOUNT.match(option.amount) or not 0 < int(option.amount) <= MAX_ATOMIC:
+    if not _AMOUNT.fullmatch(option.amount) or not 0 < int(option.amount) <= MAX_ATOMIC:
         return refuse(Reason.AMOUNT_INVALID, f"{option.amount[:40]!r} is not a whole amount within u64, above 0")
-    if not _ADDRESS.match(option.pay_to) or option.pay_to in wants.own_keys:
+    if not _ADDRESS.fullmatch(option.pay_to) or option.pay_to in wants.own_keys:
         return refuse(Reason.PAYEE_INVALID, f"{option.pay_to[:60]!r} cannot be paid")
-    if option.fee_payer is None or not _ADDRESS.match(option.fee_payer) or option.fee_payer in wants.own_keys:
+    if option.fee_payer is None or not _ADDRESS.fullmatch(option.fee_payer) or option.fee_payer in wants.own_keys:
         return refuse(Reason.FEE_PAYER_INVALID, "extra.feePayer must be the facilitator's address")
     if option.memo is not None and not 0 < len(option.memo.encode()) <= MAX_MEMO_BYTES:
         return refuse(Reason.MEMO_INVALID, f"extra.memo must have 1 to {MAX_MEMO_BYTES} bytes")

@@ -1,0 +1,268 @@
+"""The life of one paid request, from the plain question to money that is final: the six steps, in their order.
+
+A loop over `next_step`. It does no I/O and knows no Temporal: `Steps` does each step, durably in the workflow
+`PaidRequest`, with faults at every call in the simulation. Everything that could be lost is in the ledger before
+the next step may act on it.
+
+| crash or cancel | what is known when it goes on |
+|---|---|
+| before sign commits | nothing was reserved, nothing can leave: it starts over |
+| after sign, before submit | the recorded bytes: they are handed over |
+| in submit | maybe sent: the same bytes again, and the chain is asked |
+| after submit, before verify | an attempt without an outcome: the chain is asked, nothing new is signed |
+| after verify, before log | the outcome is in the ledger: `recall` finds it |
+"""
+
+from typing import Protocol, assert_never
+
+from autopay.domain.agent import Notice
+from autopay.domain.money import show, to_units
+from autopay.domain.offer import Challenge, Offer, Reason, Refused
+from autopay.domain.payment import (
+    Answer,
+    Dead,
+    Done,
+    NoAnswer,
+    Payment,
+    Resolve,
+    Settled,
+    Sign,
+    Submit,
+    Unknown,
+    Verdict,
+    next_step,
+)
+from autopay.domain.request import RequestError, RequestResult, RequestStatus, payment_workflow_id
+from autopay.domain.steps import (
+    AttemptRef,
+    Closing,
+    Failed,
+    Fetched,
+    Free,
+    Parsed,
+    PayOrder,
+    Recalled,
+    Signed,
+    SignedOrRefused,
+    ToSign,
+)
+
+CHAIN_AWAY_FIRST_MS, CHAIN_AWAY_MOST_MS = 2_000, 60_000
+"""The wait after a look at the chain that failed doubles from the first to the most."""
+
+
+class StepFailed(Exception):
+    """A step was given up: its retries are used up, or its fault is permanent. `type` is the fault's stable name."""
+
+    def __init__(self, fault: str, message: str) -> None:
+        super().__init__(message)
+        self.type = fault
+        self.message = message
+
+
+class Steps(Protocol):
+    """How each step is done. Any of them may raise StepFailed; what it did by then may or may not have happened."""
+
+    async def recall(self, order: PayOrder) -> Recalled: ...
+    async def fetch(self, order: PayOrder) -> Fetched: ...
+    async def parse(self, order: PayOrder, challenge: Challenge) -> Parsed: ...
+    async def sign(self, to_sign: ToSign, price: str) -> SignedOrRefused: ...
+    async def submit(self, ref: AttemptRef, send: int, price: str) -> Answer: ...
+    async def verify(self, ref: AttemptRef, price: str) -> Verdict: ...
+    async def log(self, closing: Closing) -> None: ...
+    async def wait(self, wait_ms: int, why: str) -> None: ...
+    async def announce(self, notice: Notice) -> None: ...
+    def show(self, now: str, payment: Payment) -> None: ...
+
+
+class PaymentRun:
+    """Runs one request to its end. `canceled` may be set at any time: nothing more is signed from then on."""
+
+    def __init__(self, order: PayOrder, steps: Steps) -> None:
+        self.order = order
+        self.steps = steps
+        self.payment = Payment()
+        self.signed: Signed | None = None
+        self.canceled = False
+        self._result: RequestResult | None = None
+        self._closed = False
+        self._announced_answer = False
+        self._chain_away_ms = CHAIN_AWAY_FIRST_MS
+
+    async def run(self) -> RequestResult:
+        """Step by step until the money is final and the request is closed."""
+        await self._recall()
+        while self._result is None:
+            step = next_step(self.payment)
+            match step:
+                case Sign(number=number):
+                    await self._fetch_parse_sign(number)
+                case Submit():
+                    await self._submit(step)
+                case Resolve():
+                    await self._verify(step)
+                case Done():
+                    self._finish(step)
+                case _:
+                    assert_never(step)
+        return await self._log(self._result)
+
+    async def _recall(self) -> None:
+        recalled = await self.steps.recall(self.order)
+        self.payment, self.signed = recalled.payment, recalled.signed
+        if recalled.closed is not None:
+            self._result, self._closed = recalled.closed, True
+
+    async def _fetch_parse_sign(self, number: int) -> None:
+        if self.canceled:
+            self._end(RequestStatus.REFUSED, Reason.CANCELED, "canceled before anything was paid")
+            return
+        offer = await self._offer()
+        if offer is None:
+            return
+        price = show(offer.amount_atomic, offer.currency)
+        self._show(f"{price} asked by `{offer.pay_to}`; signing attempt {number}")
+        try:
+            signed = await self.steps.sign(ToSign(order=self.order, number=number, offer=offer), price)
+        except StepFailed as failed:
+            await self._recall()  # it may have been recorded all the same
+            if len(self.payment.attempts) < number and self._result is None:
+                self._end(RequestStatus.FAILED, failed.type, failed.message)
+            return
+        if isinstance(signed, Refused):
+            self._end(RequestStatus.REFUSED, signed.reason, signed.message)
+            return
+        self.signed = signed
+        self.payment = self.payment.signed(number)
+
+    async def _offer(self) -> Offer | None:
+        """Fetch and parse; None when the request ends here."""
+        self._show("asking the seller")
+        try:
+            fetched = await self.steps.fetch(self.order)
+        except StepFailed as failed:
+            self._end(RequestStatus.FAILED, failed.type, failed.message)
+            return None
+        match fetched:
+            case Free(http_status=status):
+                self._answered(status)
+                self._end(RequestStatus.FREE)
+            case Failed(type=kind, message=message, http_status=status):
+                self._answered(status)
+                self._end(RequestStatus.FAILED, kind, message)
+            case Refused(reason=reason, message=message):
+                self._answered(None if reason == Reason.INSECURE_TRANSPORT else 402)
+                self._end(RequestStatus.REFUSED, reason, message)
+            case Challenge():
+                self._answered(402)
+                return await self._agree(fetched)
+            case _:
+                assert_never(fetched)
+        return None
+
+    async def _agree(self, challenge: Challenge) -> Offer | None:
+        parsed = await self.steps.parse(self.order, challenge)
+        if isinstance(parsed, Offer):
+            return parsed
+        self._end(RequestStatus.REFUSED, parsed.reason, parsed.message)
+        return None
+
+    async def _submit(self, step: Submit) -> None:
+        await self._wait(step.wait_ms, f"before sending the same bytes again ({step.send})")
+        self._show(f"submitting {self._price()}, attempt {step.number}")
+        answer: Answer
+        try:
+            answer = await self.steps.submit(self._ref(step.number), step.send, self._price())
+        except StepFailed as failed:
+            answer = NoAnswer(reason=failed.type)
+        self.payment = self.payment.answered(answer)
+        if self.payment.delivered and not self._announced_answer:
+            self._announced_answer = True
+            await self.steps.announce(self._notice(self._as_result(RequestStatus.DELIVERED), final=False))
+
+    async def _verify(self, step: Resolve) -> None:
+        await self._wait(step.wait_ms, "for the chain")
+        verdict: Verdict
+        try:
+            verdict = await self.steps.verify(self._ref(step.number), self._price())
+            self._chain_away_ms = CHAIN_AWAY_FIRST_MS
+        except StepFailed as failed:
+            verdict = Unknown(reason=failed.type, retry_after_ms=self._chain_away_ms)
+            self._chain_away_ms = min(self._chain_away_ms * 2, CHAIN_AWAY_MOST_MS)
+        self.payment = self.payment.judged(verdict)
+        why = f": {verdict.reason}" if isinstance(verdict, Unknown | Dead) else ""
+        self._show(f"{self._price()} is {verdict.kind}{why}")
+
+    def _finish(self, done: Done) -> None:
+        match done.result:
+            case "delivered" | "delivered_unpaid":
+                self._end(RequestStatus.DELIVERED)
+            case "undelivered":
+                said = f"HTTP {self.payment.http_status}" if self.payment.http_status else "nothing"
+                self._end(RequestStatus.UNDELIVERED, "paid_undelivered", f"paid, and the seller answers {said}")
+            case "unpaid":
+                tried = f"{len(self.payment.attempts)} attempts, none of which settled"
+                self._end(RequestStatus.FAILED, "payment_not_settled", f"the seller took no payment: {tried}")
+            case _:
+                assert_never(done.result)
+
+    async def _log(self, result: RequestResult) -> RequestResult:
+        if not self._closed:
+            await self.steps.log(Closing(order=self.order, result=result))
+        await self.steps.announce(self._notice(result, final=True))
+        self._show(f"ended: **{result.status}**")
+        return result
+
+    # Small things
+
+    @property
+    def is_settled(self) -> bool:
+        """The newest attempt is final on chain."""
+        return self.payment.last is not None and isinstance(self.payment.last.outcome, Settled)
+
+    def _end(self, status: RequestStatus, error: str | None = None, message: str = "") -> None:
+        self._result = self._as_result(status, RequestError(type=error, message=message) if error else None)
+
+    def _as_result(self, status: RequestStatus, error: RequestError | None = None) -> RequestResult:
+        last, signed = self.payment.last, self.signed
+        return RequestResult(
+            request_id=self.order.request_id,
+            status=status,
+            http_status=self.payment.http_status,
+            price=f"{to_units(signed.amount_atomic):f}" if signed else None,
+            currency=signed.currency if signed else None,
+            transaction=last.signature if last else None,
+            pay_to=signed.pay_to if signed else None,
+            attempts=len(self.payment.attempts),
+            workflow_id=payment_workflow_id(self.order.agent, self.order.request_id),
+            error=error,
+        )
+
+    def _notice(self, result: RequestResult, *, final: bool) -> Notice:
+        last = self.payment.last
+        owed = self.signed if last is not None and not isinstance(last.outcome, Dead) else None
+        return Notice(
+            request_id=self.order.request_id,
+            status=result.status,
+            final=final,
+            currency=owed.currency if owed else None,
+            amount_atomic=owed.amount_atomic if owed else 0,
+            transaction=result.transaction,
+            message=result.error.message if result.error else None,
+        )
+
+    def _answered(self, http_status: int | None) -> None:
+        self.payment = self.payment.model_copy(update={"http_status": http_status})
+
+    def _ref(self, number: int) -> AttemptRef:
+        return AttemptRef(order=self.order, number=number)
+
+    async def _wait(self, wait_ms: int, why: str) -> None:
+        if wait_ms > 0:
+            await self.steps.wait(wait_ms, why)
+
+    def _price(self) -> str:
+        return show(self.signed.amount_atomic, self.signed.currency) if self.signed else "a payment"
+
+    def _show(self, now: str) -> None:
+        self.steps.show(now, self.payment)

@@ -1,0 +1,157 @@
+"""The truth table of `next_step`, and the transitions that lead from row to row."""
+
+import itertools
+
+import pytest
+
+from autopay.domain.payment import (
+    Attempt,
+    Conflict,
+    Content,
+    Dead,
+    Done,
+    NoAnswer,
+    Payment,
+    Rejected,
+    Resolve,
+    Seen,
+    Settled,
+    Settlement,
+    Sign,
+    Step,
+    Submit,
+    Unknown,
+    next_step,
+)
+
+SETTLEMENT = Settlement(signature="sig", slot=7, payer="p", destination="d", mint="m", amount_atomic=1000)
+SETTLED, DEAD = Settled(settlement=SETTLEMENT), Dead(reason="expired_unsettled")
+
+
+def payment_with(
+    number: int, sends: int, looks: int, outcome: Settled | Dead | None, delivered: bool, conflict: bool
+) -> Payment:
+    earlier = [Attempt(number=n, sends=1, looks=1, outcome=DEAD) for n in range(1, number)]
+    last = Attempt(number=number, sends=sends, looks=looks, outcome=outcome, retry_after_ms=70)
+    return Payment(attempts=(*earlier, last), delivered=delivered, conflict=conflict, max_attempts=3, max_sends=3)
+
+
+# sends: 0 none, 1 some are left, 3 none is left; looks: 0 not since the last send. "*" is any.
+TABLE: list[tuple[int | str, int | str, int | str, str, bool | str, bool | str, str]] = [
+    # number, sends, looks, outcome, delivered, conflict -> next
+    ("*", 0, "*", "none", "*", "*", "submit"),
+    ("*", 1, 0, "none", "*", "*", "resolve now"),
+    ("*", 3, 0, "none", "*", "*", "resolve now"),
+    ("*", 1, 1, "none", False, "*", "submit again"),
+    ("*", 1, 1, "none", True, "*", "resolve later"),
+    ("*", 3, 1, "none", "*", "*", "resolve later"),
+    ("*", "*", "*", "settled", True, "*", "delivered"),
+    ("*", 0, "*", "settled", False, "*", "submit again"),
+    ("*", 1, "*", "settled", False, "*", "submit again"),
+    ("*", 3, "*", "settled", False, "*", "undelivered"),
+    ("*", "*", "*", "dead", True, "*", "delivered_unpaid"),
+    ("*", "*", "*", "dead", False, True, "unpaid"),
+    (1, "*", "*", "dead", False, False, "sign 2"),
+    (2, "*", "*", "dead", False, False, "sign 3"),
+    (3, "*", "*", "dead", False, False, "unpaid"),
+]
+
+
+def expected(number: int, sends: int, looks: int, outcome: str, delivered: bool, conflict: bool) -> str:
+    facts = (number, sends, looks, outcome, delivered, conflict)
+    rows = [row for row in TABLE if all(want in ("*", have) for want, have in zip(row[:6], facts, strict=True))]
+    assert len(rows) == 1, f"{facts} matches {len(rows)} rows"
+    return rows[0][6]
+
+
+def named(step: Step) -> str:
+    match step:
+        case Sign(number=number):
+            return f"sign {number}"
+        case Submit(send=1):
+            return "submit"
+        case Submit(wait_ms=70):
+            return "submit again"
+        case Resolve(wait_ms=0):
+            return "resolve now"
+        case Resolve(wait_ms=70):
+            return "resolve later"
+        case Done(result=result):
+            return result
+    return "?"
+
+
+CASES = list(itertools.product((1, 2, 3), (0, 1, 3), (0, 1), ("none", "settled", "dead"), (False, True), (False, True)))
+
+
+@pytest.mark.parametrize(("number", "sends", "looks", "outcome", "delivered", "conflict"), CASES)
+def test_next_step_follows_its_truth_table(
+    number: int, sends: int, looks: int, outcome: str, delivered: bool, conflict: bool
+) -> None:
+    known = {"none": None, "settled": SETTLED, "dead": DEAD}[outcome]
+    step = next_step(payment_with(number, sends, looks, known, delivered, conflict))
+    want = expected(number, sends, looks, outcome, delivered, conflict)
+    if want == "submit again" and sends == 0:
+        want = "submit"
+    assert named(step) == want
+
+
+def test_a_request_without_attempts_signs_the_first() -> None:
+    assert next_step(Payment()) == Sign(number=1)
+
+
+def test_a_new_attempt_is_never_signed_while_one_has_no_outcome() -> None:
+    for case in CASES:
+        if case[3] == "none":
+            number, sends, looks, _, delivered, conflict = case
+            assert not isinstance(next_step(payment_with(number, sends, looks, None, delivered, conflict)), Sign)
+
+
+def test_signing_over_an_open_attempt_is_an_impossible_state() -> None:
+    with pytest.raises(AssertionError):
+        Payment().signed(1).signed(2)
+
+
+def test_a_lost_answer_asks_the_chain_and_then_sends_the_same_bytes() -> None:
+    payment = Payment().signed(1).answered(NoAnswer(reason="reset"))
+    assert next_step(payment) == Resolve(number=1)
+    payment = payment.judged(Unknown(reason="blockhash_live", retry_after_ms=400))
+    assert next_step(payment) == Submit(number=1, send=2, wait_ms=400)
+
+
+def test_a_402_after_payment_is_not_taken_for_unpaid() -> None:
+    payment = Payment().signed(1).answered(Rejected(http_status=402, reason="http_402"))
+    payment = payment.judged(Unknown(reason="blockhash_live", retry_after_ms=10))
+    assert isinstance(next_step(payment), Submit)
+
+
+def test_content_waits_for_finality_before_it_is_done() -> None:
+    payment = Payment().signed(1).answered(Content(http_status=200))
+    payment = payment.judged(Seen(settlement=SETTLEMENT, retry_after_ms=900))
+    assert next_step(payment) == Resolve(number=1, wait_ms=900)
+    assert next_step(payment.judged(SETTLED)) == Done(result="delivered")
+
+
+def test_a_conflict_signs_no_more() -> None:
+    payment = Payment().signed(1).answered(Conflict()).judged(DEAD)
+    assert next_step(payment) == Done(result="unpaid")
+
+
+def test_a_sellers_retry_after_is_respected() -> None:
+    payment = Payment().signed(1).answered(Rejected(http_status=503, reason="http_503", retry_after_ms=5000))
+    payment = payment.judged(Unknown(reason="blockhash_live", retry_after_ms=400))
+    assert next_step(payment) == Submit(number=1, send=2, wait_ms=5000)
+
+
+def test_an_outcome_is_never_judged_again() -> None:
+    payment = Payment().signed(1).answered(Content(http_status=200)).judged(SETTLED)
+    with pytest.raises(AssertionError):
+        payment.judged(DEAD)
+
+
+def test_a_transaction_seen_at_confirmed_may_still_die() -> None:
+    payment = Payment().signed(1).answered(NoAnswer(reason="reset"))
+    payment = payment.judged(Seen(settlement=SETTLEMENT, retry_after_ms=900)).judged(DEAD)
+    assert payment.last is not None
+    assert payment.last.signature is None
+    assert next_step(payment) == Sign(number=2)

@@ -1,0 +1,149 @@
+"""Runs a worker: `python worker.py`. The composition root, the only place that builds adapters.
+
+Takes everything from settings (AUTOPAY_* and TEMPORAL_* variables, `.env`, or the embedded stack that runs in
+AUTOPAY_HOME). SIGTERM and Ctrl-C let what is in flight finish, then it exits 0.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Any
+
+import structlog
+import uvloop
+from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+
+from activities.agent_steps import AgentSteps
+from activities.fetch import Fetch
+from activities.log import Log
+from activities.parse import Parse
+from activities.sign import Sign
+from activities.submit import Submit
+from activities.verify import Verify
+from autopay.adapters.chain import SolanaChain
+from autopay.adapters.ledger import open_ledger
+from autopay.adapters.seller import HttpSeller
+from autopay.adapters.signer import PaymentSigner
+from autopay.adapters.vault import Keyring, Vault
+from autopay.domain.errors import Fault
+from autopay.domain.money import Currency
+from autopay.domain.network import usdc_mint
+from autopay.domain.ports import Chain, Ledger, Seller, Signer
+from autopay.domain.ports import Vault as VaultPort
+from autopay.logs import set_up_logging
+from autopay.settings import Settings, SettingsError
+from autopay.temporal import TemporalUnreachable, connect
+from workflows.agent import Agent
+from workflows.paid_request import PaidRequest
+
+DRAIN = timedelta(seconds=30)
+"""How long activities in flight may take to finish after SIGTERM; a submit that is cut off is sent again."""
+
+WORKFLOWS = [Agent, PaidRequest]
+
+log = structlog.get_logger("autopay.worker")
+
+
+def mints(settings: Settings) -> dict[Currency, str]:
+    """The currencies that can be paid in on this network."""
+    known = {Currency.USDC: usdc_mint(settings.network)}
+    return known | ({Currency.CASH: settings.cash_mint} if settings.cash_mint else {})
+
+
+def activities(
+    settings: Settings, *, ledger: Ledger, chain: Chain, seller: Seller, signer: Signer, vault: VaultPort
+) -> Sequence[Callable[..., Any]]:
+    """Every activity, with its adapters; tests bring their own."""
+    hosts = frozenset(settings.allowed_http_hosts)
+    fetch = Fetch(ledger, seller, vault, hosts)
+    parse = Parse(ledger, settings.network, mints(settings))
+    sign = Sign(ledger, chain, signer)
+    submit = Submit(ledger, seller, vault)
+    verify = Verify(ledger, chain, settings.slot_ms)
+    closing = Log(ledger)
+    agent = AgentSteps(ledger, chain, settings.network)
+    return [
+        fetch.fetch,
+        parse.parse,
+        sign.sign,
+        submit.submit,
+        verify.verify,
+        closing.log,
+        closing.recall,
+        agent.recover,
+        agent.enqueue,
+        agent.balances,
+    ]
+
+
+def make_worker(
+    client: Client, settings: Settings, steps: Sequence[Callable[..., Any]], runner: WorkflowRunner | None = None
+) -> Worker:
+    """A worker of the one task queue. Unsandboxed unless told otherwise: tests replay in the sandbox."""
+    return Worker(
+        client,
+        task_queue=settings.task_queue,
+        workflows=WORKFLOWS,
+        activities=steps,
+        workflow_runner=runner or UnsandboxedWorkflowRunner(),
+        graceful_shutdown_timeout=DRAIN,
+        max_concurrent_activities=settings.worker_max_activities,
+        max_concurrent_local_activities=settings.worker_max_activities,
+        max_concurrent_workflow_tasks=settings.worker_max_workflow_tasks,
+    )
+
+
+async def run(settings: Settings) -> None:
+    """Build everything, check that each part answers, work until a signal comes, and drain."""
+    async with AsyncExitStack() as stack:
+        vault = Vault(Keyring.parse(settings.keyring.get_secret_value()))
+        ledger = open_ledger(settings.database_url)
+        stack.push_async_callback(ledger.close)
+        await ledger.check_schema()
+        chain = SolanaChain(settings.solana_rpc_url, settings.network)
+        stack.push_async_callback(chain.close)
+        await chain.check_network()
+        seller = HttpSeller(settings.body_limit_bytes, settings.request_timeout_s)
+        stack.push_async_callback(seller.close)
+        client = await connect(settings)
+        steps = activities(
+            settings, ledger=ledger, chain=chain, seller=seller, signer=PaymentSigner(vault), vault=vault
+        )
+        stopped = asyncio.Event()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(name, stopped.set)
+        async with make_worker(client, settings, steps):
+            log.info("worker ready", task_queue=settings.task_queue, network=settings.network.value, pid=os.getpid())
+            await stopped.wait()
+            log.info("worker drains", seconds=DRAIN.total_seconds())
+        log.info("worker stopped")
+
+
+def main() -> int:
+    """The exit code: 0 after a signal, 2 for a setting, 6 when something does not answer, 1 for other faults."""
+    try:
+        settings = Settings.load().resolve()
+        set_up_logging(settings.log_format)
+        uvloop.run(run(settings))
+    except SettingsError as error:
+        sys.stderr.write(f"worker: {error}\n")
+        return 2
+    except TemporalUnreachable as error:
+        sys.stderr.write(f"worker: {error}\n")
+        return 6
+    except (Fault, ValueError) as error:
+        sys.stderr.write(f"worker: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # the SDK's threads can abort a normal interpreter exit, and the exit code would lie
