@@ -9,6 +9,7 @@ What must not live here: blockhashes, duplicates, storing.
 
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from solders.account import Account
@@ -25,7 +26,7 @@ from localnet.chain.fees import Fee, breaks_rent, fee_of
 States = dict[Pubkey, Account | None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outcome:
     """What a transaction did; `before` and `after` hold every account that its message names, in its order.
 
@@ -43,7 +44,7 @@ class Outcome:
     inner: list[list[Any]] = field(default_factory=list)
     returned: tuple[Pubkey, bytes] | None = None
 
-    @property
+    @cached_property
     def changes(self) -> States:
         """The accounts that differ from before."""
         return {address: after for address, after in self.after.items() if after != self.before[address]}
@@ -125,7 +126,7 @@ def _outcome(
 def _enforce_rent(svm: LiteSVM, outcome: Outcome) -> Outcome:
     """Turn a success that leaves an account with too little into a failure that costs the fee."""
     for index, address in enumerate(outcome.message.account_keys):
-        if breaks_rent(outcome.before[address], outcome.after[address]) and address in outcome.changes:
+        if address in outcome.changes and breaks_rent(outcome.before[address], outcome.after[address]):
             undo(svm, outcome)
             _charge(svm, outcome.message.account_keys[0], outcome.fee.total)
             error: TransactionError = {"InsufficientFundsForRent": {"account_index": index}}

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 import pytest
 from solana.rpc.async_api import AsyncClient
 from solana.rpc.commitment import Confirmed, Processed
+from solana.rpc.models import TokenAccountOpts
 from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.signature import Signature
+from solders.system_program import CreateAccountParams, create_account
 from solders.transaction import VersionedTransaction
 from solders.transaction_status import (
     EncodedConfirmedTransactionWithStatusMeta,
@@ -17,8 +19,8 @@ from solders.transaction_status import (
     TransactionErrorInstructionError,
     UiTransactionStatusMeta,
 )
-from spl.token.instructions import approve_checked
-from spl.token.models import ApproveCheckedParams
+from spl.token.instructions import approve_checked, initialize_account3
+from spl.token.models import ApproveCheckedParams, InitializeAccount3Params
 
 from localnet.chain.genesis import DECIMALS
 from tests.chain.wallet import NO_PREFLIGHT, Token, Wallets, build, memo
@@ -137,6 +139,43 @@ async def test_a_payment_that_only_the_session_signed_can_be_simulated(
     assert answer.err is None
     assert (answer.units_consumed or 0) > 1_000
     await rpc.send_raw_transaction(bytes(whole), NO_PREFLIGHT)
+
+
+async def test_an_agent_has_a_plain_token_account_of_its_owners_wallet(
+    rpc: AsyncClient, wallets: Wallets, token: Token
+) -> None:
+    """Created, funded and approved in one transaction; 165 bytes are enough for both programs."""
+    owner, account, session = await wallets.rich(), Keypair(), Keypair().pubkey()
+    funded_from = await wallets.fund(token, owner.pubkey(), 1_000)
+    address, rent = account.pubkey(), (await rpc.get_minimum_balance_for_rent_exemption(165)).value
+    create = create_account(
+        CreateAccountParams(
+            from_pubkey=owner.pubkey(), to_pubkey=address, lamports=rent, space=165, owner=token.program
+        )
+    )
+    initialize = initialize_account3(
+        InitializeAccount3Params(program_id=token.program, account=address, mint=token.mint, owner=owner.pubkey())
+    )
+    approve = approve_checked(
+        ApproveCheckedParams(
+            program_id=token.program, source=address, mint=token.mint, delegate=session,
+            owner=owner.pubkey(), amount=300, decimals=DECIMALS,
+        )
+    )  # fmt: skip
+    fund = token.transfer(funded_from, address, owner.pubkey(), 400)
+    await wallets.send([create, initialize, fund, approve], owner, account)
+    assert (await rpc.get_token_account_balance(address, Processed)).value.amount == "400"
+    both = (await rpc.get_token_accounts_by_owner(owner.pubkey(), TokenAccountOpts(mint=token.mint), Processed)).value
+    assert {each.pubkey for each in both} == {funded_from, address}
+
+
+async def test_what_a_program_calls_is_listed(rpc: AsyncClient, wallets: Wallets, token: Token) -> None:
+    payer = await wallets.rich()
+    signature = await wallets.send([token.open(payer.pubkey(), Keypair().pubkey())], payer)
+    await wallets.wait(signature)
+    meta = _meta((await rpc.get_transaction(signature, "json", Confirmed, 0)).value)
+    (called,) = meta.inner_instructions or []
+    assert (called.index, len(called.instructions)) == (0, 4)
 
 
 def _meta(found: EncodedConfirmedTransactionWithStatusMeta | None) -> UiTransactionStatusMeta:
