@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import typer
 
-from autopay.cli import up
+from autopay.cli import agents, database, launch, ledger, request, up, weather
 from autopay.cli.console import say
 from autopay.cli.exits import CommandError, ExitCode, table_of_exit_codes
 from autopay.domain.errors import Fault, PermanentFault, TransientFault
@@ -22,11 +22,11 @@ PROGRAM = "starter.py"
 app = typer.Typer(
     name=PROGRAM,
     help="Autopay buys data from paid HTTP APIs (x402 on Solana), exactly once.",
-    epilog="Exit codes:\n\n" + table_of_exit_codes(),
+    epilog=table_of_exit_codes(),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -36,7 +36,8 @@ def _autopay() -> None:
     """Autopay buys data from paid HTTP APIs (x402 on Solana), exactly once."""
 
 
-up.register(app)
+for module in (up, launch, request, agents, ledger, weather, database):
+    module.register(app)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -13,12 +13,14 @@ from urllib.parse import urlsplit
 import typer
 from pydantic import ValidationError
 
-from autopay.domain.agent import Watch
+from autopay.domain.agent import Phase, Watch
 from autopay.domain.money import Currency, to_atomic
+from autopay.domain.request import AGENT_NAME_PATTERN, REQUEST_ID_PATTERN, Method
 
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
+_WATCH_NAME = r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,99}"  # its request ids are the name and a time
 _WATCH_KEYS = ("every", "max-price", "method", "currency", "weight", "name")
 
 
@@ -57,6 +59,28 @@ def currency_of(text: str) -> Currency:
         raise typer.BadParameter(f"{text!r} is not a currency: {' or '.join(Currency)}") from None
 
 
+def phase_of(text: str) -> Phase:
+    """A phase, in any case."""
+    try:
+        return Phase(text.upper())
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a phase: demo, interactive or full") from None
+
+
+def agent_name(text: str) -> str:
+    """An agent's name: letters, digits, dot, dash and underscore."""
+    if not re.fullmatch(AGENT_NAME_PATTERN, text):
+        raise typer.BadParameter(f"{text!r} is not an agent's name: up to 60 letters, digits, '.', '_' and '-'")
+    return text
+
+
+def request_id(text: str) -> str:
+    """A request id: the caller's idempotency key."""
+    if not re.fullmatch(REQUEST_ID_PATTERN, text):
+        raise typer.BadParameter(f"{text!r} is not a request id: up to 120 letters, digits and '._:@-'")
+    return text
+
+
 def http_url(text: str) -> str:
     """A URL that can be asked: http or https, with a host."""
     parts = urlsplit(text)
@@ -67,12 +91,15 @@ def http_url(text: str) -> str:
     return text
 
 
-def method_of(text: str) -> str:
+def method_of(text: str) -> Method:
     """GET or POST, in any case."""
-    method = text.upper()
-    if method not in ("GET", "POST"):
-        raise typer.BadParameter(f"{text!r} is not a method: GET or POST")
-    return method
+    match text.upper():
+        case "GET":
+            return "GET"
+        case "POST":
+            return "POST"
+        case _:
+            raise typer.BadParameter(f"{text!r} is not a method: GET or POST")
 
 
 def headers_of(lines: list[str]) -> dict[str, str]:
@@ -116,6 +143,8 @@ def watch_of(text: str) -> Watch:
     if "every_s" not in fields:
         raise typer.BadParameter(f"the watch of {url} has no every=…, like every=30s")
     fields.setdefault("name", _name_of(url))
+    if not re.fullmatch(_WATCH_NAME, fields["name"]):
+        raise typer.BadParameter(f"{fields['name']!r} is not a watch's name: up to 100 letters, digits and '._:@-'")
     try:
         return Watch(**fields)
     except ValidationError as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autopay.cli.console import say, say_result, show_json
-from autopay.cli.exits import CommandError, ExitCode
+from autopay.cli.exits import CommandError, ExitCode, examples
 from autopay.settings import Settings
 from autopay.stack_file import StackFile
 
@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
         "up",
-        epilog="Examples:\n\nstarter.py up\n\nstarter.py up --worker 1\n\nstarter.py up --home /tmp/pay --json",
+        epilog=examples("up", "up --worker 1", "up --home /tmp/pay --json"),
     )(up)
 
 
@@ -44,9 +44,9 @@ def up(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the addresses as one line of JSON.")] = False,
 ) -> None:
-    """Start the embedded stack: PostgreSQL, Temporal, a Solana chain, a facilitator and two paid APIs.
+    """Run the embedded stack in the foreground.
 
-    It stays in the foreground until Ctrl-C and keeps its state for the next time. Other commands find it by
+    That is PostgreSQL, Temporal, a Solana chain, a facilitator and two paid APIs, all on this machine. It stays in the foreground until Ctrl-C and keeps its state for the next time. Other commands find it by
     themselves, when they have the same home.
     """
     settings = Settings.load(home=home, slot_ms=slot_ms)

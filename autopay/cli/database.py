@@ -1,0 +1,69 @@
+"""`db` and `seed`: the ledger's schema, and sample rows."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from autopay.adapters import migrations
+from autopay.cli.console import say, say_result, show_json
+from autopay.cli.exits import examples
+from autopay.cli.places import HomeOption, JsonOption, ledger_of
+from autopay.settings import Settings
+
+db = typer.Typer(help="The ledger's schema.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group and the command."""
+    app.add_typer(db, name="db")
+    app.command("seed", epilog=examples("seed"))(seed)
+
+
+@db.command(epilog=examples("db upgrade", "db upgrade 0003_multi_api_priority"))
+def upgrade(
+    revision: Annotated[str, typer.Argument(help="Up to which revision.")] = "head", home: HomeOption = None
+) -> None:
+    """Bring the database's schema to the newest revision; already there is fine."""
+    url = Settings.load(home=home).resolve("database_url").database_url
+    migrations.upgrade(url, revision)
+    say(f"the database is at {migrations.current(url)}", "green")
+
+
+@db.command(epilog=examples("db downgrade 0003_multi_api_priority", "db downgrade base --yes"))
+def downgrade(
+    revision: Annotated[str, typer.Argument(help="Back to which revision; base drops every table.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Take the schema back. What the newer revisions recorded is lost."""
+    url = Settings.load(home=home).resolve("database_url").database_url
+    now = migrations.current(url)
+    if not yes:
+        typer.confirm(f"Drop what was recorded between {revision} and {now}?", abort=True, err=True)
+    migrations.downgrade(url, revision)
+    say(f"the database is at {migrations.current(url) or 'base: it has no tables'}", "green")
+
+
+@db.command(epilog=examples("db current", "db current --json"))
+def current(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Show the revision that the database is at, and the newest one."""
+    url = Settings.load(home=home).resolve("database_url").database_url
+    now, newest = migrations.current(url), migrations.head()
+    if as_json:
+        show_json({"current": now, "head": newest})
+    else:
+        behind = "" if now == newest else f" (newest is {newest}: starter.py db upgrade)"
+        say_result(f"{now or 'never migrated'}{behind}")
+
+
+def seed(home: HomeOption = None) -> None:
+    """Put sample rows into the ledger."""
+    settings = Settings.load(home=home).resolve("database_url")
+    asyncio.run(_seed(settings))
+    say("seeded; see `starter.py agents` and `starter.py ledger show`", "green")
+
+
+async def _seed(settings: Settings) -> None:
+    async with ledger_of(settings) as ledger:
+        await ledger.seed()

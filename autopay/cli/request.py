@@ -1,0 +1,113 @@
+"""`request`: like curl for paid data; the content to stdout, the receipt to stderr."""
+
+import secrets
+import sys
+from typing import Annotated
+
+import typer
+
+from autopay.cli.console import say, show_json
+from autopay.cli.exits import ExitCode, examples, exit_code_of, table_of_exit_codes
+from autopay.cli.options import (
+    agent_name,
+    amount_atomic,
+    currency_of,
+    duration_s,
+    headers_of,
+    http_url,
+    json_body,
+    method_of,
+    request_id,
+)
+from autopay.cli.places import HomeOption, run_async
+from autopay.cli.requesting import Answer, RequestOrder, ask
+from autopay.domain.request import CLOSED, RequestResult, RequestStatus
+from autopay.settings import Settings
+
+DEFAULT_AGENT = "default"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    shown = examples(
+        "request http://127.0.0.1:8403/api/market-feed",
+        "request https://api.example.com/report --agent trader --id report-7 --max-price 0.01 --json",
+        "request https://api.example.com/ask --json-body '{\"q\": \"btc\"}' --header 'Accept: text/plain'",
+    )
+    app.command("request", epilog=f"{shown}\n\n{table_of_exit_codes()}")(request)
+
+
+def request(
+    url: Annotated[str, typer.Argument(help="What to ask for.")],
+    agent: Annotated[
+        str | None, typer.Option(help="Who asks and pays; on the embedded stack one called 'default' is made.")
+    ] = None,
+    key: Annotated[str | None, typer.Option("--id", help="Your idempotency key: the same id never pays twice.")] = None,
+    method: Annotated[str | None, typer.Option(help="GET or POST.", show_default="GET, POST with a body")] = None,
+    body: Annotated[str | None, typer.Option("--json-body", help="A JSON text to send, or @file.")] = None,
+    header: Annotated[list[str] | None, typer.Option(help="'Name: value'; repeatable.")] = None,
+    max_price: Annotated[str | None, typer.Option(help="Pay at most so much, in token units: 0.01.")] = None,
+    currency: Annotated[str | None, typer.Option(help="Pay in this one only: USDC or CASH.")] = None,
+    timeout: Annotated[str, typer.Option(help="How long to wait for the end of it.")] = "2m",
+    home: HomeOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of the content.")] = False,
+) -> None:
+    """Buy data from a URL and print it.
+
+    An agent pays for it, within its limits and once. The same --id again never pays again: it prints what was bought, or goes on waiting.
+    """
+    headers = headers_of(header or [])
+    content = None if body is None else json_body(body)
+    if content is not None and not any(name.lower() == "content-type" for name in headers):
+        headers["Content-Type"] = "application/json"
+    chosen = method_of(method or ("GET" if content is None else "POST"))
+    if content is not None and chosen == "GET":
+        raise typer.BadParameter("a GET has no body: leave --method out, or say POST", param_hint="--method")
+    order = RequestOrder(
+        agent=agent_name(agent or DEFAULT_AGENT),
+        launch_when_missing=agent is None,
+        request_id=request_id(key) if key is not None else f"cli-{secrets.token_hex(6)}",
+        url=http_url(url),
+        method=chosen,
+        headers=headers,
+        body=content,
+        max_price_atomic=None if max_price is None else amount_atomic(max_price),
+        currency=None if currency is None else currency_of(currency),
+        timeout_s=duration_s(timeout),
+    )
+    answer = run_async(ask(Settings.load(home=home).resolve(), order))
+    _show(answer, order, as_json)
+    raise typer.Exit(exit_code_of(answer.result.status))
+
+
+def _show(answer: Answer, order: RequestOrder, as_json: bool) -> None:
+    if as_json:
+        show_json(answer.result)
+        return
+    if answer.content is not None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(answer.content)
+        if sys.stdout.isatty() and not answer.content.endswith(b"\n"):
+            sys.stdout.buffer.write(b"\n")
+        sys.stdout.buffer.flush()
+    good = exit_code_of(answer.result.status) is ExitCode.OK
+    say(receipt(answer.result), "green" if good else "yellow")
+    if answer.result.status not in CLOSED:
+        say(f"ask again with: --agent {order.agent} --id {order.request_id}")
+
+
+def receipt(result: RequestResult) -> str:
+    """What became of a request, in one line."""
+    parts = [f"{result.request_id}: {result.status.value}"]
+    if result.price is not None and result.currency is not None:
+        verb = "paid" if result.transaction else "price"
+        parts.append(f"{verb} {result.price} {result.currency.value}")
+    if result.pay_to:
+        parts.append(f"to {result.pay_to}")
+    if result.transaction:
+        parts.append(f"transaction {result.transaction}")
+    if result.http_status is not None and result.status is not RequestStatus.DELIVERED:
+        parts.append(f"HTTP {result.http_status}")
+    if result.error is not None:
+        parts.append(f"{result.error.type}: {result.error.message}")
+    return ", ".join(parts)

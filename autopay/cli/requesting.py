@@ -1,0 +1,164 @@
+"""Asks an agent for paid data and waits for the end of it in the ledger.
+
+What must not live here: options, and what is printed.
+"""
+
+import asyncio
+import hashlib
+import time
+from dataclasses import dataclass, field
+
+from autopay.adapters.ledger import PostgresLedger
+from autopay.cli.agent_calls import ANSWER_TIMEOUT_S, AgentCalls, AgentNotRunning, AgentRefuses
+from autopay.cli.exits import CommandError, ExitCode
+from autopay.cli.launching import LaunchOrder, launch_agent
+from autopay.cli.places import known_agent, ledger_of, vault_of
+from autopay.domain.agent import Phase
+from autopay.domain.errors import UnknownAgent, UnknownRequest
+from autopay.domain.money import Currency, to_atomic
+from autopay.domain.offer import Reason
+from autopay.domain.ports import Extras, Vault
+from autopay.domain.request import (
+    CLOSED,
+    Method,
+    RequestError,
+    RequestResult,
+    RequestSpec,
+    RequestStatus,
+    payment_workflow_id,
+    x402_request_id,
+)
+from autopay.settings import Settings
+from autopay.temporal import connect
+
+FIRST_POLL_S = 0.02
+LAST_POLL_S = 0.5
+
+_DEFAULT_ALLOWANCE = to_atomic("10")
+_DEFAULT_PAYMENTS = 10_000
+_DEFAULT_DURATION_S = 30 * 86_400
+
+
+@dataclass(frozen=True)
+class RequestOrder:
+    """What the caller wants. `launch_when_missing` allows a default agent with test money."""
+
+    agent: str
+    launch_when_missing: bool
+    request_id: str
+    url: str
+    method: Method
+    body: bytes | None
+    max_price_atomic: int | None
+    currency: Currency | None
+    timeout_s: float
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The request's key in the ledger."""
+        return x402_request_id(self.agent, self.request_id)
+
+    def spec(self, vault: Vault) -> RequestSpec:
+        """The request as the agent gets it: headers and body sealed."""
+        sealed = None
+        if self.headers or self.body is not None:
+            extras = Extras(headers=self.headers, body=self.body).model_dump_json().encode()
+            sealed = vault.seal(extras, purpose="request-extras", row=self.key)
+        return RequestSpec(
+            request_id=self.request_id,
+            url=self.url,
+            method=self.method,
+            max_price_atomic=self.max_price_atomic,
+            currency=self.currency,
+            body_hash=None if self.body is None else hashlib.sha256(self.body).hexdigest(),
+            sealed_extras=sealed,
+        )
+
+    def refused(self, error: RequestError) -> RequestResult:
+        """The result of a request that the agent did not take."""
+        return RequestResult(
+            request_id=self.request_id,
+            status=RequestStatus.REFUSED,
+            workflow_id=payment_workflow_id(self.agent, self.request_id),
+            error=error,
+        )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How the request ended, or stands; and the content, if there is one."""
+
+    result: RequestResult
+    content: bytes | None = None
+
+
+async def ask(settings: Settings, order: RequestOrder) -> Answer:
+    """Have the agent take the request, and wait for its end in the ledger, at most `timeout_s`."""
+    deadline = time.monotonic() + order.timeout_s
+    vault = vault_of(settings)
+    spec = order.spec(vault)
+    async with ledger_of(settings) as ledger:
+        known = await _known_agent(settings, ledger, order)
+        client = await connect(settings)
+        calls = AgentCalls(client, order.agent, settings.task_queue)
+        if not known:
+            await launch_agent(settings, ledger, client, vault, _default_agent(order.agent))
+        try:
+            await calls.request(spec, max(min(order.timeout_s, ANSWER_TIMEOUT_S), 1))
+        except AgentRefuses as refusal:
+            return Answer(order.refused(refusal.error))
+        except AgentNotRunning:
+            if not await _is_closed(ledger, order.key):
+                if not order.launch_when_missing or not settings.on_localnet:
+                    raise CommandError(
+                        f"agent {order.agent!r} is not running: starter.py launch {order.agent}", ExitCode.UNREACHABLE
+                    ) from None
+                await launch_agent(settings, ledger, client, vault, _default_agent(order.agent))
+                await calls.request(spec, ANSWER_TIMEOUT_S)
+        return await _answer(ledger, order, spec, deadline)
+
+
+async def _answer(ledger: PostgresLedger, order: RequestOrder, spec: RequestSpec, deadline: float) -> Answer:
+    recorded = await ledger.request(order.key)
+    if recorded.spec.terms_hash() != spec.terms_hash():
+        message = f"request {order.request_id!r} was made before with other terms: {recorded.spec.url}"
+        return Answer(order.refused(RequestError(type=Reason.TERMS_DIFFER.value, message=message)))
+    pause = FIRST_POLL_S
+    while (result := await ledger.result(order.key)).status not in CLOSED and time.monotonic() < deadline:
+        await asyncio.sleep(min(pause, max(deadline - time.monotonic(), 0)))
+        pause = min(pause * 1.5, LAST_POLL_S)
+    stored = await ledger.content(order.key)
+    return Answer(result, stored[1] if stored else None)
+
+
+async def _known_agent(settings: Settings, ledger: PostgresLedger, order: RequestOrder) -> bool:
+    """Whether the agent exists; when it must be made first, whether it may be."""
+    if not order.launch_when_missing or not settings.on_localnet:
+        if order.launch_when_missing:
+            raise CommandError("say who pays with --agent NAME: a default agent is made on the embedded stack only")
+        await known_agent(ledger, order.agent)
+        return True
+    try:
+        await ledger.agent(order.agent)
+    except UnknownAgent:
+        return False
+    return True
+
+
+async def _is_closed(ledger: PostgresLedger, key: str) -> bool:
+    try:
+        return (await ledger.result(key)).status in CLOSED
+    except UnknownRequest:
+        return False
+
+
+def _default_agent(name: str) -> LaunchOrder:
+    return LaunchOrder(
+        name=name,
+        phase=Phase.FULL,
+        currencies=tuple(Currency),
+        allowance_atomic=_DEFAULT_ALLOWANCE,
+        tx_limit=_DEFAULT_PAYMENTS,
+        duration_s=_DEFAULT_DURATION_S,
+    )
