@@ -1,24 +1,20 @@
-"""How Alembic reaches the ledger's database: the URL of the caller, or AUTOPAY_DATABASE_URL, or DATABASE_URL."""
+"""How Alembic reaches the ledger's database: by the URL of its caller, or by the settings."""
 
-import os
 from logging.config import fileConfig
 
 from alembic import context
-from alembic.util import CommandError
 from sqlalchemy import NullPool, create_engine, text
 
 from autopay.adapters.database import connect_arguments, engine_url
 from autopay.adapters.tables import Base
+from autopay.settings import Settings
 
 UPGRADE_LOCK = 0x6175746F706179  # "autopay": one migration at a time, whoever starts it
 
 
 def _database_url() -> str:
     given = context.config.attributes.get("database_url")
-    url = given or os.environ.get("AUTOPAY_DATABASE_URL") or os.environ.get("DATABASE_URL")
-    if not url:
-        raise CommandError("no database: set AUTOPAY_DATABASE_URL to a postgresql:// URL")
-    return str(url)
+    return str(given) if given else Settings.load().resolve("database_url").database_url
 
 
 def _migrate() -> None:

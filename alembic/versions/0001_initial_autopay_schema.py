@@ -26,7 +26,7 @@ ENUMS = {
 def upgrade() -> None:
     """Four tables, their enums and indexes."""
     for name, values in ENUMS.items():
-        postgresql.ENUM(*values, name=name).create(op.get_bind())
+        op.execute(f"CREATE TYPE {name} AS ENUM {values}")
     _create_agents()
     _create_transactions()
     _create_balance_snapshots()
@@ -38,7 +38,7 @@ def downgrade() -> None:
     for table in ("api_request_logs", "balance_snapshots", "transactions", "agents"):
         op.drop_table(table)
     for name in reversed(ENUMS):
-        postgresql.ENUM(name=name).drop(op.get_bind())
+        op.execute(f"DROP TYPE {name}")
 
 
 def _enum(name: str) -> postgresql.ENUM:

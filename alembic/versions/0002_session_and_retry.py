@@ -21,7 +21,7 @@ ENUMS = {
 def upgrade() -> None:
     """Sessions go with their agent; payments keep theirs."""
     for name, values in ENUMS.items():
-        postgresql.ENUM(*values, name=name).create(op.get_bind())
+        op.execute(f"CREATE TYPE {name} AS ENUM {values}")
     op.create_table(
         "sessions",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -56,4 +56,4 @@ def downgrade() -> None:
     op.drop_column("transactions", "backoff_delay")
     op.drop_table("sessions")
     for name in reversed(ENUMS):
-        postgresql.ENUM(name=name).drop(op.get_bind())
+        op.execute(f"DROP TYPE {name}")

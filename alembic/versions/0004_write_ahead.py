@@ -12,6 +12,8 @@ down_revision = "0003_multi_api_priority"
 branch_labels = None
 depends_on = None
 
+Columns = tuple[sa.Column[object], ...]
+
 # NOT VALID: rows of before 0004 stay as they are; every new or changed row is checked.
 RECOVERABLE = """
 ALTER TABLE transactions ADD CONSTRAINT ck_transactions_recoverable CHECK (
@@ -58,12 +60,12 @@ SELECT agent_id, 'balance', id, snapshot_at, status::text, balance, currency, NU
 
 def upgrade() -> None:
     """Columns, the unique rules that stop a second payment, and the wider view."""
-    postgresql.ENUM("NONE", "DELIVERED", "UNDELIVERED", name="delivery").create(op.get_bind())
+    op.execute("CREATE TYPE delivery AS ENUM ('NONE', 'DELIVERED', 'UNDELIVERED')")
     op.add_column("agents", sa.Column("archived_at", sa.DateTime(timezone=True)))
     op.create_unique_constraint(op.f("uq_agents_name"), "agents", ["name"])
-    _add("sessions", SESSION_COLUMNS)
-    _add("transactions", TRANSACTION_COLUMNS)
-    _add("api_request_logs", REQUEST_COLUMNS)
+    _add("sessions", _session_columns())
+    _add("transactions", _transaction_columns())
+    _add("api_request_logs", _request_columns())
     _one_payment_a_request()
     op.execute(RECOVERABLE)
     op.execute("DROP VIEW audit_trail_view")
@@ -78,21 +80,21 @@ def downgrade() -> None:
     op.drop_constraint(op.f("ck_transactions_recoverable"), "transactions")
     op.drop_index("uq_transactions_x402_request_id_not_failed", "transactions")
     for table, columns in (
-        ("api_request_logs", REQUEST_COLUMNS),
-        ("transactions", TRANSACTION_COLUMNS),
-        ("sessions", SESSION_COLUMNS),
+        ("api_request_logs", _request_columns()),
+        ("transactions", _transaction_columns()),
+        ("sessions", _session_columns()),
     ):
         for column in reversed(columns):
             op.drop_column(table, column.name)  # its unique constraints go with it
     op.drop_constraint(op.f("uq_agents_name"), "agents")
     op.drop_column("agents", "archived_at")
-    postgresql.ENUM(name="delivery").drop(op.get_bind())
+    op.execute("DROP TYPE delivery")
     op.execute(AUDIT_TRAIL_VIEW_0003)
 
 
-def _add(table: str, columns: tuple[sa.Column[object], ...]) -> None:
+def _add(table: str, columns: Columns) -> None:
     for column in columns:
-        op.add_column(table, column.copy())
+        op.add_column(table, column)
 
 
 def _one_payment_a_request() -> None:
@@ -137,62 +139,69 @@ def _count(name: str) -> sa.Column[object]:
     return sa.Column(name, sa.Integer(), server_default="0", nullable=False)
 
 
-SESSION_COLUMNS: tuple[sa.Column[object], ...] = (
-    _text("public_key"),
-    _currency("currency"),
-    _text("mint"),
-    _text("source_account"),
-    _text("owner_wallet"),
-    sa.Column("allowance", sa.Numeric(20, 6)),
-    _text("key_version"),
-)
+def _session_columns() -> Columns:
+    return (
+        _text("public_key"),
+        _currency("currency"),
+        _text("mint"),
+        _text("source_account"),
+        _text("owner_wallet"),
+        sa.Column("allowance", sa.Numeric(20, 6)),
+        _text("key_version"),
+    )
 
-TRANSACTION_COLUMNS: tuple[sa.Column[object], ...] = (
-    sa.Column("attempt_number", sa.Integer()),
-    _text("memo"),
-    _text("message_hash"),
-    _text("buyer_signature"),
-    _text("blockhash"),
-    sa.Column("blockhash_slot", sa.BigInteger()),
-    sa.Column("last_valid_block_height", sa.BigInteger()),
-    _text("sealed_payment"),
-    _text("pay_to"),
-    _text("mint"),
-    _text("source_account"),
-    _text("destination_account"),
-    _text("authority"),
-    sa.Column("x402_version", sa.Integer()),
-    _text("newest_prior_signature"),
-    sa.Column("claims", postgresql.JSONB(), server_default=sa.text("'[]'::jsonb"), nullable=False),
-    _count("sends"),
-    _time("sent_at"),
-    _text("last_answer"),
-    _text("error_code"),
-    sa.Column("slot", sa.BigInteger()),
-    sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False),
-)
 
-REQUEST_COLUMNS: tuple[sa.Column[object], ...] = (
-    _text("request_id"),
-    _text("x402_request_id"),
-    _text("url"),
-    _text("terms_hash"),
-    sa.Column("max_price", sa.Numeric(20, 6)),
-    _currency("currency_preference"),
-    _text("watch"),
-    _text("sealed_extras"),
-    _text("body_hash"),
-    sa.Column("delivery", postgresql.ENUM(name="delivery", create_type=False), server_default="NONE", nullable=False),
-    sa.Column("conflict", sa.Boolean(), server_default=sa.text("false"), nullable=False),
-    _text("outcome"),
-    _text("error_code"),
-    _text("error_message"),
-    sa.Column("result", postgresql.JSONB()),
-    _text("content_type"),
-    sa.Column("body", sa.LargeBinary()),
-    _text("body_sha256"),
-    sa.Column("price", sa.Numeric(20, 6)),
-    _text("pay_to"),
-    _time("answered_at"),
-    _time("closed_at"),
-)
+def _transaction_columns() -> Columns:
+    return (
+        sa.Column("attempt_number", sa.Integer()),
+        _text("memo"),
+        _text("message_hash"),
+        _text("buyer_signature"),
+        _text("blockhash"),
+        sa.Column("blockhash_slot", sa.BigInteger()),
+        sa.Column("last_valid_block_height", sa.BigInteger()),
+        _text("sealed_payment"),
+        _text("pay_to"),
+        _text("mint"),
+        _text("source_account"),
+        _text("destination_account"),
+        _text("authority"),
+        sa.Column("x402_version", sa.Integer()),
+        _text("newest_prior_signature"),
+        sa.Column("claims", postgresql.JSONB(), server_default=sa.text("'[]'::jsonb"), nullable=False),
+        _count("sends"),
+        _time("sent_at"),
+        _text("last_answer"),
+        _text("error_code"),
+        sa.Column("slot", sa.BigInteger()),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False),
+    )
+
+
+def _request_columns() -> Columns:
+    return (
+        _text("request_id"),
+        _text("x402_request_id"),
+        _text("url"),
+        _text("terms_hash"),
+        sa.Column("max_price", sa.Numeric(20, 6)),
+        _currency("currency_preference"),
+        _text("watch"),
+        _text("sealed_extras"),
+        _text("body_hash"),
+        sa.Column(
+            "delivery", postgresql.ENUM(name="delivery", create_type=False), server_default="NONE", nullable=False
+        ),
+        sa.Column("conflict", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        _text("outcome"),
+        _text("error_code"),
+        _text("error_message"),
+        sa.Column("result", postgresql.JSONB()),
+        _text("content_type"),
+        sa.Column("body", sa.LargeBinary()),
+        _text("body_sha256"),
+        sa.Column("price", sa.Numeric(20, 6)),
+        _text("pay_to"),
+        _time("answered_at"),
+        _time("closed_at"),
+    )

@@ -43,17 +43,26 @@ def engine_url(database_url: str) -> URL:
 
 
 def connect_arguments(url: URL, *, statement_timeout_s: int = STATEMENT_TIMEOUT_S) -> dict[str, Any]:
-    """Time-outs for psycopg, as far as the URL does not set them itself; 0 means none."""
-    options = (
-        f"-c timezone=UTC -c statement_timeout={statement_timeout_s}s -c lock_timeout={LOCK_TIMEOUT_S}s "
-        f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_S}s {_text(url, 'options')}"
-    )
+    """Time-outs for psycopg, as far as the URL does not set them itself; 0 means none.
+
+    Commits wait for the disk whatever the server's default is: what was signed must be recorded before it leaves.
+    """
+    parameters = {
+        "timezone": "UTC",
+        "synchronous_commit": "on",
+        "statement_timeout": f"{statement_timeout_s}s",
+        "lock_timeout": f"{LOCK_TIMEOUT_S}s",
+        "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_TIMEOUT_S}s",
+    }
+    ours = " ".join(f"-c {name}={value}" for name, value in parameters.items())
     defaults: dict[str, Any] = {
         "connect_timeout": CONNECT_TIMEOUT_S,
         "tcp_user_timeout": TCP_USER_TIMEOUT_MS,
         "application_name": "autopay",
     }
-    return {"options": options} | {name: value for name, value in defaults.items() if name not in url.query}
+    return {"options": f"{ours} {_text(url, 'options')}"} | {
+        name: value for name, value in defaults.items() if name not in url.query
+    }
 
 
 def open_engine(database_url: str) -> AsyncEngine:

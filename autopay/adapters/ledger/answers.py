@@ -4,6 +4,7 @@ import hashlib
 from uuid import UUID
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from autopay.adapters.ledger.attempts import locked_attempt
@@ -58,7 +59,8 @@ class Answers(Transactional):
         """The chain has the transfer; see the port.
 
         Raises:
-            IllegalTransition: the attempt is FAILED, or the chain shows another transfer than what was recorded.
+            IllegalTransition: the attempt is FAILED, the chain shows another transfer than what was recorded, or
+                that transaction is booked for another attempt.
         """
         async with self._transaction() as db:
             row = await locked_attempt(db, attempt_id)
@@ -70,6 +72,10 @@ class Answers(Transactional):
             row.slot = settlement.slot
             if final:
                 row.verification_hash = verification_hash(row.network, settlement)
+            try:
+                await db.flush()
+            except IntegrityError as error:
+                raise IllegalTransition(f"{settlement.signature} is booked for another attempt already") from error
 
     async def record_dead(self, attempt_id: UUID, reason: str) -> None:
         """Proven not settled: its reservation is free again; see the port. The first reason stands.

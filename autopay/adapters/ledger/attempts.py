@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from autopay.adapters.ledger.requests import attempts_of
 from autopay.adapters.ledger.rows import recorded_attempt
 from autopay.adapters.ledger.sessions import allowance_refusal, refusal_of, taken
-from autopay.adapters.ledger.transaction import Transactional, locked_request
+from autopay.adapters.ledger.transaction import Transactional, request_and_agent
 from autopay.adapters.statuses import OPEN, TransactionStatus, advance
 from autopay.adapters.tables import AgentRow, RequestRow, SessionRow, TransactionRow
 from autopay.adapters.uuid7 import uuid7
@@ -56,9 +56,7 @@ class Attempts(Transactional):
         async with self._transaction() as db:
             # Locks, in this order: the session serializes its budget, the request its attempts.
             session = await db.get(SessionRow, session_id, with_for_update={"key_share": True})
-            request = await locked_request(db, request_key)
-            agent = await db.scalar(select(AgentRow.name).where(AgentRow.id == request.agent_id))
-            assert agent is not None
+            request, agent = await request_and_agent(db, request_key, lock=True)
             attempts = await attempts_of(db, request_key)
             known = next((row for row in attempts if row.attempt_number == number), None)
             if known is not None:

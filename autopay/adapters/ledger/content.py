@@ -7,6 +7,9 @@ from typing import Any
 from autopay.domain.ports import Receipt, Reply
 
 MAX_JSON_DEPTH = 200
+MAX_JSON_BYTES = 5_000_000
+"""What is larger is kept as bytes only: parsing it would cost a worker a hundred times its size."""
+
 MAX_CLAIM_CHARS = 128
 """A signature has at most 88 characters of base58; what is longer is none."""
 
@@ -28,7 +31,7 @@ def storable(value: Any) -> Any:
 def json_payload(content_type: str | None, body: bytes) -> Any | None:
     """The body as JSON for `success_payload`; None when it is none that JSONB can hold. The bytes are kept beside."""
     media_type = (content_type or "").split(";")[0].strip().lower()
-    if not media_type.endswith(("/json", "+json")):
+    if not media_type.endswith(("/json", "+json")) or len(body) > MAX_JSON_BYTES:
         return None
     try:
         return storable(json.loads(body))
@@ -55,7 +58,7 @@ def receipt_json(reply: Reply, receipt: Receipt | None) -> dict[str, Any] | None
 def with_claim(claims: list[str], receipt: Receipt | None) -> list[str]:
     """The claims with the receipt's transaction at the end, when it names one that is new."""
     named = receipt.transaction if receipt is not None else None
-    if not named or named in claims or len(named) > MAX_CLAIM_CHARS or not named.isalnum():
+    if not named or named in claims or len(named) > MAX_CLAIM_CHARS or not (named.isascii() and named.isalnum()):
         return claims
     return [*claims, named]
 

@@ -7,8 +7,10 @@ from sqlalchemy import func, select, text
 from autopay.adapters.ledger.records import TimelineRow
 from autopay.adapters.ledger.rows import atomic
 from autopay.adapters.ledger.transaction import Transactional, agent_named
+from autopay.adapters.migrations import head
 from autopay.adapters.statuses import SPENT
 from autopay.adapters.tables import AgentRow, RequestRow, TransactionRow
+from autopay.domain.errors import NotMigrated
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 
@@ -43,6 +45,16 @@ class Reports(Transactional):
             if agent is not None:
                 query = query.where(TransactionRow.agent_id == (await agent_named(db, agent)).id)
             return [_timeline_row(row, request, name) for row, request, name in await db.execute(query)]
+
+    async def check_schema(self) -> None:
+        """See that the database is at this version's schema.
+
+        Raises:
+            NotMigrated: it is not, or never was migrated.
+        """
+        now, newest = await self.schema_revision(), head()
+        if now != newest:
+            raise NotMigrated(f"it is at {now or 'no revision'}, this version needs {newest}")
 
     async def schema_revision(self) -> str | None:
         """The revision that the database is at; None when it was never migrated."""

@@ -9,11 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from autopay.adapters.ledger.content import storable_text
 from autopay.adapters.ledger.rows import is_open, payment, request_result, request_spec
-from autopay.adapters.ledger.transaction import Transactional, agent_named, locked_request
+from autopay.adapters.ledger.transaction import Transactional, agent_named, locked_request, request_and_agent
 from autopay.adapters.statuses import Delivery, HttpMethod
 from autopay.adapters.tables import AgentRow, QueueRow, RequestRow, TransactionRow
 from autopay.adapters.uuid7 import uuid7
-from autopay.domain.errors import IllegalTransition, UnknownRequest
+from autopay.domain.errors import IllegalTransition
 from autopay.domain.money import to_units
 from autopay.domain.offer import Reason, Refused
 from autopay.domain.payment import Payment
@@ -87,7 +87,7 @@ class Requests(Transactional):
     async def request(self, request_key: str) -> RequestRecord:
         """What was asked, and how it stands; see the port."""
         async with self._transaction() as db:
-            row, agent = await _request_and_agent(db, request_key)
+            row, agent = await request_and_agent(db, request_key)
             attempts = await attempts_of(db, request_key)
         return RequestRecord(
             request_key=request_key,
@@ -105,7 +105,7 @@ class Requests(Transactional):
     async def content(self, request_key: str) -> tuple[str, bytes] | None:
         """Content type and bytes of what was delivered; None when nothing was."""
         async with self._transaction() as db:
-            row, _ = await _request_and_agent(db, request_key)
+            row, _ = await request_and_agent(db, request_key)
         if row.delivery is not Delivery.DELIVERED or row.body is None:
             return None
         return row.content_type or "application/octet-stream", row.body
@@ -113,7 +113,7 @@ class Requests(Transactional):
     async def recall(self, request_key: str) -> Payment:
         """The payment as it stands; see the port."""
         async with self._transaction() as db:
-            row, _ = await _request_and_agent(db, request_key)
+            row, _ = await request_and_agent(db, request_key)
             return payment(row, await attempts_of(db, request_key))
 
     async def close(self, request_key: str, result: RequestResult) -> None:
@@ -145,18 +145,6 @@ async def attempts_of(db: AsyncSession, request_key: str) -> list[TransactionRow
         .order_by(TransactionRow.attempt_number)
     )
     return list(rows)
-
-
-async def _request_and_agent(db: AsyncSession, request_key: str) -> tuple[RequestRow, str]:
-    query = (
-        select(RequestRow, AgentRow.name)
-        .join(AgentRow, AgentRow.id == RequestRow.agent_id)
-        .where(RequestRow.x402_request_id == request_key)
-    )
-    found = (await db.execute(query)).one_or_none()
-    if found is None:
-        raise UnknownRequest(request_key)
-    return found[0], found[1]
 
 
 async def _take_from_queue(db: AsyncSession, row: RequestRow) -> None:

@@ -123,6 +123,19 @@ class Sessions(Transactional):
             )
             return [_record(row, owner, payments, reserved) for row, payments, reserved in rows]
 
+    async def unsettled(self, session_id: UUID) -> int:
+        """Base units that the session has reserved and no reading of the chain shows yet; see the port.
+
+        A receipt alone (SUCCESS without a slot) is no reading: it counts as reserved still.
+        """
+        reserved = TransactionRow.status.in_((TransactionStatus.PENDING, TransactionStatus.RETRYING))
+        claimed = (TransactionRow.status == TransactionStatus.SUCCESS) & TransactionRow.slot.is_(None)
+        query = select(func.sum(TransactionRow.amount)).where(
+            TransactionRow.session_id == session_id, reserved | claimed
+        )
+        async with self._transaction() as db:
+            return atomic(await db.scalar(query))
+
     async def booked_on(self, session_id: UUID, slot: int) -> Booked:
         """The allowance, and what settled on chain against it at or before that slot; see the port."""
         settled = (

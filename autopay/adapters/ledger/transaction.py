@@ -53,14 +53,28 @@ async def agent_named(db: AsyncSession, name: str, *, lock: bool = False) -> Age
     return row
 
 
+async def request_and_agent(db: AsyncSession, request_key: str, *, lock: bool = False) -> tuple[RequestRow, str]:
+    """The request's row, locked against every other change if asked, and its agent's name.
+
+    Raises:
+        UnknownRequest: there is none of that key.
+    """
+    query = (
+        select(RequestRow, AgentRow.name)
+        .join(AgentRow, AgentRow.id == RequestRow.agent_id)
+        .where(RequestRow.x402_request_id == request_key)
+    )
+    found = (await db.execute(query.with_for_update(of=RequestRow, key_share=True) if lock else query)).one_or_none()
+    if found is None:
+        raise UnknownRequest(request_key)
+    return found[0], found[1]
+
+
 async def locked_request(db: AsyncSession, request_key: str) -> RequestRow:
     """The request's row, locked against every other change.
 
     Raises:
         UnknownRequest: there is none of that key.
     """
-    query = select(RequestRow).where(RequestRow.x402_request_id == request_key)
-    row = await db.scalar(query.with_for_update(key_share=True))
-    if row is None:
-        raise UnknownRequest(request_key)
+    row, _ = await request_and_agent(db, request_key, lock=True)
     return row

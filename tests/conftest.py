@@ -1,0 +1,68 @@
+"""A real PostgreSQL for every test that asks for one: started once, migrated once, cloned for each test."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from autopay.adapters import migrations
+from autopay.adapters.ledger import PostgresLedger, open_ledger
+from localnet.postgres import EmbeddedPostgres
+
+TEMPLATE = "migrated"
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """The server of this test run."""
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "data", database=TEMPLATE)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres: EmbeddedPostgres) -> str:
+    """The server's maintenance database: where databases are made and dropped."""
+    return postgres.url("postgres")
+
+
+@pytest.fixture(scope="session")
+def template(postgres: EmbeddedPostgres) -> str:
+    """The name of a database at the newest revision, to be cloned."""
+    migrations.upgrade(postgres.url(TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture
+def empty_database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """A database of this test's own, without a table."""
+    yield from _database(postgres, "template1")
+
+
+@pytest.fixture
+def database_url(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
+    """A database of this test's own, at the newest revision."""
+    yield from _database(postgres, template)
+
+
+@pytest.fixture
+async def ledger(database_url: str) -> AsyncIterator[PostgresLedger]:
+    """The ledger on a database of this test's own."""
+    opened = open_ledger(database_url)
+    yield opened
+    await opened.dispose()
+
+
+def _database(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
+    name = f"test_{next(_NUMBERS)}"
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        connection.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
+    yield postgres.url(name)
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+_NUMBERS = iter(range(1, 1_000_000))

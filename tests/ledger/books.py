@@ -1,0 +1,157 @@
+"""An agent with a session on a real ledger, and payments to record in it."""
+
+from dataclasses import dataclass, field
+from itertools import count
+from uuid import UUID, uuid4
+
+from autopay.adapters.ledger import PostgresLedger
+from autopay.domain.attempt import RecordedAttempt, SignedPayment
+from autopay.domain.money import Currency
+from autopay.domain.network import Network
+from autopay.domain.offer import Offer, Refused
+from autopay.domain.payment import Answer, Content, Settlement
+from autopay.domain.ports import Receipt, Reply
+from autopay.domain.request import RequestResult, RequestSpec, RequestStatus, x402_request_id
+
+PRICE = 1_000
+JSON_REPLY = Reply(http_status=200, content_type="application/json", body=b'{"price": 42, "a": "b"}')
+
+
+def spec_of(request_id: str, **changes: object) -> RequestSpec:
+    """A request for the market feed."""
+    return RequestSpec.model_validate(
+        {"request_id": request_id, "url": "https://market.test/api/market-feed?x=1"} | changes
+    )
+
+
+def offer_of(amount_atomic: int = PRICE) -> Offer:
+    """What a seller asks."""
+    return Offer(
+        version=2,
+        network=Network.DEVNET,
+        currency=Currency.USDC,
+        mint="mint",
+        amount_atomic=amount_atomic,
+        pay_to="seller",
+        fee_payer="facilitator",
+        memo=None,
+        accepted_raw="{}",
+    )
+
+
+def signed_payment(amount_atomic: int = PRICE, **changes: object) -> SignedPayment:
+    """A payment whose bytes differ from every other."""
+    values: dict[str, object] = {
+        "offer": offer_of(amount_atomic),
+        "memo": uuid4().hex,
+        "message_hash": uuid4().hex * 2,
+        "buyer_signature": uuid4().hex,
+        "blockhash": "blockhash",
+        "blockhash_slot": 100,
+        "last_valid_block_height": 250,
+        "source_account": "source",
+        "destination_account": "destination",
+        "newest_prior_signature": None,
+        "sealed": "sealed payment",
+    }
+    return SignedPayment.model_validate(values | changes)
+
+
+def settlement_of(attempt: RecordedAttempt, signature: str = "", slot: int = 120) -> Settlement:
+    """The transfer on chain, as recorded."""
+    return Settlement(
+        signature=signature or f"signature-{attempt.attempt_id}",
+        slot=slot,
+        payer=attempt.authority,
+        destination=attempt.destination_account,
+        mint=attempt.mint,
+        amount_atomic=attempt.amount_atomic,
+    )
+
+
+@dataclass
+class Book:
+    """An agent, its session, and short words for what tests do with them."""
+
+    ledger: PostgresLedger
+    agent: str
+    session_id: UUID
+    numbers: "count[int]" = field(default_factory=lambda: count(1))
+
+    def key(self, request_id: str) -> str:
+        """The ledger's key of the request."""
+        return x402_request_id(self.agent, request_id)
+
+    async def accepted(self, request_id: str = "") -> str:
+        """A request that was accepted and begun; its key."""
+        name = request_id or f"request-{next(self.numbers)}"
+        assert await self.ledger.accept(self.agent, spec_of(name), 1.0, 10_000) is None
+        await self.ledger.begin(self.key(name))
+        return self.key(name)
+
+    async def reserve(self, request_key: str, number: int = 1, amount: int = PRICE) -> RecordedAttempt | Refused:
+        """Record an attempt, or be refused."""
+        return await self.ledger.record_attempt(request_key, number, self.session_id, signed_payment(amount))
+
+    async def recorded(self, request_key: str = "", number: int = 1, amount: int = PRICE) -> RecordedAttempt:
+        """An attempt that was recorded."""
+        attempt = await self.reserve(request_key or await self.accepted(), number, amount)
+        assert isinstance(attempt, RecordedAttempt), attempt
+        return attempt
+
+    async def answered(
+        self, attempt: RecordedAttempt, answer: Answer, reply: Reply = JSON_REPLY, receipt: Receipt | None = None
+    ) -> None:
+        """The attempt was sent, and this came back."""
+        await self.ledger.record_sending(attempt.attempt_id)
+        await self.ledger.record_answer(attempt.attempt_id, reply, receipt, answer)
+
+    async def delivered(self, attempt: RecordedAttempt) -> None:
+        """The attempt was sent, and the content came back."""
+        await self.answered(attempt, Content(http_status=200), receipt=Receipt(success=True, transaction="claim"))
+
+    async def settled(self, attempt: RecordedAttempt, slot: int = 120) -> Settlement:
+        """The chain shows the attempt's transfer, finalized."""
+        settlement = settlement_of(attempt, slot=slot)
+        await self.ledger.record_seen(attempt.attempt_id, settlement, final=True)
+        return settlement
+
+    async def status(self, attempt: RecordedAttempt) -> str:
+        """The attempt's status in the ledger."""
+        found = await self.ledger.attempt(attempt.request_key, attempt.number)
+        assert found is not None
+        return found.status
+
+    async def end(self, request_key: str, status: RequestStatus) -> RequestResult:
+        """Close the request that way."""
+        result = (await self.ledger.result(request_key)).model_copy(update={"status": status})
+        await self.ledger.close(request_key, result)
+        return result
+
+
+async def open_book(
+    ledger: PostgresLedger,
+    agent: str = "buyer",
+    *,
+    allowance: int = 1_000_000,
+    tx_limit: int = 1_000,
+    duration_s: int = 3_600,
+    currency: Currency = Currency.USDC,
+) -> Book:
+    """An agent with an ACTIVE session."""
+    await ledger.create_agent(agent)
+    session_id = uuid4()
+    await ledger.create_session(
+        agent=agent,
+        currency=currency,
+        mint="mint",
+        source_account="source",
+        owner="owner",
+        authority="delegate",
+        sealed_key="sealed key",
+        allowance_atomic=allowance,
+        tx_limit=tx_limit,
+        duration_s=duration_s,
+        session_id=session_id,
+    )
+    return Book(ledger, agent, session_id)

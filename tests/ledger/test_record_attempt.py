@@ -1,0 +1,170 @@
+"""Write-ahead: the money is reserved and the payment recorded before anything leaves, once, within every limit."""
+
+import asyncio
+import os
+import random
+
+import pytest
+
+from autopay.adapters.ledger import PostgresLedger
+from autopay.domain.attempt import RecordedAttempt
+from autopay.domain.errors import IllegalTransition, UnknownRequest
+from autopay.domain.offer import Reason, Refused
+from autopay.domain.request import RequestStatus
+from tests.ledger.books import PRICE, Book, open_book, signed_payment
+
+
+async def test_a_recorded_attempt_has_all_that_the_chain_can_be_asked(book: Book) -> None:
+    key = await book.accepted()
+    signed = signed_payment(newest_prior_signature="older")
+    attempt = await book.ledger.record_attempt(key, 1, book.session_id, signed)
+    assert isinstance(attempt, RecordedAttempt)
+    assert attempt == await book.ledger.attempt(key, 1)
+    for name in ("memo", "message_hash", "buyer_signature", "blockhash_slot", "last_valid_block_height", "sealed"):
+        assert getattr(attempt, name) == getattr(signed, name)
+    assert (attempt.agent, attempt.authority, attempt.status) == ("buyer", "delegate", "PENDING")
+    assert (attempt.amount_atomic, attempt.newest_prior_signature, attempt.claims) == (PRICE, "older", ())
+
+
+async def test_a_second_call_returns_the_first_payment_whatever_it_brings(book: Book) -> None:
+    key = await book.accepted()
+    first = await book.recorded(key, amount=PRICE)
+    assert await book.reserve(key, 1, amount=5 * PRICE) == first
+    assert len(await book.ledger.open_attempts()) == 1
+
+
+async def test_a_recorded_attempt_is_returned_even_when_its_session_has_ended(book: Book) -> None:
+    first = await book.recorded()
+    await book.ledger.end_session(book.session_id)
+    assert await book.reserve(first.request_key) == first
+
+
+async def test_concurrent_calls_for_one_attempt_record_one_payment(book: Book) -> None:
+    key = await book.accepted()
+    results = await asyncio.gather(*(book.reserve(key) for _ in range(20)))
+    assert len({result.message_hash for result in results if isinstance(result, RecordedAttempt)}) == 1
+    assert len(await book.ledger.open_attempts()) == 1
+
+
+async def test_concurrent_calls_through_two_sessions_record_one_payment(book: Book) -> None:
+    key = await book.accepted()
+    newer = await open_book(book.ledger)
+    results = await asyncio.gather(*(session.reserve(key) for session in [book, newer] * 8), return_exceptions=True)
+    recorded = {result.message_hash for result in results if isinstance(result, RecordedAttempt)}
+    assert len(recorded) == 1
+    assert not [result for result in results if isinstance(result, BaseException)]
+
+
+async def test_concurrent_requests_never_exceed_allowance_or_payment_limit(ledger: PostgresLedger) -> None:
+    seed = int(os.environ.get("AUTOPAY_TEST_SEED") or random.randrange(2**32))
+    chance = random.Random(seed)  # noqa: S311
+    for round_number in range(6):
+        allowance, tx_limit = chance.randrange(1, 20 * PRICE), chance.randrange(1, 12)
+        book = await open_book(ledger, f"agent-{round_number}", allowance=allowance, tx_limit=tx_limit)
+        keys = [await book.accepted() for _ in range(16)]
+        amounts = [chance.randrange(1, 3 * PRICE) for _ in keys]
+        results = await asyncio.gather(
+            *(book.reserve(key, 1, amount) for key, amount in zip(keys, amounts, strict=True))
+        )
+        paid = [result for result in results if isinstance(result, RecordedAttempt)]
+        refused = {result.reason for result in results if isinstance(result, Refused)}
+        total = sum(attempt.amount_atomic for attempt in paid)
+        assert total <= allowance, f"seed {seed}"
+        assert len(paid) <= tx_limit, f"seed {seed}"
+        assert refused <= {Reason.ALLOWANCE_EXHAUSTED, Reason.SESSION_TX_LIMIT}, f"seed {seed}"
+        smallest = min(
+            (amount for amount, r in zip(amounts, results, strict=True) if isinstance(r, Refused)), default=0
+        )
+        assert not refused or len(paid) == tx_limit or total + smallest > allowance, f"seed {seed}"
+
+
+async def test_the_allowance_may_be_spent_to_the_last_unit(ledger: PostgresLedger) -> None:
+    book = await open_book(ledger, allowance=2 * PRICE)
+    await book.recorded()
+    await book.recorded()
+    refused = await book.reserve(await book.accepted(), amount=1)
+    assert isinstance(refused, Refused)
+    assert refused.reason is Reason.ALLOWANCE_EXHAUSTED
+    assert refused.message == "0.000001 USDC is asked, 0 USDC is left to the session"
+
+
+async def test_a_dead_attempt_releases_its_money_and_its_place(ledger: PostgresLedger) -> None:
+    book = await open_book(ledger, allowance=PRICE, tx_limit=1)
+    first = await book.recorded()
+    await ledger.record_dead(first.attempt_id, "expired_unsettled")
+    second = await book.recorded(first.request_key, number=2)
+    assert second.number == 2
+
+
+async def test_a_settled_attempt_keeps_its_money_and_its_place(ledger: PostgresLedger) -> None:
+    book = await open_book(ledger, tx_limit=1)
+    await book.settled(await book.recorded())
+    refused = await book.reserve(await book.accepted())
+    assert isinstance(refused, Refused)
+    assert refused.reason is Reason.SESSION_TX_LIMIT
+
+
+async def test_an_ended_session_signs_nothing_by_the_databases_clock(ledger: PostgresLedger) -> None:
+    book = await open_book(ledger, duration_s=0)
+    refused = await book.reserve(await book.accepted())
+    assert isinstance(refused, Refused)
+    assert refused.reason is Reason.SESSION_EXPIRED
+
+
+async def test_a_revoked_session_signs_nothing(book: Book) -> None:
+    await book.ledger.end_session(book.session_id)
+    refused = await book.reserve(await book.accepted())
+    assert isinstance(refused, Refused)
+    assert refused.reason is Reason.SESSION_MISSING
+
+
+@pytest.mark.parametrize("state", ["PENDING", "RETRYING", "SUCCESS", "VERIFIED"])
+async def test_nothing_new_is_signed_while_an_earlier_attempt_is_not_proven_dead(book: Book, state: str) -> None:
+    first = await book.recorded()
+    if state in ("RETRYING", "SUCCESS"):
+        await book.ledger.record_sending(first.attempt_id)
+        await book.ledger.record_sending(first.attempt_id)
+    if state == "SUCCESS":
+        await book.delivered(first)
+    if state == "VERIFIED":
+        await book.settled(first)
+    assert await book.status(first) == state
+    with pytest.raises(IllegalTransition, match="must wait until it is proven dead"):
+        await book.reserve(first.request_key, 2)
+
+
+async def test_attempts_are_numbered_without_gaps(book: Book) -> None:
+    with pytest.raises(IllegalTransition, match="cannot follow"):
+        await book.reserve(await book.accepted(), 2)
+
+
+async def test_nothing_is_signed_for_a_request_that_has_ended(book: Book) -> None:
+    key = await book.accepted()
+    await book.end(key, RequestStatus.REFUSED)
+    with pytest.raises(IllegalTransition, match="has ended"):
+        await book.reserve(key)
+
+
+async def test_two_requests_never_share_bytes(book: Book) -> None:
+    signed = signed_payment()
+    first, second = await book.accepted(), await book.accepted()
+    await book.ledger.record_attempt(first, 1, book.session_id, signed)
+    with pytest.raises(IllegalTransition, match="another payment has the bytes"):
+        await book.ledger.record_attempt(second, 1, book.session_id, signed)
+
+
+async def test_a_session_pays_for_its_own_agent_only(book: Book) -> None:
+    other = await open_book(book.ledger, "other")
+    with pytest.raises(IllegalTransition, match="is not for session"):
+        await other.ledger.record_attempt(await other.accepted(), 1, book.session_id, signed_payment())
+
+
+async def test_an_unknown_request_cannot_be_paid(book: Book) -> None:
+    with pytest.raises(UnknownRequest):
+        await book.reserve("ap_unknown")
+
+
+async def test_the_request_shows_price_payee_and_newest_attempt(book: Book) -> None:
+    attempt = await book.recorded()
+    result = await book.ledger.result(attempt.request_key)
+    assert (result.status, result.price, result.pay_to) == (RequestStatus.UNRESOLVED, "0.001000", "seller")
