@@ -33,6 +33,7 @@ Address = Annotated[InstanceOf[Pubkey], _parse(Pubkey)]
 BlockHash = Annotated[InstanceOf[Hash], _parse(Hash)]
 Sig = Annotated[InstanceOf[Signature], _parse(Signature)]
 U64 = Annotated[int, Field(ge=0, lt=_U64, strict=True)]
+Encoding = Literal["binary", "base58", "base64", "jsonParsed"]  # "binary" is base58 without saying so
 WireEncoding = Literal["base58", "base64"]
 
 
@@ -64,8 +65,14 @@ class DataSlice(Config):
 class AccountConfig(ReadConfig):
     """How to show accounts; "base64+zstd" is not offered."""
 
-    encoding: Literal["binary", "base58", "base64", "jsonParsed"] = "binary"
+    encoding: Encoding = "binary"
     data_slice: DataSlice | None = None
+
+
+class ManyAccountsConfig(AccountConfig):
+    """The same for several accounts at once, where a cluster's default is another."""
+
+    encoding: Encoding = "base64"
 
 
 class TokenFilter(Config):
@@ -90,11 +97,16 @@ class SignaturesConfig(ReadConfig):
 
 
 class TransactionConfig(Config):
-    """How to show a transaction."""
+    """How to show a transaction; a plain string stands for its encoding."""
 
     commitment: Commitment = Commitment.FINALIZED
     encoding: Literal["json", "jsonParsed", "base58", "base64"] = "json"
     max_supported_transaction_version: int | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_encoding(cls, given: Any) -> Any:
+        return {"encoding": given} if isinstance(given, str) else given
 
 
 class SendConfig(Config):

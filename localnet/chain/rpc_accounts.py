@@ -15,13 +15,14 @@ from solders.pubkey import Pubkey
 from localnet.chain.account_json import AccountReader, show_account
 from localnet.chain.blocks import Block
 from localnet.chain.errors import invalid_param
-from localnet.chain.params import AccountConfig, Address, ReadConfig, TokenFilter, at_most
+from localnet.chain.params import AccountConfig, Address, ManyAccountsConfig, ReadConfig, TokenFilter, at_most
 from localnet.chain.rpc import Methods, Node, in_context
 from localnet.chain.token_state import TOKEN_PROGRAMS, TokenHolding, read_holding, read_mint, ui_amount
 
 METHODS = Methods()
 MAX_ACCOUNTS = 100
 _DEFAULT = AccountConfig()
+_DEFAULTS = ManyAccountsConfig()
 
 
 @METHODS.method("getBalance")
@@ -40,7 +41,9 @@ def get_account_info(node: Node, address: Address, config: AccountConfig = _DEFA
 
 
 @METHODS.method("getMultipleAccounts")
-def get_multiple_accounts(node: Node, addresses: list[Address], config: AccountConfig = _DEFAULT) -> dict[str, Any]:
+def get_multiple_accounts(
+    node: Node, addresses: list[Address], config: ManyAccountsConfig = _DEFAULTS
+) -> dict[str, Any]:
     """Up to 100 accounts of one and the same slot."""
     at_most(MAX_ACCOUNTS, len(addresses))
     block, read = _reader(node, config)

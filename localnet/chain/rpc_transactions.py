@@ -15,7 +15,7 @@ from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
 from localnet.chain.account_json import show_account
-from localnet.chain.blocks import Block
+from localnet.chain.blocks import Block, Commitment
 from localnet.chain.errors import (
     INTERNAL_ERROR,
     RpcError,
@@ -40,7 +40,8 @@ METHODS = Methods()
 def send_transaction(node: Node, wire: str, config: SendConfig = SendConfig()) -> str:  # noqa: B008 (frozen)
     """Send a signed transaction; the answer, its first signature, does not say that it landed."""
     transaction = decode_transaction(wire, config.encoding)
-    block = node.block(config.preflight_commitment, config.min_context_slot)
+    commitment = Commitment.PROCESSED if config.skip_preflight else config.preflight_commitment
+    block = node.block(commitment, config.min_context_slot)
     signature = str(transaction.signatures[0])
     if not config.skip_preflight:
         _check_before_sending(node, transaction, block)

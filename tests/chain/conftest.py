@@ -16,11 +16,19 @@ USDC, CASH = Token(USDC_MINT, TOKEN_PROGRAM_ID), Token(CASH_MINT, TOKEN_2022_PRO
 
 @pytest.fixture(scope="session")
 async def node(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ChainNode]:
-    """A chain that all tests share; nobody changes its weather."""
+    """A chain that all tests share; who changes its weather clears it again."""
     node = ChainNode(tmp_path_factory.mktemp("chain"))
     await node.start()
     yield node
     await node.close()
+
+
+@pytest.fixture
+async def standing_node(node: ChainNode) -> AsyncIterator[ChainNode]:
+    """The shared chain without time: what is processed stays so, until the test clears the weather."""
+    await node.weather(stand_still=True)
+    yield node
+    await node.weather()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from solana.rpc.async_api import AsyncClient
-from solana.rpc.commitment import Confirmed, Finalized, Processed
+from solana.rpc.commitment import Commitment, Confirmed, Finalized, Processed
 from solana.rpc.models import TokenAccountOpts
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
@@ -19,11 +19,14 @@ from tests.chain.node import ChainNode, eventually
 from tests.chain.wallet import SOL, Token, Wallets
 
 
-async def test_an_airdrop_is_processed_at_once_and_final_later(rpc: AsyncClient, wallets: Wallets) -> None:
+async def test_an_airdrop_is_processed_at_once_and_final_later(
+    rpc: AsyncClient, standing_node: ChainNode, wallets: Wallets
+) -> None:
     wallet = Keypair().pubkey()
     signature = (await rpc.request_airdrop(wallet, SOL)).value
     assert (await rpc.get_balance(wallet, Processed)).value == SOL
     assert (await rpc.get_balance(wallet, Finalized)).value == 0
+    await standing_node.weather()
     await wallets.wait(signature, "finalized")
     assert (await rpc.get_balance(wallet, Finalized)).value == SOL
 
@@ -78,7 +81,9 @@ async def test_a_token_account_can_be_read_in_every_form(
         {"encoding": "base64", "commitment": "processed", "dataSlice": {"offset": 32, "length": 32}},
     )
     assert base64.b64decode(sliced["value"]["data"][0]) == bytes(owner)
-    error = await node.error("getAccountInfo", str(account), {"commitment": "processed"})
+    several = await node.result("getMultipleAccounts", [str(account)], {"commitment": "processed"})
+    assert several["value"][0]["data"][1] == "base64"
+    error = await node.error("getAccountInfo", str(account), {"commitment": "processed", "encoding": None})
     assert (error["code"], "base 58" in error["message"]) == (-32600, True)
 
 
@@ -142,23 +147,29 @@ async def test_rent_is_a_clusters(rpc: AsyncClient, size: int) -> None:
     assert (await rpc.get_minimum_balance_for_rent_exemption(size)).value == (size + 128) * 6_960
 
 
-async def test_a_balance_is_read_as_of_its_commitment(rpc: AsyncClient, wallets: Wallets, token: Token) -> None:
-    """The finalized balance stays behind until the payment is final, and a slot to wait for can be named."""
+async def test_a_balance_is_read_as_of_its_commitment(
+    rpc: AsyncClient, node: ChainNode, wallets: Wallets, token: Token
+) -> None:
+    """A reader at finalized sees the old balance until the payment is final, at a slot that it may ask for."""
     owner = Keypair().pubkey()
     account = await wallets.fund(token, owner, 100)
 
-    async def final() -> bool:
+    async def read(commitment: Commitment) -> str:
+        return (await rpc.get_token_account_balance(account, commitment)).value.amount
+
+    async def exists() -> bool:
         return (await rpc.get_account_info(account, Finalized)).value is not None
 
-    await eventually(final)
+    await eventually(exists)
+    await node.weather(stand_still=True)
     await wallets.fund(token, owner, 50)
-    newest = (await rpc.get_token_account_balance(account, Processed)).value.amount
-    oldest = (await rpc.get_token_account_balance(account, Finalized)).value.amount
-    assert (newest, oldest) == ("150", "100")
+    assert [await read(each) for each in (Processed, Confirmed, Finalized)] == ["150", "100", "100"]
+    slot = await node.result("getSlot", {"commitment": "processed"})
+    await node.weather()
 
     async def caught_up() -> bool:
-        return (await rpc.get_token_account_balance(account, Finalized)).value.amount == "150"
+        return await read(Finalized) == "150"
 
     await eventually(caught_up)
-    assert await wallets.balance(account) == 150
-    assert (await rpc.get_token_account_balance(account, Confirmed)).value.amount == "150"
+    asked = {"commitment": "finalized", "minContextSlot": slot, "encoding": "base64"}
+    assert (await node.result("getAccountInfo", str(account), asked))["context"]["slot"] >= slot

@@ -20,22 +20,24 @@ async def payer(wallets: Wallets) -> Keypair:
 
 
 async def test_a_transaction_rises_from_processed_to_finalized(
-    node: ChainNode, wallets: Wallets, payer: Keypair
+    standing_node: ChainNode, wallets: Wallets, payer: Keypair
 ) -> None:
     signature = str(await wallets.send([], payer))
     seen: dict[str, list[int | None]] = {}
 
     async def final() -> bool:
-        status = (await node.result("getSignatureStatuses", [signature]))["value"][0]
+        status = (await standing_node.result("getSignatureStatuses", [signature]))["value"][0]
         seen.setdefault(status["confirmationStatus"], []).append(status["confirmations"])
         return bool(status["confirmationStatus"] == "finalized")
 
+    assert not await final()
+    await standing_node.weather()
     await eventually(final)
     assert list(seen) == ["processed", "confirmed", "finalized"]
     assert seen["processed"][0] == 0
     counted = [count for count in seen["confirmed"] if count is not None]
     assert counted == sorted(counted)
-    assert counted[-1] > 20
+    assert 2 <= counted[-1] < 32
     assert seen["finalized"] == [None]
 
 
@@ -72,16 +74,21 @@ async def test_every_address_of_a_transaction_is_indexed(node: ChainNode, wallet
     assert [each["memo"] for each in only] == [None]
 
 
-async def test_signatures_appear_at_their_commitment(rpc: AsyncClient, node: ChainNode, wallets: Wallets) -> None:
+async def test_a_transaction_appears_at_its_commitment(
+    rpc: AsyncClient, standing_node: ChainNode, wallets: Wallets
+) -> None:
     wallet = Keypair().pubkey()
     signature = (await rpc.request_airdrop(wallet, SOL)).value
-    assert not (await rpc.get_signatures_for_address(wallet, commitment=Finalized)).value
-    await wallets.wait(signature, "confirmed")
-    assert (await rpc.get_signatures_for_address(wallet, commitment=Confirmed)).value[0].signature == signature
-    assert not (await rpc.get_signatures_for_address(wallet)).value
-    await wallets.wait(signature, "finalized")
-    assert (await rpc.get_signatures_for_address(wallet)).value[0].signature == signature
-    error = await node.error("getSignaturesForAddress", str(wallet), {"commitment": "processed"})
+    for commitment in (Confirmed, Finalized):
+        assert not (await rpc.get_signatures_for_address(wallet, commitment=commitment)).value
+        assert (await rpc.get_transaction(signature, "base64", commitment, 0)).value is None
+    await standing_node.weather()
+    for commitment in (Confirmed, Finalized):
+        await wallets.wait(signature, commitment)
+        found = (await rpc.get_signatures_for_address(wallet, commitment=commitment)).value
+        assert found[0].signature == signature
+        assert (await rpc.get_transaction(signature, "base64", commitment, 0)).value is not None
+    error = await standing_node.error("getSignaturesForAddress", str(wallet), {"commitment": "processed"})
     assert error["code"] == -32602
 
 
@@ -141,7 +148,6 @@ async def test_a_versioned_transaction_needs_a_client_that_reads_it(
     assert found["version"] == 0
     assert found["transaction"]["message"]["addressTableLookups"] == []
     assert (await node.error("getTransaction", str(signature), {"commitment": "processed"}))["code"] == -32602
-    assert await node.result("getTransaction", str(signature), {"maxSupportedTransactionVersion": 0}) is None
 
 
 async def test_a_legacy_transaction_can_be_read_by_everybody(node: ChainNode, wallets: Wallets, payer: Keypair) -> None:
@@ -154,6 +160,8 @@ async def test_a_legacy_transaction_can_be_read_by_everybody(node: ChainNode, wa
     assert found["transaction"]["message"]["accountKeys"] == [str(key) for key in message.account_keys]
     found = await node.result("getTransaction", str(signature), {**CONFIRMED, "maxSupportedTransactionVersion": 0})
     assert found["version"] == "legacy"
+    await wallets.wait(signature, "finalized")
+    assert (await node.result("getTransaction", str(signature), "base58"))["transaction"][1] == "base58"
 
 
 @pytest.mark.parametrize("encoding", ["json", "jsonParsed", "base58", "base64"])

@@ -110,10 +110,10 @@ async def test_a_blockhash_expires(node: ChainNode, wallets: Wallets, payer: Key
 
 
 async def test_preflight_judges_the_blockhash_at_its_own_commitment(
-    node: ChainNode, payment: VersionedTransaction
+    standing_node: ChainNode, payment: VersionedTransaction
 ) -> None:
     """A blockhash read at `processed` is not known at `finalized`, the default: a common mistake of clients."""
-    error = await node.error("sendTransaction", wire(payment), {"encoding": "base64"})
+    error = await standing_node.error("sendTransaction", wire(payment), {"encoding": "base64"})
     assert error["data"]["err"] == "BlockhashNotFound"
 
 

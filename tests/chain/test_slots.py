@@ -45,10 +45,11 @@ async def test_slots_go_by_and_some_have_no_block(rpc: AsyncClient) -> None:
 async def test_a_blockhash_is_valid_for_150_blocks_from_its_own(rpc: AsyncClient) -> None:
     latest = (await rpc.get_latest_blockhash(Confirmed)).value
     height = (await rpc.get_block_height(Confirmed)).value
-    assert 0 <= height + 150 - latest.last_valid_block_height <= 10
+    assert 0 <= height + 150 - latest.last_valid_block_height < 100
 
 
-async def test_a_blockhash_is_known_at_processed_before_it_is_at_finalized(node: ChainNode) -> None:
+async def test_a_blockhash_is_known_at_processed_before_it_is_at_finalized(standing_node: ChainNode) -> None:
+    node = standing_node
     newest = await node.result("getLatestBlockhash", {"commitment": "processed"})
     blockhash = newest["value"]["blockhash"]
     assert (await node.result("isBlockhashValid", blockhash, {"commitment": "processed"}))["value"]

@@ -49,7 +49,7 @@ async def test_a_lagging_node_passes_on_what_it_cannot_judge(own_node: ChainNode
     wallets = Wallets(own_node.rpc)
     payer = await wallets.rich()
     payment = await wallets.build([memo("new")], payer)
-    await own_node.weather(lag_slots=20)
+    await own_node.weather(lag_slots=100)
     error = await own_node.error("sendTransaction", wire(payment), PREFLIGHT)
     assert error["data"]["err"] == "BlockhashNotFound"
     signature = await own_node.result("sendTransaction", wire(payment), BLIND)
