@@ -34,6 +34,10 @@ class AgentNotRunning(Exception):
     """No workflow of that agent runs."""
 
 
+class AgentSilent(CommandError):
+    """The agent's workflow runs, and nobody answers for it."""
+
+
 class AgentRefuses(Exception):
     """The agent did not accept a request."""
 
@@ -132,9 +136,9 @@ class AgentCalls:
     def _named(self, error: RPCError) -> Exception:
         return AgentNotRunning(self.name) if error.status is RPCStatusCode.NOT_FOUND else _unreachable(error)
 
-    async def _silent(self) -> CommandError:
+    async def _silent(self) -> AgentSilent:
         why = "it is busy, or its workers are" if await self.has_worker() else f"no worker runs; {START_WORKER}"
-        return CommandError(f"agent {self.name!r} does not answer: {why}", ExitCode.UNREACHABLE)
+        return AgentSilent(f"agent {self.name!r} does not answer: {why}", ExitCode.UNREACHABLE)
 
 
 def _refusal(error: WorkflowUpdateFailedError) -> Exception:

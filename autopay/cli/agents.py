@@ -102,7 +102,7 @@ async def _status(settings: Settings, name: str) -> AgentStatus:
 
 
 def _show_status(found: AgentStatus) -> None:
-    why = f": {found.reason}" if found.reason else ""
+    why = f": {found.reason}" if found.reason and found.reason != found.state.value else ""
     say_result(f"{found.name} is {found.state.value}{why} (phase {found.phase.value})")
     say_result(
         f"payments {found.payments}: {found.delivered} delivered, {found.undelivered} undelivered, "

@@ -10,10 +10,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+PIPE_WIDTH = 1000
+"""Columns when no terminal reads: nothing is wrapped or cut then."""
+
 
 def out() -> Console:
     """Results, for people."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+    terminal = sys.stdout.isatty()
+    return Console(file=sys.stdout, highlight=False, width=None if terminal else PIPE_WIDTH)
 
 
 def remarks() -> Console:

@@ -8,7 +8,7 @@ import typer
 from autopay.cli.agent_calls import START_WORKER, AgentCalls, AgentNotRunning
 from autopay.cli.console import say, show_json
 from autopay.cli.exits import CommandError, examples
-from autopay.cli.launching import LaunchOrder, already_running, launch_agent
+from autopay.cli.launching import AlreadyRunning, LaunchOrder, launch_agent
 from autopay.cli.options import agent_name, amount_atomic, currency_of, phase_of, watches_of, whole_seconds
 from autopay.cli.places import HomeOption, JsonOption, known_agent, ledger_of, mint_of, run_async, vault_of
 from autopay.domain.money import Currency, show
@@ -48,7 +48,8 @@ def launch(
 ) -> None:
     """Launch an agent with money of its own.
 
-    The owner grants it a session that can spend the allowance and no more, and it starts. On the embedded chain the owner is a test wallet with test money.
+    The owner grants it a session that can spend the allowance and no more, and it starts. On the embedded chain
+    the owner is a test wallet with test money.
     """
     order = LaunchOrder(
         name=agent_name(name),
@@ -76,7 +77,7 @@ async def _launch(settings: Settings, order: LaunchOrder) -> bool:
     client = await connect(settings)
     calls = AgentCalls(client, order.name, settings.task_queue)
     if await calls.is_running():
-        raise already_running(order.name)
+        raise AlreadyRunning(order.name)
     async with ledger_of(settings) as ledger:
         await launch_agent(settings, ledger, client, vault, order)
     return await calls.has_worker()
@@ -90,14 +91,14 @@ def fund(
 ) -> None:
     """Give an agent test tokens (embedded chain only).
 
-    They go into its session's account, and as many into its owner's wallet. What a session may spend in all stays its allowance: launch again to grant another.
+    They go into its session's account, and as many into its owner's wallet. What a session may spend in all stays
+    its allowance: launch again to grant another.
     """
     atomic, money = amount_atomic(amount), currency_of(currency)
     settings = Settings.load(home=home).resolve("database_url", "solana_rpc_url")
     if not settings.on_localnet:
         raise CommandError("test tokens exist on the embedded chain only: send real ones to the agent's account")
     run_async(_fund(settings, agent_name(name), money, atomic))
-    say(f"{name} and its owner got {show(atomic, money)} each", "green")
 
 
 async def _fund(settings: Settings, name: str, currency: Currency, amount: int) -> None:
@@ -112,10 +113,11 @@ async def _fund(settings: Settings, name: str, currency: Currency, amount: int) 
         session = await ledger.session(name, currency)
     await faucet(settings.solana_rpc_url, Pubkey.from_string(agent.wallet_address), mint, amount)
     if isinstance(session, Refused):
-        say(f"only its owner's wallet was funded: {session.message}", "yellow")
+        say(f"only its owner's wallet got {show(amount, currency)}: {session.message}", "yellow")
     else:
         account = Pubkey.from_string(session.key.source_account)
         await mint_to_account(settings.solana_rpc_url, account, mint, amount)
+        say(f"{name} and its owner got {show(amount, currency)} each", "green")
     try:
         await AgentCalls(await connect(settings), name, settings.task_queue).signal("check_balances")
     except AgentNotRunning:

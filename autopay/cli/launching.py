@@ -28,6 +28,13 @@ from autopay.stack_file import OWNER_FILE
 from workflows.attributes import agent_attributes
 
 
+class AlreadyRunning(CommandError):
+    """An agent is launched twice."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"agent {name!r} is already running: see `starter.py status {name}`, or stop it first")
+
+
 @dataclass(frozen=True)
 class LaunchOrder:
     """What an agent is launched with, and what its sessions may spend; the allowance is per currency."""
@@ -52,7 +59,8 @@ async def launch_agent(
     """Create or find the agent, grant its sessions, start its workflow.
 
     Raises:
-        CommandError: the agent runs already, or there is no owner's key to grant sessions with.
+        AlreadyRunning: it was launched before.
+        CommandError: there is no owner's key to grant sessions with.
     """
     if order.phase is Phase.DEMO and settings.network is Network.MAINNET:
         raise CommandError("an agent in phase demo never runs on mainnet: use --phase interactive or full")
@@ -121,12 +129,7 @@ async def _start_workflow(client: Client, task_queue: str, spec: AgentSpec) -> N
             static_summary=f"agent {spec.name}, phase {spec.phase.value}",
         )
     except WorkflowAlreadyStartedError:
-        raise already_running(spec.name) from None
-
-
-def already_running(name: str) -> CommandError:
-    """The error for an agent that is launched twice."""
-    return CommandError(f"agent {name!r} is already running: see `starter.py status {name}`, or stop it first")
+        raise AlreadyRunning(spec.name) from None
 
 
 def read_keypair(path: Path) -> Keypair:

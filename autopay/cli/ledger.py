@@ -1,5 +1,6 @@
 """`ledger show`: every payment, with what it was for and what came of it."""
 
+import sys
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -57,4 +58,9 @@ async def _timeline(settings: Settings, agent: str | None, limit: int) -> Sequen
 def _cells(row: TimelineRow) -> Sequence[object]:
     status = f"{row.status} {row.error_code}" if row.error_code else row.status
     amount = show_amount(row.amount_atomic, row.currency)
-    return (f"{row.created_at:%F %T}", row.agent, row.endpoint, status, amount, row.delivery, row.hash)
+    return (f"{row.created_at:%F %T}", row.agent, row.endpoint, status, amount, row.delivery, _shown_hash(row.hash))
+
+
+def _shown_hash(signature: str | None) -> str | None:
+    """Its beginning on a terminal, where 88 characters do not fit a row; all of it in a pipe."""
+    return f"{signature[:12]}…" if signature and sys.stdout.isatty() else signature

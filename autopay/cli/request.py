@@ -54,7 +54,8 @@ def request(
 ) -> None:
     """Buy data from a URL and print it.
 
-    An agent pays for it, within its limits and once. The same --id again never pays again: it prints what was bought, or goes on waiting.
+    An agent pays for it, within its limits and once. The same --id again never pays again: it prints what was
+    bought, or goes on waiting.
     """
     headers = headers_of(header or [])
     content = None if body is None else json_body(body)

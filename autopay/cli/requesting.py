@@ -4,20 +4,22 @@ What must not live here: options, and what is printed.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import time
 from dataclasses import dataclass, field
 
 from autopay.adapters.ledger import PostgresLedger
-from autopay.cli.agent_calls import ANSWER_TIMEOUT_S, AgentCalls, AgentNotRunning, AgentRefuses
+from autopay.adapters.vault import Vault
+from autopay.cli.agent_calls import ANSWER_TIMEOUT_S, AgentCalls, AgentNotRunning, AgentRefuses, AgentSilent
 from autopay.cli.exits import CommandError, ExitCode
-from autopay.cli.launching import LaunchOrder, launch_agent
+from autopay.cli.launching import AlreadyRunning, LaunchOrder, launch_agent
 from autopay.cli.places import known_agent, ledger_of, vault_of
 from autopay.domain.agent import Phase
-from autopay.domain.errors import UnknownAgent, UnknownRequest
+from autopay.domain.errors import UnknownRequest
 from autopay.domain.money import Currency, to_atomic
 from autopay.domain.offer import Reason
-from autopay.domain.ports import Extras, Vault
+from autopay.domain.ports import Extras
 from autopay.domain.request import (
     CLOSED,
     Method,
@@ -94,29 +96,45 @@ class Answer:
 
 
 async def ask(settings: Settings, order: RequestOrder) -> Answer:
-    """Have the agent take the request, and wait for its end in the ledger, at most `timeout_s`."""
+    """Have the agent take the request, and wait for its end in the ledger, at most `timeout_s`.
+
+    A request that has ended is answered from the ledger alone.
+    """
     deadline = time.monotonic() + order.timeout_s
     vault = vault_of(settings)
     spec = order.spec(vault)
     async with ledger_of(settings) as ledger:
-        known = await _known_agent(settings, ledger, order)
-        client = await connect(settings)
-        calls = AgentCalls(client, order.agent, settings.task_queue)
-        if not known:
-            await launch_agent(settings, ledger, client, vault, _default_agent(order.agent))
-        try:
-            await calls.request(spec, max(min(order.timeout_s, ANSWER_TIMEOUT_S), 1))
-        except AgentRefuses as refusal:
-            return Answer(order.refused(refusal.error))
-        except AgentNotRunning:
-            if not await _is_closed(ledger, order.key):
-                if not order.launch_when_missing or not settings.on_localnet:
-                    raise CommandError(
-                        f"agent {order.agent!r} is not running: starter.py launch {order.agent}", ExitCode.UNREACHABLE
-                    ) from None
-                await launch_agent(settings, ledger, client, vault, _default_agent(order.agent))
-                await calls.request(spec, ANSWER_TIMEOUT_S)
+        if not await _is_closed(ledger, order.key):
+            try:
+                await _hand_over(settings, ledger, vault, order, spec)
+            except AgentRefuses as refusal:
+                return Answer(order.refused(refusal.error))
         return await _answer(ledger, order, spec, deadline)
+
+
+async def _hand_over(
+    settings: Settings, ledger: PostgresLedger, vault: Vault, order: RequestOrder, spec: RequestSpec
+) -> None:
+    """The agent takes the request; the default agent is launched first when it does not run."""
+    may_launch = order.launch_when_missing and settings.on_localnet
+    if order.launch_when_missing and not may_launch:
+        raise CommandError("say who pays with --agent NAME: a default agent is made on the embedded stack only")
+    if not may_launch:
+        await known_agent(ledger, order.agent)
+    client = await connect(settings)
+    calls = AgentCalls(client, order.agent, settings.task_queue)
+    if may_launch and not await calls.is_running():
+        with contextlib.suppress(AlreadyRunning):  # another command was faster
+            await launch_agent(settings, ledger, client, vault, _default_agent(order.agent))
+    try:
+        await calls.request(spec, max(min(order.timeout_s, ANSWER_TIMEOUT_S), 1))
+    except AgentSilent as silence:
+        # It may still take the request once a worker runs: the same id finds it then.
+        again = f"ask again with --agent {order.agent} --id {order.request_id}"
+        raise CommandError(f"{silence}; {again}", ExitCode.UNREACHABLE) from None
+    except AgentNotRunning:
+        message = f"agent {order.agent!r} is not running: starter.py launch {order.agent}"
+        raise CommandError(message, ExitCode.UNREACHABLE) from None
 
 
 async def _answer(ledger: PostgresLedger, order: RequestOrder, spec: RequestSpec, deadline: float) -> Answer:
@@ -130,20 +148,6 @@ async def _answer(ledger: PostgresLedger, order: RequestOrder, spec: RequestSpec
         pause = min(pause * 1.5, LAST_POLL_S)
     stored = await ledger.content(order.key)
     return Answer(result, stored[1] if stored else None)
-
-
-async def _known_agent(settings: Settings, ledger: PostgresLedger, order: RequestOrder) -> bool:
-    """Whether the agent exists; when it must be made first, whether it may be."""
-    if not order.launch_when_missing or not settings.on_localnet:
-        if order.launch_when_missing:
-            raise CommandError("say who pays with --agent NAME: a default agent is made on the embedded stack only")
-        await known_agent(ledger, order.agent)
-        return True
-    try:
-        await ledger.agent(order.agent)
-    except UnknownAgent:
-        return False
-    return True
 
 
 async def _is_closed(ledger: PostgresLedger, key: str) -> bool:

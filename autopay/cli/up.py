@@ -46,8 +46,8 @@ def up(
 ) -> None:
     """Run the embedded stack in the foreground.
 
-    That is PostgreSQL, Temporal, a Solana chain, a facilitator and two paid APIs, all on this machine. It stays in the foreground until Ctrl-C and keeps its state for the next time. Other commands find it by
-    themselves, when they have the same home.
+    That is PostgreSQL, Temporal, a Solana chain, a facilitator and two paid APIs, all on this machine. It runs
+    until Ctrl-C and keeps its state for the next time. Other commands with the same home find it by themselves.
     """
     settings = Settings.load(home=home, slot_ms=slot_ms)
     try:
