@@ -1,6 +1,7 @@
 """Runs one transaction on LiteSVM and can take it back.
 
-LiteSVM neither charges priority fees nor refuses rent-paying accounts; this module does. Transactions with address
+LiteSVM neither charges priority fees nor refuses rent-paying accounts, and takes no fee for a program that is not
+there; this module does. Transactions with address
 lookup tables and durable nonces are not supported: the first fail with AddressLookupTableNotFound, the second with
 BlockhashNotFound.
 
@@ -24,6 +25,8 @@ from localnet.chain.errors import TransactionError
 from localnet.chain.fees import Fee, breaks_rent, fee_of
 
 States = dict[Pubkey, Account | None]
+
+_FEE_ONLY = ("ProgramAccountNotFound", "InvalidProgramForExecution")  # land without running (SIMD-82)
 
 
 @dataclass(frozen=True)
@@ -58,14 +61,27 @@ def execute(svm: LiteSVM, transaction: VersionedTransaction) -> Outcome:
     error = _refuse_message(message) or _refuse_payer(before[message.account_keys[0]], fee)
     if error is not None:
         return Outcome(message, error, False, fee, before, before)
-    _charge(svm, message.account_keys[0], fee.priority)
-    payer_held = svm.get_balance(message.account_keys[0])
+    try:
+        return _run(svm, transaction, fee, before)
+    except BaseException:  # LiteSVM is native code and may panic; nothing of it must stay
+        for address, account in before.items():
+            if svm.get_account(address) != account:
+                _write(svm, address, account)
+        raise
+
+
+def _run(svm: LiteSVM, transaction: VersionedTransaction, fee: Fee, before: States) -> Outcome:
+    message, payer = transaction.message, transaction.message.account_keys[0]
+    _charge(svm, payer, fee.priority)
+    payer_held = svm.get_balance(payer)
     result = svm.send_transaction(transaction)
     outcome = _outcome(message, fee, before, _read(svm, message), result)
     if outcome.error is None:
         return _enforce_rent(svm, outcome)
-    if svm.get_balance(message.account_keys[0]) == payer_held:
+    if svm.get_balance(payer) == payer_held:
         undo(svm, outcome)
+        if outcome.error in _FEE_ONLY:
+            return _fail_for_fee(svm, outcome, outcome.error)
         return Outcome(message, outcome.error, False, fee, before, before, outcome.logs, outcome.units)
     return outcome
 
@@ -128,13 +144,14 @@ def _enforce_rent(svm: LiteSVM, outcome: Outcome) -> Outcome:
     for index, address in enumerate(outcome.message.account_keys):
         if address in outcome.changes and breaks_rent(outcome.before[address], outcome.after[address]):
             undo(svm, outcome)
-            _charge(svm, outcome.message.account_keys[0], outcome.fee.total)
-            error: TransactionError = {"InsufficientFundsForRent": {"account_index": index}}
-            after = _read(svm, outcome.message)
-            return Outcome(
-                outcome.message, error, True, outcome.fee, outcome.before, after, outcome.logs, outcome.units
-            )
+            return _fail_for_fee(svm, outcome, {"InsufficientFundsForRent": {"account_index": index}})
     return outcome
+
+
+def _fail_for_fee(svm: LiteSVM, undone: Outcome, error: TransactionError) -> Outcome:
+    message, before = undone.message, undone.before
+    _charge(svm, message.account_keys[0], undone.fee.total)
+    return Outcome(message, error, True, undone.fee, before, _read(svm, message), undone.logs, undone.units)
 
 
 def _charge(svm: LiteSVM, payer: Pubkey, lamports: int) -> None:

@@ -8,6 +8,7 @@ What must not live here: the methods, and HTTP.
 
 import inspect
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, get_type_hints
@@ -28,6 +29,8 @@ from localnet.chain.errors import (
 from localnet.weather import Sky
 
 API_VERSION = "2.3.13"  # the Agave release whose answers these resemble
+
+logger = logging.getLogger(__name__)
 
 Handler = Callable[..., Any]
 
@@ -125,6 +128,7 @@ class Methods:
         except RpcError as error:
             answer = _failure(number, error)
         except Exception as error:
+            logger.exception("%s", request["method"])
             answer = _failure(number, RpcError(INTERNAL_ERROR, f"Internal error: {error!r}"))
         else:
             answer = {"jsonrpc": "2.0", "result": result, "id": number}

@@ -71,8 +71,8 @@ class Store:
         return [Block(slot, height, Hash(blockhash), time) for slot, height, blockhash, time in rows]
 
     def accounts(self) -> Iterator[tuple[Pubkey, Account]]:
-        """Every account that transactions or genesis wrote and that still exists."""
-        rows = self._db.execute("SELECT address, lamports, data, owner, executable FROM accounts")
+        """Every account that transactions or genesis wrote and that still exists; programs after their data."""
+        rows = self._db.execute("SELECT address, lamports, data, owner, executable FROM accounts ORDER BY executable")
         for address, lamports, data, owner, executable in rows:
             yield Pubkey(address), Account(lamports, data, Pubkey(owner), bool(executable))
 

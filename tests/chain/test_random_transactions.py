@@ -6,6 +6,7 @@
 import contextlib
 import os
 import random
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -165,6 +166,21 @@ def test_random_transactions_conserve_what_there_is(seed: int, store: Store, tmp
     with contextlib.closing(Store(tmp_path / "chain.db")) as again:
         assert dict(again.accounts()) == auditor.now
     assert FAUCET.pubkey() in auditor.now
+
+
+def test_a_full_disk_leaves_no_trace_of_a_transaction(store: Store, tmp_path: Path) -> None:
+    bank = Bank(store)
+    payer, receiver = Keypair(), Keypair().pubkey()
+    bank.airdrop(payer.pubkey(), 2 * SOL)
+    payment = build(bank.window.tip.blockhash, [pay_sol(payer.pubkey(), receiver, SOL)], payer)
+    store.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        bank.process(payment, must_succeed=True)
+    slot = bank.window.tip.slot
+    assert bank.account(receiver, slot) is None
+    left = bank.account(payer.pubkey(), slot)
+    assert left is not None
+    assert left.lamports == 2 * SOL
 
 
 def test_a_message_lands_once_whoever_signs_it(store: Store) -> None:

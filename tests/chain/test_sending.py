@@ -6,6 +6,7 @@ import pytest
 from solana.rpc.async_api import AsyncClient
 from solana.rpc.commitment import Processed
 from solders.hash import Hash
+from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.message import Message
 from solders.signature import Signature
@@ -161,6 +162,14 @@ async def test_an_account_cannot_be_left_below_the_rent_minimum(
     error = await node.error("sendTransaction", wire(payment), PREFLIGHT)
     assert error["data"]["err"] == {"InsufficientFundsForRent": {"account_index": 1}}
     await node.result("sendTransaction", wire(payment), BLIND)
+    assert await balance(node, payer) == 10 * SOL - 5_000
+
+
+async def test_a_program_that_is_not_there_costs_the_fee(node: ChainNode, wallets: Wallets, payer: Keypair) -> None:
+    call = await wallets.build([Instruction(Keypair().pubkey(), b"", [])], payer)
+    signature = await node.result("sendTransaction", wire(call), BLIND)
+    status = (await node.result("getSignatureStatuses", [signature]))["value"][0]
+    assert status["err"] == "InvalidProgramForExecution"
     assert await balance(node, payer) == 10 * SOL - 5_000
 
 
