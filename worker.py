@@ -103,7 +103,7 @@ async def run(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         vault = Vault(Keyring.parse(settings.keyring.get_secret_value()))
         ledger = open_ledger(settings.database_url)
-        stack.push_async_callback(ledger.close)
+        stack.push_async_callback(ledger.dispose)
         await ledger.check_schema()
         chain = SolanaChain(settings.solana_rpc_url, settings.network)
         stack.push_async_callback(chain.close)

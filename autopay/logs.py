@@ -6,6 +6,8 @@ from typing import Literal
 
 import structlog
 
+from autopay.domain.errors import Fault
+
 
 def set_up_logging(log_format: Literal["auto", "json", "console"], level: int = logging.INFO) -> None:
     """Route structlog and the standard library's loggers through one renderer."""
@@ -24,6 +26,7 @@ def set_up_logging(log_format: Literal["auto", "json", "console"], level: int = 
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _faults_without_traceback,
                 structlog.processors.format_exc_info,
                 renderer,
             ],
@@ -40,3 +43,15 @@ def set_up_logging(log_format: Literal["auto", "json", "console"], level: int = 
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _faults_without_traceback(
+    _logger: structlog.typing.WrappedLogger, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """A fault is expected and says what it is; only a bug is worth its traceback."""
+    info = event.get("exc_info")
+    fault = info[1] if isinstance(info, tuple) else info
+    if isinstance(fault, Fault):
+        del event["exc_info"]
+        event["fault"] = f"{type(fault).__name__}: {fault}"
+    return event

@@ -5,18 +5,19 @@ next moment. Payments are children that outlive the agent (ABANDON) and tell it 
 reads what waits and what is open from the ledger, so that continuing as new loses nothing.
 """
 
+import asyncio
 from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import WorkflowIDReusePolicy
-from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlreadyStartedError
+from temporalio.exceptions import ApplicationError, FailureError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
     from activities.agent_steps import AgentSteps, queued_request
     from autopay.domain.agent import Accepted, AgentSpec, AgentState, AgentStatus, Notice, Phase, Rules, Watch, host_of
     from autopay.domain.agent_memory import AgentMemory
     from autopay.domain.offer import Reason, Refused
-    from autopay.domain.request import CLOSED, RequestSpec, payment_workflow_id, x402_request_id
+    from autopay.domain.request import CLOSED, RequestResult, RequestSpec, payment_workflow_id, x402_request_id
     from autopay.domain.steps import BalanceQuery, PayOrder, QueuedRequest, ToEnqueue
 
 from workflows import policies
@@ -90,9 +91,9 @@ class Agent:
                 retry_policy=policies.VERIFY_RETRIES,
                 summary=f"read balances: {', '.join(spec.currencies)}",
             )
-        except ActivityError as error:
+        except FailureError as error:
             self.memory.next_balance = now + timedelta(seconds=spec.rules.balance_every_s)
-            workflow.logger.warning("balances unreadable: %s", error.cause)
+            workflow.logger.warning("balances unreadable: %s", error)
         else:
             self.memory.balances(spendable, now)
 
@@ -136,7 +137,7 @@ class Agent:
             method=request.method,
         )
         try:
-            await workflow.start_child_workflow(
+            payment = await workflow.start_child_workflow(
                 PaidRequest.run,
                 order,
                 id=payment_workflow_id(name, request.request_id),
@@ -148,6 +149,14 @@ class Agent:
             )
         except WorkflowAlreadyStartedError:
             workflow.logger.info("%s has already been started", order.request_id)
+        else:
+            payment.add_done_callback(lambda ended: self._payment_ended(order.request_id, ended))
+
+    def _payment_ended(self, request_id: str, ended: "asyncio.Task[RequestResult]") -> None:
+        """A payment tells us itself how it ended; only one that was terminated or has a bug does not."""
+        if ended.cancelled() or ended.exception() is not None:
+            self.memory.drop(request_id)
+            self.news = True
 
     def _should_continue_as_new(self) -> bool:
         info = workflow.info()

@@ -9,7 +9,7 @@ import asyncio
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.fetch import Fetch
@@ -79,7 +79,7 @@ class DurableSteps:
                 retry_policy=policies.FETCH_RETRIES,
                 summary=f"{order.method} {order.url}"[:200],
             )
-        except ActivityError as error:
+        except FailureError as error:
             raise _failed(error) from None
 
     async def parse(self, order: PayOrder, challenge: Challenge) -> Parsed:
@@ -103,7 +103,7 @@ class DurableSteps:
                 retry_policy=policies.SIGN_RETRIES,
                 summary=f"reserve and sign {price} for {self.host}, attempt {to_sign.number}",
             )
-        except ActivityError as error:
+        except FailureError as error:
             raise _failed(error) from None
         if signed.kind == "signed":
             workflow.upsert_search_attributes(payment_attributes("signed", signed))
@@ -121,7 +121,7 @@ class DurableSteps:
                 retry_policy=policies.SUBMIT_RETRIES,
                 summary=f"submit {price} to {self.host}, attempt {ref.number}{again}",
             )
-        except ActivityError as error:
+        except FailureError as error:
             raise _failed(error) from None
 
     async def verify(self, ref: AttemptRef, price: str) -> Verdict:
@@ -134,7 +134,7 @@ class DurableSteps:
                 retry_policy=policies.VERIFY_RETRIES,
                 summary=f"look for {price} on chain, attempt {ref.number}",
             )
-        except ActivityError as error:
+        except FailureError as error:
             raise _failed(error) from None
 
     async def log(self, closing: Closing) -> None:
@@ -176,9 +176,12 @@ def _state(attempt: Attempt) -> str:
     return attempt.outcome.kind if attempt.outcome else "seen" if attempt.seen else "open"
 
 
-def _failed(error: ActivityError) -> StepFailed:
-    """The fault behind a step that was given up, its name in snake_case as programs know it."""
-    cause = error.cause
+def _failed(error: FailureError) -> StepFailed:
+    """The fault behind a step that was given up, its name in snake_case as programs know it.
+
+    A local activity's failure arrives as it was raised, a scheduled one's inside an ActivityError.
+    """
+    cause = error.cause if isinstance(error, ActivityError) else error
     if isinstance(cause, ApplicationError):
         name = cause.type or "fault"
         return StepFailed("".join("_" + c.lower() if c.isupper() else c for c in name).lstrip("_"), cause.message)

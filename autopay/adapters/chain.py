@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from solana.exceptions import SolanaRpcException
 from solana.rpc.core import RPCException
 from solana.rpc.providers.async_http import AsyncHTTPProvider
+from solders.account_decoder import UiAccountEncoding
 from solders.commitment_config import CommitmentLevel
 from solders.message import MessageV0, to_bytes_versioned
 from solders.pubkey import Pubkey
@@ -22,7 +23,12 @@ from solders.rpc.config import (
     RpcSignatureStatusConfig,
     RpcTransactionConfig,
 )
-from solders.rpc.errors import MinContextSlotNotReachedMessage
+from solders.rpc.errors import (
+    InvalidParamsMessage,
+    InvalidRequestMessage,
+    MethodNotFoundMessage,
+    MinContextSlotNotReachedMessage,
+)
 from solders.signature import Signature
 from solders.token import ID as TOKEN
 from solders.token.state import Mint
@@ -33,7 +39,7 @@ from spl.token.constants import ACCOUNT_LEN, MINT_LEN, TOKEN_2022_PROGRAM_ID
 
 from autopay.adapters.extensions import mint_problem
 from autopay.domain.attempt import Blockhash, Landed, MintFacts, Sighting, Tip, TokenAccount, Transfer
-from autopay.domain.errors import ChainUnavailable, NodeBehind, WrongNetwork
+from autopay.domain.errors import ChainUnavailable, NodeBehind, QuestionRefused, WrongNetwork
 from autopay.domain.network import Network, genesis_hash
 
 CONFIRMED, FINALIZED = CommitmentLevel.Confirmed, CommitmentLevel.Finalized
@@ -70,7 +76,7 @@ class SolanaChain:
         except RPCException as error:
             if error.args and isinstance(error.args[0], MinContextSlotNotReachedMessage):
                 raise NodeBehind(f"at slot {error.args[0].data.context_slot}") from None
-            raise ChainUnavailable(str(error)[:300]) from None
+            raise (QuestionRefused if _is_our_mistake(error) else ChainUnavailable)(str(error)[:300]) from None
         except SolanaRpcException as error:
             raise ChainUnavailable(type(error.__cause__).__name__) from None
         except (TimeoutError, ValueError) as error:
@@ -147,7 +153,9 @@ class SolanaChain:
     async def _account(
         self, address: str, commitment: CommitmentLevel, min_slot: int | None
     ) -> responses.GetAccountInfoResp:
-        config = RpcAccountInfoConfig(commitment=commitment, min_context_slot=min_slot)
+        config = RpcAccountInfoConfig(
+            encoding=UiAccountEncoding.Base64, commitment=commitment, min_context_slot=min_slot
+        )
         return await self._ask(
             requests.GetAccountInfo(Pubkey.from_string(address), config), responses.GetAccountInfoResp
         )
@@ -225,6 +233,11 @@ class SolanaChain:
         if status is None or status.confirmation_status == TransactionConfirmationStatus.Processed:
             return None
         return status.confirmation_status or TransactionConfirmationStatus.Confirmed
+
+
+def _is_our_mistake(error: RPCException) -> bool:
+    mistakes = (InvalidRequestMessage, InvalidParamsMessage, MethodNotFoundMessage)
+    return bool(error.args) and isinstance(error.args[0], mistakes)
 
 
 def _landed(transaction: VersionedTransaction, signature: str, slot: int, *, failed: bool, final: bool) -> Landed:

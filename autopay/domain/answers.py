@@ -3,6 +3,9 @@
 from autopay.domain.payment import Answer, Conflict, Content, Rejected
 from autopay.domain.ports import Receipt, Reply
 
+_WORTH_ANOTHER_TRY = frozenset({402, 408, 425, 429})
+"""Payment required, time-out, too early, too many requests (RFC 9110, 8470, 6585): about the moment, not the request."""
+
 
 def classify(reply: Reply, receipt: Receipt | None) -> Answer:
     """One complete answer, by its status and its receipt.
@@ -10,12 +13,12 @@ def classify(reply: Reply, receipt: Receipt | None) -> Answer:
     | status | receipt | means |
     |---|---|---|
     | 2xx | any | the content is here; whether it was paid, the chain tells |
-    | 409 | any | the seller knows earlier bytes (payment-identifier), or refuses for good: sign no more |
+    | 4xx but 402, 408, 425, 429 | any | the seller refuses for good: sign no more |
     | other | any | no content; `reason` is the receipt's error or `http_{status}` |
     """
     if 200 <= reply.http_status < 300:
         return Content(http_status=reply.http_status)
-    if reply.http_status == 409:
-        return Conflict()
+    if 400 <= reply.http_status < 500 and reply.http_status not in _WORTH_ANOTHER_TRY:
+        return Conflict(http_status=reply.http_status)
     reason = receipt.error_reason if receipt and receipt.error_reason else f"http_{reply.http_status}"
     return Rejected(http_status=reply.http_status, reason=reason[:200], retry_after_ms=reply.retry_after_ms)

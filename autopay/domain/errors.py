@@ -45,6 +45,10 @@ class WrongNetwork(PermanentFault):
     """The RPC node belongs to another network than AUTOPAY_NETWORK says."""
 
 
+class QuestionRefused(PermanentFault):
+    """The Solana RPC node refuses the question itself: it lacks a method, or this is a bug."""
+
+
 class UnknownAgent(PermanentFault):
     """There is no agent of that name; see `starter.py agents`."""
 

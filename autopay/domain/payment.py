@@ -84,9 +84,10 @@ class Rejected(_Value):
 
 
 class Conflict(_Value):
-    """409 under payment-identifier: the seller knows earlier bytes of this request. Sign no more."""
+    """The seller refuses for good: 409 (it knows other bytes under this id), 404, 422 and the like. Sign no more."""
 
     kind: Literal["conflict"] = "conflict"
+    http_status: int = 409
 
 
 class NoAnswer(_Value):
@@ -150,8 +151,8 @@ class Payment(_Value):
                 return sent.model_copy(update={"delivered": True, "http_status": status})
             case Rejected(http_status=status, retry_after_ms=wait):
                 return sent._replace_last(seller_wait_ms=wait or 0).model_copy(update={"http_status": status})
-            case Conflict():
-                return sent.model_copy(update={"conflict": True, "http_status": 409})
+            case Conflict(http_status=status):
+                return sent.model_copy(update={"conflict": True, "http_status": status})
             case NoAnswer():
                 return sent
             case _:
@@ -219,8 +220,8 @@ def next_step(payment: Payment) -> Step:
     | none | – | sign the first |
     | recorded, never handed over | – | submit |
     | handed over, not looked at since | – | resolve, at once |
-    | no outcome, looked at | missing, sends left | submit the same bytes again |
-    | no outcome, looked at | stored, or no sends left | resolve, after the verdict's wait |
+    | no outcome, looked at | missing, sends left, no conflict | submit the same bytes again |
+    | no outcome, looked at | otherwise | resolve, after the verdict's wait |
     | settled | stored | done: delivered |
     | settled | missing, sends left | submit the same bytes again: the content is ours |
     | settled | missing, no sends left | done: undelivered |
@@ -239,7 +240,9 @@ def next_step(payment: Payment) -> Step:
         case None if last.looks == 0:
             return Resolve(number=last.number)
         case None:
-            return again if may_send else Resolve(number=last.number, wait_ms=last.retry_after_ms)
+            return (
+                again if may_send and not payment.conflict else Resolve(number=last.number, wait_ms=last.retry_after_ms)
+            )
         case Settled():
             if payment.delivered:
                 return Done(result="delivered")

@@ -198,13 +198,21 @@ class PaymentRun:
             case "delivered" | "delivered_unpaid":
                 self._end(RequestStatus.DELIVERED)
             case "undelivered":
-                said = f"HTTP {self.payment.http_status}" if self.payment.http_status else "nothing"
-                self._end(RequestStatus.UNDELIVERED, "paid_undelivered", f"paid, and the seller answers {said}")
+                self._end(RequestStatus.UNDELIVERED, "paid_undelivered", f"paid, and {self._said()}")
             case "unpaid":
-                tried = f"{len(self.payment.attempts)} attempts, none of which settled"
-                self._end(RequestStatus.FAILED, "payment_not_settled", f"the seller took no payment: {tried}")
+                self._end(RequestStatus.FAILED, *self._why_unpaid())
             case _:
                 assert_never(done.result)
+
+    def _why_unpaid(self) -> tuple[str, str]:
+        number = len(self.payment.attempts)
+        proven = "it is proven that nothing was paid"
+        if self.payment.conflict:
+            return "seller_rejected", f"{self._said()}; {proven}"
+        return "payment_not_settled", f"{self._said()}; {number} attempt(s), none of which settled: {proven}"
+
+    def _said(self) -> str:
+        return f"the seller answers HTTP {self.payment.http_status}" if self.payment.http_status else "no answer came"
 
     async def _log(self, result: RequestResult) -> RequestResult:
         if not self._closed:

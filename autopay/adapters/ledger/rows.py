@@ -132,7 +132,7 @@ def request_result(request: RequestRow, agent: str, attempts: list[TransactionRo
         http_status=request.response_status,
         price=f"{to_units(atomic(paid.amount)):f}" if paid is not None else None,
         currency=paid.currency if paid is not None else None,
-        transaction=paid.hash if paid is not None else None,
+        transaction=(paid.hash or next(reversed(paid.claims), None)) if paid is not None else None,
         pay_to=paid.pay_to if paid is not None else None,
         attempts=len(attempts),
         workflow_id=payment_workflow_id(agent, request.request_id),

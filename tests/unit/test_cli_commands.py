@@ -1,0 +1,122 @@
+"""The command line without any service: help, mistakes, and the exit codes."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from autopay.cli.app import run
+from autopay.cli.exits import MEANINGS, ExitCode, exit_code_of
+from autopay.domain.request import RequestStatus
+
+COMMANDS = (
+    "up",
+    "launch",
+    "fund",
+    "request",
+    "agents",
+    "status",
+    "pause",
+    "resume",
+    "stop",
+    "weather",
+    "seed",
+    "ledger show",
+    "db upgrade",
+    "db downgrade",
+    "db current",
+)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith(("AUTOPAY_", "TEMPORAL_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*command.split(), "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "Examples:" in text
+    assert f"starter.py {command}" in text
+
+
+def test_the_help_lists_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--help"], ["request", "--help"]):
+        assert run(arguments) == 0
+        text = capsys.readouterr().out
+        for code, meaning in MEANINGS.items():
+            assert f"{int(code)}  {meaning}" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nosuch"], "No such command"),
+        (["request"], "Missing argument"),
+        (["request", "ftp://x"], "not an http(s) URL"),
+        (["request", "http://x", "--max-price", "0"], "above 0"),
+        (["request", "http://x", "--currency", "EUR"], "USDC or CASH"),
+        (["request", "http://x", "--timeout", "soon"], "not a duration"),
+        (["request", "http://x", "--id", "a b"], "not a request id"),
+        (["request", "http://x", "--method", "PUT"], "GET or POST"),
+        (["request", "http://x", "--method", "GET", "--json-body", "{}"], "a GET has no body"),
+        (["launch", "a", "--phase", "wild"], "demo, interactive or full"),
+        (["launch", "a/b"], "not an agent's name"),
+        (["launch", "a", "--tx-limit", "0"], "range"),
+        (["weather", "moon"], "'moon' is not one of"),
+        (["weather", "chain", "--error-rate", "2"], "range"),
+        (["fund", "a", "lots"], "not an amount"),
+        (["agents"], "AUTOPAY_DATABASE_URL is not set"),
+        (["request", "http://x"], "AUTOPAY_DATABASE_URL is not set"),
+        (["pause", "a"], "TEMPORAL_ADDRESS is not set"),
+        (["ledger", "show"], "starter.py up"),
+    ],
+)
+def test_a_mistake_ends_with_exit_code_2_and_says_what_is_wrong(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == ExitCode.USAGE
+    captured = capsys.readouterr()
+    assert says in captured.err
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+
+
+def test_a_wrong_setting_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOPAY_TYPO", "1")
+    assert run(["agents"]) == ExitCode.USAGE
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_an_unreachable_database_is_exit_code_6(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOPAY_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    assert run(["ledger", "show"]) == ExitCode.UNREACHABLE
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_weather_without_a_stack_is_exit_code_6(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["weather"]) == ExitCode.UNREACHABLE
+    assert "starter.py up" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (RequestStatus.DELIVERED, 0),
+        (RequestStatus.FREE, 0),
+        (RequestStatus.FRESH, 0),
+        (RequestStatus.REFUSED, 3),
+        (RequestStatus.FAILED, 4),
+        (RequestStatus.UNDELIVERED, 5),
+        (RequestStatus.WAITING, 7),
+        (RequestStatus.UNRESOLVED, 7),
+    ],
+)
+def test_every_status_has_its_exit_code(status: RequestStatus, code: int) -> None:
+    assert exit_code_of(status) == code

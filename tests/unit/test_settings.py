@@ -1,0 +1,167 @@
+"""Settings: which win, which are refused, and what is taken from a running embedded stack."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from autopay.domain.network import Network
+from autopay.processes import own_birth
+from autopay.settings import Settings, SettingsError
+from autopay.stack_file import KEYRING_FILE, StackFile, running_stack
+from autopay.temporal import TemporalUnreachable, connect
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith(("AUTOPAY_", "TEMPORAL_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def stack_file(home: Path, *, pid: int | None = None, born: str | None = None) -> StackFile:
+    """A stack that seems to run in this process."""
+    file = StackFile(
+        pid=os.getpid() if pid is None else pid,
+        born=own_birth() if born is None else born,
+        home=str(home),
+        temporal="127.0.0.1:7000",
+        temporal_ui="http://127.0.0.1:8000",
+        database_url="postgresql://stack@/autopay",
+        solana_rpc="http://127.0.0.1:9000",
+        solana_ws="ws://127.0.0.1:9000",
+        facilitator="http://127.0.0.1:9001",
+        market_api="http://127.0.0.1:9002",
+        knowledge_api="http://127.0.0.1:9003",
+        slot_ms=50,
+        usdc_mint="usdc",
+        cash_mint="cash",
+    )
+    home.mkdir(exist_ok=True)
+    file.write(home)
+    (home / KEYRING_FILE).write_text("1:secret\n")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("AUTOPAY_SLOTMS", "5", "AUTOPAY_SLOTMS is not a setting: did you mean AUTOPAY_SLOT_MS?"),
+        ("AUTOPAY_SLOT_MS", "fast", "AUTOPAY_SLOT_MS=fast is not valid"),
+        ("AUTOPAY_NETWORK", "testnet", "AUTOPAY_NETWORK=TESTNET is not valid"),
+        ("AUTOPAY_SOLANA_RPC_URL", "localhost:8899", "should start with http:// or https://"),
+        ("AUTOPAY_SOLANA_WS_URL", "http://x", "should start with ws:// or wss://"),
+        ("AUTOPAY_LOG_FORMAT", "xml", "'auto', 'json' or 'console'"),
+    ],
+)
+def test_an_impossible_setting_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError) as refused:
+        Settings.load()
+    assert says in str(refused.value)
+    assert variable in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_an_unknown_setting_in_the_env_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("AUTOPAY_DATABASE=postgresql://x\nOTHER=1\n")
+    with pytest.raises(SettingsError, match="AUTOPAY_DATABASE is not a setting"):
+        Settings.load()
+
+
+def test_a_secret_is_never_quoted_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOPAY_DATABASE_URL", "mysql://user:hunter2@host/db")
+    with pytest.raises(SettingsError) as refused:
+        Settings.load()
+    assert "hunter2" not in str(refused.value)
+
+
+def test_secrets_are_not_in_the_representation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOPAY_DATABASE_URL", "postgresql://user:hunter2@host/db")
+    monkeypatch.setenv("AUTOPAY_KEYRING", "1:hunter3")
+    assert "hunter" not in repr(Settings.load())
+
+
+@pytest.mark.parametrize("name", ["devnet", "DEVNET", "localnet", "Localnet"])
+def test_localnet_stands_for_devnet(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("AUTOPAY_NETWORK", name)
+    assert Settings.load().network is Network.DEVNET
+
+
+def test_hosts_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOPAY_ALLOWED_HTTP_HOSTS", "a.internal, b.internal:80")
+    assert Settings.load().allowed_http_hosts == ["a.internal", "b.internal:80"]
+
+
+def test_what_is_missing_is_named_with_a_way_out() -> None:
+    with pytest.raises(SettingsError, match=r"AUTOPAY_DATABASE_URL is not set.*starter\.py up"):
+        Settings.load().resolve()
+
+
+def test_only_what_is_needed_must_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOPAY_DATABASE_URL", "postgresql://me@host/db")
+    assert Settings.load().resolve("database_url").database_url == "postgresql://me@host/db"
+
+
+def test_a_running_stack_fills_what_is_not_set(tmp_path: Path) -> None:
+    stack = stack_file(tmp_path / "home")
+    settings = Settings.load(home=tmp_path / "home").resolve()
+    assert settings.database_url == stack.database_url
+    assert settings.solana_rpc_url == stack.solana_rpc
+    assert settings.slot_ms == 50
+    assert settings.cash_mint == "cash"
+    assert settings.keyring.get_secret_value() == "1:secret"
+    assert settings.on_localnet
+
+
+def test_an_explicit_setting_wins_over_the_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack_file(tmp_path / "home")
+    monkeypatch.setenv("AUTOPAY_DATABASE_URL", "postgresql://me@host/db")
+    monkeypatch.setenv("AUTOPAY_SLOT_MS", "400")
+    settings = Settings.load(home=tmp_path / "home").resolve()
+    assert settings.database_url == "postgresql://me@host/db"
+    assert settings.slot_ms == 400
+
+
+def test_another_chain_is_not_mixed_with_the_stacks_mints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack_file(tmp_path / "home")
+    monkeypatch.setenv("AUTOPAY_SOLANA_RPC_URL", "https://api.devnet.solana.com")
+    settings = Settings.load(home=tmp_path / "home").resolve()
+    assert not settings.on_localnet
+    assert settings.cash_mint == ""
+    assert settings.solana_ws_url == "wss://api.devnet.solana.com"
+
+
+def test_mainnet_takes_neither_ledger_nor_keyring_of_the_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack_file(tmp_path / "home")
+    monkeypatch.setenv("AUTOPAY_NETWORK", "mainnet")
+    monkeypatch.setenv("AUTOPAY_SOLANA_RPC_URL", "https://rpc.example.com")
+    with pytest.raises(SettingsError, match="AUTOPAY_DATABASE_URL is not set: MAINNET"):
+        Settings.load(home=tmp_path / "home").resolve()
+    monkeypatch.setenv("AUTOPAY_DATABASE_URL", "postgresql://me@host/db")
+    with pytest.raises(SettingsError, match="AUTOPAY_KEYRING is not set: MAINNET"):
+        Settings.load(home=tmp_path / "home").resolve()
+
+
+def test_a_stack_whose_process_is_gone_does_not_count(tmp_path: Path) -> None:
+    stack_file(tmp_path / "home", born="another process of that number")
+    assert running_stack(tmp_path / "home") is None
+
+
+def test_a_damaged_stack_file_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "stack.json").write_text('{"pid": 1')
+    assert running_stack(tmp_path) is None
+
+
+async def test_without_an_address_temporal_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="TEMPORAL_ADDRESS is not set"):
+        await connect(Settings.load(home=tmp_path))
+
+
+async def test_an_unreachable_temporal_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(TemporalUnreachable, match=r"does not answer at 127\.0\.0\.1:1"):
+        await connect(Settings.load())
