@@ -10,6 +10,7 @@ import os
 import pwd
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -49,7 +50,7 @@ class EmbeddedPostgres:
     """
 
     def __init__(self, data_dir: Path, *, port: int | None = None, database: str = "autopay") -> None:
-        self._data_dir = data_dir.expanduser().absolute()
+        self.data_dir = data_dir.expanduser().absolute()
         self._port = port
         self._database = database
         self._bin = _binaries()
@@ -61,7 +62,7 @@ class EmbeddedPostgres:
         Raises:
             PostgresNotStarted: with the end of the server's log.
         """
-        self._data_dir.parent.mkdir(parents=True, exist_ok=True)
+        self.data_dir.parent.mkdir(parents=True, exist_ok=True)
         with self._exclusively():
             self._initialize()
             running = self._running()
@@ -69,13 +70,14 @@ class EmbeddedPostgres:
                 self._halt()
                 running = None
             if running is None:
+                self._clear_leftovers()
                 self._launch()
             self._await_database()
         return self.url()
 
     def stop(self) -> None:
         """Shut the server down, whoever started it; a server that is not running is fine."""
-        if not self._data_dir.exists():
+        if not self.data_dir.exists():
             return
         with self._exclusively():
             if self._running() is not None:
@@ -88,16 +90,16 @@ class EmbeddedPostgres:
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:
-        lock = self._data_dir.with_name(self._data_dir.name + ".lock")
+        lock = self.data_dir.with_name(self.data_dir.name + ".lock")
         with lock.open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 
     def _initialize(self) -> None:
-        if (self._data_dir / "PG_VERSION").exists():
+        if (self.data_dir / "PG_VERSION").exists():
             return
         # Built beside and renamed: a crash within initdb must not leave half a cluster that looks like one.
-        fresh = self._data_dir.with_name(self._data_dir.name + ".new")
+        fresh = self.data_dir.with_name(self.data_dir.name + ".new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
         self._hand_over(fresh)
@@ -105,28 +107,34 @@ class EmbeddedPostgres:
             "initdb", "-D", str(fresh), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--locale=C",
             "--no-instructions",
         )  # fmt: skip
-        if self._data_dir.exists():
-            self._data_dir.rmdir()
-        fresh.rename(self._data_dir)
+        if self.data_dir.exists():
+            self.data_dir.rmdir()
+        fresh.rename(self.data_dir)
 
     def _hand_over(self, path: Path) -> None:
         if self._account is None:
             return
         os.chown(path, self._account.pw_uid, self._account.pw_gid)
+        self._let_pass(path)
+
+    def _let_pass(self, path: Path) -> None:
+        if self._account is None:
+            return
         for parent in (*path.parents, *self._bin.parents):
             mode = parent.stat().st_mode
             if not mode & 0o001:
                 parent.chmod(mode | 0o001)  # the server's account must be able to pass, not to list
 
     def _launch(self) -> None:
+        self._let_pass(self.data_dir)
         socket_dir = self._socket_dir()
-        if socket_dir != self._data_dir:
+        if socket_dir != self.data_dir:
             socket_dir.mkdir(mode=0o700, exist_ok=True)
             self._hand_over(socket_dir)
             self._refuse_strangers(socket_dir)
         listen = "127.0.0.1" if self._port is not None else ""
         options = ["-k", str(socket_dir), "-h", listen, "-p", str(self._port or SOCKET_PORT), "-c", "timezone=UTC"]
-        command = ("-D", str(self._data_dir), "-l", str(self._log), "-w", "-t", str(START_TIMEOUT_S))
+        command = ("-D", str(self.data_dir), "-l", str(self._log), "-w", "-t", str(START_TIMEOUT_S))
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
             try:
@@ -140,10 +148,15 @@ class EmbeddedPostgres:
                 return
 
     def _halt(self) -> None:
-        try:
-            self._run("pg_ctl", "-D", str(self._data_dir), "-m", "fast", "-w", "-t", "20", "stop")
-        except PostgresNotStarted:
-            self._run("pg_ctl", "-D", str(self._data_dir), "-m", "immediate", "-w", "-t", "20", "stop")
+        for kind, patience_s in ((signal.SIGINT, 20), (signal.SIGQUIT, 5), (signal.SIGKILL, 5)):  # fast, immediate
+            running = self._running()
+            if running is None:
+                return
+            with suppress(ProcessLookupError):
+                os.kill(running.pid, kind)
+            deadline = time.monotonic() + patience_s
+            while self._running() is not None and time.monotonic() < deadline:
+                time.sleep(0.01)
 
     def _await_database(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -162,29 +175,36 @@ class EmbeddedPostgres:
         return (running.port, running.listens_on_tcp) == wanted and running.socket_dir == self._socket_dir()
 
     def _running(self) -> _Postmaster | None:
-        path = self._data_dir / "postmaster.pid"
         try:
-            lines = path.read_text().splitlines()
+            lines = (self.data_dir / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return None
-        if not lines or not lines[0].strip().isdigit():
-            return None
-        pid = int(lines[0])
-        if not _is_alive(pid):
-            return None  # left by a crash; the server itself replaces it, after checking for orphaned backends
-        if not _is_postmaster(pid, self._data_dir):
-            path.unlink(missing_ok=True)  # the number went to another program, which the server would respect
+        if not lines or not _is_postmaster(lines[0], self.data_dir):
             return None
         if len(lines) < 6:
             time.sleep(0.05)  # being written
             return self._running()
-        return _Postmaster(pid, int(lines[3]), Path(lines[4].strip()), bool(lines[5].strip()))
+        return _Postmaster(int(lines[0]), int(lines[3]), Path(lines[4].strip()), bool(lines[5].strip()))
+
+    def _clear_leftovers(self) -> None:
+        """Remove the lock files of a killed server, once its last backend is gone.
+
+        PostgreSQL respects them as long as their process id exists, be it a stranger's by now or a zombie's.
+        """
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while _has_backends(self.data_dir):
+            if time.monotonic() > deadline:
+                raise PostgresNotStarted(f"processes of a killed server still use {self.data_dir}")
+            time.sleep(0.05)
+        socket_lock = self._socket_dir() / f".s.PGSQL.{self._port or SOCKET_PORT}.lock"
+        for lock in (self.data_dir / "postmaster.pid", socket_lock):
+            lock.unlink(missing_ok=True)
 
     def _socket_dir(self) -> Path:
         name = f".s.PGSQL.{self._port or SOCKET_PORT}"
-        if len(os.fsencode(self._data_dir / name)) < MAX_SOCKET_PATH_BYTES:
-            return self._data_dir
-        inode = self._data_dir.stat().st_ino
+        if len(os.fsencode(self.data_dir / name)) < MAX_SOCKET_PATH_BYTES:
+            return self.data_dir
+        inode = self.data_dir.stat().st_ino
         return Path(tempfile.gettempdir()) / f"autopay-pg-{os.getuid()}-{inode}"
 
     def _refuse_strangers(self, socket_dir: Path) -> None:
@@ -214,7 +234,7 @@ class EmbeddedPostgres:
 
     @property
     def _log(self) -> Path:
-        return self._data_dir / "server.log"
+        return self.data_dir / "server.log"
 
     def _log_end(self) -> str:
         with suppress(OSError):
@@ -249,22 +269,24 @@ def _create_database(connection: psycopg.Connection, name: str) -> None:
         connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
 
 
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _is_postmaster(pid: str, data_dir: Path) -> bool:
+    name, directory = _process(pid.strip())
+    return Path(name).name == "postgres" and directory in (None, data_dir.resolve())
 
 
-def _is_postmaster(pid: int, data_dir: Path) -> bool:
+def _has_backends(data_dir: Path) -> bool:
+    numbers = [entry.name for entry in Path("/proc").glob("[0-9]*")]
+    found = [_process(pid) for pid in numbers]
+    return any(name.startswith("postgres: ") and directory == data_dir.resolve() for name, directory in found)
+
+
+def _process(pid: str) -> tuple[str, Path | None]:
+    """What a process calls itself, and where it works, as far as the system tells; a zombie has no name."""
     if Path("/proc/self").exists():
         try:
             name = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
-            return Path(name).name == "postgres" and Path(f"/proc/{pid}/cwd").samefile(data_dir)
+            return name, Path(f"/proc/{pid}/cwd").resolve()
         except OSError:
-            return False
-    shown = subprocess.run(["ps", "-p", str(pid), "-o", "command="], capture_output=True, text=True, check=False)
-    return "postgres" in shown.stdout and str(data_dir) in shown.stdout
+            return "", None
+    shown = subprocess.run(["ps", "-p", pid, "-o", "comm="], capture_output=True, text=True, check=False)
+    return shown.stdout.strip(), None

@@ -1,6 +1,8 @@
 """A real PostgreSQL for every test that asks for one: started once, migrated once, cloned for each test."""
 
+import tempfile
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,12 +16,14 @@ TEMPLATE = "migrated"
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+def postgres() -> Iterator[EmbeddedPostgres]:
     """The server of this test run."""
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "data", database=TEMPLATE)
-    server.start()
-    yield server
-    server.stop()
+    # Not below pytest's own directory: the next run closes that to other accounts, and as root the server has one.
+    with tempfile.TemporaryDirectory(prefix="autopay-test-") as directory:
+        server = EmbeddedPostgres(Path(directory) / "data", database=TEMPLATE)
+        server.start()
+        yield server
+        server.stop()
 
 
 @pytest.fixture(scope="session")

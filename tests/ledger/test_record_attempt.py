@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import secrets
 
 import pytest
 
@@ -56,7 +57,7 @@ async def test_concurrent_calls_through_two_sessions_record_one_payment(book: Bo
 
 
 async def test_concurrent_requests_never_exceed_allowance_or_payment_limit(ledger: PostgresLedger) -> None:
-    seed = int(os.environ.get("AUTOPAY_TEST_SEED") or random.randrange(2**32))
+    seed = int(os.environ.get("AUTOPAY_TEST_SEED") or secrets.randbits(32))
     chance = random.Random(seed)  # noqa: S311
     for round_number in range(6):
         allowance, tx_limit = chance.randrange(1, 20 * PRICE), chance.randrange(1, 12)

@@ -7,7 +7,6 @@ import pytest
 from autopay.adapters.statuses import ErrorType, TransactionStatus, advance, error_type_of, is_legal, move
 from autopay.domain.errors import IllegalTransition
 
-
 LEGAL = {
     ("PENDING", "RETRYING"),
     ("PENDING", "SUCCESS"),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from autopay.adapters.ledger.records import AgentSummary, BalanceRecord
 from autopay.adapters.ledger.rows import agent_record, atomic
@@ -123,7 +123,7 @@ class Agents(Transactional):
             newest = (
                 select(BalanceSnapshotRow)
                 .where(BalanceSnapshotRow.agent_id == owner.id)
-                .distinct(BalanceSnapshotRow.currency)
+                .ext(distinct_on(BalanceSnapshotRow.currency))
                 .order_by(
                     BalanceSnapshotRow.currency, BalanceSnapshotRow.snapshot_at.desc(), BalanceSnapshotRow.id.desc()
                 )

@@ -16,12 +16,12 @@ class Transactional:
     """Holds the engine; opens transactions."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+        self.engine = engine
         self._open = async_sessionmaker(engine, expire_on_commit=False)
 
     async def dispose(self) -> None:
         """Close every connection; `close` is the port's word for the end of a request."""
-        await self._engine.dispose()
+        await self.engine.dispose()
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncSession]:
