@@ -6,6 +6,7 @@ TEMPORAL_* variables and profiles (temporalio.envconfig).
 
 import difflib
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -21,6 +22,8 @@ from autopay.stack_file import KEYRING_FILE, StackFile, running_stack
 PREFIX = "AUTOPAY_"
 ENV_FILE = ".env"
 START_STACK = "start the embedded stack: python starter.py up"
+
+_KEYRING = re.compile(r"\d+:[A-Za-z0-9+/]{43}=(,\s*\d+:[A-Za-z0-9+/]{43}=)*", re.ASCII)
 
 NEEDED = ("database_url", "solana_rpc_url", "keyring")
 """What a worker cannot do without."""
@@ -45,7 +48,7 @@ class Settings(BaseSettings):
     network: Network = Field(Network.DEVNET, description="DEVNET or MAINNET; 'localnet' means the embedded chain")
     facilitator_url: str = Field("", description="When set, its /supported must list a payment's fee payer")
     facilitator_verify: bool = Field(False, description="Ask the facilitator to verify each payment before it leaves")
-    keyring: SecretStr = Field(SecretStr(""), description="Keys that seal secrets: from `starter.py keyring`")
+    keyring: SecretStr = Field(SecretStr(""), description="Keys that seal secrets: made by `starter.py keyring`")
     cash_mint: str = Field("", description="Phantom CASH's mint, where the network does not have a public one")
     slot_ms: int = Field(400, ge=1, le=10_000, description="Milliseconds a slot takes on this network")
     task_queue: str = Field(AGENT_TASK_QUEUE, min_length=1, max_length=200)
@@ -81,6 +84,13 @@ class Settings(BaseSettings):
     @classmethod
     def _ws_url(cls, value: str) -> str:
         return _checked_scheme(value, ("ws://", "wss://"))
+
+    @field_validator("keyring")
+    @classmethod
+    def _keys(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and not _KEYRING.fullmatch(value.get_secret_value().strip()):
+            raise ValueError("should look like 1:<base64 of 32 bytes>; `starter.py keyring` makes one")
+        return value
 
     @field_validator("database_url")
     @classmethod

@@ -4,6 +4,7 @@ What must not live here: which processes there are and in what order (stack.py).
 """
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import signal
@@ -17,6 +18,7 @@ from pathlib import Path
 from autopay.processes import birth, is_process
 
 POLL_S = 0.03
+ZOMBIE_S = 5
 LOG_LIMIT_BYTES = 20_000_000
 TAIL_LINES = 15
 
@@ -95,12 +97,12 @@ class Child:
     async def stop(self) -> None:
         """End it politely, and after its grace with SIGKILL; returns when it is gone."""
         if self.exit_code is None:
-            await end_process(self.pid, self.born, self.program.stop_signal, self.program.grace_s, reap=self._reap)
+            await self._end(self.program.stop_signal)
 
     async def kill(self) -> None:
         """SIGKILL, and return when it is gone."""
         if self.exit_code is None:
-            await end_process(self.pid, self.born, signal.SIGKILL, self.program.grace_s, reap=self._reap)
+            await self._end(signal.SIGKILL)
 
     def ending(self) -> str:
         """How it ended, for people."""
@@ -136,27 +138,42 @@ class Child:
             )
         self.born = birth(self.pid) or ""
 
-    def _reap(self) -> None:
-        if self._process:
-            self._process.poll()
+    async def _end(self, number: signal.Signals) -> None:
+        await end_process(self.pid, self.born, number, self.program.grace_s, lambda: self.exit_code is not None)
 
 
 async def end_process(
-    pid: int, born: str, polite: signal.Signals, grace_s: float, reap: Callable[[], None] = lambda: None
+    pid: int, born: str, polite: signal.Signals, grace_s: float, over: Callable[[], bool] | None = None
 ) -> None:
-    """Send `polite` to exactly that process, SIGKILL after `grace_s`, and wait until it is gone."""
+    """Send `polite` to exactly that process, SIGKILL after `grace_s`, and wait until it is gone.
+
+    `over` tells better than /proc when it has ended, where somebody can wait for it: the leader of a program's
+    threads is shown as a zombie while others still run.
+    """
+    gone = over or (lambda: not is_process(pid, born))
     for number in (polite, signal.SIGKILL):
-        if not is_process(pid, born):
+        if gone():
             break
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
-        except ProcessLookupError:
-            break
         deadline = time.monotonic() + grace_s
-        while is_process(pid, born) and time.monotonic() < deadline:
-            reap()
+        while not gone() and time.monotonic() < deadline:  # noqa: ASYNC110 (a process has no event to wait for)
             await asyncio.sleep(POLL_S)
-    reap()
+    await until_waited_for(pid)
+
+
+async def until_waited_for(pid: int) -> None:
+    """Wait, for a short time, until a process that ended is no zombie any more.
+
+    PostgreSQL takes the zombie of its predecessor for a server that still runs.
+    """
+    deadline = time.monotonic() + ZOMBIE_S
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except OSError:
+            return
+        await asyncio.sleep(POLL_S)
 
 
 def _die_with(parent: int) -> Callable[[], None] | None:

@@ -19,7 +19,8 @@ from localnet.child import StackError, end_process
 
 LOCK_FILE = "lock"
 PIDS_FILE = "pids.json"
-_LEFTOVER_GRACE_S = 15
+_LEFTOVER_GRACE_S = 5
+_POSTGRES_GRACE_S = 20  # its last checkpoint
 
 
 class Running(Protocol):
@@ -97,13 +98,7 @@ class Home:
     async def end_leftovers(self) -> list[str]:
         """End what a stack that was killed left running, and only that; returns the names."""
         found = [(name, pid, born) for name, (pid, born) in self._recorded().items() if is_process(pid, born)]
-        await asyncio.gather(
-            *(
-                # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for its clients.
-                end_process(pid, born, signal.SIGINT if name == "postgres" else signal.SIGTERM, _LEFTOVER_GRACE_S)
-                for name, pid, born in found
-            )
-        )
+        await asyncio.gather(*(_end_leftover(*each) for each in found))
         return [name for name, _, _ in found]
 
     def make_keyring(self) -> None:
@@ -125,3 +120,10 @@ class Home:
             return {str(name): (int(pid), str(born)) for name, (pid, born) in pids.items()}
         except (OSError, ValueError, AttributeError):
             return {}
+
+
+async def _end_leftover(name: str, pid: int, born: str) -> None:
+    if name == "postgres":  # SIGINT is its fast shutdown; SIGTERM would wait for its clients
+        await end_process(pid, born, signal.SIGINT, _POSTGRES_GRACE_S)
+    else:
+        await end_process(pid, born, signal.SIGTERM, _LEFTOVER_GRACE_S)

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 from autopay.processes import birth, is_process
-from localnet.child import TAIL_LINES, StackError, end_process
+from localnet.child import TAIL_LINES, StackError, end_process, until_waited_for
 from localnet.postgres import EmbeddedPostgres, PostgresNotStarted
 
 _KILL_GRACE_S = 10
@@ -40,6 +40,8 @@ class PostgresPart:
     async def start(self) -> None:
         """Start it and wait until it takes connections; `url` is its address then."""
         self._dismiss_guard()
+        if self.pid:
+            await until_waited_for(self.pid)
         try:
             self.url = await asyncio.to_thread(self._server.start)
         except (PostgresNotStarted, OSError, subprocess.SubprocessError) as error:

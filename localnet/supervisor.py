@@ -131,7 +131,7 @@ class Supervisor:
             await part.start()
             self._changed()
             await part.wait_until_answers(START_TIMEOUT_S)
-        except StackError as error:
+        except (StackError, OSError) as error:
             self._report(str(error).splitlines()[0])
             await part.kill()
         else:

@@ -5,12 +5,13 @@ What must not live here: what a single command does.
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
 import typer
 
-from autopay.cli import agents, database, launch, ledger, request, up, weather
+from autopay.cli import agents, database, demo, keyring, launch, ledger, request, up, weather
 from autopay.cli.console import say
 from autopay.cli.exits import CommandError, ExitCode, table_of_exit_codes
 from autopay.domain.errors import Fault, PermanentFault, TransientFault
@@ -36,7 +37,7 @@ def _autopay() -> None:
     """Autopay buys data from paid HTTP APIs (x402 on Solana), exactly once."""
 
 
-for module in (up, launch, request, agents, ledger, weather, database):
+for module in (demo, up, launch, request, agents, ledger, weather, database, keyring):
     module.register(app)
 
 
@@ -65,7 +66,11 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """The process: run, flush, and leave at once, as the Temporal SDK's threads may abort a normal exit."""
-    code = run(sys.argv[1:])
+    try:
+        code = run(sys.argv[1:])
+    except Exception:  # a bug: whoever reports it needs all of it
+        traceback.print_exc()
+        code = ExitCode.FAULT
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

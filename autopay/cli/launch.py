@@ -10,7 +10,16 @@ from autopay.cli.console import say, show_json
 from autopay.cli.exits import CommandError, examples
 from autopay.cli.launching import AlreadyRunning, LaunchOrder, launch_agent
 from autopay.cli.options import agent_name, amount_atomic, currency_of, phase_of, watches_of, whole_seconds
-from autopay.cli.places import HomeOption, JsonOption, known_agent, ledger_of, mint_of, run_async, vault_of
+from autopay.cli.places import (
+    HomeOption,
+    JsonOption,
+    chain_errors,
+    known_agent,
+    ledger_of,
+    mint_of,
+    run_async,
+    vault_of,
+)
 from autopay.domain.money import Currency, show
 from autopay.domain.offer import Refused
 from autopay.domain.request import agent_workflow_id
@@ -111,12 +120,18 @@ async def _fund(settings: Settings, name: str, currency: Currency, amount: int) 
     async with ledger_of(settings) as ledger:
         agent = await known_agent(ledger, name)
         session = await ledger.session(name, currency)
-    await faucet(settings.solana_rpc_url, Pubkey.from_string(agent.wallet_address), mint, amount)
+    try:
+        wallet = Pubkey.from_string(agent.wallet_address)
+    except ValueError:
+        raise CommandError(f"agent {name!r} has no wallet yet: starter.py launch {name}") from None
+    with chain_errors():
+        await faucet(settings.solana_rpc_url, wallet, mint, amount)
     if isinstance(session, Refused):
         say(f"only its owner's wallet got {show(amount, currency)}: {session.message}", "yellow")
     else:
         account = Pubkey.from_string(session.key.source_account)
-        await mint_to_account(settings.solana_rpc_url, account, mint, amount)
+        with chain_errors():
+            await mint_to_account(settings.solana_rpc_url, account, mint, amount)
         say(f"{name} and its owner got {show(amount, currency)} each", "green")
     try:
         await AgentCalls(await connect(settings), name, settings.task_queue).signal("check_balances")

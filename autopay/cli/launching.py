@@ -17,7 +17,7 @@ from autopay.adapters.grant import GrantedSession, grant_session
 from autopay.adapters.ledger import PostgresLedger
 from autopay.adapters.vault import Vault
 from autopay.cli.exits import CommandError
-from autopay.cli.places import check_network, mint_of
+from autopay.cli.places import chain_errors, check_network, mint_of
 from autopay.domain.agent import AgentSpec, AgentState, Phase, Watch
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
@@ -96,10 +96,11 @@ async def _owner(settings: Settings, order: LaunchOrder) -> Keypair:
     from localnet.tokens import ensure_sol, faucet, load_or_create_keypair  # noqa: PLC0415 (an extra)
 
     owner = load_or_create_keypair(settings.home / OWNER_FILE)
-    await ensure_sol(settings.solana_rpc_url, owner.pubkey())
-    for currency in order.currencies:
-        mint = Pubkey.from_string(mint_of(settings, currency))
-        await faucet(settings.solana_rpc_url, owner.pubkey(), mint, order.allowance_atomic)
+    with chain_errors():
+        await ensure_sol(settings.solana_rpc_url, owner.pubkey())
+        for currency in order.currencies:
+            mint = Pubkey.from_string(mint_of(settings, currency))
+            await faucet(settings.solana_rpc_url, owner.pubkey(), mint, order.allowance_atomic)
     return owner
 
 

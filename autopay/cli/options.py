@@ -133,7 +133,10 @@ def json_body(text: str) -> bytes:
 
 def watch_of(text: str) -> Watch:
     """A watch given as `URL every=30s [max-price=0.01] [method=GET] [currency=USDC] [weight=2] [name=prices]`."""
-    url, *words = shlex.split(text) or [""]
+    try:
+        url, *words = shlex.split(text) or [""]
+    except ValueError:
+        raise typer.BadParameter(f"the watch {text!r} has a quote that does not end") from None
     fields: dict[str, Any] = {"url": http_url(url)}
     for word in words:
         key, equals, value = word.partition("=")

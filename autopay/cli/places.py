@@ -4,12 +4,14 @@ What must not live here: what a command does there.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from solana.exceptions import SolanaRpcException
+from solana.rpc.core import RPCException, UnconfirmedTxError
 
 from autopay.adapters.chain import SolanaChain
 from autopay.adapters.ledger import PostgresLedger, open_ledger
@@ -67,6 +69,16 @@ def mint_of(settings: Settings, currency: Currency) -> str:
     if not mint:
         raise SettingsError(f"AUTOPAY_CASH_MINT is not set: CASH has no public mint on {settings.network}")
     return mint
+
+
+@contextmanager
+def chain_errors() -> Iterator[None]:
+    """Set-up on the embedded chain either works or ends the command: it has no retries of its own."""
+    try:
+        yield
+    except (SolanaRpcException, RPCException, UnconfirmedTxError, TimeoutError) as error:
+        why = type(error.__cause__ or error).__name__
+        raise CommandError(f"the chain does not answer as it should ({why})", ExitCode.UNREACHABLE) from None
 
 
 async def check_network(settings: Settings) -> None:

@@ -72,8 +72,12 @@ def test_an_unknown_setting_in_the_env_file_is_refused(tmp_path: Path) -> None:
         Settings.load()
 
 
-def test_a_secret_is_never_quoted_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AUTOPAY_DATABASE_URL", "mysql://user:hunter2@host/db")
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("AUTOPAY_DATABASE_URL", "mysql://user:hunter2@host/db"), ("AUTOPAY_KEYRING", "1:hunter2")],
+)
+def test_a_secret_is_never_quoted_in_an_error(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setenv(variable, value)
     with pytest.raises(SettingsError) as refused:
         Settings.load()
     assert "hunter2" not in str(refused.value)
@@ -81,7 +85,7 @@ def test_a_secret_is_never_quoted_in_an_error(monkeypatch: pytest.MonkeyPatch) -
 
 def test_secrets_are_not_in_the_representation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTOPAY_DATABASE_URL", "postgresql://user:hunter2@host/db")
-    monkeypatch.setenv("AUTOPAY_KEYRING", "1:hunter3")
+    monkeypatch.setenv("AUTOPAY_KEYRING", f"1:{'hunter3'.ljust(43, 'A')}=")
     assert "hunter" not in repr(Settings.load())
 
 

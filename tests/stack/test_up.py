@@ -1,0 +1,104 @@
+"""`starter.py up` as a process: second starts, signals, kill -9, taken ports."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import time
+
+import httpx
+from temporalio.client import Client
+
+from autopay.adapters.ledger import open_ledger
+from autopay.domain.agent import Phase
+from autopay.processes import birth
+from localnet.ports import PORTS_FILE
+from tests.stack.up import PATIENCE_S, Up, starter
+
+
+async def slot(rpc_url: str) -> int:
+    """The chain's processed slot."""
+    question = {"jsonrpc": "2.0", "id": 1, "method": "getSlot", "params": [{"commitment": "processed"}]}
+    async with httpx.AsyncClient(trust_env=False) as client:
+        return int((await client.post(rpc_url, json=question)).json()["result"])
+
+
+async def until_gone(pids: list[int]) -> None:
+    """Wait until none of these processes lives."""
+    deadline = time.monotonic() + PATIENCE_S
+    while any(birth(pid) is not None for pid in pids):
+        assert time.monotonic() < deadline, f"still there: {pids}"
+        await asyncio.sleep(0.05)
+
+
+async def remember(addresses: dict[str, str]) -> None:
+    """Leave something in the ledger and in Temporal."""
+    ledger = open_ledger(addresses["database_url"])
+    await ledger.create_agent("kept", Phase.FULL, "wallet")
+    await ledger.dispose()
+    client = await Client.connect(addresses["temporal"])
+    await client.start_workflow("Nothing", id="kept", task_queue="nobody")
+
+
+async def assert_remembered(addresses: dict[str, str]) -> None:
+    ledger = open_ledger(addresses["database_url"])
+    assert (await ledger.agent("kept")).wallet_address == "wallet"
+    await ledger.dispose()
+    client = await Client.connect(addresses["temporal"])
+    assert (await client.get_workflow_handle("kept").describe()).id == "kept"
+
+
+async def test_a_second_up_on_the_same_home_says_so_and_exits_1(up: Up) -> None:
+    code, out, err = await starter("up", "--home", str(up.home))
+    assert (code, out) == (1, "")
+    assert f"is already running (pid {up.process.pid})" in err
+    assert await slot(up.addresses["solana_rpc"]) >= 0
+
+
+async def test_ctrl_c_stops_every_part_and_exits_0(up: Up) -> None:
+    pids = list(up.pids().values())
+    assert len(pids) == 5
+    assert await up.end(signal.SIGINT) == 0
+    assert [pid for pid in pids if birth(pid) is not None] == []
+    code, _, err = await starter("weather", "--home", str(up.home))
+    assert code == 6
+    assert "no embedded stack runs" in err
+
+
+async def test_after_kill_9_nothing_lives_on_and_the_next_up_has_all_its_data(up: Up) -> None:
+    await remember(up.addresses)
+    before, at = up.addresses, await slot(up.addresses["solana_rpc"])
+    pids = list(up.pids().values())
+    assert await up.end(signal.SIGKILL) == -signal.SIGKILL
+    await until_gone(pids)
+    assert await up.start() == before
+    await assert_remembered(up.addresses)
+    assert await slot(up.addresses["solana_rpc"]) >= at
+
+
+async def test_what_a_killed_up_left_running_is_ended_by_the_next_one(up: Up) -> None:
+    left = up.pids()["temporal"]
+    os.kill(left, signal.SIGSTOP)  # it cannot follow the order to end with its parent
+    assert await up.end(signal.SIGKILL) == -signal.SIGKILL
+    await up.start()
+    assert birth(left) is None
+    assert "ended what an earlier stack left running" in up.errors.read_text()
+
+
+async def test_a_taken_port_is_replaced_and_its_owner_left_alone(up: Up) -> None:
+    ports = json.loads((up.home / PORTS_FILE).read_text())
+    assert await up.end(signal.SIGTERM) == 0
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", ports["chain"]))
+        other.listen()
+        addresses = await up.start()
+    assert addresses["solana_rpc"] != f"http://127.0.0.1:{ports['chain']}"
+    assert addresses["temporal"] == f"127.0.0.1:{ports['temporal']}"
+    assert await slot(addresses["solana_rpc"]) >= 0
+
+
+async def test_the_keyring_and_the_addresses_are_readable_by_their_owner_only(up: Up) -> None:
+    for name in ("keyring", "stack.json"):
+        assert os.stat(up.home / name).st_mode & 0o777 == 0o600
