@@ -21,7 +21,7 @@ def page(status: AgentStatus) -> str:
         f"- spent {spent} in {status.payments} payments; {status.delivered} delivered, {status.refused} refused, "
         f"{status.failed} failed, {status.undelivered} paid but not delivered"
     )
-    lines.append(f"- in flight: {', '.join(status.in_flight) or 'none'}")
+    lines.append(f"- in flight: {', '.join(status.in_flight) or 'none'}; settling: {len(status.settling)}")
     lines.append(f"- queue ({len(status.queued)}): {', '.join(status.queued[:QUEUE_HEAD]) or 'empty'}")
     lines += [
         f"- watch `{each.watch.name}`: every {each.watch.every_s} s, next at {each.next_due:%H:%M:%S}"

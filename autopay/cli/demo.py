@@ -178,10 +178,10 @@ class _Show:
         """The money twice: what the ledger booked, and what is missing from the sessions' accounts on chain."""
         rows = await self._ledger.timeline(self._agent.name, limit=1000)
         bought = [
-            (row.request_id, row.endpoint, show(row.amount_atomic, row.currency), row.status, (row.hash or "–")[:24])
+            (row.request_id, show(row.amount_atomic, row.currency), row.status, (row.hash or "–")[:24])
             for row in reversed(rows)
         ]
-        show_table(("request", "endpoint", "price", "status", "transaction"), bought, title="\nWhat was bought")
+        show_table(("request", "price", "status", "transaction"), bought, title="\nWhat was bought")
         verdict = Verdict(
             requests=len({row.request_key for row in rows}),
             delivered=len({row.request_key for row in rows if row.delivery == "DELIVERED"}),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from autopay.adapters.ledger.records import TimelineRow
@@ -66,16 +66,15 @@ class Board:
             self.console.print(f"{self._clock()}  {row.request_id}  {words[stage]}", markup=False)
 
     def _table(self, rows: Sequence[TimelineRow], status: AgentStatus | None) -> Group:
-        table = Table("request", "402 → price", "signed", "submitted", "delivered", "verified", "transaction", box=None)
+        heads = ("request", "402 → price", "sign", "submit", "deliver", "verify", "transaction")
+        table = Table(*(Column(head, no_wrap=True) for head in heads), box=None, pad_edge=False)
         for row in reversed(rows[:SHOWN]):
             reached = stages_of(row)
             marks = [
                 DONE if stage in reached else UNDER_WAY for stage in ("signed", "submitted", "delivered", "verified")
             ]
             price = show(row.amount_atomic, row.currency)
-            table.add_row(
-                escape(f"{row.request_id} {row.endpoint}"), price, *marks, Text((row.hash or "")[:20], style="dim")
-            )
+            table.add_row(escape(f"{row.request_id}"), price, *marks, Text((row.hash or "")[:16], style="dim"))
         return Group(Text(self.remark, style="bold cyan"), Text(headline(status)), table)
 
     def _clock(self) -> str:

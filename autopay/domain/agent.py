@@ -121,7 +121,11 @@ class WatchStatus(_Value):
 
 
 class AgentStatus(_Value):
-    """The answer to the query `status`. `spent_atomic` counts payments that were settled or are under way."""
+    """The answer to the query `status`.
+
+    `in_flight` has not been answered yet, `settling` is answered and not yet final on chain. `spent_atomic` counts
+    payments from their answer on.
+    """
 
     name: str
     phase: Phase
@@ -129,6 +133,7 @@ class AgentStatus(_Value):
     reason: str | None
     spendable: tuple[Spendable, ...]
     in_flight: tuple[str, ...]
+    settling: tuple[str, ...]
     queued: tuple[str, ...]
     watches: tuple[WatchStatus, ...]
     payments: int

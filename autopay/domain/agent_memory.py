@@ -53,13 +53,18 @@ class AgentMemory(BaseModel):
 
     def due_watches(self, now: datetime) -> list[tuple[Watch, float]]:
         """Watches whose data has gone stale, with how many seconds ago; not those already queued or under way."""
-        busy = {request.watch for request in [*self.queue, *self.in_flight.values()]}
+        busy = self._busy_watches()
         due = []
         for watch in self.spec.watches:
             at = self.next_due.setdefault(watch.name, now)
             if at <= now and watch.name not in busy:
                 due.append((watch, (now - at).total_seconds()))
         return due if self.state == AgentState.RUNNING else []
+
+    def _busy_watches(self) -> set[str | None]:
+        """Watches with a request that waits or has not been answered; one whose money settles is free again."""
+        waiting = [request for key, request in self.in_flight.items() if key not in self.answered]
+        return {request.watch for request in [*self.queue, *waiting]}
 
     def scheduled(self, watch: Watch, now: datetime) -> None:
         """The watch has been enqueued at `now`; its next copy is wanted a window later."""
@@ -172,7 +177,7 @@ class AgentMemory(BaseModel):
         if self.next_balance is not None:
             times.append(self.next_balance)
         if self.state == AgentState.RUNNING:
-            busy = {request.watch for request in [*self.queue, *self.in_flight.values()]}
+            busy = self._busy_watches()
             times += [at for name, at in self.next_due.items() if name not in busy]
         return max(now, min(times))
 
@@ -184,7 +189,8 @@ class AgentMemory(BaseModel):
             state=AgentState.STOPPED if over else self.state,
             reason=self.reason,
             spendable=tuple(self.spendable),
-            in_flight=tuple(self.in_flight),
+            in_flight=tuple(key for key in self.in_flight if key not in self.answered),
+            settling=tuple(key for key in self.in_flight if key in self.answered),
             queued=tuple(request.request_id for request in self.queue),
             watches=tuple(
                 WatchStatus(watch=watch, next_due=self.next_due.get(watch.name, now)) for watch in self.spec.watches

@@ -4,7 +4,7 @@ from autopay.domain.payment import Answer, Conflict, Content, Rejected
 from autopay.domain.ports import Receipt, Reply
 
 _WORTH_ANOTHER_TRY = frozenset({402, 408, 425, 429})
-"""Payment required, time-out, too early, too many requests (RFC 9110, 8470, 6585): about the moment, not the request."""
+"""Payment required, time-out, too early, too many requests (RFC 9110, 8470, 6585): about the moment, not for good."""
 
 
 def classify(reply: Reply, receipt: Receipt | None) -> Answer:
