@@ -1,0 +1,181 @@
+"""Says from outside whether money was handled right: reads the chain, the trace and the ledger's rows, nothing else.
+
+Shares no code with the product: nothing of it may be imported here. Statuses are compared as the text they are.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+OPEN = ("PENDING", "RETRYING", "SUCCESS")
+
+
+def audit(chain: Any, trace: Any, ledger: Any) -> list[str]:
+    """Every rule that was broken, in words; empty when all is well."""
+    audited = _Audit(chain, trace, ledger)
+    return [violation for rule in audited.rules() for violation in rule]
+
+
+class _Audit:
+    def __init__(self, chain: Any, trace: Any, ledger: Any) -> None:
+        self.chain = chain
+        self.events = trace.events
+        self.requests = list(ledger.requests.values())
+        self.attempts = list(ledger.attempts.values())
+        self.sessions = ledger.sessions
+        self.recorded = {str(event.facts["attempt"]): event for event in self.events if event.kind == "recorded"}
+        self.landed = {each.message_hash: each for each in chain.transactions}
+
+    def rules(self) -> Iterator[Iterator[str]]:
+        yield self.at_most_one_transfer_a_request()
+        yield self.nothing_leaves_unrecorded()
+        yield self.a_new_attempt_only_after_the_earlier_are_dead()
+        yield self.booked_is_what_settled()
+        yield self.no_limit_is_exceeded()
+        yield self.outcomes_are_true()
+        yield self.what_was_told_is_kept()
+        yield self.every_request_ends()
+        yield self.nothing_is_signed_after_a_cancel()
+
+    def transfer_of(self, attempt: Any) -> Any:
+        """The attempt's own transfer, if it landed and moved money."""
+        landed = self.landed.get(attempt.signed.message_hash)
+        return landed if landed is not None and landed.error is None else None
+
+    def at_most_one_transfer_a_request(self) -> Iterator[str]:
+        """Counted over every byte that a seller was ever handed for it, recorded or not."""
+        handed: dict[str, set[str]] = defaultdict(set)
+        for event in self.events:
+            if event.kind == "handed":
+                handed[event.facts["identifier"]].add(event.facts["message_hash"])
+        for request, hashes in sorted(handed.items()):
+            paid = [self.landed[each] for each in hashes if each in self.landed and self.landed[each].error is None]
+            if len(paid) > 1:
+                yield f"{request} was paid {len(paid)} times"
+
+    def nothing_leaves_unrecorded(self) -> Iterator[str]:
+        known = {event.facts["message_hash"]: event for event in self.recorded.values()}
+        rows = {each.signed.message_hash: each for each in self.attempts}
+        sending = {str(event.facts["attempt"]): event.seq for event in reversed(self.events) if event.kind == "sending"}
+        for event in self.events:
+            if event.kind != "handed":
+                continue
+            recorded, row = known.get(event.facts["message_hash"]), rows.get(event.facts["message_hash"])
+            if recorded is None or recorded.seq > event.seq or row is None:
+                yield f"bytes of {event.facts['identifier']} left at {event.at_ms} ms before the ledger had them"
+            elif row.request_key != event.facts["identifier"] or row.signed.buyer_signature != event.facts["signature"]:
+                yield f"other bytes than the recorded ones left for {event.facts['identifier']}"
+            elif sending.get(str(row.attempt_id), event.seq) >= event.seq:
+                yield f"attempt {row.number} of {row.request_key} left, and no sending was counted"
+
+    def a_new_attempt_only_after_the_earlier_are_dead(self) -> Iterator[str]:
+        for request in self.requests:
+            for index, attempt in enumerate(request.attempts):
+                for earlier in request.attempts[:index]:
+                    if self.could_land(earlier, attempt.recorded_at_ms):
+                        yield (
+                            f"attempt {attempt.number} of {request.key} was signed at {attempt.recorded_at_ms} ms, "
+                            f"when attempt {earlier.number} had settled or could still"
+                        )
+
+    def could_land(self, attempt: Any, at_ms: int) -> bool:
+        """The attempt's transfer is on chain, or could get there after that moment."""
+        landed = self.landed.get(attempt.signed.message_hash)
+        if landed is not None and landed.error is None:
+            return True
+        if landed is not None and landed.height <= self.chain.final_height_at(at_ms):
+            return False
+        return bool(self.chain.final_height_at(at_ms) <= attempt.signed.last_valid_block_height)
+
+    def booked_is_what_settled(self) -> Iterator[str]:
+        """To the unit, by session: what its key moved on chain, and what the ledger says it paid."""
+        for session in self.sessions:
+            key = session.key
+            moved = sum(each.amount for each in self.chain.transactions if _moved_by(each, key))
+            mine = [each for each in self.attempts if each.session.session_id == key.session_id]
+            booked = sum(each.amount_atomic for each in mine if each.status.value in ("SUCCESS", "VERIFIED"))
+            if moved != booked:
+                yield f"{session.agent}: {moved} base units left the account, {booked} are booked"
+
+    def no_limit_is_exceeded(self) -> Iterator[str]:
+        """At every reservation: all that was paid or could still be, whatever the ledger believes of it."""
+        for session in self.sessions:
+            mine = [each for each in self.attempts if each.session.session_id == session.key.session_id]
+            for attempt in mine:
+                now = attempt.recorded_at_ms
+                taken = [
+                    each
+                    for each in mine
+                    if each is attempt or (each.recorded_seq < attempt.recorded_seq and self.could_land(each, now))
+                ]
+                if sum(each.amount_atomic for each in taken) > session.key.allowance_atomic:
+                    yield f"{session.agent} reserved more than the allowance at {now} ms"
+                if len(taken) > session.tx_limit:
+                    yield f"{session.agent} has {len(taken)} payments at {now} ms, the limit is {session.tx_limit}"
+                if now >= session.expires_at_ms:
+                    yield f"{session.agent} signed at {now} ms, after its session's end"
+
+    def outcomes_are_true(self) -> Iterator[str]:
+        for attempt in self.attempts:
+            name, transfer = f"attempt {attempt.number} of {attempt.request_key}", self.transfer_of(attempt)
+            if attempt.status.value == "FAILED" and transfer is not None:
+                yield f"{name} is FAILED ({attempt.error_code}) and settled"
+            if attempt.status.value == "VERIFIED" and transfer is None:
+                yield f"{name} is VERIFIED and never settled"
+            elif attempt.status.value == "VERIFIED" and attempt.signature != transfer.signature:
+                yield f"{name} is VERIFIED by another transaction's signature"
+            elif attempt.status.value == "VERIFIED" and attempt.slot != transfer.slot:
+                yield f"{name} is VERIFIED at slot {attempt.slot}, it landed at {transfer.slot}"
+        for request in self.requests:
+            yield from self._end_is_true(request)
+
+    def _end_is_true(self, request: Any) -> Iterator[str]:
+        if request.result is None:
+            return
+        status, key = request.result.status.value, request.key
+        paid = any(self.transfer_of(each) is not None for each in request.attempts)
+        if status in ("failed", "refused", "free") and paid:
+            yield f"{key} ended as {status}, and was paid"
+        if status == "undelivered" and not paid:
+            yield f"{key} ended as paid and undelivered, and was not paid"
+        if paid and request.body is None and (status != "undelivered" or request.delivery != "UNDELIVERED"):
+            yield f"{key} was paid, has no content and is not listed as undelivered"
+        if status in ("delivered", "free") and request.body is None:
+            yield f"{key} ended as {status} without content"
+
+    def what_was_told_is_kept(self) -> Iterator[str]:
+        """Content and claims that the ledger was given are in it."""
+        rows = {str(each.attempt_id): each for each in self.attempts}
+        requests = {each.key: each for each in self.requests}
+        for event in self.events:
+            if event.kind != "answer":
+                continue
+            row = rows[str(event.facts["attempt"])]
+            request = requests[row.request_key]
+            if 200 <= event.facts["status"] < 300 and (request.delivery != "DELIVERED" or request.body is None):
+                yield f"content of {row.request_key} arrived and is not stored"
+            if event.facts["claim"] and event.facts["claim"] not in row.claims:
+                yield f"a receipt for {row.request_key} named a transaction, which is not kept"
+
+    def every_request_ends(self) -> Iterator[str]:
+        for request in self.requests:
+            if not request.closed or request.result is None:
+                yield f"{request.key} is not closed"
+            if any(each.status.value in OPEN for each in request.attempts):
+                yield f"{request.key} has a payment without an outcome"
+
+    def nothing_is_signed_after_a_cancel(self) -> Iterator[str]:
+        """By the run that was canceled; one that was terminated or began anew has not heard of it."""
+        canceled: dict[tuple[str, str], int] = {}
+        for event in self.events:
+            run = (event.facts.get("request", ""), event.facts.get("run", ""))
+            if event.kind == "canceled":
+                canceled[run] = event.at_ms
+            elif event.kind in ("adopted", "continued_as_new"):
+                canceled.pop(run, None)
+            elif event.kind == "signing" and not event.facts["zombie"] and run in canceled:
+                yield f"{run[0]} was canceled at {canceled[run]} ms, and signed at {event.at_ms} ms"
+
+
+def _moved_by(transaction: Any, key: Any) -> bool:
+    return (transaction.authority, transaction.source, transaction.error) == (key.authority, key.source_account, None)

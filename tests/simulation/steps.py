@@ -1,0 +1,281 @@
+"""Implements `Steps` as Temporal would, with the real activities: results lost in a crash, steps run again, retries.
+
+recall, fetch, parse, sign, verify and log are local: their results are committed only at the next point that the
+server schedules (submit, a timer, a signal to the agent), so a crash before it runs them all again.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from temporalio.common import RetryPolicy
+from temporalio.testing import ActivityEnvironment
+
+from activities.fetch import Fetch
+from activities.log import Log
+from activities.parse import Parse
+from activities.sign import Sign
+from activities.submit import Submit
+from activities.verify import Verify
+from autopay.domain.agent import Notice
+from autopay.domain.errors import PermanentFault, TransientFault
+from autopay.domain.money import Currency
+from autopay.domain.offer import Challenge
+from autopay.domain.payment import Answer, Payment, Verdict
+from autopay.domain.payment_run import PaymentRun, StepFailed
+from autopay.domain.steps import AttemptRef, Closing, Fetched, Parsed, PayOrder, Recalled, SignedOrRefused, ToSign
+from tests.simulation.journal import ContinuedAsNew, Journal, Outcome, WorkflowFailed
+from tests.world.chain import SLOT_MS
+from tests.world.clock import now_ms, sleep_ms
+from tests.world.faults import Crashed, Faults, Process
+from tests.world.shop import MINT, NETWORK
+from tests.world.world import World
+from workflows import policies
+
+T = TypeVar("T")
+
+ENVIRONMENT = ActivityEnvironment()
+
+
+class TimedOut(TransientFault):
+    """The server gave up waiting for an activity, which may still be running."""
+
+
+@dataclass
+class Activities:
+    """The product's activities over the world's ports; they hold no state, so all runs share them."""
+
+    fetch: Fetch
+    parse: Parse
+    sign: Sign
+    submit: Submit
+    verify: Verify
+    log: Log
+
+    @classmethod
+    def over(cls, world: World) -> "Activities":
+        """As the worker builds them."""
+        ledger, chain, seller, vault = world.ledger, world.node, world.seller, world.vault
+        return cls(
+            fetch=Fetch(ledger, seller, vault, frozenset()),
+            parse=Parse(ledger, NETWORK, {Currency.USDC: MINT}),
+            sign=Sign(ledger, chain, world.signer),
+            submit=Submit(ledger, seller, vault),
+            verify=Verify(ledger, chain, SLOT_MS),
+            log=Log(ledger),
+        )
+
+
+class SimSteps:
+    """The steps of one run in one process. `unexpected` is told of exceptions that are no faults."""
+
+    payment_run: PaymentRun
+
+    def __init__(
+        self,
+        activities: Activities,
+        journal: Journal,
+        process: Process,
+        faults: Faults,
+        unexpected: Callable[[BaseException], None],
+    ) -> None:
+        self._activities = activities
+        self._journal = journal
+        self._process = process
+        self._faults = faults
+        self._unexpected = unexpected
+        self._replayed = tuple(journal.committed)
+        self._pending: list[Outcome] = []
+        self._left_running: set[asyncio.Future[Any]] = set()
+        self.begun = 0
+        self.late_effects = False
+
+    # The six steps, and what surrounds them
+
+    async def recall(self, order: PayOrder) -> Recalled:
+        """Local; its failure is the workflow's."""
+        return await self._or_fail(self._local("recall", self._activities.log.recall, order, policies.LEDGER_RETRIES))
+
+    async def fetch(self, order: PayOrder) -> Fetched:
+        """Local."""
+        return await self._local("fetch", self._activities.fetch.fetch, order, policies.FETCH_RETRIES)
+
+    async def parse(self, order: PayOrder, challenge: Challenge) -> Parsed:
+        """Local; its failure is the workflow's."""
+
+        async def parse(challenge: Challenge) -> Parsed:
+            return await self._activities.parse.parse(order, challenge)
+
+        return await self._or_fail(self._local("parse", parse, challenge, policies.LEDGER_RETRIES))
+
+    async def sign(self, to_sign: ToSign, price: str) -> SignedOrRefused:
+        """Local."""
+        sign = self._activities.sign.sign
+        return await self._local("sign", sign, to_sign, policies.SIGN_RETRIES, policies.SIGN_TOTAL)
+
+    async def submit(self, ref: AttemptRef, send: int, price: str) -> Answer:
+        """Scheduled by the server: commits what came before, and survives the worker."""
+        index = self._begin("submit")
+        if index < len(self._replayed):
+            answer: Answer = self._recorded(index, "submit")
+            return answer
+        self._commit()
+        outcome = await self._tried("submit", self._submit_once, ref, policies.SUBMIT_RETRIES, None)
+        self._process.check()
+        self._pending.append(outcome)
+        self._commit()
+        self._journal.submit_tries = 0
+        result: Answer = outcome.get()
+        return result
+
+    async def _submit_once(self, ref: AttemptRef) -> Answer:
+        return await ENVIRONMENT.run(self._activities.submit.submit, ref)
+
+    async def verify(self, ref: AttemptRef, price: str) -> Verdict:
+        """Local."""
+        return await self._local("verify", self._activities.verify.verify, ref, policies.VERIFY_RETRIES)
+
+    async def log(self, closing: Closing) -> None:
+        """Local; its failure is the workflow's."""
+        await self._or_fail(self._local("log", self._activities.log.log, closing, policies.LEDGER_RETRIES))
+
+    async def wait(self, wait_ms: int, why: str) -> None:
+        """A durable timer: a crash does not restart it. Sometimes the run continues as new instead."""
+        index = self._begin("wait")
+        if index < len(self._replayed):
+            self._recorded(index, "wait")
+            return
+        self._commit()
+        if index not in self._journal.timers and self._faults.strikes("run.continued_as_new"):
+            raise ContinuedAsNew
+        due_ms = self._journal.timers.setdefault(index, now_ms() + wait_ms)
+        await sleep_ms(max(0, due_ms - now_ms()))
+        self._done(Outcome("wait"))
+
+    async def announce(self, notice: Notice) -> None:
+        """A signal to the agent, through the server."""
+        index = self._begin("announce")
+        if index < len(self._replayed):
+            self._recorded(index, "announce")
+            return
+        self._commit()
+        self._done(Outcome("announce"))
+
+    def show(self, now: str, payment: Payment) -> None:
+        """For people only."""
+
+    # History
+
+    def _begin(self, kind: str) -> int:
+        self._process.check()
+        index = self.begun
+        self.begun += 1
+        canceled_at = self._journal.canceled_at
+        if canceled_at is not None and index >= canceled_at and not self._process.abandoned:
+            self.payment_run.canceled = True
+        if kind == "sign" and index >= len(self._replayed):
+            request, run = self.payment_run.order.request_key, self._process.run
+            self._faults.trace.add("signing", request=request, run=run, zombie=self._process.abandoned)
+        return index
+
+    def _recorded(self, index: int, kind: str) -> Any:
+        outcome = self._replayed[index]
+        assert outcome.kind == kind, f"replayed {kind} where the history has {outcome.kind}"
+        return outcome.get()
+
+    def _commit(self) -> None:
+        """Tell the server; a worker that it has given up is not heard."""
+        if self._process.abandoned:
+            raise Crashed(self._process.name)
+        self._journal.committed += self._pending
+        self._pending.clear()
+
+    def _done(self, outcome: Outcome) -> None:
+        self._process.check()
+        self._pending.append(outcome)
+        self._commit()
+
+    # Activities
+
+    async def _or_fail(self, step: Awaitable[T]) -> T:
+        try:
+            return await step
+        except StepFailed as failed:
+            raise WorkflowFailed(f"{failed.type}: {failed.message}") from None
+
+    async def _local(
+        self,
+        kind: str,
+        activity: Callable[[Any], Awaitable[T]],
+        argument: object,
+        retries: RetryPolicy,
+        total: timedelta | None = None,
+    ) -> T:
+        index = self._begin(kind)
+        if index < len(self._replayed):
+            recorded: T = self._recorded(index, kind)
+            return recorded
+        outcome = await self._tried(kind, activity, argument, retries, total)
+        self._process.check()
+        self._pending.append(outcome)
+        if self._faults.strikes("history.committed_early"):
+            self._commit()
+        result: T = outcome.get()
+        return result
+
+    async def _tried(
+        self,
+        kind: str,
+        activity: Callable[[Any], Awaitable[Any]],
+        argument: object,
+        retries: RetryPolicy,
+        total: timedelta | None,
+    ) -> Outcome:
+        """Once, or as often as the policy says."""
+        began_ms, tries = now_ms(), self._journal.submit_tries if kind == "submit" else 0
+        pause_s = retries.initial_interval.total_seconds()
+        most_s = retries.maximum_interval.total_seconds() if retries.maximum_interval else 100 * pause_s
+        while True:
+            tries += 1
+            if kind == "submit":
+                self._journal.submit_tries = tries
+                if tries > retries.maximum_attempts:
+                    return Outcome(kind, failure=StepFailed("step_timed_out", "the worker died each time"))
+            try:
+                return Outcome(kind, await self._once(activity, argument))
+            except PermanentFault as fault:
+                return Outcome(kind, failure=_given_up(fault))
+            except TransientFault as fault:
+                waited = timedelta(milliseconds=now_ms() - began_ms) + timedelta(seconds=pause_s)
+                spent = retries.maximum_attempts and tries >= retries.maximum_attempts
+                if spent or (total is not None and waited > total):
+                    return Outcome(kind, failure=_given_up(fault))
+            await sleep_ms(pause_s * 1000)
+            self._process.check()
+            pause_s = min(pause_s * retries.backoff_coefficient, most_s)
+
+    async def _once(self, activity: Callable[[Any], Awaitable[Any]], argument: object) -> Any:
+        if not self._faults.strikes("step.timed_out"):
+            return await activity(argument)
+        self.late_effects = True
+        running = asyncio.ensure_future(activity(argument))
+        self._left_running.add(running)
+        running.add_done_callback(self._left_running.discard)
+        running.add_done_callback(self._note_end)
+        await asyncio.wait({running}, timeout=self._faults.rng.choice((0.01, 0.3, 2, 10)))
+        if running.done():
+            return running.result()
+        if self._faults.rng.random() < 0.5:
+            running.cancel()
+        raise TimedOut
+
+    def _note_end(self, running: "asyncio.Future[Any]") -> None:
+        if not running.cancelled() and (error := running.exception()) is not None:
+            self._unexpected(error)
+
+
+def _given_up(fault: Exception) -> StepFailed:
+    name = type(fault).__name__
+    return StepFailed("".join("_" + c.lower() if c.isupper() else c for c in name).lstrip("_"), str(fault))

@@ -1,0 +1,184 @@
+"""Implements the port `Chain` over the simulated cluster, as RPC nodes do: behind, forgetful, or not there at all.
+
+Nodes change by spells: for a while, all or some of the calls reach a node in a bad state, as behind a load balancer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autopay.domain.attempt import Blockhash, Landed, MintFacts, Sighting, Tip, TokenAccount, Transfer
+from autopay.domain.errors import ChainUnavailable, NodeBehind
+from tests.world.chain import BLOCKHASH_BLOCKS, FIRST_SLOT, ChainTransaction, SimChain
+from tests.world.clock import now_ms
+
+LATENCY_MS = 150
+SPELLS = ("unavailable", "lagging", "forgetful", "lying")
+
+
+@dataclass(frozen=True)
+class View:
+    """One node: `lag` slots behind, without history before `remembers_from`; a lying one does not say so."""
+
+    lag: int = 0
+    remembers_from: int = FIRST_SLOT
+    lies: bool = False
+    available: bool = True
+
+    def remembers(self, transaction: ChainTransaction) -> bool:
+        """Whether the node has the transaction, if it has seen it at all."""
+        return transaction.slot >= self.remembers_from
+
+
+GOOD = View()
+
+
+class SimNode:
+    """The endpoint that the product talks to."""
+
+    def __init__(self, chain: SimChain, genesis: str, mints: Sequence[str], latency_ms: int = LATENCY_MS) -> None:
+        self.chain = chain
+        self._faults = chain.faults
+        self._genesis = genesis
+        self._mints = frozenset(mints)
+        self._latency_ms = latency_ms
+        self._spell = GOOD
+        self._spell_ends_ms = 0
+        self._spell_share = 1.0
+
+    async def _reach(self, method: str) -> View:
+        await self._faults.enter(f"chain.{method}", self._latency_ms)
+        view = self._view()
+        if not view.available:
+            raise ChainUnavailable("simulated")
+        self._faults.leave(f"chain.{method}")
+        return view
+
+    def _view(self) -> View:
+        if self._faults.quiet:
+            return GOOD
+        for kind in SPELLS:
+            if self._faults.strikes(f"chain.{kind}"):
+                self._begin(kind)
+                break
+        if now_ms() > self._spell_ends_ms or self._faults.rng.random() > self._spell_share:
+            return GOOD
+        return self._spell
+
+    def _begin(self, kind: str) -> None:
+        rng, slot = self._faults.rng, self.chain.slot_now()
+        self._spell_ends_ms = now_ms() + rng.choice((0, 2_000, 20_000, 90_000))
+        self._spell_share = rng.choice((1.0, 1.0, 0.5))
+        horizon = slot - rng.choice((1, 20, 60, 150))
+        self._spell = {
+            "unavailable": View(available=False),
+            "lagging": View(lag=rng.choice((1, 3, 10, 40, 200, 1_000))),
+            "forgetful": View(remembers_from=horizon),
+            "lying": View(remembers_from=horizon, lies=True),
+        }[kind]
+
+    def _reads_at(self, view: View, final: bool, min_slot: int | None) -> int:
+        slot = self.chain.final_slot(view.lag) if final else self.chain.confirmed_slot(view.lag)
+        if min_slot is not None and slot < min_slot:
+            raise NodeBehind(f"at slot {slot}")
+        return slot
+
+    async def genesis_hash(self) -> str:
+        """The network's."""
+        await self._reach("genesis_hash")
+        return self._genesis
+
+    async def latest_blockhash(self) -> Blockhash:
+        """The newest at confirmed, of this node."""
+        view = await self._reach("latest_blockhash")
+        slot = self._reads_at(view, False, None)
+        height = self.chain.height_at(slot) + BLOCKHASH_BLOCKS
+        return Blockhash(blockhash=self.chain.blockhash_of(slot), slot=slot, last_valid_block_height=height)
+
+    async def finalized_tip(self) -> Tip:
+        """Slot and height of finality on this node."""
+        view = await self._reach("finalized_tip")
+        slot = self._reads_at(view, True, None)
+        return Tip(slot=slot, block_height=self.chain.height_at(slot))
+
+    async def first_available_slot(self) -> int:
+        """The oldest slot that the node says it holds."""
+        view = await self._reach("first_available_slot")
+        return FIRST_SLOT if view.lies else view.remembers_from
+
+    async def mint_facts(self, mint: str) -> MintFacts | None:
+        """Six decimals, and nothing that speaks against it."""
+        await self._reach("mint_facts")
+        return MintFacts(mint=mint, program="token", decimals=6) if mint in self._mints else None
+
+    async def token_account(
+        self, address: str, *, final: bool = False, min_slot: int | None = None
+    ) -> TokenAccount | None:
+        """The account at the slot of the reading."""
+        view = await self._reach("token_account")
+        slot = self._reads_at(view, final, min_slot)
+        state = self.chain.state(address, slot)
+        if state is None:
+            return None
+        return TokenAccount(
+            address=address,
+            owner=state.owner,
+            mint=state.mint,
+            amount_atomic=state.amount,
+            delegate=state.delegate,
+            delegated_atomic=state.delegated,
+            slot=slot,
+        )
+
+    async def newest_signature(self, account: str) -> str | None:
+        """The newest that this node has confirmed."""
+        view = await self._reach("newest_signature")
+        rows = self._rows(view, account, self._reads_at(view, False, None))
+        return rows[0].signature if rows else None
+
+    async def history(
+        self, account: str, *, until: str | None, final: bool, min_slot: int | None
+    ) -> Sequence[Sighting]:
+        """Newest first; `until` ends it if the node knows it, as getSignaturesForAddress does."""
+        view = await self._reach("history")
+        sightings = []
+        for row in self._rows(view, account, self._reads_at(view, final, min_slot)):
+            if row.signature == until:
+                break
+            memos = None if self._faults.strikes("chain.memo_not_kept") else f"[{len(row.memo)}] {row.memo}"
+            failed = row.error is not None
+            sightings.append(Sighting(signature=row.signature, slot=row.slot, failed=failed, memos=memos))
+        return sightings
+
+    async def transaction(self, signature: str) -> Landed | None:
+        """At least confirmed on this node; None when it knows nothing of it."""
+        view = await self._reach("transaction")
+        found = self.chain.by_signature.get(signature)
+        if found is None or found.slot > self._reads_at(view, False, None) or not view.remembers(found):
+            return None
+        if self._faults.strikes("chain.status_without_content"):
+            raise NodeBehind(f"transaction {signature} has a status but no content")
+        final = found.slot <= self._reads_at(view, True, None)
+        return _landed(found, final=final)
+
+    def _rows(self, view: View, account: str, slot: int) -> list[ChainTransaction]:
+        rows = self.chain.history.get(account, [])
+        return [row for row in reversed(rows) if row.slot <= slot and view.remembers(row)]
+
+
+def _landed(found: ChainTransaction, *, final: bool) -> Landed:
+    transfer = Transfer(
+        source=found.source,
+        mint=found.mint,
+        destination=found.destination,
+        authority=found.authority,
+        amount_atomic=found.amount,
+    )
+    return Landed(
+        signature=found.signature,
+        slot=found.slot,
+        failed=found.error is not None,
+        final=final,
+        message_hash=found.message_hash,
+        signatures=(found.signature, found.buyer_signature),
+        transfers=(transfer,),
+    )

@@ -1,0 +1,159 @@
+"""The rows of the in-memory ledger: plain values, as the database has them, so that anyone can read them."""
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from autopay.adapters.statuses import TransactionStatus
+from autopay.domain.attempt import RecordedAttempt, SessionKey, SignedPayment
+from autopay.domain.money import to_units
+from autopay.domain.network import Network
+from autopay.domain.payment import Attempt, Dead, Payment, Settled, Settlement
+from autopay.domain.request import RequestResult, RequestSpec, RequestStatus, payment_workflow_id
+
+
+@dataclass
+class SessionEntry:
+    """A session; `status` is ACTIVE, EXPIRED or REVOKED."""
+
+    key: SessionKey
+    agent: str
+    sealed_key: str
+    tx_limit: int
+    created_at_ms: int
+    expires_at_ms: int
+    status: str = "ACTIVE"
+
+
+@dataclass
+class AttemptEntry:
+    """A transaction row."""
+
+    attempt_id: UUID
+    request_key: str
+    number: int
+    session: SessionKey
+    agent: str
+    signed: SignedPayment
+    recorded_seq: int
+    recorded_at_ms: int
+    status: TransactionStatus = TransactionStatus.PENDING
+    claims: list[str] = field(default_factory=list)
+    sends: int = 0
+    signature: str | None = None
+    slot: int | None = None
+    last_answer: str | None = None
+    facilitator_response: dict[str, object] | None = None
+    error_code: str | None = None
+
+    @property
+    def amount_atomic(self) -> int:
+        """What it pays."""
+        return self.signed.offer.amount_atomic
+
+    def recorded(self) -> RecordedAttempt:
+        """As the port gives it out."""
+        offer = self.signed.offer
+        values: dict[str, Any] = self.signed.model_dump(exclude={"offer"})
+        return RecordedAttempt(
+            **values,
+            attempt_id=self.attempt_id,
+            session_id=self.session.session_id,
+            agent=self.agent,
+            request_key=self.request_key,
+            number=self.number,
+            network=Network(offer.network),
+            currency=offer.currency,
+            mint=offer.mint,
+            amount_atomic=offer.amount_atomic,
+            pay_to=offer.pay_to,
+            authority=self.session.authority,
+            version=offer.version,
+            claims=tuple(self.claims),
+            status=self.status.value,
+        )
+
+    def settlement(self) -> Settlement:
+        """The transfer that the chain showed."""
+        assert self.signature is not None
+        assert self.slot is not None
+        return Settlement(
+            signature=self.signature,
+            slot=self.slot,
+            payer=self.session.authority,
+            destination=self.signed.destination_account,
+            mint=self.signed.offer.mint,
+            amount_atomic=self.amount_atomic,
+        )
+
+    def attempt(self) -> Attempt:
+        """As a payment knows it."""
+        outcome: Settled | Dead | None = None
+        if self.status is TransactionStatus.VERIFIED:
+            outcome = Settled(settlement=self.settlement())
+        elif self.status is TransactionStatus.FAILED:
+            outcome = Dead(reason=self.error_code or "unknown")
+        alive = self.status is not TransactionStatus.FAILED
+        return Attempt(
+            number=self.number,
+            sends=self.sends,
+            seen=alive and self.signature is not None,
+            outcome=outcome,
+            signature=self.signature if alive else None,
+            last_answer=self.last_answer,
+        )
+
+
+@dataclass
+class RequestEntry:
+    """A paid request's row; `delivery` is NONE, DELIVERED or UNDELIVERED."""
+
+    key: str
+    agent: str
+    spec: RequestSpec
+    score: float
+    queued_at_ms: int
+    processed: bool = False
+    http_status: int | None = None
+    conflict: bool = False
+    delivery: str = "NONE"
+    body: bytes | None = None
+    result: RequestResult | None = None
+    closed: bool = False
+    attempts: list[AttemptEntry] = field(default_factory=list)
+
+    def payment(self) -> Payment:
+        """The payment as it stands."""
+        answered = any(each.last_answer is not None for each in self.attempts)
+        return Payment(
+            attempts=tuple(each.attempt() for each in self.attempts),
+            delivered=self.delivery == "DELIVERED",
+            http_status=self.http_status if answered else None,
+            conflict=self.conflict,
+        )
+
+    def standing(self) -> RequestResult:
+        """Its recorded end, or what the rows say while it is open."""
+        if self.result is not None:
+            late = self.result.status is RequestStatus.UNDELIVERED and self.delivery == "DELIVERED"
+            changes = {"status": RequestStatus.DELIVERED, "error": None}
+            return self.result.model_copy(update=changes) if late else self.result
+        paid = next((each for each in reversed(self.attempts) if each.status is not TransactionStatus.FAILED), None)
+        return RequestResult(
+            request_id=self.spec.request_id,
+            status=self._live_status(paid),
+            http_status=self.http_status,
+            price=f"{to_units(paid.amount_atomic):f}" if paid else None,
+            currency=paid.signed.offer.currency if paid else None,
+            transaction=paid.signature if paid else None,
+            pay_to=paid.signed.offer.pay_to if paid else None,
+            attempts=len(self.attempts),
+            workflow_id=payment_workflow_id(self.agent, self.spec.request_id),
+        )
+
+    def _live_status(self, paid: AttemptEntry | None) -> RequestStatus:
+        if self.delivery == "DELIVERED":
+            return RequestStatus.DELIVERED if self.attempts else RequestStatus.FREE
+        if self.delivery == "UNDELIVERED":
+            return RequestStatus.UNDELIVERED
+        return RequestStatus.WAITING if paid is None else RequestStatus.UNRESOLVED

@@ -1,0 +1,92 @@
+"""What the in-memory ledger stands on: its rows, and one transaction a method.
+
+Each method is a plain function over the rows, made atomic by `transaction`: it fails before anything changed, or
+commits whole, and the caller may not hear of that.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from uuid import UUID, uuid5
+
+from autopay.domain.errors import IllegalTransition, LedgerUnavailable, UnknownAgent, UnknownRequest
+from autopay.domain.money import Currency
+from autopay.domain.ports import AgentRecord
+from tests.world.clock import now_ms
+from tests.world.faults import Faults
+from tests.world.rows import AttemptEntry, RequestEntry, SessionEntry
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S", bound="Store")
+
+NAMESPACE = UUID(int=402)
+
+
+def transaction(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
+    """The method as one database transaction, over a connection that can be lost on either side of the commit."""
+    place = f"ledger.{method.__name__}"
+
+    async def run(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        await self.faults.enter(place, self.latency_ms)
+        if self.is_away() or self.faults.strikes("ledger.away_before_commit"):
+            raise LedgerUnavailable("before commit")
+        result = method(self, *args, **kwargs)
+        if self.faults.strikes("ledger.outage_after_commit"):
+            self.away_until_ms = now_ms() + self.faults.rng.choice((2_000, 30_000, 700_000))
+            raise LedgerUnavailable("after commit, and for longer")
+        if self.faults.strikes("ledger.away_after_commit"):
+            raise LedgerUnavailable("after commit")
+        self.faults.leave(place)
+        return result
+
+    return run
+
+
+class Store:
+    """All rows of all agents. The trace has what was committed when."""
+
+    def __init__(self, faults: Faults, latency_ms: int = 4) -> None:
+        self.faults = faults
+        self.latency_ms = latency_ms
+        self.away_until_ms = 0
+        self.agents: dict[str, AgentRecord] = {}
+        self.sessions: list[SessionEntry] = []
+        self.requests: dict[str, RequestEntry] = {}
+        self.attempts: dict[UUID, AttemptEntry] = {}
+        self.balances: list[tuple[str, Currency, int, int, str]] = []
+
+    def is_away(self) -> bool:
+        """In the middle of an outage; those end with the other faults."""
+        return now_ms() < self.away_until_ms and not self.faults.quiet
+
+    def next_id(self, kind: str) -> UUID:
+        """Ids that are the same in every equal run."""
+        return uuid5(NAMESPACE, f"{kind}/{len(self.faults.trace.events)}")
+
+    def add_agent(self, name: str, wallet: str) -> AgentRecord:
+        """An agent that exists."""
+        record = AgentRecord(agent_id=uuid5(NAMESPACE, name), name=name, phase="FULL", wallet_address=wallet)
+        self.agents[name] = record
+        return record
+
+    def add_session(self, entry: SessionEntry) -> None:
+        """Open a session; the agent's older ones in that currency end."""
+        for each in self.sessions:
+            if (each.agent, each.key.currency, each.status) == (entry.agent, entry.key.currency, "ACTIVE"):
+                each.status, each.sealed_key = "EXPIRED", ""
+        self.sessions.append(entry)
+
+    def agent_row(self, name: str) -> AgentRecord:
+        if name not in self.agents:
+            raise UnknownAgent(name)
+        return self.agents[name]
+
+    def request_row(self, request_key: str) -> RequestEntry:
+        if request_key not in self.requests:
+            raise UnknownRequest(request_key)
+        return self.requests[request_key]
+
+    def attempt_row(self, attempt_id: UUID) -> AttemptEntry:
+        if attempt_id not in self.attempts:
+            raise IllegalTransition(f"attempt {attempt_id} was never recorded")
+        return self.attempts[attempt_id]

@@ -1,0 +1,94 @@
+"""A vault and a signer without cryptography: deterministic, readable, and bound to the same things as the real ones."""
+
+import hashlib
+import json
+from typing import Any
+
+from autopay.domain.attempt import MintFacts, SignedPayment
+from autopay.domain.errors import SecretUnreadable
+from autopay.domain.offer import Offer
+from autopay.domain.ports import PaymentOrder
+
+
+def digest(*parts: object) -> str:
+    """64 hex digits over the parts."""
+    return hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).hexdigest()
+
+
+class PlainVault:
+    """Seals by writing purpose and row in front; opens only for the same two."""
+
+    def seal(self, secret: bytes, *, purpose: str, row: str) -> str:
+        """Readable on purpose: auditors look into it."""
+        return f"{purpose}|{row}|{secret.decode()}"
+
+    def open(self, sealed: str, *, purpose: str, row: str) -> bytes:
+        """What was sealed for that purpose and row."""
+        lead = f"{purpose}|{row}|"
+        if not sealed.startswith(lead):
+            raise SecretUnreadable(f"{purpose} of {row}")
+        return sealed[len(lead) :].encode()
+
+
+def token_account_of(owner: str, mint: str) -> str:
+    """The associated token account."""
+    return f"ata-{owner}-{mint[:6]}"
+
+
+def message_hash_of(message: dict[str, Any]) -> str:
+    """The hash of a message: of all its fields and nothing else."""
+    return digest("message", json.dumps(message, sort_keys=True))
+
+
+def signature_by(authority: str, message_hash: str) -> str:
+    """The authority's signature over a message; the same key and message always give the same one."""
+    return digest("signed", authority, message_hash)
+
+
+class PlainSigner:
+    """Implements the port `Signer`. The payment is JSON: the message, our signature, and the terms it answers to."""
+
+    def __init__(self, vault: PlainVault) -> None:
+        self._vault = vault
+
+    def destination(self, offer: Offer, mint: MintFacts) -> str:
+        """The payee's associated token account."""
+        return token_account_of(offer.pay_to, mint.mint)
+
+    def sign(self, order: PaymentOrder, sealed_key: str) -> SignedPayment:
+        """Build attempt `order.number`; equal orders give equal bytes."""
+        key = self._vault.open(sealed_key, purpose="session-key", row=str(order.session.session_id)).decode()
+        if key != order.session.authority:
+            raise SecretUnreadable("another session's key")
+        offer = order.offer
+        memo = offer.memo or digest("memo", order.session.agent_id, order.request_key, order.number)[:32]
+        unit_price = int(digest("price", order.request_key, order.number)[:8], 16) if offer.memo else 1
+        message = {
+            "fee_payer": offer.fee_payer,
+            "unit_price": unit_price,
+            "source": order.session.source_account,
+            "mint": offer.mint,
+            "destination": self.destination(offer, order.mint),
+            "authority": order.session.authority,
+            "amount": offer.amount_atomic,
+            "memo": memo,
+            "blockhash": order.blockhash.blockhash,
+        }
+        message_hash = message_hash_of(message)
+        signature = signature_by(key, message_hash)
+        payment = {"message": message, "signature": signature, "identifier": order.request_key}
+        return SignedPayment(
+            offer=offer,
+            memo=memo,
+            message_hash=message_hash,
+            buyer_signature=signature,
+            blockhash=order.blockhash.blockhash,
+            blockhash_slot=order.blockhash.slot,
+            last_valid_block_height=order.blockhash.last_valid_block_height,
+            source_account=order.session.source_account,
+            destination_account=message["destination"],
+            newest_prior_signature=order.newest_prior_signature,
+            sealed=self._vault.seal(
+                json.dumps(payment).encode(), purpose="payment", row=f"{order.request_key}/{order.number}"
+            ),
+        )
