@@ -17,10 +17,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import quote
 
 import psycopg
+
+from localnet.postmaster import Postmaster, has_backends, running_postmaster
 
 SUPERUSER = "autopay"
 SYSTEM_USER = "pgserver"
@@ -33,13 +34,6 @@ MAX_SOCKET_PATH_BYTES = 100  # sun_path is 108 bytes on Linux, 104 on macOS
 
 class PostgresNotStarted(RuntimeError):
     """The embedded PostgreSQL server did not start; the message ends with its log."""
-
-
-class _Postmaster(NamedTuple):
-    pid: int
-    port: int
-    socket_dir: Path
-    listens_on_tcp: bool
 
 
 class EmbeddedPostgres:
@@ -63,17 +57,19 @@ class EmbeddedPostgres:
             PostgresNotStarted: with the end of the server's log.
         """
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + START_TIMEOUT_S
         with self._exclusively():
             self._initialize()
-            running = self._running()
-            if running is not None and not self._as_wanted(running):
-                self._halt()
-                running = None
-            if running is None:
-                self._clear_leftovers()
-                self._launch()
-            self._await_database()
-        return self.url()
+            while True:
+                self._ensure_running()
+                try:
+                    self._ensure_database()
+                except psycopg.OperationalError as error:  # found while it recovers, or while it dies
+                    if time.monotonic() > deadline:
+                        raise PostgresNotStarted(f"{error}\n{self._log_end()}") from error
+                    time.sleep(0.1)
+                else:
+                    return self.url()
 
     def stop(self) -> None:
         """Shut the server down, whoever started it; a server that is not running is fine."""
@@ -158,33 +154,25 @@ class EmbeddedPostgres:
             while self._running() is not None and time.monotonic() < deadline:
                 time.sleep(0.01)
 
-    def _await_database(self) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
-            try:
-                with psycopg.connect(self.url("postgres"), autocommit=True, connect_timeout=5) as connection:
-                    _create_database(connection, self._database)
-                    return
-            except psycopg.OperationalError as error:  # found while it recovers from a crash
-                if time.monotonic() > deadline:
-                    raise PostgresNotStarted(f"{error}\n{self._log_end()}") from error
-                time.sleep(0.1)
+    def _ensure_database(self) -> None:
+        with psycopg.connect(self.url("postgres"), autocommit=True, connect_timeout=5) as connection:
+            _create_database(connection, self._database)
 
-    def _as_wanted(self, running: _Postmaster) -> bool:
+    def _ensure_running(self) -> None:
+        running = self._running()
+        if running is not None and not self._as_wanted(running):
+            self._halt()
+            running = None
+        if running is None:
+            self._clear_leftovers()
+            self._launch()
+
+    def _as_wanted(self, running: Postmaster) -> bool:
         wanted = (self._port or SOCKET_PORT, self._port is not None)
         return (running.port, running.listens_on_tcp) == wanted and running.socket_dir == self._socket_dir()
 
-    def _running(self) -> _Postmaster | None:
-        try:
-            lines = (self.data_dir / "postmaster.pid").read_text().splitlines()
-        except FileNotFoundError:
-            return None
-        if not lines or not _is_postmaster(lines[0], self.data_dir):
-            return None
-        if len(lines) < 6:
-            time.sleep(0.05)  # being written
-            return self._running()
-        return _Postmaster(int(lines[0]), int(lines[3]), Path(lines[4].strip()), bool(lines[5].strip()))
+    def _running(self) -> Postmaster | None:
+        return running_postmaster(self.data_dir)
 
     def _clear_leftovers(self) -> None:
         """Remove the lock files of a killed server, once its last backend is gone.
@@ -192,7 +180,7 @@ class EmbeddedPostgres:
         PostgreSQL respects them as long as their process id exists, be it a stranger's by now or a zombie's.
         """
         deadline = time.monotonic() + START_TIMEOUT_S
-        while _has_backends(self.data_dir):
+        while has_backends(self.data_dir):
             if time.monotonic() > deadline:
                 raise PostgresNotStarted(f"processes of a killed server still use {self.data_dir}")
             time.sleep(0.05)
@@ -267,26 +255,3 @@ def _create_database(connection: psycopg.Connection, name: str) -> None:
     known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone()
     if known is None:
         connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
-
-
-def _is_postmaster(pid: str, data_dir: Path) -> bool:
-    name, directory = _process(pid.strip())
-    return Path(name).name == "postgres" and directory in (None, data_dir.resolve())
-
-
-def _has_backends(data_dir: Path) -> bool:
-    numbers = [entry.name for entry in Path("/proc").glob("[0-9]*")]
-    found = [_process(pid) for pid in numbers]
-    return any(name.startswith("postgres: ") and directory == data_dir.resolve() for name, directory in found)
-
-
-def _process(pid: str) -> tuple[str, Path | None]:
-    """What a process calls itself, and where it works, as far as the system tells; a zombie has no name."""
-    if Path("/proc/self").exists():
-        try:
-            name = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
-            return name, Path(f"/proc/{pid}/cwd").resolve()
-        except OSError:
-            return "", None
-    shown = subprocess.run(["ps", "-p", pid, "-o", "comm="], capture_output=True, text=True, check=False)
-    return shown.stdout.strip(), None

@@ -201,7 +201,10 @@ class BalanceSnapshotRow(Base):
 
 
 class RequestRow(Base):
-    """A paid request, from its acceptance to its end; `x402_request_id` is its key everywhere."""
+    """A paid request, from its acceptance to its end; `x402_request_id` is its key everywhere.
+
+    The content can be megabytes: it is read only where it is asked for.
+    """
 
     __tablename__ = "api_request_logs"
     __table_args__ = (
@@ -218,7 +221,7 @@ class RequestRow(Base):
     response_status: Mapped[int | None]
     x402_instructions: Mapped[dict[str, Any] | None]
     retry_attempts: Mapped[int] = mapped_column(server_default="0")
-    success_payload: Mapped[Any | None]
+    success_payload: Mapped[Any | None] = mapped_column(deferred=True)
     transaction_id: Mapped[UUID | None] = mapped_column(ForeignKey("transactions.id"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     circuit_breaker_state: Mapped[CircuitBreakerState | None]
@@ -238,7 +241,7 @@ class RequestRow(Base):
     error_message: Mapped[str | None]
     result: Mapped[dict[str, Any] | None]
     content_type: Mapped[str | None]
-    body: Mapped[bytes | None]
+    body: Mapped[bytes | None] = mapped_column(deferred=True)
     body_sha256: Mapped[str | None]
     price: Mapped[Decimal | None]
     pay_to: Mapped[str | None]

@@ -10,11 +10,16 @@ from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.offer import Offer, Refused
 from autopay.domain.payment import Answer, Content, Settlement
-from autopay.domain.ports import Receipt, Reply
+from autopay.domain.ports import Ledger, Receipt, Reply
 from autopay.domain.request import RequestResult, RequestSpec, RequestStatus, x402_request_id
 
 PRICE = 1_000
 JSON_REPLY = Reply(http_status=200, content_type="application/json", body=b'{"price": 42, "a": "b"}')
+
+
+def as_port(ledger: PostgresLedger) -> Ledger:
+    """The ledger as the core sees it; the type checker compares every signature."""
+    return ledger
 
 
 def spec_of(request_id: str, **changes: object) -> RequestSpec:

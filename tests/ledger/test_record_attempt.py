@@ -5,6 +5,7 @@ import os
 import random
 import secrets
 
+import psycopg
 import pytest
 
 from autopay.adapters.ledger import PostgresLedger
@@ -47,9 +48,11 @@ async def test_concurrent_calls_for_one_attempt_record_one_payment(book: Book) -
     assert len(await book.ledger.open_attempts()) == 1
 
 
-async def test_concurrent_calls_through_two_sessions_record_one_payment(book: Book) -> None:
+async def test_concurrent_calls_through_two_sessions_record_one_payment(book: Book, database_url: str) -> None:
     key = await book.accepted()
     newer = await open_book(book.ledger)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE sessions SET status = 'ACTIVE'")
     results = await asyncio.gather(*(session.reserve(key) for session in [book, newer] * 8), return_exceptions=True)
     recorded = {result.message_hash for result in results if isinstance(result, RecordedAttempt)}
     assert len(recorded) == 1
@@ -139,11 +142,36 @@ async def test_attempts_are_numbered_without_gaps(book: Book) -> None:
         await book.reserve(await book.accepted(), 2)
 
 
+async def test_no_more_than_three_attempts_are_signed(book: Book) -> None:
+    key = await book.accepted()
+    for number in (1, 2, 3):
+        attempt = await book.recorded(key, number)
+        await book.ledger.record_dead(attempt.attempt_id, "expired_unsettled")
+    with pytest.raises(IllegalTransition, match="cannot follow"):
+        await book.reserve(key, 4)
+
+
+async def test_what_was_delivered_is_never_signed_again_even_when_its_payment_is_dead(book: Book) -> None:
+    attempt = await book.recorded()
+    await book.delivered(attempt)
+    await book.ledger.record_dead(attempt.attempt_id, "expired_unsettled")
+    with pytest.raises(IllegalTransition, match="is delivered"):
+        await book.reserve(attempt.request_key, 2)
+
+
 async def test_nothing_is_signed_for_a_request_that_has_ended(book: Book) -> None:
     key = await book.accepted()
     await book.end(key, RequestStatus.REFUSED)
     with pytest.raises(IllegalTransition, match="has ended"):
         await book.reserve(key)
+
+
+async def test_a_request_that_ends_at_the_same_moment_is_either_ended_or_paid(book: Book) -> None:
+    for _ in range(20):
+        key = await book.accepted()
+        await asyncio.gather(book.reserve(key), book.end(key, RequestStatus.REFUSED), return_exceptions=True)
+        record = await book.ledger.request(key)
+        assert record.closed is (await book.ledger.attempt(key, 1) is None)
 
 
 async def test_two_requests_never_share_bytes(book: Book) -> None:

@@ -11,13 +11,14 @@ from autopay.adapters.ledger.requests import attempts_of
 from autopay.adapters.ledger.rows import recorded_attempt
 from autopay.adapters.ledger.sessions import allowance_refusal, refusal_of, taken
 from autopay.adapters.ledger.transaction import Transactional, request_and_agent
-from autopay.adapters.statuses import OPEN, TransactionStatus, advance
+from autopay.adapters.statuses import OPEN, Delivery, TransactionStatus, advance
 from autopay.adapters.tables import AgentRow, RequestRow, SessionRow, TransactionRow
 from autopay.adapters.uuid7 import uuid7
 from autopay.domain.attempt import RecordedAttempt, SignedPayment
 from autopay.domain.errors import IllegalTransition
 from autopay.domain.money import to_units
 from autopay.domain.offer import Reason, Refused
+from autopay.domain.payment import MAX_ATTEMPTS
 
 MAX_BACKOFF_MS = 2**31 - 1
 
@@ -50,8 +51,8 @@ class Attempts(Transactional):
         """Write-ahead: reserve the money and record the payment, in one transaction; see the port.
 
         Raises:
-            IllegalTransition: an earlier attempt is not proven dead, the request has ended, the session is not the
-                agent's, or another payment has the same bytes.
+            IllegalTransition: an earlier attempt is not proven dead, the request has ended or is delivered, the
+                session is not the agent's, or another payment has the same bytes.
         """
         async with self._transaction() as db:
             # Locks, in this order: the session serializes its budget, the request its attempts.
@@ -122,7 +123,9 @@ def _require_next(request: RequestRow, attempts: list[TransactionRow], number: i
             f"attempt {alive[0].attempt_number} of {request.x402_request_id} is {alive[0].status}, "
             f"attempt {number} must wait until it is proven dead"
         )
-    if number != len(attempts) + 1:
+    if request.delivery is Delivery.DELIVERED:
+        raise IllegalTransition(f"{request.x402_request_id} is delivered, nothing is signed for it again")
+    if number != len(attempts) + 1 or number > MAX_ATTEMPTS:
         raise IllegalTransition(f"attempt {number} of {request.x402_request_id} cannot follow {len(attempts)}")
 
 

@@ -106,9 +106,10 @@ class Requests(Transactional):
         """Content type and bytes of what was delivered; None when nothing was."""
         async with self._transaction() as db:
             row, _ = await request_and_agent(db, request_key)
-        if row.delivery is not Delivery.DELIVERED or row.body is None:
-            return None
-        return row.content_type or "application/octet-stream", row.body
+            if row.delivery is not Delivery.DELIVERED:
+                return None
+            body = await db.scalar(select(RequestRow.body).where(RequestRow.id == row.id))
+        return row.content_type or "application/octet-stream", body or b""
 
     async def recall(self, request_key: str) -> Payment:
         """The payment as it stands; see the port."""

@@ -64,7 +64,7 @@ class Seed(Transactional):
                 network=Network.DEVNET,
             )
             for row in (balance, payment, insert(RequestRow).values(_request(owner.id, key))):
-                await db.execute(row.on_conflict_do_nothing(index_elements=["id"]))
+                await db.execute(row.on_conflict_do_nothing())
 
 
 def _request(agent_id: UUID, key: str) -> dict[str, object]:
