@@ -64,6 +64,11 @@ class Settings(BaseSettings):
     stack: StackFile | None = Field(None, exclude=True, repr=False)
     """The running embedded stack of `home`, filled in by `resolve()`."""
 
+    @field_validator("home")
+    @classmethod
+    def _home_directory(cls, value: Path) -> Path:
+        return value.expanduser()
+
     @field_validator("network", mode="before")
     @classmethod
     def _network_name(cls, value: Any) -> Any:

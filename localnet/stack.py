@@ -114,6 +114,11 @@ class Stack:
         """SIGKILL to a part; it is started again like one that died by itself, unless told otherwise."""
         await self._supervisor.kill(name, restart=restart)
 
+    async def kill_all(self) -> None:
+        """SIGKILL to every part, so that a `stop` under way has nothing left to wait for."""
+        if self._running is not None:
+            await self._running.kill_all()
+
     async def restart(self, name: str) -> None:
         """Stop a part if it runs, start it, and wait until it answers."""
         await self._supervisor.restart(name)

@@ -82,6 +82,10 @@ class Supervisor:
             await self._unwatch(name)
         await self.parts[name].kill()
 
+    async def kill_all(self) -> None:
+        """SIGKILL to every part, for somebody who does not want to wait; `stop_all` is still to be called."""
+        await all_of(self.kill(name, restart=False) for name in self.parts)
+
     async def restart(self, name: str) -> None:
         """Stop a part if it runs, start it, and wait until it answers."""
         await self._end(name)
@@ -132,7 +136,7 @@ class Supervisor:
             self._changed()
             await part.wait_until_answers(START_TIMEOUT_S)
         except (StackError, OSError) as error:
-            self._report(str(error).splitlines()[0])
+            self._report(str(error).splitlines()[0].rstrip(":"))
             await part.kill()
         else:
             self._report(f"{part.name} is back")

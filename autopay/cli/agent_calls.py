@@ -24,6 +24,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.cli.exits import CommandError, ExitCode
 from autopay.domain.agent import Accepted, AgentStatus
+from autopay.domain.offer import Reason
 from autopay.domain.request import RequestError, RequestSpec, agent_workflow_id
 
 ANSWER_TIMEOUT_S = 15
@@ -142,9 +143,10 @@ class AgentCalls:
 
 
 def _refusal(error: WorkflowUpdateFailedError) -> Exception:
+    """A decision is one of the named reasons; anything else is a fault, such as an agent that the ledger lost."""
     cause: BaseException = error.cause
-    if isinstance(cause, ApplicationError):
-        return AgentRefuses(RequestError(type=cause.type or "refused", message=cause.message))
+    if isinstance(cause, ApplicationError) and cause.type in set(Reason):
+        return AgentRefuses(RequestError(type=cause.type, message=cause.message))
     return CommandError(f"the agent could not take the request: {cause}", ExitCode.FAULT)
 
 

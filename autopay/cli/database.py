@@ -1,13 +1,16 @@
 """`db` and `seed`: the ledger's schema, and sample rows."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
+from alembic.util.exc import CommandError as AlembicError
 
 from autopay.adapters import migrations
 from autopay.cli.console import say, say_result, show_json
-from autopay.cli.exits import examples
+from autopay.cli.exits import CommandError, examples
 from autopay.cli.places import HomeOption, JsonOption, ledger_of
 from autopay.settings import Settings
 
@@ -26,7 +29,8 @@ def upgrade(
 ) -> None:
     """Bring the database's schema to the newest revision; already there is fine."""
     url = Settings.load(home=home).resolve("database_url").database_url
-    migrations.upgrade(url, revision)
+    with _revision_errors():
+        migrations.upgrade(url, revision)
     say(f"the database is at {migrations.current(url)}", "green")
 
 
@@ -41,7 +45,8 @@ def downgrade(
     now = migrations.current(url)
     if not yes:
         typer.confirm(f"Drop what was recorded between {revision} and {now}?", abort=True, err=True)
-    migrations.downgrade(url, revision)
+    with _revision_errors():
+        migrations.downgrade(url, revision)
     say(f"the database is at {migrations.current(url) or 'base: it has no tables'}", "green")
 
 
@@ -55,6 +60,14 @@ def current(home: HomeOption = None, as_json: JsonOption = False) -> None:
     else:
         behind = "" if now == newest else f" (newest is {newest}: starter.py db upgrade)"
         say_result(f"{now or 'never migrated'}{behind}")
+
+
+@contextmanager
+def _revision_errors() -> Iterator[None]:
+    try:
+        yield
+    except AlembicError as error:
+        raise CommandError(f"{error}; the newest revision is {migrations.head()}") from None
 
 
 def seed(home: HomeOption = None) -> None:

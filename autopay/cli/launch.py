@@ -9,7 +9,7 @@ from autopay.cli.agent_calls import START_WORKER, AgentCalls, AgentNotRunning
 from autopay.cli.console import say, show_json
 from autopay.cli.exits import CommandError, examples
 from autopay.cli.launching import AlreadyRunning, LaunchOrder, launch_agent
-from autopay.cli.options import agent_name, amount_atomic, currency_of, phase_of, watches_of, whole_seconds
+from autopay.cli.options import agent_name, amount_atomic, currency_of, phase_of, session_s, watches_of
 from autopay.cli.places import (
     HomeOption,
     JsonOption,
@@ -66,7 +66,7 @@ def launch(
         currencies=tuple(dict.fromkeys(currency_of(each) for each in currency or ["USDC"])),
         allowance_atomic=amount_atomic(allowance),
         tx_limit=tx_limit,
-        duration_s=whole_seconds(duration),
+        duration_s=session_s(duration),
         watches=watches_of(watch or []),
         owner_keypair=owner_keypair,
     )

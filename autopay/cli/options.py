@@ -13,9 +13,12 @@ from urllib.parse import urlsplit
 import typer
 from pydantic import ValidationError
 
-from autopay.domain.agent import Phase, Watch
+from autopay.domain.agent import MAX_WATCHES, Phase, Watch
 from autopay.domain.money import Currency, to_atomic
 from autopay.domain.request import AGENT_NAME_PATTERN, REQUEST_ID_PATTERN, Method
+
+MAX_URL_CHARS = 2048  # RequestSpec.url
+MAX_SESSION_S = 366 * 86_400
 
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
@@ -38,6 +41,14 @@ def whole_seconds(text: str) -> int:
     if seconds < 1 or seconds != int(seconds):
         raise typer.BadParameter(f"{text!r} is not a whole number of seconds, at least 1s")
     return int(seconds)
+
+
+def session_s(text: str) -> int:
+    """How long a session lasts: at most a year."""
+    seconds = whole_seconds(text)
+    if seconds > MAX_SESSION_S:
+        raise typer.BadParameter(f"{text!r} is longer than a session may last: at most {MAX_SESSION_S // 86_400}d")
+    return seconds
 
 
 def amount_atomic(text: str) -> int:
@@ -88,6 +99,8 @@ def http_url(text: str) -> str:
         raise typer.BadParameter(f"{text!r} is not an http(s) URL, like https://api.example.com/data")
     if any(char.isspace() or not char.isprintable() for char in text):
         raise typer.BadParameter(f"{text!r} has spaces or control characters: encode them")
+    if len(text) > MAX_URL_CHARS:
+        raise typer.BadParameter(f"the URL has {len(text)} characters, {MAX_URL_CHARS} are possible")
     return text
 
 
@@ -158,6 +171,8 @@ def watch_of(text: str) -> Watch:
 def watches_of(texts: list[str]) -> tuple[Watch, ...]:
     """Several watches; two may not have the same name."""
     watches = tuple(watch_of(text) for text in texts)
+    if len(watches) > MAX_WATCHES:
+        raise typer.BadParameter(f"{len(watches)} watches are more than the {MAX_WATCHES} that an agent can have")
     names = [watch.name for watch in watches]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

@@ -76,7 +76,11 @@ def request(
         currency=None if currency is None else currency_of(currency),
         timeout_s=duration_s(timeout),
     )
-    answer = run_async(ask(Settings.load(home=home).resolve(), order))
+    try:
+        answer = run_async(ask(Settings.load(home=home).resolve(), order))
+    except KeyboardInterrupt:
+        say(f"interrupted; ask again with --agent {order.agent} --id {order.request_id}")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
     _show(answer, order, as_json)
     raise typer.Exit(exit_code_of(answer.result.status))
 

@@ -35,6 +35,7 @@ from autopay.temporal import connect
 
 FIRST_POLL_S = 0.02
 LAST_POLL_S = 0.5
+MAX_SEALED_CHARS = 400_000  # RequestSpec.sealed_extras
 
 _DEFAULT_ALLOWANCE = to_atomic("10")
 _DEFAULT_PAYMENTS = 10_000
@@ -67,6 +68,8 @@ class RequestOrder:
         if self.headers or self.body is not None:
             extras = Extras(headers=self.headers, body=self.body).model_dump_json().encode()
             sealed = vault.seal(extras, purpose="request-extras", row=self.key)
+            if len(sealed) > MAX_SEALED_CHARS:
+                raise CommandError(f"headers and body are too large: at most about {MAX_SEALED_CHARS * 3 // 4} bytes")
         return RequestSpec(
             request_id=self.request_id,
             url=self.url,

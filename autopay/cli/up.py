@@ -65,23 +65,30 @@ def up(
 
 async def _serve(stack: "Stack", as_json: bool) -> None:
     """Start, report, and stay until a signal; a signal during the start ends it as well."""
-    stopped = asyncio.Event()
+    signals: asyncio.Queue[None] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in _STOP_SIGNALS:
-        loop.add_signal_handler(number, stopped.set)
+        loop.add_signal_handler(number, signals.put_nowait, None)
     work = asyncio.create_task(_start_and_stay(stack, as_json))
-    stop = asyncio.create_task(stopped.wait())
+    signalled = asyncio.create_task(signals.get())
     try:
-        await asyncio.wait((work, stop), return_when=asyncio.FIRST_COMPLETED)
-        if not stopped.is_set():
+        await asyncio.wait((work, signalled), return_when=asyncio.FIRST_COMPLETED)
+        if not signalled.done():
             await work  # it can only have failed
+        elif not as_json:
+            say("stopping ... (Ctrl-C again to kill)")
     finally:
-        stop.cancel()
+        signalled.cancel()
+        impatient = asyncio.create_task(_kill_at_the_next(signals, stack))
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
-        if stopped.is_set() and not as_json:
-            say("stopping ...")
         await stack.stop()
+        impatient.cancel()
+
+
+async def _kill_at_the_next(signals: asyncio.Queue[None], stack: "Stack") -> None:
+    await signals.get()
+    await stack.kill_all()
 
 
 async def _start_and_stay(stack: "Stack", as_json: bool) -> None:

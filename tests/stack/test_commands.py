@@ -1,0 +1,109 @@
+"""The commands against a running stack with a worker, each as a process of its own."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autopay.stack_file import StackFile
+from localnet.stack import Stack
+from tests.stack.up import starter
+
+FEED = "/api/market-feed"
+
+
+class Operator:
+    """Somebody with a shell and a running stack."""
+
+    def __init__(self, home: Path, addresses: StackFile) -> None:
+        self._home = home
+        self.feed = addresses.market_api + FEED
+
+    async def __call__(self, *arguments: str, code: int = 0) -> tuple[str, str]:
+        """Run a command that must end with that code; stdout and stderr."""
+        found, out, err = await starter(*arguments, "--home", str(self._home))
+        assert found == code, f"{arguments} ended with {found}: {out}{err}"
+        assert "Traceback" not in err
+        return out, err
+
+    async def json(self, *arguments: str, code: int = 0) -> Any:
+        """What a command with --json says."""
+        return json.loads((await self(*arguments, "--json", code=code))[0])
+
+
+@pytest.fixture(scope="module")
+async def operator(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Operator]:
+    home = tmp_path_factory.mktemp("stack") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOPAY_HOME", str(home))
+        async with Stack(home, slot_ms=50, workers=1, ephemeral=True) as addresses:
+            yield Operator(home, addresses)
+
+
+async def test_a_request_is_paid_once_and_printed_as_often_as_asked(operator: Operator) -> None:
+    first, receipt = await operator("request", operator.feed, "--id", "once")
+    assert json.loads(first)["quotes"]
+    assert "once: delivered, paid 0.001" in receipt
+    assert (await operator("request", operator.feed, "--id", "once"))[0] == first
+    result = await operator.json("request", operator.feed, "--id", "once")
+    assert (result["status"], result["attempts"], result["currency"]) == ("delivered", 1, "USDC")
+    rows = await operator.json("ledger", "show", "--agent", "default")
+    assert [row["hash"] for row in rows if row["request_id"] == "once"] == [result["transaction"]]
+
+
+async def test_the_same_id_with_other_terms_is_refused(operator: Operator) -> None:
+    await operator("request", operator.feed, "--id", "terms")
+    result = await operator.json("request", operator.feed + "?other", "--id", "terms", code=3)
+    assert result["error"]["type"] == "terms_differ"
+
+
+async def test_a_price_above_the_maximum_is_refused_and_nothing_is_paid(operator: Operator) -> None:
+    result = await operator.json("request", operator.feed, "--max-price", "0.0001", code=3)
+    assert (result["status"], result["transaction"], result["attempts"]) == ("refused", None, 0)
+    assert result["error"]["type"] == "price_above_maximum"
+
+
+async def test_a_seller_that_has_nothing_is_exit_code_4(operator: Operator) -> None:
+    result = await operator.json("request", operator.feed.removesuffix(FEED) + "/nothing", code=4)
+    assert (result["status"], result["http_status"]) == ("failed", 404)
+
+
+async def test_an_agents_life_from_launch_to_stop(operator: Operator) -> None:
+    watch = f"{operator.feed} every=1h name=feed"
+    launched = await operator.json("launch", "lifer", "--phase", "full", "--watch", watch)
+    assert launched["workflow_id"] == "agent/lifer"
+    assert "is already running" in (await operator("launch", "lifer", code=2))[1]
+
+    await operator("pause", "lifer", "--reason", "the audit")
+    paused = await operator.json("status", "lifer")
+    assert (paused["state"], paused["reason"]) == ("paused", "the audit")
+    await operator("resume", "lifer")
+    assert (await operator.json("status", "lifer"))["state"] == "running"
+
+    await operator("fund", "lifer", "2")
+    assert {agent["name"]: agent["state"] for agent in await operator.json("agents")}["lifer"] == "running"
+    await operator("stop", "lifer", "--wait")
+    assert {agent["name"]: agent["state"] for agent in await operator.json("agents")}["lifer"] == "stopped"
+    assert "no agent 'lifer' runs" in (await operator("pause", "lifer", code=2))[1]
+    await operator("launch", "lifer", "--phase", "full")
+    await operator("stop", "lifer", "--wait")
+
+
+async def test_who_is_unknown_is_exit_code_2(operator: Operator) -> None:
+    for arguments in (
+        ("status", "nobody"),
+        ("pause", "nobody"),
+        ("fund", "nobody", "1"),
+        ("request", operator.feed, "--agent", "nobody"),
+        ("ledger", "show", "--agent", "nobody"),
+    ):
+        assert "nobody" in (await operator(*arguments, code=2))[1]
+
+
+async def test_weather_is_changed_shown_and_cleared(operator: Operator) -> None:
+    await operator("weather", "knowledge", "--latency", "20ms", "--error-rate", "0.5")
+    assert (await operator.json("weather"))["knowledge"]["latency_ms"] == 20
+    await operator("weather", "--clear")
+    assert (await operator.json("weather", "knowledge"))["knowledge"]["error_rate"] == 0
