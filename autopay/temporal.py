@@ -10,11 +10,12 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter, PayloadCodec
 from temporalio.envconfig import ClientConfig
 
+from autopay.domain.errors import TransientFault
 from autopay.settings import START_STACK, Settings, SettingsError
 
 
-class TemporalUnreachable(Exception):
-    """Temporal does not answer at the address we have; the message names it."""
+class TemporalUnreachable(TransientFault):
+    """Temporal does not answer."""
 
 
 def data_converter(codec: PayloadCodec | None = None) -> DataConverter:
@@ -38,6 +39,5 @@ async def connect(settings: Settings) -> Client:
         return await Client.connect(**config, data_converter=data_converter())
     except RuntimeError as error:
         cause = "connection refused" if "refused" in str(error) else str(error).split(":")[0]
-        raise TemporalUnreachable(
-            f"Temporal does not answer at {config['target_host']} ({cause}); check TEMPORAL_ADDRESS, or {START_STACK}"
-        ) from None
+        where = f"{config['target_host']} ({cause})"
+        raise TemporalUnreachable(f"{where}; check TEMPORAL_ADDRESS, or {START_STACK}") from None

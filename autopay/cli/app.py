@@ -3,6 +3,7 @@
 What must not live here: what a single command does.
 """
 
+import importlib
 import os
 import sys
 import traceback
@@ -11,40 +12,60 @@ from typing import NoReturn
 
 import typer
 
-from autopay.cli import agents, database, demo, keyring, launch, ledger, request, up, weather
 from autopay.cli.console import say
 from autopay.cli.exits import CommandError, ExitCode, table_of_exit_codes
 from autopay.domain.errors import Fault, PermanentFault, TransientFault
 from autopay.settings import SettingsError
-from autopay.temporal import TemporalUnreachable
 
 PROGRAM = "starter.py"
 
-app = typer.Typer(
-    name=PROGRAM,
-    help="Autopay buys data from paid HTTP APIs (x402 on Solana), exactly once.",
-    epilog=table_of_exit_codes(),
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+MODULE_OF = {
+    "demo": "demo",
+    "up": "up",
+    "launch": "launch",
+    "fund": "launch",
+    "request": "request",
+    "agents": "agent_list",
+    "status": "agents",
+    "pause": "agents",
+    "resume": "agents",
+    "stop": "agents",
+    "ledger": "ledger",
+    "weather": "weather",
+    "db": "database",
+    "seed": "database",
+    "keyring": "keyring",
+}
+"""Which module of this package brings a command, in the order of `--help`; it has a `register(app)`."""
 
 
-@app.callback()
+def build_app(arguments: Sequence[str]) -> typer.Typer:
+    """The commands; only the one that is called, when that is clear, as importing all of them takes a second."""
+    app = typer.Typer(
+        name=PROGRAM,
+        help="Autopay buys data from paid HTTP APIs (x402 on Solana), exactly once.",
+        epilog=table_of_exit_codes(),
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_autopay)
+    called = MODULE_OF.get(arguments[0]) if arguments else None
+    for module in [called] if called else dict.fromkeys(MODULE_OF.values()):
+        importlib.import_module(f"autopay.cli.{module}").register(app)
+    return app
+
+
 def _autopay() -> None:
     """Autopay buys data from paid HTTP APIs (x402 on Solana), exactly once."""
-
-
-for module in (demo, up, launch, request, agents, ledger, weather, database, keyring):
-    module.register(app)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; a user's mistake is one line on stderr."""
     try:
-        app(list(arguments), prog_name=PROGRAM)
+        build_app(arguments)(list(arguments), prog_name=PROGRAM)
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else ExitCode.FAULT
     except CommandError as error:
@@ -53,7 +74,7 @@ def run(arguments: Sequence[str]) -> int:
     except (SettingsError, PermanentFault) as error:
         say(f"error: {error}", "red")
         return ExitCode.USAGE
-    except (TemporalUnreachable, TransientFault) as error:
+    except TransientFault as error:
         say(f"error: {error}", "red")
         return ExitCode.UNREACHABLE
     except Fault as error:

@@ -11,7 +11,8 @@ from alembic.util.exc import CommandError as AlembicError
 from autopay.adapters import migrations
 from autopay.cli.console import say, say_result, show_json
 from autopay.cli.exits import CommandError, examples
-from autopay.cli.places import HomeOption, JsonOption, ledger_of
+from autopay.cli.invocation import HomeOption, JsonOption
+from autopay.cli.places import ledger_of
 from autopay.settings import Settings
 
 db = typer.Typer(help="The ledger's schema.", no_args_is_help=True)

@@ -8,18 +8,10 @@ import typer
 from autopay.cli.agent_calls import START_WORKER, AgentCalls, AgentNotRunning
 from autopay.cli.console import say, show_json
 from autopay.cli.exits import CommandError, examples
+from autopay.cli.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.launching import AlreadyRunning, LaunchOrder, launch_agent
 from autopay.cli.options import agent_name, amount_atomic, currency_of, phase_of, session_s, watches_of
-from autopay.cli.places import (
-    HomeOption,
-    JsonOption,
-    chain_errors,
-    known_agent,
-    ledger_of,
-    mint_of,
-    run_async,
-    vault_of,
-)
+from autopay.cli.places import chain_errors, known_agent, ledger_of, mint_of, vault_of
 from autopay.domain.money import Currency, show
 from autopay.domain.offer import Refused
 from autopay.domain.request import agent_workflow_id

@@ -9,8 +9,9 @@ import typer
 from autopay.adapters.ledger.records import TimelineRow
 from autopay.cli.console import say, show_json, show_table
 from autopay.cli.exits import examples
+from autopay.cli.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.options import agent_name
-from autopay.cli.places import HomeOption, JsonOption, known_agent, ledger_of, run_async
+from autopay.cli.places import known_agent, ledger_of
 from autopay.domain.money import show as show_amount
 from autopay.settings import Settings
 

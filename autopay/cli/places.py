@@ -1,15 +1,11 @@
-"""What a command connects to, from its settings: the embedded stack, the ledger, the vault, Temporal, the chain.
+"""What a command connects to, from its settings: the ledger, the vault, the chain.
 
 What must not live here: what a command does there.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
-from typing import Annotated, Any, TypeVar
 
-import typer
 from solana.exceptions import SolanaRpcException
 from solana.rpc.core import RPCException, UnconfirmedTxError
 
@@ -17,32 +13,14 @@ from autopay.adapters.chain import SolanaChain
 from autopay.adapters.ledger import PostgresLedger, open_ledger
 from autopay.adapters.vault import Keyring, Vault
 from autopay.cli.exits import CommandError, ExitCode
+from autopay.cli.invocation import run_async
 from autopay.domain.errors import UnknownAgent
 from autopay.domain.money import Currency
 from autopay.domain.network import usdc_mint
 from autopay.domain.ports import AgentRecord
-from autopay.settings import START_STACK, Settings, SettingsError
-from autopay.stack_file import StackFile
+from autopay.settings import Settings, SettingsError
 
-T = TypeVar("T")
-
-HomeOption = Annotated[
-    Path | None, typer.Option("--home", help="Of the embedded stack, when it is used.", show_default=".autopay")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON.")]
-
-
-def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """Do it, in an event loop of its own."""
-    return asyncio.run(work)
-
-
-def stack_of(settings: Settings) -> StackFile:
-    """The running embedded stack of the home."""
-    stack = settings.resolve("home").stack
-    if stack is None:
-        raise CommandError(f"no embedded stack runs in {settings.home}; {START_STACK}", ExitCode.UNREACHABLE)
-    return stack
+__all__ = ["chain_errors", "check_network", "known_agent", "ledger_of", "mint_of", "run_async", "vault_of"]
 
 
 @asynccontextmanager

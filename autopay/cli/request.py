@@ -8,6 +8,7 @@ import typer
 
 from autopay.cli.console import say, show_json
 from autopay.cli.exits import ExitCode, examples, exit_code_of, table_of_exit_codes
+from autopay.cli.invocation import HomeOption, run_async
 from autopay.cli.options import (
     agent_name,
     amount_atomic,
@@ -19,7 +20,6 @@ from autopay.cli.options import (
     method_of,
     request_id,
 )
-from autopay.cli.places import HomeOption, run_async
 from autopay.cli.requesting import Answer, RequestOrder, ask
 from autopay.domain.request import CLOSED, RequestResult, RequestStatus
 from autopay.settings import Settings

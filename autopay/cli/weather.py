@@ -7,9 +7,9 @@ import typer
 
 from autopay.cli.console import show_json, show_table
 from autopay.cli.exits import CommandError, ExitCode, examples
+from autopay.cli.invocation import HomeOption, JsonOption
 from autopay.cli.options import duration_s
-from autopay.cli.places import HomeOption, JsonOption, stack_of
-from autopay.settings import Settings
+from autopay.settings import START_STACK, Settings
 from autopay.stack_file import StackFile
 
 SERVICES = ("chain", "facilitator", "market", "knowledge")
@@ -77,6 +77,14 @@ def weather(
         show_json(found)
     else:
         show_table(("service", "weather"), ((name, _words(state)) for name, state in found.items()))
+
+
+def stack_of(settings: Settings) -> StackFile:
+    """The running embedded stack of the home."""
+    stack = settings.resolve("home").stack
+    if stack is None:
+        raise CommandError(f"no embedded stack runs in {settings.home}; {START_STACK}", ExitCode.UNREACHABLE)
+    return stack
 
 
 def _put(stack: StackFile, service: str, change: dict[str, Any], *, clear: bool) -> dict[str, Any]:

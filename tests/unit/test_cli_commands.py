@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from autopay.cli.app import run
+from autopay.cli.app import MODULE_OF, run
 from autopay.cli.exits import MEANINGS, ExitCode, exit_code_of
 from autopay.domain.request import RequestStatus
 
@@ -121,3 +121,10 @@ def test_weather_without_a_stack_is_exit_code_6(capsys: pytest.CaptureFixture[st
 )
 def test_every_status_has_its_exit_code(status: RequestStatus, code: int) -> None:
     assert exit_code_of(status) == code
+
+
+def test_the_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    text = capsys.readouterr().out
+    for command in MODULE_OF:
+        assert f"\n  {command} " in text

@@ -167,5 +167,5 @@ async def test_without_an_address_temporal_is_named(tmp_path: Path) -> None:
 
 async def test_an_unreachable_temporal_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
-    with pytest.raises(TemporalUnreachable, match=r"does not answer at 127\.0\.0\.1:1"):
+    with pytest.raises(TemporalUnreachable, match=r"does not answer: 127\.0\.0\.1:1 \(connection refused\)"):
         await connect(Settings.load())
