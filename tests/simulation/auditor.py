@@ -165,16 +165,10 @@ class _Audit:
                 yield f"{request.key} has a payment without an outcome"
 
     def nothing_is_signed_after_a_cancel(self) -> Iterator[str]:
-        """By the run that was canceled; one that was terminated or began anew has not heard of it."""
-        canceled: dict[tuple[str, str], int] = {}
+        """By a run that had been told of it before it began to sign."""
         for event in self.events:
-            run = (event.facts.get("request", ""), event.facts.get("run", ""))
-            if event.kind == "canceled":
-                canceled[run] = event.at_ms
-            elif event.kind in ("adopted", "continued_as_new"):
-                canceled.pop(run, None)
-            elif event.kind == "signing" and not event.facts["zombie"] and run in canceled:
-                yield f"{run[0]} was canceled at {canceled[run]} ms, and signed at {event.at_ms} ms"
+            if event.kind == "signing" and event.facts["canceled"]:
+                yield f"{event.facts['request']} was canceled, and then signed at {event.at_ms} ms"
 
 
 def _moved_by(transaction: Any, key: Any) -> bool:

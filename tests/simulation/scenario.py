@@ -146,10 +146,10 @@ class _Scenario:
         def launched(number: int) -> SessionEntry:
             return world.launch(
                 f"agent{number}",
-                balance=self.rng.choice((3_000, 50_000, 50_000)),
-                allowance=self.rng.choice((2_500, 5_000, 40_000, 40_000)),
-                tx_limit=self.rng.choice((2, 3, 50, 50)),
-                duration_ms=self.rng.choice((60_000, 3_600_000, 3_600_000)),
+                balance=self.rng.choice((3_000, *[50_000] * 10)),
+                allowance=self.rng.choice((2_500, 5_000, *[40_000] * 10)),
+                tx_limit=self.rng.choice((2, 3, *[50] * 10)),
+                duration_ms=self.rng.choice((60_000, *[3_600_000] * 10)),
             )
 
         return [launched(number) for number in range(self.rng.randint(1, 2))]
@@ -163,7 +163,7 @@ class _Scenario:
             spec = RequestSpec(
                 request_id=f"request{number}",
                 url=f"https://{self.rng.choice(hosts)}/data",
-                max_price_atomic=self.rng.choice((None, 1_200)),
+                max_price_atomic=self.rng.choice((*[None] * 10, 1_200)),
             )
             await _insist(world, agent, spec)
             key = x402_request_id(agent, spec.request_id)
@@ -201,7 +201,7 @@ class _Scenario:
             await sleep_ms(self.rng.randint(1_000, 30_000))
             if world.faults.strikes("account.owner_moves_money"):
                 source = self.rng.choice(sessions).key.source_account
-                world.chain.owner_moves(source, self.rng.choice((-50_000, -2_000, 1_000, 20_000)))
+                world.chain.owner_moves(source, self.rng.choice((-50_000, -2_000, 1_000, 60_000)))
 
     def _finish(self, world: World) -> None:
         report, ledger = self.report, world.ledger

@@ -96,7 +96,7 @@ class Shell:
             if not ended.done():
                 ended.set_result(None)
 
-        process = Process(f"{self.order.request_id}/{self._workers}", self._name, lost=end)
+        process = Process(f"{self.order.request_id}/{self._name}{self._workers}", lost=end)
         steps = SimSteps(self._activities, self._journal, process, self.world.faults, self._unexpected)
         payment_run = steps.payment_run = PaymentRun(self.order, steps)
         self._process, self._steps = process, steps

@@ -172,12 +172,12 @@ class SimSteps:
         self._process.check()
         index = self.begun
         self.begun += 1
+        if kind == "sign" and index >= len(self._replayed):
+            request, told = self.payment_run.order.request_key, self.payment_run.canceled
+            self._faults.trace.add("signing", request=request, canceled=told)
         canceled_at = self._journal.canceled_at
         if canceled_at is not None and index >= canceled_at and not self._process.abandoned:
             self.payment_run.canceled = True
-        if kind == "sign" and index >= len(self._replayed):
-            request, run = self.payment_run.order.request_key, self._process.run
-            self._faults.trace.add("signing", request=request, run=run, zombie=self._process.abandoned)
         return index
 
     def _recorded(self, index: int, kind: str) -> Any:

@@ -23,9 +23,8 @@ class Process:
     A process that is given up may go on for a while without knowing it (a zombie), until `dies_at_ms`.
     """
 
-    def __init__(self, name: str, run: str = "run", lost: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, name: str, lost: Callable[[], None] = lambda: None) -> None:
         self.name = name
-        self.run = run
         self.lost = lost
         self.abandoned = False
         self.dies_at_ms: int | None = None

@@ -71,7 +71,7 @@ class SimNode:
         horizon = slot - rng.choice((1, 20, 60, 150))
         self._spell = {
             "unavailable": View(available=False),
-            "lagging": View(lag=rng.choice((1, 3, 10, 40, 200, 1_000))),
+            "lagging": View(lag=rng.choice((1, 3, 10, 20, 40, 200))),
             "forgetful": View(remembers_from=horizon),
             "lying": View(remembers_from=horizon, lies=True),
         }[kind]
