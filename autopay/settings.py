@@ -21,6 +21,7 @@ from autopay.stack_file import KEYRING_FILE, StackFile, running_stack
 
 PREFIX = "AUTOPAY_"
 ENV_FILE = ".env"
+DEFAULT_HOME = Path(".autopay")
 START_STACK = "start the embedded stack: python starter.py up"
 
 _KEYRING = re.compile(r"\d+:[A-Za-z0-9+/]{43}=(,\s*\d+:[A-Za-z0-9+/]{43}=)*", re.ASCII)
@@ -41,7 +42,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ENV_FILE, extra="ignore", validate_default=False)
 
-    home: Path = Field(Path(".autopay"), description="Where the embedded stack keeps its state")
+    home: Path = Field(DEFAULT_HOME, description="Where the embedded stack keeps its state")
     database_url: str = Field("", repr=False, description="postgresql://user:password@host/database")
     solana_rpc_url: str = Field("", description="JSON-RPC of a Solana node")
     solana_ws_url: str = Field("", description="WebSocket of the same node; derived from the RPC URL when not set")

@@ -138,7 +138,9 @@ class AgentCalls:
         return AgentNotRunning(self.name) if error.status is RPCStatusCode.NOT_FOUND else _unreachable(error)
 
     async def _silent(self) -> AgentSilent:
-        why = "it is busy, or its workers are" if await self.has_worker() else f"no worker runs; {START_WORKER}"
+        # A worker that ended is listed for some minutes more.
+        why = "its workers are busy, or ended" if await self.has_worker() else "no worker runs"
+        why = f"{why}; {START_WORKER}"
         return AgentSilent(f"agent {self.name!r} does not answer: {why}", ExitCode.UNREACHABLE)
 
 

@@ -31,6 +31,7 @@ MODULE_OF = {
     "resume": "agents",
     "stop": "agents",
     "ledger": "ledger",
+    "retry": "retry",
     "weather": "weather",
     "db": "database",
     "seed": "database",

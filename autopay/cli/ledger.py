@@ -1,4 +1,4 @@
-"""`ledger show`: every payment, with what it was for and what came of it."""
+"""The group `ledger`, and `ledger show`: every payment, with what it was for and what came of it."""
 
 import sys
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from autopay.adapters.ledger.records import TimelineRow
+from autopay.cli import disputes, reconcile
 from autopay.cli.console import say, show_json, show_table
 from autopay.cli.exits import examples
 from autopay.cli.invocation import HomeOption, JsonOption, run_async
@@ -21,6 +22,10 @@ ledger = typer.Typer(help="What was paid, and for what.", no_args_is_help=True)
 @ledger.callback()
 def _ledger() -> None:
     """What was paid, and for what."""
+
+
+for module in (reconcile, disputes):
+    module.register(ledger)
 
 
 def register(app: typer.Typer) -> None:

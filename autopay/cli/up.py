@@ -9,7 +9,7 @@ import typer
 
 from autopay.cli.console import say, say_result, show_json
 from autopay.cli.exits import CommandError, ExitCode, examples
-from autopay.settings import Settings
+from autopay.settings import DEFAULT_HOME, Settings
 from autopay.stack_file import StackFile
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ _TITLES = {
     "knowledge_api": "Knowledge Data API",
     "home": "State and logs",
 }
+
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -106,5 +107,6 @@ def _show(addresses: StackFile, names: list[str], as_json: bool) -> None:
         say_result(f"{title:<20}{getattr(addresses, key)}")
     workers = [name for name in names if name.startswith("worker-")]
     if not workers:
-        say("No worker runs yet: start one with `python worker.py`, or `starter.py up --worker 1`.")
+        place = "" if Path(addresses.home) == DEFAULT_HOME.absolute() else f"AUTOPAY_HOME={addresses.home} "
+        say(f"No worker runs yet: start one with `{place}python worker.py`, or `starter.py up --worker 1`.")
     say("Ready. Stop with Ctrl-C.")

@@ -31,7 +31,7 @@ class Up:
         """Start it, and return the addresses that it prints when everything answers."""
         with self.errors.open("ab") as errors:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, str(STARTER), "up", "--home", str(self.home), "--json",
+                sys.executable, str(STARTER), "up", "--home", str(self.home), "--slot-ms", "50", "--json",
                 stdin=DEVNULL, stdout=PIPE, stderr=errors, env=clean_environment(),
             )  # fmt: skip
         assert self.process.stdout is not None
