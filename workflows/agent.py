@@ -126,7 +126,7 @@ class Agent:
         while (request := self.memory.take()) is not None:
             await self._start(request)
 
-    async def _start(self, request: QueuedRequest) -> None:
+    async def _start(self, request: QueuedRequest, *, canceled: bool = False) -> None:
         """Start the payment, or find that it already runs; one that has ended has told us, or is in the ledger."""
         name = self.memory.spec.name
         order = PayOrder(
@@ -135,6 +135,7 @@ class Agent:
             request_key=x402_request_id(name, request.request_id),
             url=request.url,
             method=request.method,
+            canceled=canceled,
         )
         try:
             payment = await workflow.start_child_workflow(
@@ -207,7 +208,7 @@ class Agent:
         for request in [each for each in self.memory.queue if each.request_id == request_id]:
             self.memory.queue.remove(request)
             self.memory.in_flight[request_id] = request
-            await self._start(request)
+            await self._start(request, canceled=True)
         try:
             await workflow.get_external_workflow_handle(payment_workflow_id(name, request_id)).cancel()
         except ApplicationError as gone:

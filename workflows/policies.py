@@ -57,3 +57,12 @@ VERIFY_RETRIES = RetryPolicy(
     non_retryable_error_types=PERMANENT,
 )
 """Three quick tries; then the workflow waits on a timer, so that an outage of hours costs little history."""
+
+ADOPT_STEP = timedelta(seconds=50)
+ADOPT_RETRIES = RetryPolicy(
+    initial_interval=timedelta(seconds=1),
+    backoff_coefficient=2,
+    maximum_attempts=3,
+    non_retryable_error_types=PERMANENT,
+)
+"""A batch takes a second or two; what a run does not manage, the next one a minute later does."""

@@ -83,7 +83,7 @@ class PaymentRun:
         self.steps = steps
         self.payment = Payment()
         self.signed: Signed | None = None
-        self.canceled = False
+        self.canceled = order.canceled
         self._result: RequestResult | None = None
         self._closed = False
         self._announced_answer = False

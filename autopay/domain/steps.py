@@ -16,13 +16,15 @@ class _Value(BaseModel):
 
 
 class PayOrder(_Value):
-    """What a `PaidRequest` is started with; headers and body stay in the ledger."""
+    """What a `PaidRequest` is started with; headers and body stay in the ledger. `canceled` begins with no more
+    than closing it: nothing is signed, what was signed before is resolved."""
 
     agent: str
     request_id: str
     request_key: str
     url: str
     method: Method = "GET"
+    canceled: bool = False
 
 
 class Free(_Value):

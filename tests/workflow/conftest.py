@@ -1,0 +1,123 @@
+"""The time-skipping server, a sandboxed worker over the played world, and a replay of every history that was made."""
+
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.client import Client, WorkflowHandle
+from temporalio.service import RPCError
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Replayer, Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+
+from autopay.adapters.ledger import PostgresLedger
+from autopay.adapters.signer import PaymentSigner
+from autopay.adapters.vault import Keyring, Vault
+from autopay.domain.request import RequestResult, RequestSpec, x402_request_id
+from autopay.domain.steps import PayOrder
+from autopay.settings import Settings
+from autopay.temporal import data_converter
+from tests.workflow.world import SLOT_MS, PlayedChain, PlayedSeller, agent_with_session
+from worker import WORKFLOWS, activities
+from workflows.attributes import ALL
+from workflows.paid_request import PaidRequest
+
+URL = "https://seller.example/api/feed"
+
+
+class World:
+    """Everything a test of a workflow touches."""
+
+    def __init__(self, env: WorkflowEnvironment, ledger: PostgresLedger, chain: PlayedChain) -> None:
+        self.env, self.ledger, self.chain = env, ledger, chain
+        self.vault = Vault(Keyring.generate())
+        self.seller = PlayedSeller(chain)
+        self.client: Client = env.client
+        self.started: set[str] = set()
+
+    def worker(self) -> Worker:
+        """A worker with the real activities, its workflows in the sandbox."""
+        settings = Settings(slot_ms=SLOT_MS)
+        steps = activities(
+            settings,
+            ledger=self.ledger,
+            chain=self.chain,
+            seller=self.seller,
+            signer=PaymentSigner(self.vault),
+            vault=self.vault,
+        )
+        return Worker(
+            self.client,
+            task_queue=settings.task_queue,
+            workflows=WORKFLOWS,
+            activities=steps,
+            workflow_runner=SandboxedWorkflowRunner(),
+        )
+
+    async def pay(self, request_id: str = "r1") -> WorkflowHandle[PaidRequest, RequestResult]:
+        """Accept a request and start its payment."""
+        await self.ledger.accept("tester", RequestSpec(request_id=request_id, url=URL), 1.0, 10)
+        return await self.start(request_id)
+
+    async def start(self, request_id: str) -> WorkflowHandle[PaidRequest, RequestResult]:
+        """Start the payment of an accepted request."""
+        order = PayOrder(
+            agent="tester", request_id=request_id, request_key=x402_request_id("tester", request_id), url=URL
+        )
+        self.started.add(f"pay/tester/{request_id}")
+        return await self.client.start_workflow(
+            PaidRequest.run, order, id=f"pay/tester/{request_id}", task_queue="autopay"
+        )
+
+    async def statuses(self) -> list[str]:
+        """The statuses of all attempts, oldest first."""
+        return [row.status for row in reversed(await self.ledger.timeline("tester"))]
+
+    async def replay_everything(self) -> int:
+        """Replay every history in the sandbox; raises on any that is not deterministic."""
+        replayer = Replayer(
+            workflows=WORKFLOWS, data_converter=data_converter(), workflow_runner=SandboxedWorkflowRunner()
+        )
+        made = {"agent/tester", *self.started, *(f"pay/tester/{row.request_id}" for row in await self.ledger.timeline("tester"))}
+        count = 0
+        for workflow_id in made:
+            try:
+                history = await self.client.get_workflow_handle(workflow_id).fetch_history()
+            except RPCError:  # no agent in this test
+                continue
+            await replayer.replay_workflow(history)
+            count += 1
+        return count
+
+
+async def register_attributes(client: Client) -> None:
+    """Tell the server our search attributes, as `up` does for the dev server."""
+    kinds = {attribute.name: attribute.indexed_value_type.value for attribute in ALL}
+    request = AddSearchAttributesRequest(namespace=client.namespace, search_attributes=kinds)  # type: ignore[arg-type]
+    await client.operator_service.add_search_attributes(request)
+
+
+@pytest.fixture
+async def env() -> AsyncIterator[WorkflowEnvironment]:
+    """A time-skipping server of this test's own."""
+    server = shutil.which("temporal-test-server", path=str(Path(sys.executable).parent))
+    started = await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=server, data_converter=data_converter()
+    )
+    async with started as running:
+        await register_attributes(running.client)
+        yield running
+
+
+@pytest.fixture
+async def world(env: WorkflowEnvironment, ledger: PostgresLedger) -> AsyncIterator[World]:
+    """The played world with one agent, `tester`; every history is replayed at the end."""
+    chain = PlayedChain(env.get_current_time, await env.get_current_time())
+    played = World(env, ledger, chain)
+    await agent_with_session(ledger, played.vault, chain)
+    async with played.worker():
+        yield played
+    assert await played.replay_everything() > 0
