@@ -81,7 +81,11 @@ class World:
         replayer = Replayer(
             workflows=WORKFLOWS, data_converter=data_converter(), workflow_runner=SandboxedWorkflowRunner()
         )
-        made = {"agent/tester", *self.started, *(f"pay/tester/{row.request_id}" for row in await self.ledger.timeline("tester"))}
+        made = {
+            "agent/tester",
+            *self.started,
+            *(f"pay/tester/{row.request_id}" for row in await self.ledger.timeline("tester")),
+        }
         count = 0
         for workflow_id in made:
             try:
