@@ -139,7 +139,9 @@ class Child:
         self.born = birth(self.pid) or ""
 
     async def _end(self, number: signal.Signals) -> None:
-        await end_process(self.pid, self.born, number, self.program.grace_s, lambda: self.exit_code is not None)
+        process = self._process  # another one may be started in its place before we look again
+        assert process is not None
+        await end_process(process.pid, self.born, number, self.program.grace_s, lambda: process.poll() is not None)
 
 
 async def end_process(

@@ -22,7 +22,7 @@ from autopay.stack_file import StackFile
 from localnet.chain.genesis import CASH_MINT, USDC_MINT
 from localnet.child import Child
 from localnet.home import Home
-from localnet.ports import choose_ports
+from localnet.ports import PREFERRED, choose_ports
 from localnet.postgres_part import PostgresPart
 from localnet.programs import HOST, chain_program, facilitator_program, sellers_program, url, worker_child
 from localnet.supervisor import Supervisor, all_of
@@ -151,6 +151,8 @@ class Stack:
         """All at once: who needs another waits for it by itself."""
         home = self.home.path
         ports = choose_ports(home, ephemeral=self._ephemeral)
+        if not self._ephemeral:
+            self._tell_moved(ports)
         postgres = PostgresPart(home, ports["postgres"])
         programs = (
             temporal_program(home, ports["temporal"], ports["temporal-ui"]),
@@ -164,6 +166,13 @@ class Stack:
         self._supervisor.parts[postgres.name] = postgres  # first in, last out
         await all_of((self._start_database(postgres), self._supervisor.start(*children)))
         return self._addresses(ports, postgres.url)
+
+    def _tell_moved(self, ports: dict[str, int]) -> None:
+        moved = [
+            f"{part} {ports[part]} instead of {usual}" for part, usual in PREFERRED.items() if ports[part] != usual
+        ]
+        if moved:
+            self._report(f"ports in use were replaced, for good in this home: {', '.join(moved)}")
 
     async def _start_database(self, postgres: PostgresPart) -> None:
         await self._supervisor.start(postgres)
