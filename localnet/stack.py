@@ -172,7 +172,7 @@ class Stack:
             f"{part} {ports[part]} instead of {usual}" for part, usual in PREFERRED.items() if ports[part] != usual
         ]
         if moved:
-            self._report(f"ports in use were replaced, for good in this home: {', '.join(moved)}")
+            self._report(f"some usual ports were taken, so this home has others: {', '.join(moved)}")
 
     async def _start_database(self, postgres: PostgresPart) -> None:
         await self._supervisor.start(postgres)
