@@ -27,6 +27,7 @@ from autopay.domain.payment import (
     Resolve,
     Settled,
     Sign,
+    Step,
     Submit,
     Unknown,
     Verdict,
@@ -92,26 +93,32 @@ class PaymentRun:
     async def run(self) -> RequestResult:
         """Step by step until the money is final and the request is closed."""
         await self._recall()
-        while self._result is None:
-            step = next_step(self.payment)
-            match step:
-                case Sign(number=number):
-                    await self._fetch_parse_sign(number)
-                case Submit():
-                    await self._submit(step)
-                case Resolve():
-                    await self._verify(step)
-                case Done():
-                    self._finish(step)
-                case _:
-                    assert_never(step)
-        return await self._log(self._result)
+        while True:
+            while self._result is None:
+                await self._step(next_step(self.payment))
+            if self._closed or await self._stands(self._result):
+                return await self._log(self._result)
+
+    async def _step(self, step: Step) -> None:
+        match step:
+            case Sign(number=number):
+                await self._fetch_parse_sign(number)
+            case Submit():
+                await self._submit(step)
+            case Resolve():
+                await self._verify(step)
+            case Done():
+                self._finish(step)
+            case _:
+                assert_never(step)
 
     async def _recall(self) -> None:
         recalled = await self.steps.recall(self.order)
         self.payment, self.signed = recalled.payment, recalled.signed
         if recalled.closed is not None:
             self._result, self._closed = recalled.closed, True
+        elif self.payment.delivered and not self.payment.attempts:
+            self._end(RequestStatus.FREE)
 
     async def _fetch_parse_sign(self, number: int) -> None:
         if self.canceled:
@@ -119,6 +126,9 @@ class PaymentRun:
             return
         offer = await self._offer()
         if offer is None:
+            return
+        if self.canceled:  # while the seller was asked
+            self._end(RequestStatus.REFUSED, Reason.CANCELED, "canceled before anything was paid")
             return
         price = show(offer.amount_atomic, offer.currency)
         self._show(f"{price} asked by `{offer.pay_to}`; signing attempt {number}")
@@ -213,6 +223,22 @@ class PaymentRun:
 
     def _said(self) -> str:
         return f"the seller answers HTTP {self.payment.http_status}" if self.payment.http_status else "no answer came"
+
+    async def _stands(self, result: RequestResult) -> bool:
+        """Whether the ledger agrees that this is the end.
+
+        A worker can die after the ledger recorded an attempt and before the history has it; what is replayed does
+        not know of it. And a submit that was given up may have stored the content. The ledger knows both.
+        """
+        if result.status == RequestStatus.DELIVERED:
+            return True
+        recalled = await self.steps.recall(self.order)
+        last = recalled.payment.last
+        if recalled.closed is not None:
+            self._result, self._closed = recalled.closed, True
+        elif last is not None and (last.outcome is None or recalled.payment.delivered):
+            self.payment, self.signed, self._result = recalled.payment, recalled.signed, None
+        return self._result is result
 
     async def _log(self, result: RequestResult) -> RequestResult:
         if not self._closed:

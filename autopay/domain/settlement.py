@@ -102,6 +102,8 @@ async def _absence(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, 
         return Unknown(reason="source_account_unreadable", retry_after_ms=MAX_LOOK_MS)
     left = account.delegated_atomic if account.delegate == attempt.authority else 0
     booked = await booked_on(attempt.session_id, account.slot)
-    if booked.allowance_atomic - booked.settled_atomic != left:
+    # An attempt that was seen at confirmed is booked: its own booking must not pass for the reason of what is gone.
+    own = attempt.amount_atomic if attempt.slot is not None and attempt.slot <= account.slot else 0
+    if booked.allowance_atomic - (booked.settled_atomic - own) != left:
         return Unknown(reason="allowance_unequal", retry_after_ms=MAX_LOOK_MS)
     return Dead(reason="expired_unsettled")
