@@ -16,8 +16,10 @@ from typing import Any
 import structlog
 import uvloop
 from temporalio.client import Client
+from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
+from activities.adopt import Adopt as AdoptStep
 from activities.agent_steps import AgentSteps
 from activities.fetch import Fetch
 from activities.log import Log
@@ -36,15 +38,18 @@ from autopay.domain.network import usdc_mint
 from autopay.domain.ports import Chain, Ledger, Seller, Signer
 from autopay.domain.ports import Vault as VaultPort
 from autopay.logs import set_up_logging
+from autopay.schedules import schedule_adoption
 from autopay.settings import Settings, SettingsError
 from autopay.temporal import TemporalUnreachable, connect
+from workflows.adopt import Adopt
 from workflows.agent import Agent
 from workflows.paid_request import PaidRequest
+from workflows.redeliver import Redeliver
 
 DRAIN = timedelta(seconds=30)
 """How long activities in flight may take to finish after SIGTERM; a submit that is cut off is sent again."""
 
-WORKFLOWS = [Agent, PaidRequest]
+WORKFLOWS = [Agent, PaidRequest, Adopt, Redeliver]
 
 log = structlog.get_logger("autopay.worker")
 
@@ -114,10 +119,15 @@ async def run(settings: Settings) -> None:
         steps = activities(
             settings, ledger=ledger, chain=chain, seller=seller, signer=PaymentSigner(vault), vault=vault
         )
+        steps = [*steps, AdoptStep(ledger).adopt]
         stopped = asyncio.Event()
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, stopped.set)
         async with make_worker(client, settings, steps):
+            try:
+                await schedule_adoption(client, settings.task_queue)
+            except RPCError as error:
+                log.warning("no schedule: payments whose workflow is gone are not adopted", error=error.message)
             log.info("worker ready", task_queue=settings.task_queue, network=settings.network.value, pid=os.getpid())
             await stopped.wait()
             log.info("worker drains", seconds=DRAIN.total_seconds())

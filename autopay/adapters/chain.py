@@ -224,7 +224,7 @@ class SolanaChain:
         content = found.transaction.transaction
         assert isinstance(content, VersionedTransaction)
         final = status == TransactionConfirmationStatus.Finalized
-        return _landed(content, signature, found.slot, failed=found.transaction.meta.err is not None, final=final)
+        return read_landed(content, signature, found.slot, failed=found.transaction.meta.err is not None, final=final)
 
     async def _status(self, signature: Signature) -> TransactionConfirmationStatus | None:
         config = RpcSignatureStatusConfig(search_transaction_history=True)
@@ -240,7 +240,8 @@ def _is_our_mistake(error: RPCException) -> bool:
     return bool(error.args) and isinstance(error.args[0], mistakes)
 
 
-def _landed(transaction: VersionedTransaction, signature: str, slot: int, *, failed: bool, final: bool) -> Landed:
+def read_landed(transaction: VersionedTransaction, signature: str, slot: int, *, failed: bool, final: bool) -> Landed:
+    """What a transaction in a block shows: its signers, its message's hash and its TransferChecked instructions."""
     message = transaction.message
     keys = [str(key) for key in message.account_keys]
     transfers = []

@@ -23,6 +23,9 @@ COMMANDS = (
     "seed",
     "keyring",
     "ledger show",
+    "ledger reconcile",
+    "ledger disputes",
+    "retry",
     "db upgrade",
     "db downgrade",
     "db current",
@@ -75,6 +78,13 @@ def test_the_help_lists_every_exit_code(capsys: pytest.CaptureFixture[str]) -> N
         (["request", "http://x"], "AUTOPAY_DATABASE_URL is not set"),
         (["pause", "a"], "TEMPORAL_ADDRESS is not set"),
         (["ledger", "show"], "starter.py up"),
+        (["ledger", "reconcile"], "AUTOPAY_DATABASE_URL is not set"),
+        (["ledger", "reconcile", "--agent", "a/b"], "not an agent's name"),
+        (["ledger", "disputes"], "starter.py up"),
+        (["retry"], "Missing argument"),
+        (["retry", "a b"], "not a request id"),
+        (["retry", "a", "--timeout", "soon"], "not a duration"),
+        (["retry", "a"], "AUTOPAY_DATABASE_URL is not set"),
     ],
 )
 def test_a_mistake_ends_with_exit_code_2_and_says_what_is_wrong(

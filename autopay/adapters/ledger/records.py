@@ -75,3 +75,19 @@ class TimelineRow(_Record):
     error_type: str | None
     error_code: str | None
     verification_hash: str | None
+
+
+class DisputeRow(_Record):
+    """A request that was paid and not delivered. `http_status` is the seller's last answer to the payment, if any."""
+
+    request_id: str | None
+    agent: str
+    url: str | None
+    method: str
+    amount_atomic: int
+    currency: Currency
+    pay_to: str | None
+    transaction: str | None
+    when: datetime | None
+    http_status: int | None
+    sends: int

@@ -1,21 +1,26 @@
-"""What people and reports ask the ledger: what was spent, and the timeline."""
+"""What people and reports ask the ledger: what was spent, the timeline, disputes, and what has not ended."""
 
 from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, or_, select, text
 
-from autopay.adapters.ledger.records import TimelineRow
+from autopay.adapters.ledger.audits import Audits
+from autopay.adapters.ledger.records import DisputeRow, TimelineRow
 from autopay.adapters.ledger.rows import atomic
-from autopay.adapters.ledger.transaction import Transactional, agent_named
+from autopay.adapters.ledger.transaction import agent_named
 from autopay.adapters.migrations import head
-from autopay.adapters.statuses import SPENT
-from autopay.adapters.tables import AgentRow, RequestRow, TransactionRow
+from autopay.adapters.statuses import OPEN, SPENT, Delivery
+from autopay.adapters.tables import AgentRow, QueueRow, RequestRow, TransactionRow
+from autopay.domain.adoption import Unfinished
 from autopay.domain.errors import NotMigrated
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
+from autopay.domain.steps import PayOrder
 
 
-class Reports(Transactional):
+class Reports(Audits):
     """Reading only."""
 
     async def spent(self, agent: str | None = None, network: Network | None = None) -> dict[Currency, int]:
@@ -45,6 +50,43 @@ class Reports(Transactional):
             if agent is not None:
                 query = query.where(TransactionRow.agent_id == (await agent_named(db, agent)).id)
             return [_timeline_row(row, request, name) for row, request, name in await db.execute(query)]
+
+    async def disputes(self, agent: str | None = None) -> Sequence[DisputeRow]:
+        """Requests that were paid and not delivered, newest first."""
+        query = (
+            select(RequestRow, TransactionRow, AgentRow.name)
+            .join(AgentRow, AgentRow.id == RequestRow.agent_id)
+            .join(TransactionRow, TransactionRow.x402_request_id == RequestRow.x402_request_id)
+            .where(RequestRow.delivery == Delivery.UNDELIVERED, TransactionRow.status.in_(SPENT))
+            .order_by(RequestRow.closed_at.desc(), RequestRow.id.desc())
+        )
+        async with self._transaction() as db:
+            if agent is not None:
+                query = query.where(RequestRow.agent_id == (await agent_named(db, agent)).id)
+            return [_dispute_row(request, paid, name) for request, paid, name in await db.execute(query)]
+
+    async def unfinished(self, *, older_than_s: float, after: UUID | None, limit: int) -> Sequence[Unfinished]:
+        """Requests of all agents that were begun and have not ended, by their row's id; see the port `OpenBook`."""
+        before = func.now() - timedelta(seconds=older_than_s)
+        begun = select(QueueRow.id).where(QueueRow.api_request_id == RequestRow.id, QueueRow.processed_at < before)
+        signed = select(TransactionRow.id).where(
+            TransactionRow.x402_request_id == RequestRow.x402_request_id,
+            TransactionRow.status.in_(OPEN),
+            TransactionRow.attempt_number.is_not(None),
+            TransactionRow.created_at < before,
+        )
+        query = (
+            select(RequestRow, AgentRow.name)
+            .join(AgentRow, AgentRow.id == RequestRow.agent_id)
+            .where(RequestRow.closed_at.is_(None), RequestRow.request_id.is_not(None), RequestRow.url.is_not(None))
+            .where(or_(begun.exists(), signed.exists()))
+            .order_by(RequestRow.id)
+            .limit(limit)
+        )
+        if after is not None:
+            query = query.where(RequestRow.id > after)
+        async with self._transaction() as db:
+            return [_unfinished(row, name) for row, name in await db.execute(query)]
 
     async def check_schema(self) -> None:
         """See that the database is at this version's schema.
@@ -87,3 +129,30 @@ def _timeline_row(row: TransactionRow, request: RequestRow | None, agent: str) -
         error_code=row.error_code,
         verification_hash=row.verification_hash,
     )
+
+
+def _dispute_row(request: RequestRow, paid: TransactionRow, agent: str) -> DisputeRow:
+    return DisputeRow(
+        request_id=request.request_id,
+        agent=agent,
+        url=request.url,
+        method=request.method.value,
+        amount_atomic=atomic(paid.amount),
+        currency=paid.currency,
+        pay_to=paid.pay_to,
+        transaction=paid.hash,
+        when=request.closed_at,
+        http_status=request.response_status if paid.last_answer is not None else None,
+        sends=paid.sends,
+    )
+
+
+def _unfinished(row: RequestRow, agent: str) -> Unfinished:
+    order = {
+        "agent": agent,
+        "request_id": row.request_id,
+        "request_key": row.x402_request_id,
+        "url": row.url,
+        "method": row.method.value,
+    }
+    return Unfinished(row_id=row.id, order=PayOrder.model_validate(order))

@@ -1,0 +1,36 @@
+"""`Redeliver`: asks a seller once more for what was paid and not delivered, with the recorded bytes. Never pays.
+
+Identical bytes transfer at most once, and those of a settled payment have; nothing is signed here.
+"""
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from autopay.domain.payment import NoAnswer
+    from autopay.domain.payment_run import StepFailed
+    from autopay.domain.request import RequestResult
+    from autopay.domain.steps import AttemptRef
+
+from workflows.attributes import STATUS
+from workflows.paid_request import DurableSteps
+
+
+@workflow.defn(name="Redeliver")
+class Redeliver:
+    """One more submit of a settled attempt; returns how the request stands then."""
+
+    @workflow.run
+    async def run(self, ref: AttemptRef) -> RequestResult:
+        """The content, when it comes, is stored by the submit step as always."""
+        steps = DurableSteps(ref.order)
+        try:
+            answer = await steps.submit(ref, 1, "what is paid for")
+        except StepFailed as failed:
+            raise ApplicationError(failed.message, type=failed.type, non_retryable=True) from None
+        recalled = await steps.recall(ref.order)
+        if recalled.closed is None:
+            raise ApplicationError("the request has not ended", type="request_open", non_retryable=True)
+        status = None if isinstance(answer, NoAnswer) else answer.http_status
+        workflow.upsert_search_attributes([STATUS.value_set(recalled.closed.status.value)])
+        return recalled.closed.model_copy(update={"http_status": status})
