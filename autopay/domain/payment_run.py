@@ -191,7 +191,9 @@ class PaymentRun:
             await self.steps.announce(self._notice(self._as_result(RequestStatus.DELIVERED), final=False))
 
     async def _verify(self, step: Resolve) -> None:
-        await self._wait(step.wait_ms, "for the chain")
+        last = self.payment.last
+        why = f"until {self._price()} is final" if last and last.seen else "before the chain is asked again"
+        await self._wait(step.wait_ms, why)
         verdict: Verdict
         try:
             verdict = await self.steps.verify(self._ref(step.number), self._price())
