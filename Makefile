@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test check format lock clean help
+.PHONY: demo test simulate check format lock clean help
 
 help:            ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -15,6 +15,9 @@ demo: $(READY)   ## run the main job on the embedded stack, and watch it
 test: $(READY)   ## run every test
 	@$(BIN)/python -m pytest $(ARGS)
 
+simulate: $(READY) ## run SEEDS simulated worlds of payments among faults
+	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) $(ARGS)
+
 check: $(READY)  ## lint, format check and types, as CI does
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -24,9 +27,12 @@ format: $(READY) ## format and fix what can be fixed
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+COMPILE := $(BIN)/pip-compile -q --upgrade --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links \
+	--no-emit-trusted-host --no-header --strip-extras
+
 lock: $(READY)   ## pin every dependency again, with hashes and without naming an index
-	@$(BIN)/pip-compile -q --upgrade --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links \
-		--no-emit-trusted-host --no-header --strip-extras --extra localnet --extra dev --output-file requirements.lock pyproject.toml
+	@$(COMPILE) --extra localnet --extra dev --output-file requirements.lock pyproject.toml
+	@$(COMPILE) --no-annotate --constraint requirements.lock --output-file requirements-worker.lock pyproject.toml
 
 $(READY): requirements.lock pyproject.toml
 	@echo "Setting up $(VENV) (once; about half a minute) ..."

@@ -1,7 +1,8 @@
 """Runs a worker: `python worker.py`. The composition root, the only place that builds adapters.
 
 Takes everything from settings (AUTOPAY_* and TEMPORAL_* variables, `.env`, or the embedded stack that runs in
-AUTOPAY_HOME). SIGTERM and Ctrl-C let what is in flight finish, then it exits 0.
+AUTOPAY_HOME). SIGTERM and Ctrl-C let what is in flight finish, then it exits 0. With `--alive FILE` it touches FILE
+every ten seconds, for health checks.
 """
 
 import asyncio
@@ -9,8 +10,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -48,6 +50,9 @@ from workflows.redeliver import Redeliver
 
 DRAIN = timedelta(seconds=30)
 """How long activities in flight may take to finish after SIGTERM; a submit that is cut off is sent again."""
+
+BEAT = timedelta(seconds=10)
+"""How often a worker shows that it is alive."""
 
 WORKFLOWS = [Agent, PaidRequest, Adopt, Redeliver]
 
@@ -103,7 +108,16 @@ def make_worker(
     )
 
 
-async def run(settings: Settings) -> None:
+async def beat(client: Client, alive: Path) -> None:
+    """Touch the file for as long as the event loop turns and Temporal answers it."""
+    while True:
+        with suppress(RPCError):
+            await client.service_client.check_health(timeout=BEAT)
+            await asyncio.to_thread(alive.touch)
+        await asyncio.sleep(BEAT.total_seconds())
+
+
+async def run(settings: Settings, alive: Path | None = None) -> None:
     """Build everything, check that each part answers, work until a signal comes, and drain."""
     async with AsyncExitStack() as stack:
         vault = Vault(Keyring.parse(settings.keyring.get_secret_value()))
@@ -124,6 +138,9 @@ async def run(settings: Settings) -> None:
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, stopped.set)
         async with make_worker(client, settings, steps):
+            if alive is not None:
+                beating = asyncio.create_task(beat(client, alive))
+                stack.callback(beating.cancel)
             try:
                 await schedule_adoption(client, settings.task_queue)
             except RPCError as error:
@@ -136,10 +153,18 @@ async def run(settings: Settings) -> None:
 
 def main() -> int:
     """The exit code: 0 after a signal, 2 for a setting, 6 when something does not answer, 1 for other faults."""
+    match sys.argv[1:]:
+        case []:
+            alive = None
+        case ["--alive", file]:
+            alive = Path(file)
+        case _:
+            sys.stderr.write("usage: python worker.py [--alive FILE]\n")
+            return 2
     try:
         settings = Settings.load().resolve()
         set_up_logging(settings.log_format)
-        uvloop.run(run(settings))
+        uvloop.run(run(settings, alive))
     except SettingsError as error:
         sys.stderr.write(f"worker: {error}\n")
         return 2
