@@ -18,6 +18,9 @@ test: $(READY)   ## run every test
 simulate: $(READY) ## run SEEDS simulated worlds of payments among faults
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) $(ARGS)
 
+simulate: $(READY) ## run SEEDS simulated worlds of payments among faults
+	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) $(ARGS)
+
 check: $(READY)  ## lint, format check and types, as CI does
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .

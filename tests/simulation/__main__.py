@@ -5,8 +5,6 @@ import sys
 import time
 from collections import Counter
 
-from tests.simulation.corrections import CORRECTIONS
-from tests.simulation.patching import swapped
 from tests.simulation.scenario import Report, simulate
 
 PROGRESS_S = 5
@@ -15,11 +13,6 @@ PROGRESS_S = 5
 def main() -> int:
     """0 when every seed is clean, 1 at a violation; its seed is printed, and reproduces it."""
     options = _options()
-    with swapped(*([] if options.as_is else CORRECTIONS.values())):
-        return _run(options)
-
-
-def _run(options: argparse.Namespace) -> int:
     if options.story:
         report = simulate(options.start, options.payments_per_seed, keep_story=True)
         _say("\n".join([*report.story, *report.violations]))
@@ -46,7 +39,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--start", type=int, default=0, help="the first seed")
     parser.add_argument("--payments-per-seed", type=int, default=6)
     parser.add_argument("--keep-going", action="store_true", help="count violations instead of stopping at the first")
-    parser.add_argument("--as-is", action="store_true", help="the product without the corrections")
     parser.add_argument("--story", action="store_true", help="tell all that happened in the first seed")
     return parser.parse_args()
 

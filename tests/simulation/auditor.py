@@ -33,6 +33,7 @@ class _Audit:
         yield self.booked_is_what_settled()
         yield self.no_limit_is_exceeded()
         yield self.outcomes_are_true()
+        yield self.an_end_tells_of_stored_content()
         yield self.what_was_told_is_kept()
         yield self.every_request_ends()
         yield self.nothing_is_signed_after_a_cancel()
@@ -142,6 +143,19 @@ class _Audit:
             yield f"{key} was paid, has no content and is not listed as undelivered"
         if status in ("delivered", "free") and request.body is None:
             yield f"{key} ended as {status} without content"
+
+    def an_end_tells_of_stored_content(self) -> Iterator[str]:
+        """Content that was stored before a request ended is what it ended with; and nothing is signed after it."""
+        delivered: dict[str, int] = {}
+        owner = {str(each.attempt_id): each.request_key for each in self.attempts}
+        for event in self.events:
+            key = event.facts.get("request")
+            if event.kind == "answer" and 200 <= event.facts["status"] < 300:
+                delivered.setdefault(owner[str(event.facts["attempt"])], event.at_ms)
+            elif event.kind == "recorded" and key in delivered:
+                yield f"{key} was delivered at {delivered[key]} ms, and signed for again at {event.at_ms} ms"
+            elif event.kind == "closed" and key in delivered and event.facts["status"] not in ("delivered", "free"):
+                yield f"{key} was delivered at {delivered[key]} ms, and ended as {event.facts['status']}"
 
     def what_was_told_is_kept(self) -> Iterator[str]:
         """Content and claims that the ledger was given are in it."""

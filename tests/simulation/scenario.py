@@ -24,6 +24,7 @@ RATES = {
     "crash.after": 0.005,
     "crash.zombie": 0.3,
     "step.timed_out": 0.01,
+    "step.given_up": 0.01,
     "history.committed_early": 0.1,
     "run.continued_as_new": 0.02,
     "ledger.away_before_commit": 0.02,
@@ -32,7 +33,8 @@ RATES = {
     "chain.unavailable": 0.02,
     "chain.lagging": 0.02,
     "chain.forgetful": 0.01,
-    "chain.lying": 0.02,
+    "chain.lying": 0.01,
+    "chain.unindexed": 0.01,
     "chain.memo_not_kept": 0.05,
     "chain.status_without_content": 0.02,
     "chain.lands_with_error": 0.1,
@@ -97,9 +99,9 @@ class _Scenario:
             quiet_at_ms=self.rng.choice((60_000, 150_000, 300_000, 900_000)),
             skip_rate=self.rng.choice((0.0, 0.05, 0.3)),
         )
-        await sleep_ms(self.rng.randint(100_000, 200_000))  # so that there is a past to forget
-        world.faults.quiet_at_ms += now_ms()
         sessions = self._agents(world)
+        await sleep_ms(self.rng.randint(100_000, 200_000))  # a past to forget, in which the owner approved
+        world.faults.quiet_at_ms += now_ms()
         shells = await self._accepted(world, sessions)
         owner = asyncio.create_task(self._owner(world, sessions))
         running = [asyncio.create_task(self._run_request(world, each)) for each in shells]
@@ -149,7 +151,7 @@ class _Scenario:
                 balance=self.rng.choice((3_000, *[50_000] * 10)),
                 allowance=self.rng.choice((2_500, 5_000, *[40_000] * 10)),
                 tx_limit=self.rng.choice((2, 3, *[50] * 10)),
-                duration_ms=self.rng.choice((60_000, *[3_600_000] * 10)),
+                duration_ms=self.rng.choice((200_000, *[3_600_000] * 10)),
             )
 
         return [launched(number) for number in range(self.rng.randint(1, 2))]

@@ -45,6 +45,8 @@ class Shell:
                 result = await self._workflow()
             except ContinuedAsNew:
                 self._note("continued_as_new")
+                if self._journal.canceled_at is not None:
+                    self.order = self.order.model_copy(update={"canceled": True})
                 continue
             except WorkflowFailed as failed:
                 self._note("workflow_failed", why=str(failed))

@@ -36,6 +36,9 @@ from workflows import policies
 
 T = TypeVar("T")
 
+GIVEN_UP = ("fetch", "sign", "submit", "verify")
+"""Steps with a limit to their retries: what they did by then may or may not have happened."""
+
 ENVIRONMENT = ActivityEnvironment()
 
 
@@ -172,11 +175,13 @@ class SimSteps:
         self._process.check()
         index = self.begun
         self.begun += 1
-        if kind == "sign" and index >= len(self._replayed):
-            request, told = self.payment_run.order.request_key, self.payment_run.canceled
-            self._faults.trace.add("signing", request=request, canceled=told)
         canceled_at = self._journal.canceled_at
-        if canceled_at is not None and index >= canceled_at and not self._process.abandoned:
+        heard = canceled_at is not None and not self._process.abandoned
+        if kind == "sign" and index >= len(self._replayed):
+            order = self.payment_run.order
+            told = order.canceled or (heard and canceled_at is not None and index > canceled_at)
+            self._faults.trace.add("signing", request=order.request_key, canceled=told)
+        if heard and canceled_at is not None and index >= canceled_at:
             self.payment_run.canceled = True
         return index
 
@@ -244,7 +249,7 @@ class SimSteps:
                 if tries > retries.maximum_attempts:
                     return Outcome(kind, failure=StepFailed("step_timed_out", "the worker died each time"))
             try:
-                return Outcome(kind, await self._once(activity, argument))
+                return self._heard(kind, await self._once(activity, argument))
             except PermanentFault as fault:
                 return Outcome(kind, failure=_given_up(fault))
             except TransientFault as fault:
@@ -255,6 +260,11 @@ class SimSteps:
             await sleep_ms(pause_s * 1000)
             self._process.check()
             pause_s = min(pause_s * retries.backoff_coefficient, most_s)
+
+    def _heard(self, kind: str, value: object) -> Outcome:
+        if kind in GIVEN_UP and self._faults.strikes("step.given_up"):
+            return Outcome(kind, failure=StepFailed("step_timed_out", "it took too long to hear of it"))
+        return Outcome(kind, value)
 
     async def _once(self, activity: Callable[[Any], Awaitable[Any]], argument: object) -> Any:
         if not self._faults.strikes("step.timed_out"):

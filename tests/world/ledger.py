@@ -7,7 +7,7 @@ from autopay.domain.attempt import RecordedAttempt, SignedPayment
 from autopay.domain.errors import IllegalTransition
 from autopay.domain.money import Currency
 from autopay.domain.offer import Reason, Refused
-from autopay.domain.payment import Answer, Conflict, Content, Settlement
+from autopay.domain.payment import MAX_ATTEMPTS, Answer, Conflict, Content, Settlement
 from autopay.domain.ports import Booked, Receipt, Reply
 from tests.world.ledger_requests import Requests
 from tests.world.rows import AttemptEntry, RequestEntry, SessionEntry
@@ -52,13 +52,15 @@ class MemoryLedger(Requests):
         """Attempt `number` may be signed now.
 
         Raises:
-            IllegalTransition: the request has ended, or an earlier attempt is not proven dead.
+            IllegalTransition: the request has ended or is delivered, or an earlier attempt is not proven dead.
         """
         if request.closed:
             raise IllegalTransition(f"{request.key} has ended, nothing is signed for it")
         if any(each.status is not TransactionStatus.FAILED for each in request.attempts):
             raise IllegalTransition(f"an attempt of {request.key} is alive, attempt {number} must wait")
-        if number != len(request.attempts) + 1:
+        if request.delivery == "DELIVERED":
+            raise IllegalTransition(f"{request.key} is delivered, nothing is signed for it again")
+        if number != len(request.attempts) + 1 or number > MAX_ATTEMPTS:
             raise IllegalTransition(f"attempt {number} of {request.key} cannot follow {len(request.attempts)}")
 
     def insert(self, request: RequestEntry, number: int, session: SessionEntry, signed: SignedPayment) -> AttemptEntry:

@@ -1,6 +1,7 @@
 """Implements the port `Chain` over the simulated cluster, as RPC nodes do: behind, forgetful, or not there at all.
 
-Nodes change by spells: for a while, all or some of the calls reach a node in a bad state, as behind a load balancer.
+Nodes change by spells: for a while, all or some of the calls reach a node in a bad state, as behind a load balancer
+that chooses by chance or by method.
 """
 
 from collections.abc import Sequence
@@ -12,21 +13,28 @@ from tests.world.chain import BLOCKHASH_BLOCKS, FIRST_SLOT, ChainTransaction, Si
 from tests.world.clock import now_ms
 
 LATENCY_MS = 150
-SPELLS = ("unavailable", "lagging", "forgetful", "lying")
+MAX_SLOT = 2**63
+ARCHIVE = frozenset({"history", "transaction"})
+DATA = ARCHIVE | {"token_account", "first_available_slot"}
+SPELLS = ("unavailable", "lagging", "forgetful", "lying", "unindexed")
 
 
 @dataclass(frozen=True)
 class View:
-    """One node: `lag` slots behind, without history before `remembers_from`; a lying one does not say so."""
+    """One node: `lag` slots behind, without history before `remembers_from`; a lying one does not say so.
+
+    `indexed_until`: the last slot that its index of transactions has, whatever slot its bank is at.
+    """
 
     lag: int = 0
     remembers_from: int = FIRST_SLOT
+    indexed_until: int = MAX_SLOT
     lies: bool = False
     available: bool = True
 
     def remembers(self, transaction: ChainTransaction) -> bool:
         """Whether the node has the transaction, if it has seen it at all."""
-        return transaction.slot >= self.remembers_from
+        return self.remembers_from <= transaction.slot <= self.indexed_until
 
 
 GOOD = View()
@@ -44,36 +52,40 @@ class SimNode:
         self._spell = GOOD
         self._spell_ends_ms = 0
         self._spell_share = 1.0
+        self._spell_on: frozenset[str] | None = None
 
     async def _reach(self, method: str) -> View:
         await self._faults.enter(f"chain.{method}", self._latency_ms)
-        view = self._view()
+        view = self._view(method)
         if not view.available:
             raise ChainUnavailable("simulated")
         self._faults.leave(f"chain.{method}")
         return view
 
-    def _view(self) -> View:
+    def _view(self, method: str) -> View:
         if self._faults.quiet:
             return GOOD
-        for kind in SPELLS:
-            if self._faults.strikes(f"chain.{kind}"):
-                self._begin(kind)
-                break
-        if now_ms() > self._spell_ends_ms or self._faults.rng.random() > self._spell_share:
+        if now_ms() > self._spell_ends_ms:
+            kind = next((each for each in SPELLS if self._faults.strikes(f"chain.{each}")), None)
+            if kind is None:
+                return GOOD
+            self._begin(kind)
+        if self._spell_on is not None and method not in self._spell_on:
             return GOOD
-        return self._spell
+        return self._spell if self._faults.rng.random() <= self._spell_share else GOOD
 
     def _begin(self, kind: str) -> None:
         rng, slot = self._faults.rng, self.chain.slot_now()
-        self._spell_ends_ms = now_ms() + rng.choice((0, 2_000, 20_000, 90_000))
-        self._spell_share = rng.choice((1.0, 1.0, 0.5))
+        self._spell_ends_ms = now_ms() + rng.choice((0, 2_000, 20_000, 100_000, 300_000))
+        self._spell_share = rng.choice((1.0, 1.0, 0.6))
+        self._spell_on = rng.choice((None, ARCHIVE, DATA, DATA))
         horizon = slot - rng.choice((1, 20, 60, 150))
         self._spell = {
             "unavailable": View(available=False),
-            "lagging": View(lag=rng.choice((1, 3, 10, 20, 40, 200))),
+            "lagging": View(lag=rng.choice((1, 3, 20, 60, 200, 240))),
             "forgetful": View(remembers_from=horizon),
             "lying": View(remembers_from=horizon, lies=True),
+            "unindexed": View(indexed_until=slot, lies=True),
         }[kind]
 
     def _reads_at(self, view: View, final: bool, min_slot: int | None) -> int:

@@ -71,6 +71,7 @@ class AttemptEntry:
             version=offer.version,
             claims=tuple(self.claims),
             status=self.status.value,
+            slot=self.slot,
         )
 
     def settlement(self) -> Settlement:
