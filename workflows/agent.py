@@ -197,6 +197,11 @@ class Agent:
         self.memory.pause, self.memory.next_balance, self.news = None, None, True
 
     @workflow.signal
+    def check_balances(self) -> None:
+        """Read the balances now: money has come in. A person's pause stays."""
+        self.memory.next_balance, self.news = None, True
+
+    @workflow.signal
     def stop(self) -> None:
         """Start nothing new, let what is in flight settle, then end. What waits stays in the ledger's queue."""
         self.memory.stopping = self.news = True
@@ -227,10 +232,9 @@ class Agent:
     @workflow.update
     async def request(self, spec: RequestSpec) -> Accepted:
         """Take a request; returns on acceptance, the result comes from the ledger."""
-        if not self.memory.knows(spec.request_id):
-            refused = await self._enqueue(spec, self.memory.score(None, 0))
-            if refused is not None:
-                raise ApplicationError(refused.message, type=refused.reason.value, non_retryable=True)
+        refused = await self._enqueue(spec, self.memory.score(None, 0))
+        if refused is not None:
+            raise ApplicationError(refused.message, type=refused.reason.value, non_retryable=True)
         workflow_id = payment_workflow_id(self.memory.spec.name, spec.request_id)
         return Accepted(request_id=spec.request_id, workflow_id=workflow_id, queued=len(self.memory.queue))
 

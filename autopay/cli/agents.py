@@ -107,7 +107,7 @@ def _show_status(found: AgentStatus) -> None:
     for money in found.spendable:
         problem = f": {money.session_problem}" if money.session_problem else f", by its {money.limit}"
         say_result(f"can spend {show(money.spendable_atomic, money.currency)}{problem}")
-    say_result(f"in flight {len(found.in_flight)}, waiting {len(found.queued)}")
+    say_result(f"in flight {len(found.in_flight)}, waiting {len(found.queued)}, settling {len(found.settling)}")
     if found.watches:
         rows = (
             (each.watch.name, f"{each.watch.every_s} s", f"{each.next_due:%H:%M:%S}", each.watch.url)

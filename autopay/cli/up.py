@@ -33,13 +33,14 @@ def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
         "up",
-        epilog=examples("up", "up --worker 1", "up --home /tmp/pay --json"),
+        epilog=examples("up", "up --worker", "up --workers 3", "up --home /tmp/pay --json"),
     )(up)
 
 
 def up(
     home: Annotated[Path | None, typer.Option(help="Where its state is kept.", show_default=".autopay")] = None,
-    worker: Annotated[int, typer.Option(min=0, max=32, help="How many workers to run beside the stack.")] = 0,
+    worker: Annotated[bool, typer.Option("--worker", help="Run a worker beside the stack.")] = False,
+    workers: Annotated[int, typer.Option(min=0, max=32, help="Or several.")] = 0,
     slot_ms: Annotated[
         int | None, typer.Option(min=10, max=10_000, help="Length of a slot.", show_default="400")
     ] = None,
@@ -56,7 +57,7 @@ def up(
         from localnet.stack import Stack  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise CommandError(f"the embedded stack needs {error.name}: pip install 'autopay[localnet]'") from None
-    stack = Stack(settings.home, slot_ms=settings.slot_ms, workers=worker, report=say)
+    stack = Stack(settings.home, slot_ms=settings.slot_ms, workers=workers or int(worker), report=say)
     try:
         stack.home.hold()
         asyncio.run(_serve(stack, as_json))
@@ -108,5 +109,5 @@ def _show(addresses: StackFile, names: list[str], as_json: bool) -> None:
     workers = [name for name in names if name.startswith("worker-")]
     if not workers:
         place = "" if Path(addresses.home) == DEFAULT_HOME.absolute() else f"AUTOPAY_HOME={addresses.home} "
-        say(f"No worker runs yet: start one with `{place}python worker.py`, or `starter.py up --worker 1`.")
+        say(f"No worker runs yet: start one with `{place}python worker.py`, or `starter.py up --worker`.")
     say("Ready. Stop with Ctrl-C.")
