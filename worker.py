@@ -30,6 +30,7 @@ from activities.sign import Sign
 from activities.submit import Submit
 from activities.verify import Verify
 from autopay.adapters.chain import SolanaChain
+from autopay.adapters.facilitator import HttpFacilitator
 from autopay.adapters.ledger import open_ledger
 from autopay.adapters.seller import HttpSeller
 from autopay.adapters.signer import PaymentSigner
@@ -37,7 +38,7 @@ from autopay.adapters.vault import Keyring, Vault
 from autopay.domain.errors import Fault
 from autopay.domain.money import Currency
 from autopay.domain.network import usdc_mint
-from autopay.domain.ports import Chain, Ledger, Seller, Signer
+from autopay.domain.ports import Chain, Facilitator, Ledger, Seller, Signer
 from autopay.domain.ports import Vault as VaultPort
 from autopay.logs import set_up_logging
 from autopay.schedules import schedule_adoption
@@ -66,14 +67,21 @@ def mints(settings: Settings) -> dict[Currency, str]:
 
 
 def activities(
-    settings: Settings, *, ledger: Ledger, chain: Chain, seller: Seller, signer: Signer, vault: VaultPort
+    settings: Settings,
+    *,
+    ledger: Ledger,
+    chain: Chain,
+    seller: Seller,
+    signer: Signer,
+    vault: VaultPort,
+    facilitator: Facilitator | None = None,
 ) -> Sequence[Callable[..., Any]]:
     """Every activity, with its adapters; tests bring their own."""
     hosts = frozenset(settings.allowed_http_hosts)
     fetch = Fetch(ledger, seller, vault, hosts)
-    parse = Parse(ledger, settings.network, mints(settings))
+    parse = Parse(ledger, settings.network, mints(settings), facilitator)
     sign = Sign(ledger, chain, signer)
-    submit = Submit(ledger, seller, vault)
+    submit = Submit(ledger, seller, vault, facilitator)
     verify = Verify(ledger, chain, settings.slot_ms)
     closing = Log(ledger)
     agent = AgentSteps(ledger, chain, settings.network)
@@ -130,8 +138,19 @@ async def run(settings: Settings, alive: Path | None = None) -> None:
         seller = HttpSeller(settings.body_limit_bytes, settings.request_timeout_s)
         stack.push_async_callback(seller.close)
         client = await connect(settings)
+        facilitator = None
+        if settings.facilitator_url:
+            facilitator = HttpFacilitator(settings.facilitator_url, verifies=settings.facilitator_verify)
+            stack.push_async_callback(facilitator.close)
+        signer = PaymentSigner(vault)
         steps = activities(
-            settings, ledger=ledger, chain=chain, seller=seller, signer=PaymentSigner(vault), vault=vault
+            settings,
+            ledger=ledger,
+            chain=chain,
+            seller=seller,
+            signer=signer,
+            vault=vault,
+            facilitator=facilitator,
         )
         steps = [*steps, AdoptStep(ledger).adopt]
         stopped = asyncio.Event()

@@ -4,16 +4,24 @@ from temporalio import activity
 
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.offer import Challenge, Refused, Wants, choose
-from autopay.domain.ports import Ledger
+from autopay.domain.offer import Challenge, Offer, Reason, Refused, Wants, choose
+from autopay.domain.ports import Facilitator, Ledger
 from autopay.domain.steps import Parsed, PayOrder
 
 
 class Parse:
-    """Chooses among a seller's options. `mints` are the currencies that we know on this network."""
+    """Chooses among a seller's options.
 
-    def __init__(self, ledger: Ledger, network: Network, mints: dict[Currency, str]) -> None:
+    Args:
+        mints: the currencies that we know on this network.
+        facilitator: when there is one, the fee payer must be among its own.
+    """
+
+    def __init__(
+        self, ledger: Ledger, network: Network, mints: dict[Currency, str], facilitator: Facilitator | None = None
+    ) -> None:
         self._ledger = ledger
+        self._facilitator = facilitator
         self._network = network
         self._mints = mints
 
@@ -43,4 +51,14 @@ class Parse:
             budgets=budgets,
             own_keys=frozenset(own_keys),
         )
-        return choose(challenge, wants)
+        chosen = choose(challenge, wants)
+        if isinstance(chosen, Offer) and self._facilitator is not None:
+            return _settled_by(chosen, await self._facilitator.fee_payers())
+        return chosen
+
+
+def _settled_by(offer: Offer, fee_payers: frozenset[str]) -> Offer | Refused:
+    if offer.fee_payer in fee_payers:
+        return offer
+    message = f"the offer's fee payer {offer.fee_payer} is none of the facilitator's in AUTOPAY_FACILITATOR_URL"
+    return Refused(reason=Reason.FEE_PAYER_INVALID, message=message)

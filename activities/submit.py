@@ -15,20 +15,24 @@ from temporalio import activity
 from activities.fetch import open_extras
 from autopay.domain.answers import classify
 from autopay.domain.errors import SellerUnavailable, UnknownRequest
-from autopay.domain.payment import Answer, NoAnswer
-from autopay.domain.ports import Ledger, Seller, Vault
+from autopay.domain.payment import Answer, NoAnswer, Rejected
+from autopay.domain.ports import Facilitator, Ledger, Seller, Vault
 from autopay.domain.steps import AttemptRef
 
 HEARTBEAT_S = 3
 
 
 class Submit:
-    """The request with its payment; may run any number of times for one attempt."""
+    """The request with its payment; may run any number of times for one attempt.
 
-    def __init__(self, ledger: Ledger, seller: Seller, vault: Vault) -> None:
+    A facilitator that was asked to verify has seen the bytes, so its objection proves nothing: the chain is asked.
+    """
+
+    def __init__(self, ledger: Ledger, seller: Seller, vault: Vault, facilitator: Facilitator | None = None) -> None:
         self._ledger = ledger
         self._seller = seller
         self._vault = vault
+        self._facilitator = facilitator
 
     @activity.defn(name="submit")
     async def submit(self, ref: AttemptRef) -> Answer:
@@ -39,6 +43,10 @@ class Submit:
         if attempt is None:
             raise UnknownRequest(f"attempt {ref.number} of {key}")
         payment = self._vault.open(attempt.sealed, purpose="payment", row=f"{key}/{ref.number}")
+        if self._facilitator is not None and attempt.status == "PENDING":
+            objection = await self._facilitator.objection(payment)
+            if objection is not None:
+                return Rejected(http_status=402, reason=f"facilitator: {objection}"[:200])
         await self._ledger.record_sending(attempt.attempt_id)
         beat = asyncio.create_task(_heartbeats())
         try:

@@ -84,13 +84,17 @@ class DurableSteps:
 
     async def parse(self, order: PayOrder, challenge: Challenge) -> Parsed:
         """Step 2."""
-        return await workflow.execute_local_activity_method(
-            Parse.parse,
-            args=[order, challenge],
-            start_to_close_timeout=policies.LEDGER_STEP,
-            retry_policy=policies.LEDGER_RETRIES,
-            summary=f"402: choose among {len(challenge.options)} ways to pay",
-        )
+        try:
+            return await workflow.execute_local_activity_method(
+                Parse.parse,
+                args=[order, challenge],
+                start_to_close_timeout=policies.SIGN_STEP,
+                schedule_to_close_timeout=policies.SIGN_TOTAL,
+                retry_policy=policies.SIGN_RETRIES,
+                summary=f"402: choose among {len(challenge.options)} ways to pay",
+            )
+        except FailureError as error:
+            raise _failed(error) from None
 
     async def sign(self, to_sign: ToSign, price: str) -> SignedOrRefused:
         """Step 3."""

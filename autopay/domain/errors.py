@@ -41,6 +41,10 @@ class SellerUnavailable(TransientFault):
         self.retry_after_ms = retry_after_ms
 
 
+class FacilitatorUnavailable(TransientFault):
+    """The facilitator of AUTOPAY_FACILITATOR_URL does not answer."""
+
+
 class WrongNetwork(PermanentFault):
     """The RPC node belongs to another network than AUTOPAY_NETWORK says."""
 

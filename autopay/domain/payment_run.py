@@ -171,7 +171,11 @@ class PaymentRun:
         return None
 
     async def _agree(self, challenge: Challenge) -> Offer | None:
-        parsed = await self.steps.parse(self.order, challenge)
+        try:
+            parsed = await self.steps.parse(self.order, challenge)
+        except StepFailed as failed:
+            self._end(RequestStatus.FAILED, failed.type, failed.message)
+            return None
         if isinstance(parsed, Offer):
             return parsed
         self._end(RequestStatus.REFUSED, parsed.reason, parsed.message)

@@ -111,6 +111,13 @@ class Seller(Protocol):
     async def pay(self, url: str, method: Method, extras: Extras, version: int, payment: bytes) -> Reply: ...
 
 
+class Facilitator(Protocol):
+    """Who settles for sellers. Raises FacilitatorUnavailable."""
+
+    async def fee_payers(self) -> frozenset[str]: ...
+    async def objection(self, payment: bytes) -> str | None: ...
+
+
 class PaymentOrder(BaseModel):
     """All that a payment is built from; what was decided, and what the chain says about the accounts."""
 

@@ -1,0 +1,147 @@
+"""402 answers as sellers send them, honest and not: a challenge, a named refusal, never an exception."""
+
+import base64
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autopay.adapters.wire import read_challenge, read_receipt
+from autopay.domain.offer import Challenge, Reason, Refused
+
+V2: dict[str, Any] = {
+    "x402Version": 2,
+    "error": "Payment required",
+    "resource": {"url": "https://a.example/x"},
+    "accepts": [
+        {
+            "scheme": "exact",
+            "network": "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1",
+            "asset": "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU",
+            "amount": "1000",
+            "payTo": "9xQeWvG816bUx9EPjHmaT23yvVM2ZWbrrpZb9PusVFin",
+            "maxTimeoutSeconds": 60,
+            "extra": {"feePayer": "2wKupLR9q6wXYppw8Gr2NvWxKBUqm4PPJKkQfoxHDBg4", "note": "kept"},
+        }
+    ],
+    "extensions": {"payment-identifier": {"info": {"required": False}, "schema": {}}},
+}
+V1: dict[str, Any] = {
+    "x402Version": 1,
+    "accepts": [
+        {
+            "scheme": "exact",
+            "network": "solana-devnet",
+            "maxAmountRequired": "1000",
+            "resource": "https://a.example/x",
+            "payTo": "9xQeWvG816bUx9EPjHmaT23yvVM2ZWbrrpZb9PusVFin",
+            "maxTimeoutSeconds": 60,
+            "asset": "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU",
+            "extra": {"feePayer": "2wKupLR9q6wXYppw8Gr2NvWxKBUqm4PPJKkQfoxHDBg4"},
+        }
+    ],
+}
+
+
+def header(content: object) -> dict[str, str]:
+    return {"payment-required": base64.b64encode(json.dumps(content).encode()).decode()}
+
+
+def refusal(found: Challenge | Refused) -> Reason:
+    assert isinstance(found, Refused)
+    return found.reason
+
+
+def test_a_v2_offer_is_read_from_its_header_and_kept_as_it_came() -> None:
+    found = read_challenge(header(V2), b"{}")
+    assert isinstance(found, Challenge)
+    assert (found.version, found.resource_url, found.offers_payment_identifier) == (2, "https://a.example/x", True)
+    assert json.loads(found.options[0].raw) == V2["accepts"][0]
+    assert found.options[0].amount == "1000"
+
+
+def test_a_v1_offer_is_read_from_the_body() -> None:
+    found = read_challenge({}, json.dumps(V1).encode())
+    assert isinstance(found, Challenge)
+    assert (found.version, found.options[0].amount, found.resource_url) == (1, "1000", "https://a.example/x")
+
+
+def test_header_and_body_that_ask_different_things_are_refused() -> None:
+    dearer = json.loads(json.dumps(V1))
+    dearer["accepts"][0]["maxAmountRequired"] = "9000"
+    assert refusal(read_challenge(header(V2), json.dumps(dearer).encode())) == Reason.OFFERS_DISAGREE
+    assert isinstance(read_challenge(header(V2), json.dumps(V1).encode()), Challenge)
+
+
+def test_an_html_page_is_no_offer() -> None:
+    assert refusal(read_challenge({}, b"<html>Pay up</html>")) == Reason.OFFER_MALFORMED
+
+
+def test_an_empty_list_of_ways_to_pay_is_told_apart() -> None:
+    found = read_challenge(header({**V2, "accepts": []}), b"")
+    assert isinstance(found, Challenge)
+    assert found.options == ()
+
+
+def test_a_megabyte_of_header_is_too_large() -> None:
+    assert refusal(read_challenge({"payment-required": "A" * 1_000_000}, b"")) == Reason.OFFER_TOO_LARGE
+
+
+def test_an_entry_that_is_malformed_does_not_hide_a_good_one() -> None:
+    found = read_challenge(header({**V2, "accepts": [{"scheme": 7}, V2["accepts"][0], None]}), b"")
+    assert isinstance(found, Challenge)
+    assert len(found.options) == 1
+
+
+def test_a_number_where_an_amount_should_be_text_is_malformed() -> None:
+    entry = {**V2["accepts"][0], "amount": 1000.5}
+    assert refusal(read_challenge(header({**V2, "accepts": [entry]}), b"")) == Reason.OFFER_MALFORMED
+
+
+def test_a_key_that_stands_twice_is_malformed() -> None:
+    twice = '{"x402Version": 2, "accepts": [], "accepts": [1]}'
+    encoded = {"payment-required": base64.b64encode(twice.encode()).decode()}
+    assert refusal(read_challenge(encoded, b"")) == Reason.OFFER_MALFORMED
+
+
+def test_deep_nesting_is_malformed_and_no_crash() -> None:
+    deep = ("[" * 50_000).encode()
+    assert refusal(read_challenge({}, deep)) == Reason.OFFER_MALFORMED
+
+
+def test_a_receipt_is_read_from_either_header_and_broken_ones_are_none() -> None:
+    content = {"success": False, "transaction": "", "network": "solana-devnet", "errorReason": "settlement_pending"}
+    encoded = base64.b64encode(json.dumps(content).encode()).decode()
+    for name in ("payment-response", "x-payment-response"):
+        found = read_receipt({name: encoded})
+        assert found is not None
+        assert (found[0].success, found[0].transaction, found[0].error_reason) == (False, None, "settlement_pending")
+    for broken in ("", "!!!", "bnVsbA==", base64.b64encode(b"[]").decode(), "A" * 100_000):
+        assert read_receipt({"payment-response": broken}) is None
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(st.binary(max_size=300) | JSON_VALUES.map(lambda value: json.dumps(value).encode()), st.booleans())
+def test_whatever_a_seller_sends_nothing_is_raised(content: bytes, in_header: bool) -> None:
+    headers = {"payment-required": base64.b64encode(content).decode()} if in_header else {}
+    assert read_challenge(headers, content).kind in ("challenge", "refused")
+    read_receipt({"payment-response": base64.b64encode(content).decode()})
+
+
+@given(st.text(max_size=200))
+def test_whatever_text_stands_in_a_header_nothing_is_raised(text: str) -> None:
+    assert read_challenge({"payment-required": text}, b"").kind in ("challenge", "refused")
+    read_receipt({"payment-response": text})
+
+
+@given(st.sampled_from(sorted(V2["accepts"][0])), JSON_VALUES)
+def test_a_field_of_any_value_is_read_or_refused(field: str, value: Any) -> None:
+    entry = {**V2["accepts"][0], field: value}
+    assert read_challenge(header({**V2, "accepts": [entry]}), b"").kind in ("challenge", "refused")
