@@ -9,9 +9,8 @@ from typing import Any
 
 from activities.sign import Sign, summary_of
 from activities.submit import Submit
-from activities.verify import Verify
-from autopay.domain import payment_run, settlement
-from autopay.domain.attempt import Landed, RecordedAttempt, SignedPayment, Tip
+from autopay.domain import payment_run
+from autopay.domain.attempt import SignedPayment
 from autopay.domain.offer import Refused
 from autopay.domain.payment import (
     Answer,
@@ -19,33 +18,26 @@ from autopay.domain.payment import (
     NoAnswer,
     Payment,
     Rejected,
-    Seen,
     Settled,
-    Settlement,
     Step,
-    Unknown,
-    Verdict,
     next_step,
 )
 from autopay.domain.payment import (
     Sign as SignNext,
 )
 from autopay.domain.payment_run import PaymentRun, StepFailed
-from autopay.domain.ports import BookedOn, Chain, Extras, Receipt, Reply
+from autopay.domain.ports import Extras, Receipt, Reply
 from autopay.domain.request import RequestResult, RequestStatus
 from autopay.domain.steps import AttemptRef, Signed, SignedOrRefused, ToSign
+from tests.simulation.bugs_in_looking import BUGS_IN_LOOKING, Swap
 from tests.world.ledger import MemoryLedger
-from tests.world.node import SimNode
 from tests.world.rows import AttemptEntry
 from tests.world.seller import SimSeller
 
-Swap = tuple[Any, str, Any]
 Bug = Callable[[], list[Swap]]
 
 _submit = Submit.submit
 _answered = Payment.answered
-_absence = settlement._absence
-_taken = MemoryLedger.taken
 
 
 def _dead_after(believed_dead: Callable[[Answer, Reply | None], bool]) -> list[Swap]:
@@ -94,55 +86,6 @@ def takes_a_server_error_for_unpaid() -> list[Swap]:
     return _dead_after(lambda answer, _: isinstance(answer, Rejected) and answer.http_status >= 500)
 
 
-def trusts_expiry_alone() -> list[Swap]:
-    async def absence(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, slot_ms: int) -> Verdict:
-        tip = await chain.finalized_tip()
-        if tip.block_height > attempt.last_valid_block_height:
-            return Dead(reason="expired_unsettled")
-        return Unknown(reason="blockhash_live", retry_after_ms=1_000)
-
-    return [(settlement, "_absence", absence), (settlement, "look", absence), *_looking_with(absence)]
-
-
-def _looking_with(look: Any) -> list[Swap]:
-    from activities import verify  # noqa: PLC0415  the name that the activity calls
-
-    return [(verify, "look", look)]
-
-
-def matches_by_memo_alone() -> list[Swap]:
-    return [(settlement, "_is_ours", lambda _landed, _attempt: True)]
-
-
-def matches_by_the_transfer_alone() -> list[Swap]:
-    def is_ours(landed: Landed, attempt: RecordedAttempt) -> bool:
-        return any(
-            (each.destination, each.amount_atomic) == (attempt.destination_account, attempt.amount_atomic)
-            for each in landed.transfers
-        )
-
-    return [(settlement, "_is_ours", is_ours)]
-
-
-def believes_a_receipt_without_looking() -> list[Swap]:
-    look = settlement.look
-
-    async def believing(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, slot_ms: int) -> Verdict:
-        if attempt.status != "SUCCESS" or not attempt.claims:
-            return await look(chain, booked_on, attempt, slot_ms)
-        claimed = Settlement(
-            signature=attempt.claims[0],
-            slot=attempt.blockhash_slot,
-            payer=attempt.authority,
-            destination=attempt.destination_account,
-            mint=attempt.mint,
-            amount_atomic=attempt.amount_atomic,
-        )
-        return Settled(settlement=claimed)
-
-    return _looking_with(believing)
-
-
 def releases_the_reservation_of_an_unknown_payment() -> list[Swap]:
     def taken(self: MemoryLedger, session_id: Any) -> tuple[int, int]:
         mine = [each for each in self.attempts.values() if each.session.session_id == session_id]
@@ -150,36 +93,6 @@ def releases_the_reservation_of_an_unknown_payment() -> list[Swap]:
         return len(sure), sum(sure)
 
     return [(MemoryLedger, "taken", taken)]
-
-
-def skips_the_allowance_check() -> list[Swap]:
-    async def absence(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, slot_ms: int) -> Verdict:
-        verdict = await _absence(chain, booked_on, attempt, slot_ms)
-        if isinstance(verdict, Unknown) and verdict.reason == "allowance_unequal":
-            return Dead(reason="expired_unsettled")
-        return verdict
-
-    return [(settlement, "_absence", absence)]
-
-
-def reads_the_height_at_confirmed() -> list[Swap]:
-    finalized_tip = SimNode.finalized_tip
-
-    async def mixed_tip(self: SimNode) -> Tip:
-        tip = await finalized_tip(self)
-        return tip.model_copy(update={"block_height": self.chain.height_at(self.chain.confirmed_slot())})
-
-    return [(SimNode, "finalized_tip", mixed_tip)]
-
-
-def compares_the_slot_with_the_last_valid_height() -> list[Swap]:
-    finalized_tip = SimNode.finalized_tip
-
-    async def slot_for_height(self: SimNode) -> Tip:
-        tip = await finalized_tip(self)
-        return tip.model_copy(update={"block_height": tip.slot})
-
-    return [(SimNode, "finalized_tip", slot_for_height)]
 
 
 def sends_before_recording() -> list[Swap]:
@@ -232,22 +145,6 @@ def signs_anew_when_asked_again() -> list[Swap]:
     return [(Sign, "sign", sign)]
 
 
-def books_a_failed_transaction() -> list[Swap]:
-    landed_verdict = settlement._landed_verdict
-
-    async def verdict(chain: Chain, landed: Landed, slot_ms: int) -> Verdict:
-        return await landed_verdict(chain, landed.model_copy(update={"failed": False}), slot_ms)
-
-    return [(settlement, "_landed_verdict", verdict)]
-
-
-def takes_not_found_for_dead() -> list[Swap]:
-    async def absence(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, slot_ms: int) -> Verdict:
-        return Dead(reason="not_found")
-
-    return [(settlement, "_absence", absence)]
-
-
 def pays_again_when_paid_content_does_not_come() -> list[Swap]:
     def step(payment: Payment) -> Step:
         last = payment.last
@@ -265,13 +162,6 @@ def pays_again_when_paid_content_does_not_come() -> list[Swap]:
         (Payment, "signed", signed),
         (MemoryLedger, "require_next", lambda *_: None),
     ]
-
-
-def asks_any_node_without_a_least_slot() -> list[Swap]:
-    def reads_at(self: SimNode, view: Any, final: bool, min_slot: int | None) -> int:
-        return self.chain.final_slot(view.lag) if final else self.chain.confirmed_slot(view.lag)
-
-    return [(SimNode, "_reads_at", reads_at)]
 
 
 def drops_claims() -> list[Swap]:
@@ -310,15 +200,6 @@ def ends_without_asking_the_ledger() -> list[Swap]:
     return [(PaymentRun, "_stands", believes_itself)]
 
 
-def counts_a_payment_as_the_reason_of_its_own_death() -> list[Swap]:
-    recorded = AttemptEntry.recorded
-
-    def without_slot(self: AttemptEntry) -> RecordedAttempt:
-        return recorded(self).model_copy(update={"slot": None})
-
-    return [(AttemptEntry, "recorded", without_slot)]
-
-
 def hears_no_cancel_while_the_seller_is_asked() -> list[Swap]:
     offer = PaymentRun._offer
 
@@ -342,45 +223,22 @@ def calls_paid_and_undelivered_failed() -> list[Swap]:
     return [(PaymentRun, "_finish", failed)]
 
 
-def takes_confirmed_for_final() -> list[Swap]:
-    verify = Verify.verify
-
-    async def verify_silently(self: Verify, ref: AttemptRef) -> Verdict:
-        verdict = await verify(self, ref)
-        if isinstance(verdict, Seen):
-            return Settled(settlement=verdict.settlement)
-        return verdict
-
-    return [(Verify, "verify", verify_silently)]
-
-
 BUGS: dict[str, Bug] = {
     each.__name__: each
     for each in (
+        *BUGS_IN_LOOKING,
         signs_again_after_a_time_out,
         takes_a_402_for_unpaid,
         takes_success_false_for_unpaid,
         takes_a_server_error_for_unpaid,
-        trusts_expiry_alone,
-        matches_by_memo_alone,
-        matches_by_the_transfer_alone,
-        believes_a_receipt_without_looking,
         releases_the_reservation_of_an_unknown_payment,
-        skips_the_allowance_check,
-        reads_the_height_at_confirmed,
-        compares_the_slot_with_the_last_valid_height,
         sends_before_recording,
         signs_anew_when_asked_again,
-        books_a_failed_transaction,
-        takes_not_found_for_dead,
         pays_again_when_paid_content_does_not_come,
-        asks_any_node_without_a_least_slot,
         drops_claims,
         fails_the_request_when_signing_fails,
         ends_without_asking_the_ledger,
-        counts_a_payment_as_the_reason_of_its_own_death,
         hears_no_cancel_while_the_seller_is_asked,
         calls_paid_and_undelivered_failed,
-        takes_confirmed_for_final,
     )
 }

@@ -11,8 +11,8 @@ from autopay.domain.errors import LedgerUnavailable
 from autopay.domain.request import RequestSpec, x402_request_id
 from autopay.domain.steps import PayOrder
 from tests.simulation.auditor import audit
+from tests.simulation.product import Activities
 from tests.simulation.shell import Shell
-from tests.simulation.steps import Activities
 from tests.world.behaviours import BEHAVIOURS
 from tests.world.clock import NothingLeft, now_ms, run_virtually, sleep_ms
 from tests.world.rows import SessionEntry

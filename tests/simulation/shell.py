@@ -11,7 +11,8 @@ from autopay.domain.payment_run import PaymentRun
 from autopay.domain.request import RequestResult
 from autopay.domain.steps import PayOrder
 from tests.simulation.journal import ContinuedAsNew, Journal, WorkflowFailed
-from tests.simulation.steps import Activities, SimSteps
+from tests.simulation.product import Activities
+from tests.simulation.steps import SimSteps
 from tests.world.clock import now_ms, sleep_ms
 from tests.world.faults import PROCESS, Crashed, Process
 from tests.world.world import World

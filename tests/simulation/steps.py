@@ -6,32 +6,22 @@ server schedules (submit, a timer, a signal to the agent), so a crash before it 
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from temporalio.common import RetryPolicy
 from temporalio.testing import ActivityEnvironment
 
-from activities.fetch import Fetch
-from activities.log import Log
-from activities.parse import Parse
-from activities.sign import Sign
-from activities.submit import Submit
-from activities.verify import Verify
 from autopay.domain.agent import Notice
 from autopay.domain.errors import PermanentFault, TransientFault
-from autopay.domain.money import Currency
 from autopay.domain.offer import Challenge
 from autopay.domain.payment import Answer, Payment, Verdict
 from autopay.domain.payment_run import PaymentRun, StepFailed
 from autopay.domain.steps import AttemptRef, Closing, Fetched, Parsed, PayOrder, Recalled, SignedOrRefused, ToSign
 from tests.simulation.journal import ContinuedAsNew, Journal, Outcome, WorkflowFailed
-from tests.world.chain import SLOT_MS
+from tests.simulation.product import Activities
 from tests.world.clock import now_ms, sleep_ms
 from tests.world.faults import Crashed, Faults, Process
-from tests.world.shop import MINT, NETWORK
-from tests.world.world import World
 from workflows import policies
 
 T = TypeVar("T")
@@ -44,31 +34,6 @@ ENVIRONMENT = ActivityEnvironment()
 
 class TimedOut(TransientFault):
     """The server gave up waiting for an activity, which may still be running."""
-
-
-@dataclass
-class Activities:
-    """The product's activities over the world's ports; they hold no state, so all runs share them."""
-
-    fetch: Fetch
-    parse: Parse
-    sign: Sign
-    submit: Submit
-    verify: Verify
-    log: Log
-
-    @classmethod
-    def over(cls, world: World) -> "Activities":
-        """As the worker builds them."""
-        ledger, chain, seller, vault = world.ledger, world.node, world.seller, world.vault
-        return cls(
-            fetch=Fetch(ledger, seller, vault, frozenset()),
-            parse=Parse(ledger, NETWORK, {Currency.USDC: MINT}),
-            sign=Sign(ledger, chain, world.signer),
-            submit=Submit(ledger, seller, vault),
-            verify=Verify(ledger, chain, SLOT_MS),
-            log=Log(ledger),
-        )
 
 
 class SimSteps:

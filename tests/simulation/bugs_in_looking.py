@@ -1,0 +1,162 @@
+"""Deliberate bugs in how the chain is asked what became of a payment; `bugs.py` lists them."""
+
+from typing import Any
+
+from activities.verify import Verify
+from autopay.domain import settlement
+from autopay.domain.attempt import Landed, RecordedAttempt, Tip
+from autopay.domain.payment import (
+    Dead,
+    Seen,
+    Settled,
+    Settlement,
+    Unknown,
+    Verdict,
+)
+from autopay.domain.ports import BookedOn, Chain
+from autopay.domain.steps import AttemptRef
+from tests.world.node import SimNode
+from tests.world.rows import AttemptEntry
+
+Swap = tuple[Any, str, Any]
+
+_absence = settlement._absence
+
+
+def trusts_expiry_alone() -> list[Swap]:
+    async def absence(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, slot_ms: int) -> Verdict:
+        tip = await chain.finalized_tip()
+        if tip.block_height > attempt.last_valid_block_height:
+            return Dead(reason="expired_unsettled")
+        return Unknown(reason="blockhash_live", retry_after_ms=1_000)
+
+    return [(settlement, "_absence", absence), (settlement, "look", absence), *_looking_with(absence)]
+
+
+def _looking_with(look: Any) -> list[Swap]:
+    from activities import verify  # noqa: PLC0415  the name that the activity calls
+
+    return [(verify, "look", look)]
+
+
+def matches_by_memo_alone() -> list[Swap]:
+    return [(settlement, "_is_ours", lambda _landed, _attempt: True)]
+
+
+def matches_by_the_transfer_alone() -> list[Swap]:
+    def is_ours(landed: Landed, attempt: RecordedAttempt) -> bool:
+        return any(
+            (each.destination, each.amount_atomic) == (attempt.destination_account, attempt.amount_atomic)
+            for each in landed.transfers
+        )
+
+    return [(settlement, "_is_ours", is_ours)]
+
+
+def believes_a_receipt_without_looking() -> list[Swap]:
+    look = settlement.look
+
+    async def believing(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, slot_ms: int) -> Verdict:
+        if attempt.status != "SUCCESS" or not attempt.claims:
+            return await look(chain, booked_on, attempt, slot_ms)
+        claimed = Settlement(
+            signature=attempt.claims[0],
+            slot=attempt.blockhash_slot,
+            payer=attempt.authority,
+            destination=attempt.destination_account,
+            mint=attempt.mint,
+            amount_atomic=attempt.amount_atomic,
+        )
+        return Settled(settlement=claimed)
+
+    return _looking_with(believing)
+
+
+def skips_the_allowance_check() -> list[Swap]:
+    async def absence(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, slot_ms: int) -> Verdict:
+        verdict = await _absence(chain, booked_on, attempt, slot_ms)
+        if isinstance(verdict, Unknown) and verdict.reason == "allowance_unequal":
+            return Dead(reason="expired_unsettled")
+        return verdict
+
+    return [(settlement, "_absence", absence)]
+
+
+def reads_the_height_at_confirmed() -> list[Swap]:
+    finalized_tip = SimNode.finalized_tip
+
+    async def mixed_tip(self: SimNode) -> Tip:
+        tip = await finalized_tip(self)
+        return tip.model_copy(update={"block_height": self.chain.height_at(self.chain.confirmed_slot())})
+
+    return [(SimNode, "finalized_tip", mixed_tip)]
+
+
+def compares_the_slot_with_the_last_valid_height() -> list[Swap]:
+    finalized_tip = SimNode.finalized_tip
+
+    async def slot_for_height(self: SimNode) -> Tip:
+        tip = await finalized_tip(self)
+        return tip.model_copy(update={"block_height": tip.slot})
+
+    return [(SimNode, "finalized_tip", slot_for_height)]
+
+
+def books_a_failed_transaction() -> list[Swap]:
+    landed_verdict = settlement._landed_verdict
+
+    async def verdict(chain: Chain, landed: Landed, slot_ms: int) -> Verdict:
+        return await landed_verdict(chain, landed.model_copy(update={"failed": False}), slot_ms)
+
+    return [(settlement, "_landed_verdict", verdict)]
+
+
+def takes_not_found_for_dead() -> list[Swap]:
+    async def absence(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, slot_ms: int) -> Verdict:
+        return Dead(reason="not_found")
+
+    return [(settlement, "_absence", absence)]
+
+
+def asks_any_node_without_a_least_slot() -> list[Swap]:
+    def reads_at(self: SimNode, view: Any, final: bool, min_slot: int | None) -> int:
+        return self.chain.final_slot(view.lag) if final else self.chain.confirmed_slot(view.lag)
+
+    return [(SimNode, "_reads_at", reads_at)]
+
+
+def counts_a_payment_as_the_reason_of_its_own_death() -> list[Swap]:
+    recorded = AttemptEntry.recorded
+
+    def without_slot(self: AttemptEntry) -> RecordedAttempt:
+        return recorded(self).model_copy(update={"slot": None})
+
+    return [(AttemptEntry, "recorded", without_slot)]
+
+
+def takes_confirmed_for_final() -> list[Swap]:
+    verify = Verify.verify
+
+    async def verify_silently(self: Verify, ref: AttemptRef) -> Verdict:
+        verdict = await verify(self, ref)
+        if isinstance(verdict, Seen):
+            return Settled(settlement=verdict.settlement)
+        return verdict
+
+    return [(Verify, "verify", verify_silently)]
+
+
+BUGS_IN_LOOKING = (
+    trusts_expiry_alone,
+    matches_by_memo_alone,
+    matches_by_the_transfer_alone,
+    believes_a_receipt_without_looking,
+    skips_the_allowance_check,
+    reads_the_height_at_confirmed,
+    compares_the_slot_with_the_last_valid_height,
+    books_a_failed_transaction,
+    takes_not_found_for_dead,
+    asks_any_node_without_a_least_slot,
+    counts_a_payment_as_the_reason_of_its_own_death,
+    takes_confirmed_for_final,
+)

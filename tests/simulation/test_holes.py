@@ -1,0 +1,124 @@
+"""Stories without chance that still end badly. A hole that is closed passes, fails its mark, and loses it."""
+
+import asyncio
+from collections.abc import Sequence
+from random import Random
+
+import pytest
+
+from autopay.domain.attempt import Landed, Sighting, TokenAccount
+from autopay.domain.offer import Offer, Reason
+from autopay.domain.payment import Answer, Seen, Settled, Verdict
+from autopay.domain.payment_run import PaymentRun
+from autopay.domain.request import RequestSpec, RequestStatus, x402_request_id
+from autopay.domain.settlement import look
+from autopay.domain.steps import AttemptRef, PayOrder, ToSign
+from tests.simulation.journal import Journal
+from tests.simulation.product import Activities
+from tests.simulation.shell import Shell
+from tests.simulation.steps import ENVIRONMENT, SimSteps
+from tests.world.chain import CONFIRMED_DEPTH, SLOT_MS
+from tests.world.clock import run_virtually, sleep_ms
+from tests.world.faults import Process
+from tests.world.node import SimNode, View
+from tests.world.shop import Shop
+from tests.world.world import World
+
+PATIENCE_S = 3_600
+SPEC = RequestSpec(request_id="one", url="https://shop.example/data")
+KEY = x402_request_id("agent", "one")
+ORDER = PayOrder(agent="agent", request_id="one", request_key=KEY, url=SPEC.url)
+FIRST = AttemptRef(order=ORDER, number=1)
+
+
+async def world_where_sellers(behaviour: str) -> World:
+    shops = [Shop(host="shop.example", price_atomic=1_000, redelivers=False)]
+    rng = Random(1)  # noqa: S311
+    world = World(shops, rng=rng, rates={f"seller.{behaviour}": 1.0}, quiet_at_ms=10**9)
+    world.launch("agent", balance=50_000, allowance=5_000, tx_limit=10)
+    await sleep_ms(60_000)
+    await world.ledger.accept("agent", SPEC, 1.0, 10)
+    return world
+
+
+async def signed_and_sent(world: World) -> Answer:
+    activities = Activities.over(world)
+    offer = await activities.parse.parse(ORDER, world.seller.till(SPEC.url).shop.challenge())
+    assert isinstance(offer, Offer)
+    await activities.sign.sign(ToSign(order=ORDER, number=1, offer=offer))
+    return await ENVIRONMENT.run(activities.submit.submit, FIRST)
+
+
+@pytest.mark.xfail(strict=True, reason="a replaced delegate's allowance never equals what the ledger expects")
+def test_a_payment_that_died_is_resolved_after_its_session_was_replaced() -> None:
+    async def story() -> str:
+        world = await world_where_sellers("pending_and_never_lands")
+        running = asyncio.create_task(Shell(world, Activities.over(world), ORDER).run())
+        await sleep_ms(10_000)
+        world.launch("agent", balance=0, allowance=7_000, tx_limit=10, key_number=2)
+        await asyncio.wait({running}, timeout=PATIENCE_S)
+        return running.result().status.value if running.done() else "unresolved"
+
+    assert run_virtually(story()) != "unresolved"
+
+
+class LookedAtTwice(SimNode):
+    """Its index is behind; while it is asked for the account, another run sees the payment on another node."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.chain, "", [])
+        self.world = world
+
+    async def history(
+        self, account: str, *, until: str | None, final: bool, min_slot: int | None
+    ) -> Sequence[Sighting]:
+        """Nothing."""
+        return []
+
+    async def transaction(self, signature: str) -> Landed | None:
+        """Nothing."""
+        return None
+
+    async def token_account(
+        self, address: str, *, final: bool = False, min_slot: int | None = None
+    ) -> TokenAccount | None:
+        """True, and late."""
+        (attempt,) = self.world.ledger.attempts.values()
+        (landed,) = self.world.chain.transactions
+        lag = self.world.chain.slot_now() - landed.slot - CONFIRMED_DEPTH - 3
+        behind = SimNode(self.world.chain, "", [])
+        behind._view = lambda method: View(lag=lag)  # type: ignore[method-assign]
+        seen = await look(behind, self.world.ledger.booked_on, attempt.recorded(), SLOT_MS)
+        assert isinstance(seen, Seen), seen
+        await self.world.ledger.record_seen(attempt.attempt_id, seen.settlement, final=False)
+        return await super().token_account(address, final=final, min_slot=min_slot)
+
+
+@pytest.mark.xfail(strict=True, reason="what is booked is read after the attempt, and may have it in the meantime")
+def test_a_payment_seen_while_it_is_looked_at_is_not_dead() -> None:
+    async def story() -> Verdict:
+        world = await world_where_sellers("answer_lost_after_settling")
+        await signed_and_sent(world)
+        await sleep_ms(100_000)
+        (attempt,) = world.ledger.attempts.values()
+        return await look(LookedAtTwice(world), world.ledger.booked_on, attempt.recorded(), SLOT_MS)
+
+    assert run_virtually(story()).kind == "unknown"
+
+
+@pytest.mark.xfail(strict=True, reason="only an open payment makes a run think again, not one that has settled")
+def test_a_run_that_knows_of_no_payment_does_not_close_one_that_settled_as_refused() -> None:
+    async def story() -> bool:
+        world = await world_where_sellers("answer_lost_after_settling")
+        activities = Activities.over(world)
+        steps = SimSteps(activities, Journal(), Process("late"), world.faults, lambda _: None)
+        late = steps.payment_run = PaymentRun(ORDER, steps)
+        await late._recall()
+        await signed_and_sent(world)
+        await sleep_ms(60_000)
+        assert isinstance(await activities.verify.verify(FIRST), Settled)
+        late._end(RequestStatus.REFUSED, Reason.CANCELED, "canceled before anything was paid")
+        assert late._result is not None
+        return await late._stands(late._result)
+
+    assert not run_virtually(story())
