@@ -1,0 +1,317 @@
+"""Recovery on the real stack: killed workers, lost workflows, lost answers; the money is checked on the chain."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionExecutionStartWorkflow,
+    ScheduleActionStartWorkflow,
+    ScheduleHandle,
+    ScheduleSpec,
+    WorkflowHandle,
+)
+
+from autopay.adapters.history import HistoryWalk
+from autopay.adapters.ledger import PostgresLedger, open_ledger
+from autopay.adapters.vault import Keyring, Vault
+from autopay.cli.launching import LaunchOrder, launch_agent
+from autopay.domain.adoption import ADOPT_ID, Adopted, AdoptOrder
+from autopay.domain.agent import Phase
+from autopay.domain.money import Currency
+from autopay.domain.payment import MAX_SENDS
+from autopay.domain.reconcile_marks import Marks
+from autopay.domain.reconcile_report import Report
+from autopay.domain.reconcile_run import ReconcileRun
+from autopay.domain.request import (
+    RequestResult,
+    RequestSpec,
+    RequestStatus,
+    agent_workflow_id,
+    payment_workflow_id,
+    x402_request_id,
+)
+from autopay.settings import Settings
+from autopay.stack_file import StackFile
+from autopay.temporal import connect
+from localnet.stack import Stack
+from tests.stack.up import starter
+
+PATIENCE_S = 60
+SLOW_MS = 1_500
+"""Long enough for a test to act between a signature and the seller's answer."""
+
+INSIGHT = "/api/ai-insights?topic=fees"
+FEED = "/api/market-feed"
+
+
+@dataclass
+class Town:
+    """A stack with one worker and one agent, and short words for what tests do there."""
+
+    stack: Stack
+    addresses: StackFile
+    settings: Settings
+    ledger: PostgresLedger
+    client: Client
+    agent: str = "recovers"
+
+    def key(self, request_id: str) -> str:
+        """The request's key in the ledger."""
+        return x402_request_id(self.agent, request_id)
+
+    async def ask(self, request_id: str, url: str) -> None:
+        """Have the agent take a request."""
+        handle: WorkflowHandle[Any, Any] = self.client.get_workflow_handle(agent_workflow_id(self.agent))
+        await handle.execute_update("request", RequestSpec(request_id=request_id, url=url))
+
+    async def ended(self, request_id: str) -> RequestResult:
+        """How the request ended."""
+
+        async def closed() -> bool:
+            return (await self.ledger.request(self.key(request_id))).closed
+
+        await until(closed)
+        return await self.ledger.result(self.key(request_id))
+
+    async def sent(self, request_id: str) -> None:
+        """Wait until the payment is on its way to the seller."""
+
+        async def counted() -> bool:
+            attempt = (await self.ledger.recall(self.key(request_id))).last
+            return attempt is not None and attempt.sends > 0
+
+        await until(counted)
+
+    async def weather(self, api: str, **faults: object) -> None:
+        """Faults at a seller; none of them clears all."""
+        async with httpx.AsyncClient(trust_env=False) as http:
+            (await http.put(f"{api}/weather", json={})).raise_for_status()
+            (await http.put(f"{api}/weather", json=faults)).raise_for_status()
+
+    async def starter(self, *arguments: str, code: int = 0) -> tuple[str, str]:
+        """Run a command that must end with that code; stdout and stderr."""
+        found, out, err = await starter(*arguments, "--home", str(self.settings.home))
+        assert found == code, f"{arguments} ended with {found}: {out}{err}"
+        assert "Traceback" not in err
+        return out, err
+
+    async def reconciled(self) -> Report:
+        """Ledger against chain, once nothing is under way any more."""
+
+        async def settled() -> bool:
+            return not await self.ledger.open_attempts()
+
+        await until(settled)
+        chain = HistoryWalk(self.addresses.solana_rpc, self.settings.network, page=3)
+        marks = Marks(network=self.settings.network)
+        report = await ReconcileRun(self.ledger, chain, self.settings.network, marks).run()
+        await chain.close()
+        assert report.ok, report
+        assert report.unresolved == ()
+        assert report.spent_chain == report.spent_ledger
+        return report
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for it, not for ever."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not await condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
+    home = tmp_path_factory.mktemp("recovery") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOPAY_HOME", str(home))
+        stack = Stack(home, slot_ms=50, workers=1, ephemeral=True, report=lambda _: None)
+        async with stack as addresses:
+            settings = Settings.load(home=home).resolve()
+            client, ledger = await connect(settings), open_ledger(addresses.database_url)
+            town = Town(stack, addresses, settings, ledger, client)
+            order = LaunchOrder(
+                name=town.agent,
+                phase=Phase.FULL,
+                currencies=(Currency.USDC,),
+                allowance_atomic=1_000_000,
+                tx_limit=1_000,
+                duration_s=3_600,
+            )
+            vault = Vault(Keyring.parse(settings.keyring.get_secret_value()))
+            await launch_agent(settings, ledger, client, vault, order)
+            yield town
+            await ledger.dispose()
+
+
+@pytest.fixture(autouse=True)
+async def _fair_weather(town: Town) -> AsyncIterator[None]:
+    yield
+    for api in (town.addresses.market_api, town.addresses.knowledge_api):
+        await town.weather(api)
+
+
+async def test_a_worker_killed_in_the_middle_of_payments_pays_each_at_most_once(town: Town) -> None:
+    market, knowledge = town.addresses.market_api, town.addresses.knowledge_api
+    requests = {f"kill-{n}": (market + FEED if n % 2 else knowledge + INSIGHT) for n in range(8)}
+    for api in (market, knowledge):
+        await town.weather(api, lose_answers=0.3, latency_ms=100)
+
+    async def a_payment_is_open() -> bool:
+        return bool(await town.ledger.open_attempts())
+
+    await asyncio.gather(*(town.ask(request_id, url) for request_id, url in requests.items()))
+    for _ in range(2):
+        await until(a_payment_is_open)
+        killed = town.stack.pid("worker-1")
+        await town.stack.kill("worker-1")
+
+        async def is_back(pid: int = killed) -> bool:
+            return town.stack.pid("worker-1") != pid
+
+        await until(is_back)
+    results = [await town.ended(request_id) for request_id in requests]
+    paid = {RequestStatus.DELIVERED, RequestStatus.UNDELIVERED}
+    report = await town.reconciled()
+    assert report.payments == report.on_chain == sum(result.status in paid for result in results)
+    assert {result.status for result in results} <= paid | {RequestStatus.FAILED}
+
+
+async def test_a_payment_whose_workflow_was_terminated_is_adopted_and_resolved(town: Town) -> None:
+    before = (await town.reconciled()).payments
+    await town.weather(town.addresses.knowledge_api, latency_ms=SLOW_MS)
+    await town.ask("orphan", town.addresses.knowledge_api + INSIGHT)
+    await town.sent("orphan")
+    await town.client.get_workflow_handle(payment_workflow_id(town.agent, "orphan")).terminate("by mistake")
+    await town.weather(town.addresses.knowledge_api)
+    adopted = [await _adopt(town, number) for number in range(2)]
+    assert town.key("orphan") in adopted[0].started
+    assert town.key("orphan") not in adopted[1].started  # it runs, or has ended
+    result = await town.ended("orphan")
+    assert (result.status, result.attempts) == (RequestStatus.DELIVERED, 1)
+    assert (await town.reconciled()).payments == before + 1
+
+
+async def test_adoption_at_any_concurrency_starts_a_payment_once(town: Town) -> None:
+    before = (await town.reconciled()).payments
+    await town.weather(town.addresses.knowledge_api, latency_ms=SLOW_MS)
+    for request_id in ("crowd-1", "crowd-2"):
+        await town.ask(request_id, town.addresses.knowledge_api + INSIGHT)
+        await town.sent(request_id)
+        await town.client.get_workflow_handle(payment_workflow_id(town.agent, request_id)).terminate("by mistake")
+    batches = await asyncio.gather(*(_adopt(town, number, batch=1 + number % 3) for number in range(6)))
+    for request_id in ("crowd-1", "crowd-2"):
+        assert [town.key(request_id) in each.started for each in batches].count(True) <= 1
+        assert (await town.ended(request_id)).status is RequestStatus.DELIVERED
+    assert (await town.reconciled()).payments == before + 2
+
+
+async def _adopt(town: Town, number: int, batch: int = 100) -> Adopted:
+    """One run, as the schedule starts it, without its minute and its half of one."""
+    adopted: Adopted = await town.client.execute_workflow(
+        "Adopt",
+        AdoptOrder(older_than_s=0, batch=batch),
+        id=f"test-adopt-{number}",
+        task_queue=town.settings.task_queue,
+        result_type=Adopted,
+    )
+    return adopted
+
+
+async def test_the_schedule_of_adoption_runs_and_begins_where_the_last_run_ended(town: Town) -> None:
+    kept = await town.client.get_schedule_handle(ADOPT_ID).describe()
+    assert (kept.schedule.state.paused, len(kept.schedule.spec.intervals)) == (False, 1)
+    action = kept.schedule.action
+    assert isinstance(action, ScheduleActionStartWorkflow)
+    action.args, action.id = [AdoptOrder(older_than_s=0, batch=2)], "test-adopt-small"
+    small = await town.client.create_schedule("small", Schedule(action=action, spec=ScheduleSpec()))
+    await town.weather(town.addresses.knowledge_api, latency_ms=2 * SLOW_MS)
+    for number in range(3):
+        await town.ask(f"row-{number}", town.addresses.knowledge_api + INSIGHT)
+        await _begun(town, f"row-{number}")
+    batches = [await _triggered(town, small, number) for number in range(1, 4)]
+    await small.delete()
+    assert [each.open_requests for each in batches] == [2, 1, 2]
+    assert [each.next_after is None for each in batches] == [False, True, False]
+    assert [each.started for each in batches] == [(), (), ()], "all of them run"
+    assert [(await town.ended(f"row-{number}")).status for number in range(3)] == [RequestStatus.DELIVERED] * 3
+
+
+async def _begun(town: Town, request_id: str) -> None:
+    async def taken() -> bool:
+        return request_id in await town.ledger.open_requests(town.agent)
+
+    await until(taken)
+
+
+async def _triggered(town: Town, schedule: ScheduleHandle, number: int) -> Adopted:
+    """The result of the schedule's run of that number."""
+    await schedule.trigger()
+
+    async def started() -> bool:
+        return (await schedule.describe()).info.num_actions >= number
+
+    await until(started)
+    run = (await schedule.describe()).info.recent_actions[-1].action
+    assert isinstance(run, ScheduleActionExecutionStartWorkflow)
+    handle = town.client.get_workflow_handle(run.workflow_id, result_type=Adopted)
+    adopted: Adopted = await handle.result()
+    return adopted
+
+
+async def test_what_was_paid_and_not_delivered_is_a_dispute_and_comes_with_a_retry(town: Town, tmp_path: Path) -> None:
+    before = (await town.reconciled()).payments
+    knowledge = town.addresses.knowledge_api
+    await town.weather(knowledge, latency_ms=SLOW_MS)
+    await town.ask("owed", knowledge + INSIGHT)
+    await town.sent("owed")
+    await town.weather(knowledge, lose_answers=1)  # and so is the answer that is on its way
+    refused = await town.starter("retry", "owed", "--agent", town.agent, code=2)
+    assert "has not ended yet" in refused[1]
+    result = await town.ended("owed")
+    assert (result.status, result.attempts) == (RequestStatus.UNDELIVERED, 1)
+
+    disputes = json.loads((await town.starter("ledger", "disputes", "--agent", town.agent, "--json"))[0])
+    dispute = next(each for each in disputes if each["request_id"] == "owed")
+    assert (dispute["agent"], dispute["transaction"]) == (town.agent, result.transaction)
+    assert (dispute["amount"], dispute["currency"], dispute["sends"]) == ("0.002000", "USDC", MAX_SENDS)
+    assert "owed: undelivered" in (await town.starter("retry", "owed", code=5))[1]
+
+    await town.weather(knowledge)
+    out, err = await town.starter("retry", "owed")
+    assert json.loads(out)["topic"] == "fees"
+    assert f"owed: delivered, paid 0.002000 USDC, to {result.pay_to}, transaction {result.transaction}" in err
+    assert "owed" not in [each.request_id for each in await town.ledger.disputes()]
+    assert "is delivered" in (await town.starter("retry", "owed", "--agent", town.agent, code=2))[1]
+    assert (await town.reconciled()).payments == before + 1
+    await _checkpoints_tell_the_same(town, tmp_path / "checkpoint.json")
+
+
+async def _checkpoints_tell_the_same(town: Town, file: Path) -> None:
+    afresh = await town.reconciled()
+    for _ in range(2):
+        out, _ = await town.starter("ledger", "reconcile", "--checkpoint", str(file), "--json")
+        report = Report.model_validate_json(out)
+        assert report.model_copy(update={"as_of_slot": afresh.as_of_slot}) == afresh
+
+
+async def test_a_ledger_that_lies_is_found_out(town: Town) -> None:
+    await town.ask("lied-about", town.addresses.market_api + FEED)
+    result = await town.ended("lied-about")
+    await town.reconciled()
+    with psycopg.connect(town.addresses.database_url) as connection:
+        connection.execute("SET session_replication_role = replica")  # without triggers
+        connection.execute("UPDATE transactions SET amount = 0.5 WHERE hash = %s", [result.transaction])
+    out, _ = await town.starter("ledger", "reconcile", "--json", code=1)
+    (entry,) = json.loads(out)["unmatched_chain"]
+    assert (entry["transaction"], entry["reason"]) == (result.transaction, "amount_differs")
