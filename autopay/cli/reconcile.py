@@ -112,21 +112,11 @@ def _show(found: Report, checkpoint: Path | None) -> None:
 
 
 def _entries(title: str, entries: Sequence[Entry]) -> None:
-    if not entries:
-        return
-    say_result(title)
-    show_table(
-        ("reason", "agent", "request", "status", "amount", "slot", "transaction"),
-        (
-            (
-                each.reason,
-                each.agent,
-                each.request_id,
-                each.status,
-                f"{each.amount} {each.currency}",
-                each.slot,
-                each.transaction,
-            )
-            for each in entries
-        ),
-    )
+    """A line each, never cut: the signature is what is looked up next."""
+    if entries:
+        say_result(title)
+    for each in entries:
+        whose = f"{each.agent} {each.request_id} {each.status}" if each.status else each.agent
+        slot = f", slot {each.slot}" if each.slot is not None else ""
+        signature = f", transaction {each.transaction}" if each.transaction else ""
+        say_result(f"  {each.reason.value}: {whose}, {each.amount} {each.currency.value}{slot}{signature}")
