@@ -95,6 +95,7 @@ def activities(
         closing.recall,
         agent.recover,
         agent.enqueue,
+        agent.ended_among,
         agent.balances,
     ]
 

@@ -4,14 +4,14 @@ from typing import Literal
 
 from temporalio import activity
 
-from autopay.domain.agent import AgentSpec, Phase, Spendable
+from autopay.domain.agent import AgentSpec, Notice, Phase, Spendable
 from autopay.domain.errors import PermanentFault
-from autopay.domain.money import Currency
+from autopay.domain.money import Currency, to_atomic
 from autopay.domain.network import Network
 from autopay.domain.offer import Refused
 from autopay.domain.ports import Chain, Ledger, OpenSession
-from autopay.domain.request import RequestSpec, x402_request_id
-from autopay.domain.steps import Backlog, BalanceQuery, Enqueued, EnqueuedOrRefused, QueuedRequest, ToEnqueue
+from autopay.domain.request import RequestResult, RequestSpec, x402_request_id
+from autopay.domain.steps import Backlog, BalanceQuery, Enqueued, EnqueuedOrRefused, InFlight, QueuedRequest, ToEnqueue
 
 
 class DemoOnMainnet(PermanentFault):
@@ -51,6 +51,16 @@ class AgentSteps:
             return refused
         record = await self._ledger.request(x402_request_id(agent, spec.request_id))
         return Enqueued(status=record.result.status)
+
+    @activity.defn(name="ended_among")
+    async def ended_among(self, believed: InFlight) -> list[Notice]:
+        """Those of the requests that have ended, as the notice that each should have sent."""
+        notices = []
+        for request_id in believed.request_ids:
+            record = await self._ledger.request(x402_request_id(believed.agent, request_id))
+            if record.closed:
+                notices.append(_notice_of(record.result))
+        return notices
 
     @activity.defn(name="balances")
     async def balances(self, query: BalanceQuery) -> list[Spendable]:
@@ -93,6 +103,19 @@ class AgentSteps:
             spendable_atomic=max(0, limits[limit]),
             limit=limit,
         )
+
+
+def _notice_of(result: RequestResult) -> Notice:
+    paid = result.transaction is not None and result.price is not None
+    return Notice(
+        request_id=result.request_id,
+        status=result.status,
+        final=True,
+        currency=result.currency if paid else None,
+        amount_atomic=to_atomic(result.price) if paid and result.price else 0,
+        transaction=result.transaction,
+        message=result.error.message if result.error else None,
+    )
 
 
 def _nothing(currency: Currency, problem: str) -> Spendable:

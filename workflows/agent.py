@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from autopay.domain.agent_memory import AgentMemory
     from autopay.domain.offer import Reason, Refused
     from autopay.domain.request import CLOSED, RequestResult, RequestSpec, payment_workflow_id, x402_request_id
-    from autopay.domain.steps import BalanceQuery, PayOrder, QueuedRequest, ToEnqueue
+    from autopay.domain.steps import BalanceQuery, InFlight, PayOrder, QueuedRequest, ToEnqueue
 
 from workflows import policies
 from workflows.agent_page import page
@@ -35,6 +35,7 @@ class Agent:
         await self._recover()
         while not self.memory.is_finished():
             await self._read_balances()
+            await self._catch_up()
             await self._enqueue_due_watches()
             await self._start_what_may_start()
             self._show()
@@ -53,6 +54,8 @@ class Agent:
         self.over = False
         self.news = True
         self.shown: str | None = None
+        self.is_recovered = False
+        self.ended_meanwhile: set[str] = set()
 
     # The loop's parts
 
@@ -64,13 +67,11 @@ class Agent:
             retry_policy=policies.LEDGER_RETRIES,
             summary="what the ledger holds for this agent",
         )
-        self.memory.in_flight = {request.request_id: request for request in backlog.open}
-        self.memory.answered &= self.memory.in_flight.keys()
-        self.memory.queue = []
-        for request in backlog.queue:
-            self.memory.enqueue(request)
-        for request in backlog.open:
+        still_open = [request for request in backlog.open if request.request_id not in self.ended_meanwhile]
+        self.memory.recovered(backlog.queue, still_open)
+        for request in still_open:
             await self._start(request)
+        self.is_recovered = True
 
     async def _read_balances(self) -> None:
         now = workflow.now()
@@ -96,6 +97,22 @@ class Agent:
             workflow.logger.warning("balances unreadable: %s", error)
         else:
             self.memory.balances(spendable, now)
+
+    async def _catch_up(self) -> None:
+        """Ask the ledger, now and then, about what is in flight: a notice can be lost with a restored server."""
+        now = workflow.now()
+        if not self.memory.wants_to_catch_up(now):
+            return
+        ended = await workflow.execute_local_activity_method(
+            AgentSteps.ended_among,
+            InFlight(agent=self.memory.spec.name, request_ids=tuple(self.memory.in_flight)),
+            start_to_close_timeout=policies.LEDGER_STEP,
+            retry_policy=policies.LEDGER_RETRIES,
+            summary=f"how {len(self.memory.in_flight)} requests in flight stand",
+        )
+        for notice in ended:
+            if notice.request_id in self.memory.in_flight:
+                self.memory.noticed(notice)
 
     async def _enqueue_due_watches(self) -> None:
         now = workflow.now()
@@ -209,6 +226,7 @@ class Agent:
     @workflow.signal
     async def cancel(self, request_id: str) -> None:
         """Cancel one request: a waiting one never starts, one in flight pays nothing more than it has signed."""
+        await workflow.wait_condition(lambda: self.is_recovered)
         name = self.memory.spec.name
         for request in [each for each in self.memory.queue if each.request_id == request_id]:
             self.memory.queue.remove(request)
@@ -224,6 +242,8 @@ class Agent:
     def notice(self, notice: Notice) -> None:
         """From a `PaidRequest`: answered, or settled."""
         self.memory.noticed(notice)
+        if notice.final and not self.is_recovered:
+            self.ended_meanwhile.add(notice.request_id)
         self.memory.next_balance = None if notice.final else self.memory.next_balance
         self.news = True
 
@@ -232,6 +252,7 @@ class Agent:
     @workflow.update
     async def request(self, spec: RequestSpec) -> Accepted:
         """Take a request; returns on acceptance, the result comes from the ledger."""
+        await workflow.wait_condition(lambda: self.is_recovered)
         refused = await self._enqueue(spec, self.memory.score(None, 0))
         if refused is not None:
             raise ApplicationError(refused.message, type=refused.reason.value, non_retryable=True)

@@ -4,6 +4,7 @@ Every method takes the time it needs; none does I/O. The queue mirrors the ledge
 again whenever a run begins, so nothing here is the only copy of anything.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from pydantic import BaseModel
@@ -25,6 +26,9 @@ from autopay.domain.steps import QueuedRequest
 
 LAST_NOTICES = 10
 
+CATCH_UP = timedelta(minutes=1)
+"""How often the ledger is asked about requests in flight, in case a notice was lost."""
+
 _PAID = (RequestStatus.DELIVERED, RequestStatus.UNDELIVERED)
 
 
@@ -40,6 +44,7 @@ class AgentMemory(BaseModel):
     stopping: bool = False
     next_due: dict[str, datetime] = {}
     next_balance: datetime | None = None
+    next_catch_up: datetime | None = None
     spendable: list[Spendable] = []
     queue: list[QueuedRequest] = []
     in_flight: dict[str, QueuedRequest] = {}
@@ -103,6 +108,22 @@ class AgentMemory(BaseModel):
         request = self.queue.pop(0)
         self.in_flight[request.request_id] = request
         return request
+
+    def recovered(self, queue: Sequence[QueuedRequest], still_open: Sequence[QueuedRequest]) -> None:
+        """A run begins: what waits and what is under way, as the ledger has it."""
+        self.in_flight = {request.request_id: request for request in still_open}
+        self.answered &= self.in_flight.keys()
+        self.queue = []
+        for request in queue:
+            self.enqueue(request)
+
+    def wants_to_catch_up(self, now: datetime) -> bool:
+        """Whether the ledger should be asked how the requests in flight stand; true every `CATCH_UP` at most."""
+        if self.next_catch_up is not None and now < self.next_catch_up:
+            return False
+        first = self.next_catch_up is None
+        self.next_catch_up = now + CATCH_UP
+        return bool(self.in_flight) and not first
 
     def drop(self, request_id: str) -> None:
         """A request that was in flight is not any more, and there is nothing to count."""
@@ -178,6 +199,8 @@ class AgentMemory(BaseModel):
         times = [now + timedelta(hours=1)]
         if self.next_balance is not None:
             times.append(self.next_balance)
+        if self.next_catch_up is not None and self.in_flight:
+            times.append(self.next_catch_up)
         if self.state == AgentState.RUNNING:
             busy = self._busy_watches()
             times += [at for name, at in self.next_due.items() if name not in busy]

@@ -127,6 +127,13 @@ class ToEnqueue(_Value):
     queue_limit: int
 
 
+class InFlight(_Value):
+    """Requests that an agent believes to be under way."""
+
+    agent: str
+    request_ids: tuple[str, ...]
+
+
 class BalanceQuery(_Value):
     """Which balances to read, against which thresholds; `paused` when the agent already waits for money."""
 

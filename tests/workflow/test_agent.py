@@ -24,13 +24,13 @@ async def launch(world: World, phase: Phase = Phase.FULL, *watches: Watch, rules
     return await world.client.start_workflow(Agent.run, spec, id="agent/tester", task_queue="autopay")
 
 
-async def reach(world: World, handle: Handle, what: Callable[[AgentStatus], bool], hours: float = 2) -> AgentStatus:
+async def reach(world: World, handle: Handle, what: Callable[[AgentStatus], bool], step_s: int = 20) -> AgentStatus:
     """Let virtual time pass until the agent's status is so."""
-    for _ in range(int(hours * 180)):
+    for _ in range(360):
         status = await handle.query(Agent.status)
         if what(status):
             return status
-        await world.env.sleep(20)
+        await world.env.sleep(step_s)
     raise AssertionError(f"not reached: {status}")
 
 
@@ -105,12 +105,14 @@ async def test_a_known_id_with_other_terms_is_refused_by_name(world: World) -> N
 
 async def test_a_stopping_agent_takes_no_request(world: World) -> None:
     handle = await launch(world, Phase.FULL, WATCH)
-    await reach(world, handle, lambda status: status.delivered == 1)
+    await reach(world, handle, lambda status: status.delivered == 1 and bool(status.settling), step_s=1)
+    world.chain.away = True  # so that it is still draining when it is asked
     await handle.signal(Agent.stop)
     with pytest.raises(WorkflowUpdateFailedError) as refused:
         await handle.execute_update(Agent.request, RequestSpec(request_id="late", url=URL))
     assert isinstance(refused.value.cause, ApplicationError)
     assert refused.value.cause.type == "agent_stopped"
+    world.chain.away = False
     await handle.result()
 
 
@@ -145,7 +147,7 @@ async def test_a_canceled_request_that_waits_is_never_paid(world: World) -> None
 async def test_more_than_the_session_allows_is_refused_and_pauses_the_agent(world: World) -> None:
     world.chain.funds = 100 * PRICE
     handle = await launch(world, Phase.FULL, Watch(name="fast", url=URL, every_s=1))
-    status = await reach(world, handle, lambda status: status.state == AgentState.PAUSED, hours=1)
+    status = await reach(world, handle, lambda status: status.state == AgentState.PAUSED)
     assert status.reason is not None
     assert "limited to 50 payments" in status.reason
     assert world.chain.spent == 50 * PRICE
