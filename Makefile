@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test simulate check format lock clean help
+.PHONY: demo test simulate chaos check format lock clean help
 
 help:            ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -18,8 +18,8 @@ test: $(READY)   ## run every test
 simulate: $(READY) ## run SEEDS simulated worlds of payments among faults
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) $(ARGS)
 
-simulate: $(READY) ## run SEEDS simulated worlds of payments among faults
-	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) $(ARGS)
+chaos: $(READY)  ## run payments on the real stack among kill -9 and bad weather (ARGS="--requests 300 --kills 30")
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 check: $(READY)  ## lint, format check and types, as CI does
 	@$(BIN)/ruff check .
