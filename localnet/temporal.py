@@ -26,7 +26,10 @@ SEARCH_ATTRIBUTES = {
 }
 
 _SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL")
-_DYNAMIC_CONFIG = ("history.transferProcessorMaxPollRPS=1000",)  # the default of 20 costs 50 ms per server hop
+_DYNAMIC_CONFIG = (
+    "history.transferProcessorMaxPollRPS=1000",  # the default of 20 costs 50 ms per server hop
+    "history.maxInFlightUpdates=200",  # the default of 10 refuses the eleventh request that an agent is asked at once
+)
 
 
 def temporal_program(home: Path, port: int, ui_port: int) -> Program:

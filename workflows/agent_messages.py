@@ -189,7 +189,6 @@ class AgentMessages:
             payment.add_done_callback(lambda ended: self._payment_ended(order.request_id, ended))
 
     def _payment_ended(self, request_id: str, ended: "asyncio.Task[RequestResult]") -> None:
-        """A payment tells us itself how it ended; only one that was terminated or has a bug does not."""
+        """A payment tells us itself how it ended. One that was terminated does not: it is adopted, and goes on."""
         if ended.cancelled() or ended.exception() is not None:
-            self.memory.drop(request_id)
-            self.news = True
+            workflow.logger.warning("the workflow of %s ended badly; it will be adopted", request_id)

@@ -36,7 +36,8 @@ class PaidRequest:
     @workflow.run
     async def run(self, order: PayOrder) -> RequestResult:
         """Shields the payment: a cancel stops new attempts, and waits for the fate of what was signed."""
-        self.payment_run = PaymentRun(order, DurableSteps(order))
+        steps = DurableSteps(order)
+        self.payment_run = PaymentRun(order, steps)
         paying = asyncio.create_task(self.payment_run.run())
         while True:
             try:
@@ -45,6 +46,7 @@ class PaidRequest:
                 if paying.done():
                     raise
                 self.payment_run.canceled = True
+                steps.order = order.model_copy(update={"canceled": True})  # as a continued run must know
             else:
                 verified = self.payment_run.is_settled and result.status == RequestStatus.DELIVERED
                 status = "verified" if verified else result.status.value

@@ -76,6 +76,7 @@ def downgrade() -> None:
     """Drops what 0004 recorded; amounts, statuses, hashes and receipts stay."""
     op.execute("DROP VIEW audit_trail_view")
     op.drop_index("uq_priority_queue_api_request_id_waiting", "priority_queue")
+    op.drop_index("ix_api_request_logs_open", "api_request_logs")
     op.drop_index(op.f("ix_api_request_logs_agent_id_created_at"), "api_request_logs")
     op.drop_constraint(op.f("ck_transactions_recoverable"), "transactions")
     op.drop_index("uq_transactions_x402_request_id_not_failed", "transactions")
@@ -114,6 +115,9 @@ def _one_payment_a_request() -> None:
         op.f("uq_api_request_logs_agent_id_request_id"), "api_request_logs", ["agent_id", "request_id"]
     )
     op.create_index(op.f("ix_api_request_logs_agent_id_created_at"), "api_request_logs", ["agent_id", "created_at"])
+    op.create_index(
+        "ix_api_request_logs_open", "api_request_logs", ["id"], postgresql_where=sa.text("closed_at IS NULL")
+    )
     op.create_index(
         "uq_priority_queue_api_request_id_waiting",
         "priority_queue",

@@ -212,6 +212,7 @@ class RequestRow(Base):
         UniqueConstraint("agent_id", "request_id"),
         Index(None, "agent_id", "endpoint"),
         Index(None, "agent_id", "created_at"),
+        Index("ix_api_request_logs_open", "id", postgresql_where=text("closed_at IS NULL")),  # what is adopted
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)

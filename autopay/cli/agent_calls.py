@@ -4,6 +4,7 @@ What must not live here: what is printed, and the ledger.
 """
 
 import asyncio
+import random
 from typing import Any
 
 from temporalio.api.enums.v1 import TaskQueueType
@@ -28,6 +29,7 @@ from autopay.domain.offer import Reason
 from autopay.domain.request import RequestError, RequestSpec, agent_workflow_id
 
 ANSWER_TIMEOUT_S = 15
+BUSY_PAUSE_S = (0.1, 0.5)
 START_WORKER = "start one: python worker.py"
 
 
@@ -102,14 +104,25 @@ class AgentCalls:
         """
         try:
             async with asyncio.timeout(timeout_s):
-                accepted: Accepted = await self._handle.execute_update("request", spec, result_type=Accepted)
-                return accepted
+                return await self._when_there_is_room(spec)
         except WorkflowUpdateFailedError as error:
             raise _refusal(error) from None
         except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
             raise await self._silent() from None
         except RPCError as error:
             raise self._named(error) from None
+
+    async def _when_there_is_room(self, spec: RequestSpec) -> Accepted:
+        """A workflow takes so many updates at once (10, as Temporal comes); the next one waits for its turn."""
+        while True:
+            try:
+                accepted: Accepted = await self._handle.execute_update("request", spec, result_type=Accepted)
+            except RPCError as error:
+                if error.status is not RPCStatusCode.RESOURCE_EXHAUSTED:
+                    raise
+                await asyncio.sleep(random.uniform(*BUSY_PAUSE_S))  # noqa: S311 - no secret, only a spread
+            else:
+                return accepted
 
     async def wait_until_stopped(self) -> None:
         """Return when its workflow has ended, well or not."""

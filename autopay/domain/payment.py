@@ -138,7 +138,7 @@ class Payment(_Value):
         """The ledger has recorded attempt `number`; nothing has left yet."""
         assert number == len(self.attempts) + 1
         assert all(isinstance(attempt.outcome, Dead) for attempt in self.attempts)
-        return self.model_copy(update={"attempts": (*self.attempts, Attempt(number=number))})
+        return self.model_copy(update={"attempts": (*self.attempts, Attempt(number=number)), "http_status": None})
 
     def answered(self, answer: Answer) -> "Payment":
         """The newest attempt's bytes were handed to the seller, and this came back."""

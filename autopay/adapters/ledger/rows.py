@@ -123,7 +123,10 @@ def request_result(request: RequestRow, agent: str, attempts: list[TransactionRo
     if request.result is not None:
         closed = RequestResult.model_validate(request.result)
         late = closed.status is RequestStatus.UNDELIVERED and request.delivery is Delivery.DELIVERED
-        return closed.model_copy(update={"status": RequestStatus.DELIVERED, "error": None}) if late else closed
+        if not late:
+            return closed
+        came = {"status": RequestStatus.DELIVERED, "http_status": request.response_status, "error": None}
+        return closed.model_copy(update=came)
     assert request.request_id is not None
     paid = next((row for row in reversed(attempts) if row.status is not TransactionStatus.FAILED), None)
     return RequestResult(
