@@ -81,8 +81,8 @@ def show(plan: Plan, outcome: Outcome) -> None:
     """The summary, for people."""
     table = Table("what", "count", "of which", box=None, header_style="bold", pad_edge=False)
     seconds = ", ".join(f"{phase} {spent:g}" for phase, spent in outcome.seconds.items())
-    issued = sum(2 if purchase.twice else 1 for purchase in plan.purchases)
-    asked = f"{issued} calls of clients, and again: {_counted(outcome.asked_again) or 'none'}"
+    issued = 2 * sum(2 if purchase.twice else 1 for purchase in plan.purchases)
+    asked = f"all ids once more at the end; calls that failed and were repeated: {_counted(outcome.asked_again) or 0}"
     rows = (
         ("requests", outcome.requests.total(), _counted(outcome.requests)),
         ("not delivered", outcome.reasons.total(), _counted(outcome.reasons)),
@@ -91,6 +91,7 @@ def show(plan: Plan, outcome: Outcome) -> None:
         ("payments on chain", outcome.payments, _counted(outcome.spent_atomic) + " base units"),
         ("delivered, not paid", outcome.unpaid_deliveries, ""),
         ("kills", outcome.kills.total(), _counted(outcome.kills)),
+        ("died by themselves", outcome.own_deaths.total(), _counted(outcome.own_deaths)),
         ("weather changes", outcome.weather.total(), _counted(outcome.weather)),
         ("weather missed", outcome.weather_missed, "the service was dead"),
         ("seconds", round(sum(outcome.seconds.values())), seconds),

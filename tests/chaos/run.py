@@ -21,6 +21,7 @@ from autopay.domain.money import Currency, to_atomic
 from autopay.settings import Settings
 from autopay.stack_file import StackFile
 from autopay.temporal import connect
+from localnet.child import StackError
 from localnet.stack import Stack
 from tests.chaos.audit import Findings, audit
 from tests.chaos.buyers import Buyers
@@ -60,7 +61,7 @@ class Outcome:
     weather: Counter[str] = field(default_factory=Counter)
     weather_missed: int = 0
     asked_again: Counter[str] = field(default_factory=Counter)
-    deaths: list[str] = field(default_factory=list)
+    own_deaths: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=dict)
     reconciled: Any = None
 
@@ -108,11 +109,14 @@ class Run:
         helpers = [asyncio.create_task(each) for each in (progress.follow(), self._report(progress, havoc))]
         try:
             ended = await self._storm_and_calm(stack, buyers, havoc, progress)
+        except StackError as error:
+            self.outcome.wrong.append(f"the stack cannot go on, so nothing was audited: {error}")
+            return
         finally:
+            self._count_faults(havoc, buyers)
             for helper in helpers:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
-        self._count_faults(havoc, buyers)
         async with self._timed("audit"):
             findings = await audit(self.plan, buyers.refused, settings, client)
         if not ended:
@@ -143,7 +147,7 @@ class Run:
                 await _first(wreaking, lasting)
                 await havoc.clear()
             async with self._timed("calm"):
-                settling = asyncio.create_task(_both(buying, progress))
+                settling = asyncio.create_task(self._settle(buying, buyers, progress))
                 with contextlib.suppress(TimeoutError):
                     await _first(settling, lasting, timeout_s=self.conditions.liveness_s)
                 return settling.done() and not settling.cancelled()
@@ -151,6 +155,13 @@ class Run:
             for task in (buying, lasting):
                 task.cancel()
             await asyncio.gather(buying, lasting, return_exceptions=True)
+
+    async def _settle(self, buying: "asyncio.Task[None]", buyers: Buyers, progress: Progress) -> None:
+        """All is final; then every id is issued once more, which must buy nothing."""
+        await asyncio.shield(buying)
+        await progress.until_final()
+        await buyers.buy(self.plan.purchases)
+        await progress.until_final()
 
     @contextlib.asynccontextmanager
     async def _timed(self, phase: str) -> AsyncIterator[None]:
@@ -170,7 +181,7 @@ class Run:
         out = self.outcome
         out.kills, out.weather, out.weather_missed = havoc.kills, havoc.changes, havoc.missed
         out.asked_again = buyers.again
-        out.deaths = [each for each in self._said if " died (" not in each or "SIGKILL" not in each]
+        out.own_deaths = Counter(each.partition(" ")[0] for each in self._said if " died (exit" in each)
 
     def _count(self, findings: Findings) -> None:
         out, books = self.outcome, findings.books
@@ -198,11 +209,6 @@ def _code() -> str:
 
 def _status(status: str, error: str | None) -> str:
     return status if error is None else f"{status} {error}"
-
-
-async def _both(buying: "asyncio.Task[None]", progress: Progress) -> None:
-    await asyncio.shield(buying)
-    await progress.until_final()
 
 
 async def _first(work: "asyncio.Task[None]", lasting: "asyncio.Task[None]", timeout_s: float | None = None) -> None:
