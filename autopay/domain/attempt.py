@@ -51,8 +51,7 @@ class RecordedAttempt(_Value):
     """An attempt as the ledger has it: everything that the chain can be asked about it.
 
     `claims` are the signatures that receipts named so far, in order; the seller said so, nobody checked yet.
-    `status` is the ledger's, `slot` where the chain showed it (at confirmed at least), `sealed` the payment to
-    hand over.
+    `status` is the ledger's, `sealed` the payment to hand over.
     """
 
     attempt_id: UUID
@@ -78,7 +77,6 @@ class RecordedAttempt(_Value):
     version: Literal[1, 2]
     claims: tuple[str, ...] = ()
     status: str = "PENDING"
-    slot: int | None = None
     sealed: str
 
 

@@ -113,7 +113,9 @@ class PaymentRun:
                 assert_never(step)
 
     async def _recall(self) -> None:
-        recalled = await self.steps.recall(self.order)
+        self._adopt(await self.steps.recall(self.order))
+
+    def _adopt(self, recalled: Recalled) -> None:
         self.payment, self.signed = recalled.payment, recalled.signed
         if recalled.closed is not None:
             self._result, self._closed = recalled.closed, True
@@ -135,8 +137,9 @@ class PaymentRun:
         try:
             signed = await self.steps.sign(ToSign(order=self.order, number=number, offer=offer), price)
         except StepFailed as failed:
-            await self._recall()  # it may have been recorded all the same
-            if len(self.payment.attempts) < number and self._result is None:
+            await self._recall()  # it may have been recorded all the same, or be needless by now
+            known = self.payment.delivered or len(self.payment.attempts) == number
+            if not known and self._result is None:
                 self._end(RequestStatus.FAILED, failed.type, failed.message)
             return
         if isinstance(signed, Refused):
@@ -239,12 +242,11 @@ class PaymentRun:
         if result.status == RequestStatus.DELIVERED:
             return True
         recalled = await self.steps.recall(self.order)
-        last = recalled.payment.last
-        if recalled.closed is not None:
-            self._result, self._closed = recalled.closed, True
-        elif last is not None and (last.outcome is None or recalled.payment.delivered):
-            self.payment, self.signed, self._result = recalled.payment, recalled.signed, None
-        return self._result is result
+        if recalled.closed is None and _facts(recalled.payment) == _facts(self.payment):
+            return True
+        self._result = None
+        self._adopt(recalled)
+        return False
 
     async def _log(self, result: RequestResult) -> RequestResult:
         if not self._closed:
@@ -306,3 +308,9 @@ class PaymentRun:
 
     def _show(self, now: str) -> None:
         self.steps.show(now, self.payment)
+
+
+def _facts(payment: Payment) -> tuple[bool, tuple[str | None, ...]]:
+    """What a run and the ledger must agree on before the request can end: the content, and every outcome."""
+    outcomes = (attempt.outcome.kind if attempt.outcome else None for attempt in payment.attempts)
+    return payment.delivered, tuple(outcomes)

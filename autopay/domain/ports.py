@@ -36,8 +36,8 @@ class Booked(BaseModel):
     settled_atomic: int
 
 
-BookedOn = Callable[[UUID, int], Awaitable[Booked]]
-"""(session, slot) → what is booked against the session at or before that slot."""
+BookedOn = Callable[[UUID, int, UUID], Awaitable[Booked]]
+"""(session, slot, attempt) → what attempts other than that one have booked against the session up to that slot."""
 
 
 class Chain(Protocol):
@@ -273,7 +273,7 @@ class Ledger(Protocol):
         """Base units reserved by attempts of the session that are neither settled (SUCCESS, VERIFIED) nor FAILED."""
         ...
 
-    async def booked_on(self, session_id: UUID, slot: int) -> Booked: ...
+    async def booked_on(self, session_id: UUID, slot: int, besides: UUID | None = None) -> Booked: ...
 
     async def record_balance(
         self,

@@ -23,7 +23,7 @@ async def look(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, slot
     """One question to the chain about one attempt; raises only what `Chain` raises.
 
     Args:
-        booked_on: base units that the ledger has booked against the attempt's session up to a slot.
+        booked_on: base units that the ledger has booked against the attempt's session up to a slot, others' only.
         slot_ms: the cluster's slot time (400 on Solana), for the waits that are suggested.
     """
     landed = await _claimed(chain, attempt) or await _found(chain, attempt, final=False, min_slot=None)
@@ -101,9 +101,8 @@ async def _absence(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, 
     if account is None:
         return Unknown(reason="source_account_unreadable", retry_after_ms=MAX_LOOK_MS)
     left = account.delegated_atomic if account.delegate == attempt.authority else 0
-    booked = await booked_on(attempt.session_id, account.slot)
     # An attempt that was seen at confirmed is booked: its own booking must not pass for the reason of what is gone.
-    own = attempt.amount_atomic if attempt.slot is not None and attempt.slot <= account.slot else 0
-    if booked.allowance_atomic - (booked.settled_atomic - own) != left:
+    booked = await booked_on(attempt.session_id, account.slot, attempt.attempt_id)
+    if booked.allowance_atomic - booked.settled_atomic != left:
         return Unknown(reason="allowance_unequal", retry_after_ms=MAX_LOOK_MS)
     return Dead(reason="expired_unsettled")

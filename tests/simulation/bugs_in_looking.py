@@ -1,6 +1,7 @@
 """Deliberate bugs in how the chain is asked what became of a payment; `bugs.py` lists them."""
 
 from typing import Any
+from uuid import UUID
 
 from activities.verify import Verify
 from autopay.domain import settlement
@@ -13,10 +14,10 @@ from autopay.domain.payment import (
     Unknown,
     Verdict,
 )
-from autopay.domain.ports import BookedOn, Chain
+from autopay.domain.ports import Booked, BookedOn, Chain
 from autopay.domain.steps import AttemptRef
+from tests.world.ledger import MemoryLedger
 from tests.world.node import SimNode
-from tests.world.rows import AttemptEntry
 
 Swap = tuple[Any, str, Any]
 
@@ -126,12 +127,13 @@ def asks_any_node_without_a_least_slot() -> list[Swap]:
 
 
 def counts_a_payment_as_the_reason_of_its_own_death() -> list[Swap]:
-    recorded = AttemptEntry.recorded
+    booked_on = MemoryLedger.booked_on
 
-    def without_slot(self: AttemptEntry) -> RecordedAttempt:
-        return recorded(self).model_copy(update={"slot": None})
+    async def with_its_own(self: MemoryLedger, session_id: UUID, slot: int, besides: UUID | None = None) -> Booked:
+        booked: Booked = await booked_on(self, session_id, slot)
+        return booked
 
-    return [(AttemptEntry, "recorded", without_slot)]
+    return [(MemoryLedger, "booked_on", with_its_own)]
 
 
 def takes_confirmed_for_final() -> list[Swap]:

@@ -153,13 +153,14 @@ class MemoryLedger(Requests):
         )
 
     @transaction
-    def booked_on(self, session_id: UUID, slot: int) -> Booked:
-        """The allowance, and what settled on chain against it at or before that slot."""
+    def booked_on(self, session_id: UUID, slot: int, besides: UUID | None = None) -> Booked:
+        """The allowance, and what settled on chain against it at or before that slot, one attempt aside."""
         session = next(each for each in self.sessions if each.key.session_id == session_id)
         settled = sum(
             each.amount_atomic
             for each in self.attempts.values()
             if each.session.session_id == session_id
+            and each.attempt_id != besides
             and each.status in SPENT
             and each.slot is not None
             and each.slot <= slot

@@ -103,6 +103,9 @@ class Requests(Store):
             raise IllegalTransition(f"{request_key} cannot end as {result.status}")
         if any(each.status in OPEN for each in row.attempts):
             raise IllegalTransition(f"{request_key} has a payment without an outcome, it cannot end")
+        unpaid = (RequestStatus.FAILED, RequestStatus.REFUSED, RequestStatus.FREE)
+        if result.status in unpaid and any(each.status is TransactionStatus.VERIFIED for each in row.attempts):
+            raise IllegalTransition(f"{request_key} was paid, it cannot end as {result.status}")
         row.result, row.closed, row.processed = result, True, True
         if result.status is RequestStatus.UNDELIVERED and row.delivery == "NONE":
             row.delivery = "UNDELIVERED"

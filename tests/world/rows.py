@@ -71,7 +71,6 @@ class AttemptEntry:
             version=offer.version,
             claims=tuple(self.claims),
             status=self.status.value,
-            slot=self.slot,
         )
 
     def settlement(self) -> Settlement:

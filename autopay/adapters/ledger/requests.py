@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from autopay.adapters.ledger.content import storable_text
 from autopay.adapters.ledger.rows import is_open, payment, request_result, request_spec
 from autopay.adapters.ledger.transaction import Transactional, agent_named, locked_request, request_and_agent
-from autopay.adapters.statuses import Delivery, HttpMethod
+from autopay.adapters.statuses import Delivery, HttpMethod, TransactionStatus
 from autopay.adapters.tables import AgentRow, QueueRow, RequestRow, TransactionRow
 from autopay.adapters.uuid7 import uuid7
 from autopay.domain.errors import IllegalTransition
@@ -19,6 +19,9 @@ from autopay.domain.offer import Reason, Refused
 from autopay.domain.payment import Payment
 from autopay.domain.ports import Queued, RequestRecord
 from autopay.domain.request import CLOSED, RequestResult, RequestSpec, RequestStatus, x402_request_id
+
+UNPAID = (RequestStatus.FAILED, RequestStatus.REFUSED, RequestStatus.FREE)
+"""Ends that say that nothing was paid."""
 
 WAITING = QueueRow.processed_at.is_(None)
 
@@ -125,9 +128,11 @@ class Requests(Transactional):
                 return
             if result.status not in CLOSED:
                 raise IllegalTransition(f"{request_key} cannot end as {result.status}")
-            undecided = [attempt for attempt in await attempts_of(db, request_key) if is_open(attempt)]
-            if undecided:
+            attempts = await attempts_of(db, request_key)
+            if any(is_open(attempt) for attempt in attempts):
                 raise IllegalTransition(f"{request_key} has a payment without an outcome, it cannot end")
+            if result.status in UNPAID and any(attempt.status is TransactionStatus.VERIFIED for attempt in attempts):
+                raise IllegalTransition(f"{request_key} was paid, it cannot end as {result.status}")
             row.outcome = result.status.value
             row.error_code = storable_text(result.error.type) if result.error else None
             row.error_message = storable_text(result.error.message) if result.error else None

@@ -136,13 +136,14 @@ class Sessions(Transactional):
         async with self._transaction() as db:
             return atomic(await db.scalar(query))
 
-    async def booked_on(self, session_id: UUID, slot: int) -> Booked:
-        """The allowance, and what settled on chain against it at or before that slot; see the port."""
+    async def booked_on(self, session_id: UUID, slot: int, besides: UUID | None = None) -> Booked:
+        """The allowance, and what settled on chain against it up to that slot, one attempt aside; see the port."""
         settled = (
             select(func.coalesce(func.sum(TransactionRow.amount), 0))
             .where(
                 TransactionRow.session_id == SessionRow.id,
                 TransactionRow.status.in_(SPENT),
+                TransactionRow.id.is_distinct_from(besides),
                 TransactionRow.slot <= slot,  # a receipt without a sighting has no slot: it is only a claim
             )
             .scalar_subquery()
