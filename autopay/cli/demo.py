@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +28,7 @@ from autopay.temporal import connect
 
 PATIENCE_S = 120
 POLL_S = 0.15
+SEEN_STALE = timedelta(seconds=2)
 
 
 def register(app: typer.Typer) -> None:
@@ -213,7 +214,7 @@ class _Show:
 
 def _is_seen_paused(status: AgentStatus) -> bool:
     """Paused, nothing in flight, and a watch has gone stale without anything being bought for it."""
-    stale = any(each.next_due < datetime.now(UTC) for each in status.watches)
+    stale = any(each.next_due < datetime.now(UTC) - SEEN_STALE for each in status.watches)
     return status.state == AgentState.PAUSED and not status.in_flight and stale
 
 

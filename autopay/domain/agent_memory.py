@@ -185,7 +185,7 @@ class AgentMemory(BaseModel):
     def reason(self) -> str | None:
         """Why it is not simply running."""
         if self.stopping:
-            return "draining what is in flight" if self.in_flight else "stopped"
+            return "draining what is in flight" if self.in_flight else None
         if self._demo_is_over():
             return f"the demo's {self.spec.rules.demo_payments} payments are made; it ends when they are final"
         return self.pause if self.pause is not None else self.short
