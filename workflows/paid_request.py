@@ -6,6 +6,8 @@ payment that was signed.
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 from temporalio import workflow
@@ -54,6 +56,15 @@ class PaidRequest:
                 return result
 
 
+@contextmanager
+def named_faults() -> Iterator[None]:
+    """A step that is given up raises StepFailed with the fault's stable name."""
+    try:
+        yield
+    except FailureError as error:
+        raise _failed(error) from None
+
+
 class DurableSteps:
     """Implements `Steps` with Temporal's activities, timers and signals."""
 
@@ -73,7 +84,7 @@ class DurableSteps:
 
     async def fetch(self, order: PayOrder) -> Fetched:
         """Step 1."""
-        try:
+        with named_faults():
             return await workflow.execute_local_activity_method(
                 Fetch.fetch,
                 order,
@@ -81,12 +92,10 @@ class DurableSteps:
                 retry_policy=policies.FETCH_RETRIES,
                 summary=f"{order.method} {order.url}"[:200],
             )
-        except FailureError as error:
-            raise _failed(error) from None
 
     async def parse(self, order: PayOrder, challenge: Challenge) -> Parsed:
         """Step 2."""
-        try:
+        with named_faults():
             return await workflow.execute_local_activity_method(
                 Parse.parse,
                 args=[order, challenge],
@@ -95,12 +104,10 @@ class DurableSteps:
                 retry_policy=policies.SIGN_RETRIES,
                 summary=f"402: choose among {len(challenge.options)} ways to pay",
             )
-        except FailureError as error:
-            raise _failed(error) from None
 
     async def sign(self, to_sign: ToSign, price: str) -> SignedOrRefused:
         """Step 3."""
-        try:
+        with named_faults():
             signed = await workflow.execute_local_activity_method(
                 Sign.sign,
                 to_sign,
@@ -109,8 +116,6 @@ class DurableSteps:
                 retry_policy=policies.SIGN_RETRIES,
                 summary=f"reserve and sign {price} for {self.host}, attempt {to_sign.number}",
             )
-        except FailureError as error:
-            raise _failed(error) from None
         if signed.kind == "signed":
             workflow.upsert_search_attributes(payment_attributes("signed", signed))
         return signed
@@ -118,7 +123,7 @@ class DurableSteps:
     async def submit(self, ref: AttemptRef, send: int, price: str) -> Answer:
         """Step 4, scheduled by the server."""
         again = f", sent again ({send})" if send > 1 else ""
-        try:
+        with named_faults():
             return await workflow.execute_activity_method(
                 Submit.submit,
                 ref,
@@ -127,12 +132,10 @@ class DurableSteps:
                 retry_policy=policies.SUBMIT_RETRIES,
                 summary=f"submit {price} to {self.host}, attempt {ref.number}{again}",
             )
-        except FailureError as error:
-            raise _failed(error) from None
 
     async def verify(self, ref: AttemptRef, price: str) -> Verdict:
         """Step 5: one look."""
-        try:
+        with named_faults():
             return await workflow.execute_local_activity_method(
                 Verify.verify,
                 ref,
@@ -140,8 +143,6 @@ class DurableSteps:
                 retry_policy=policies.VERIFY_RETRIES,
                 summary=f"look for {price} on chain, attempt {ref.number}",
             )
-        except FailureError as error:
-            raise _failed(error) from None
 
     async def log(self, closing: Closing) -> None:
         """Step 6."""
