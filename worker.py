@@ -9,7 +9,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -35,7 +35,7 @@ from autopay.adapters.ledger import open_ledger
 from autopay.adapters.seller import HttpSeller
 from autopay.adapters.signer import PaymentSigner
 from autopay.adapters.vault import Keyring, Vault
-from autopay.domain.errors import Fault
+from autopay.domain.errors import Fault, TransientFault
 from autopay.domain.money import Currency
 from autopay.domain.network import usdc_mint
 from autopay.domain.ports import Chain, Facilitator, Ledger, Seller, Signer
@@ -54,6 +54,9 @@ DRAIN = timedelta(seconds=30)
 
 BEAT = timedelta(seconds=10)
 """How often a worker shows that it is alive."""
+
+PATIENCE = timedelta(seconds=60)
+"""How long a worker that starts waits for the database and the chain to answer."""
 
 WORKFLOWS = [Agent, PaidRequest, Adopt, Redeliver]
 
@@ -117,6 +120,19 @@ def make_worker(
     )
 
 
+async def until_it_answers(check: Callable[[], Awaitable[None]], patience: timedelta = PATIENCE) -> None:
+    """Run a check of the start; what is away for a moment is asked again, what is wrong for good is raised at once."""
+    deadline = asyncio.get_running_loop().time() + patience.total_seconds()
+    while True:
+        try:
+            return await check()
+        except TransientFault as fault:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+            log.warning("worker waits", fault=str(fault))
+            await asyncio.sleep(1)
+
+
 async def beat(client: Client, alive: Path) -> None:
     """Touch the file for as long as the event loop turns and Temporal answers it."""
     while True:
@@ -132,10 +148,10 @@ async def run(settings: Settings, alive: Path | None = None) -> None:
         vault = Vault(Keyring.parse(settings.keyring.get_secret_value()))
         ledger = open_ledger(settings.database_url)
         stack.push_async_callback(ledger.dispose)
-        await ledger.check_schema()
+        await until_it_answers(ledger.check_schema)
         chain = SolanaChain(settings.solana_rpc_url, settings.network)
         stack.push_async_callback(chain.close)
-        await chain.check_network()
+        await until_it_answers(chain.check_network)
         seller = HttpSeller(settings.body_limit_bytes, settings.request_timeout_s)
         stack.push_async_callback(seller.close)
         client = await connect(settings)

@@ -41,7 +41,7 @@ from x402.schemas import (
 from x402.schemas.helpers import parse_payment_payload, parse_payment_requirements
 from x402.schemas.v1 import PaymentPayloadV1, PaymentRequirementsV1
 
-from localnet.tokens import ensure_sol, load_or_create_keypair, wait_for_chain
+from localnet.tokens import ensure_sol, load_or_create_keypair, patiently, wait_for_chain
 from localnet.weather import AsgiApp, Sky, WeatherMiddleware
 
 NETWORK = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1"
@@ -205,7 +205,7 @@ def _answer(verdict: VerifyResponse | SettleResponse) -> JSONResponse:
 async def prepare(keypair: Keypair, rpc_url: str) -> None:
     """Wait for the chain, and fund the fee payer."""
     await wait_for_chain(rpc_url)
-    await ensure_sol(rpc_url, keypair.pubkey())
+    await patiently(lambda: ensure_sol(rpc_url, keypair.pubkey()))
     logger.info("fee payer %s", keypair.pubkey())
 
 

@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from solana.exceptions import SolanaRpcException
 from solana.rpc.async_api import AsyncClient
@@ -32,6 +33,8 @@ from spl.token.instructions import (
 from spl.token.models import MintToParams
 
 from localnet.chain.genesis import MINT_AUTHORITY
+
+T = TypeVar("T")
 
 LAMPORTS_PER_SOL = 1_000_000_000
 POLL_SECONDS = 0.02
@@ -69,6 +72,18 @@ async def wait_for_chain(rpc_url: str, timeout_s: float = 60) -> None:
             return True
 
         await _until(answers, f"no answer from {rpc_url}", timeout_s)
+
+
+async def patiently(work: Callable[[], Awaitable[T]], timeout_s: float = 60) -> T:
+    """Do the work again until the RPC lets it through: a chain under bad weather is no reason to give up a start."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return await work()
+        except (SolanaRpcException, RPCException):
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.5)
 
 
 async def ensure_sol(rpc_url: str, owner: Pubkey, lamports: int = 10 * LAMPORTS_PER_SOL) -> None:

@@ -30,6 +30,8 @@ from autopay.domain.request import RequestError, RequestSpec, agent_workflow_id
 
 ANSWER_TIMEOUT_S = 15
 BUSY_PAUSE_S = (0.1, 0.5)
+BUSY = (RPCStatusCode.RESOURCE_EXHAUSTED, RPCStatusCode.UNKNOWN)
+"""Too many updates at once, or a server in the middle of its start: the same request again finds what was begun."""
 START_WORKER = "start one: python worker.py"
 
 
@@ -118,7 +120,7 @@ class AgentCalls:
             try:
                 accepted: Accepted = await self._handle.execute_update("request", spec, result_type=Accepted)
             except RPCError as error:
-                if error.status is not RPCStatusCode.RESOURCE_EXHAUSTED:
+                if error.status not in BUSY:
                     raise
                 await asyncio.sleep(random.uniform(*BUSY_PAUSE_S))  # noqa: S311 - no secret, only a spread
             else:

@@ -18,6 +18,10 @@ MAX_SENDS = 4
 """Times that one attempt's bytes are handed to the seller by itself; `retry` asks once more."""
 
 
+FIRST_PAUSE_MS = 1_000
+"""Before a seller that has the money is asked for its content again; doubles, so that it has time to come back."""
+
+
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True)
 
@@ -234,7 +238,9 @@ def next_step(payment: Payment) -> Step:
         return Sign(number=1)
     if last.sends == 0 and last.outcome is None:
         return Submit(number=last.number, send=1)
-    again = Submit(number=last.number, send=last.sends + 1, wait_ms=max(last.retry_after_ms, last.seller_wait_ms))
+    pause_ms = FIRST_PAUSE_MS * 2 ** (last.sends - 1) if last.seen else 0
+    wait_ms = max(last.retry_after_ms if not last.seen else 0, last.seller_wait_ms, pause_ms)
+    again = Submit(number=last.number, send=last.sends + 1, wait_ms=wait_ms)
     may_send = not payment.delivered and last.sends < payment.max_sends
     match last.outcome:
         case None if last.looks == 0:

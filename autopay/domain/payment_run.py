@@ -48,8 +48,8 @@ from autopay.domain.steps import (
     ToSign,
 )
 
-CHAIN_AWAY_FIRST_MS, CHAIN_AWAY_MOST_MS = 2_000, 60_000
-"""The wait after a look at the chain that failed doubles from the first to the most."""
+AWAY_FIRST_MS, AWAY_MOST_MS = 2_000, 60_000
+"""The wait after the chain or the ledger did not answer doubles from the first to the most."""
 
 
 class StepFailed(Exception):
@@ -88,7 +88,7 @@ class PaymentRun:
         self._result: RequestResult | None = None
         self._closed = False
         self._announced_answer = False
-        self._chain_away_ms = CHAIN_AWAY_FIRST_MS
+        self._chain_away_ms = AWAY_FIRST_MS
 
     async def run(self) -> RequestResult:
         """Step by step until the money is final and the request is closed."""
@@ -152,7 +152,7 @@ class PaymentRun:
         """Fetch and parse; None when the request ends here."""
         self._show("asking the seller")
         try:
-            fetched = await self.steps.fetch(self.order)
+            fetched = await self._fetch()
         except StepFailed as failed:
             self._end(RequestStatus.FAILED, failed.type, failed.message)
             return None
@@ -172,6 +172,18 @@ class PaymentRun:
             case _:
                 assert_never(fetched)
         return None
+
+    async def _fetch(self) -> Fetched:
+        """The seller's answer. Its own faults end the request after a few tries; the ledger's are waited out."""
+        wait_ms = AWAY_FIRST_MS
+        while True:
+            try:
+                return await self.steps.fetch(self.order)
+            except StepFailed as failed:
+                if failed.type != "ledger_unavailable" or self.canceled:
+                    raise
+                await self._wait(wait_ms, "for the ledger")
+                wait_ms = min(wait_ms * 2, AWAY_MOST_MS)
 
     async def _agree(self, challenge: Challenge) -> Offer | None:
         try:
@@ -204,10 +216,10 @@ class PaymentRun:
         verdict: Verdict
         try:
             verdict = await self.steps.verify(self._ref(step.number), self._price())
-            self._chain_away_ms = CHAIN_AWAY_FIRST_MS
+            self._chain_away_ms = AWAY_FIRST_MS
         except StepFailed as failed:
             verdict = Unknown(reason=failed.type, retry_after_ms=self._chain_away_ms)
-            self._chain_away_ms = min(self._chain_away_ms * 2, CHAIN_AWAY_MOST_MS)
+            self._chain_away_ms = min(self._chain_away_ms * 2, AWAY_MOST_MS)
         self.payment = self.payment.judged(verdict)
         why = f": {verdict.reason}" if isinstance(verdict, Unknown | Dead) else ""
         self._show(f"{self._price()} is {verdict.kind}{why}")

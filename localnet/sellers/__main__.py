@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -24,7 +25,7 @@ from x402.schemas import SupportedResponse
 from localnet.chain.genesis import CASH_MINT, USDC_MINT
 from localnet.sellers.apps import Seller, knowledge_app, market_app
 from localnet.sellers.prices import NETWORK_V1
-from localnet.tokens import ensure_sol, load_or_create_keypair, open_token_accounts, wait_for_chain
+from localnet.tokens import ensure_sol, load_or_create_keypair, open_token_accounts, patiently, wait_for_chain
 from localnet.weather import AsgiApp, Sky, WeatherMiddleware
 
 FACILITATOR_WAIT_S = 60
@@ -75,7 +76,10 @@ async def serve(arguments: argparse.Namespace) -> None:
     await wait_for_chain(arguments.rpc)
     supported, *addresses = await asyncio.gather(
         supported_by(facilitator),
-        *(open_business(arguments.rpc, arguments.home / f"{name}.json") for name in ("market", "knowledge")),
+        *(
+            patiently(partial(open_business, arguments.rpc, arguments.home / f"{name}.json"))
+            for name in ("market", "knowledge")
+        ),
     )
     assert isinstance(supported, SupportedResponse)
     fee_payer_v1 = next(str((kind.extra or {})["feePayer"]) for kind in supported.kinds if kind.network == NETWORK_V1)

@@ -71,7 +71,7 @@ def named(step: Step) -> str:
             return f"sign {number}"
         case Submit(send=1):
             return "submit"
-        case Submit(wait_ms=70):
+        case Submit():
             return "submit again"
         case Resolve(wait_ms=0):
             return "resolve now"
