@@ -9,17 +9,20 @@
 
 import asyncio
 import contextlib
+import time
+from uuid import UUID
 
 from temporalio import activity
 
 from activities.fetch import open_extras
 from autopay.domain.answers import classify
-from autopay.domain.errors import SellerUnavailable, UnknownRequest
+from autopay.domain.errors import LedgerUnavailable, SellerUnavailable, UnknownRequest
 from autopay.domain.payment import Answer, NoAnswer, Rejected
-from autopay.domain.ports import Facilitator, Ledger, Seller, Vault
+from autopay.domain.ports import Facilitator, Ledger, Reply, Seller, Vault
 from autopay.domain.steps import AttemptRef
 
 HEARTBEAT_S = 3
+KEEP_TRYING_S = 25  # within what SUBMIT_STEP leaves beside the seller's 120 s
 
 
 class Submit:
@@ -52,15 +55,26 @@ class Submit:
         try:
             extras = open_extras(self._vault, record)
             reply = await self._seller.pay(ref.order.url, ref.order.method, extras, attempt.version, payment)
+            answer = classify(reply, reply.claim)
+            await self._keep(attempt.attempt_id, reply, answer)
         except SellerUnavailable as fault:
             return NoAnswer(reason=str(fault)[:200])
         finally:
             beat.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await beat
-        answer = classify(reply, reply.claim)
-        await self._ledger.record_answer(attempt.attempt_id, reply, reply.claim, answer)
         return answer
+
+    async def _keep(self, attempt_id: UUID, reply: Reply, answer: Answer) -> None:
+        """Store the answer; it may be the only copy of what was paid for, so a blink of the ledger is waited out."""
+        deadline = time.monotonic() + KEEP_TRYING_S
+        while True:
+            try:
+                return await self._ledger.record_answer(attempt_id, reply, reply.claim, answer)
+            except LedgerUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.5)
 
 
 async def _heartbeats() -> None:

@@ -74,6 +74,8 @@ class AgentMessages:
     @workflow.signal
     def notice(self, notice: Notice) -> None:
         """From a `PaidRequest`: answered, or settled."""
+        if self.is_recovered and notice.request_id not in self.memory.in_flight:
+            return  # counted before: the ledger was faster
         self.memory.noticed(notice)
         if notice.final and not self.is_recovered:
             self.ended_meanwhile.add(notice.request_id)

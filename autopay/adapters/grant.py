@@ -7,13 +7,16 @@ the most that a session can lose is what was put into it. The owner's key is use
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID, uuid4
 
+from solana.exceptions import SolanaRpcException
 from solana.rpc.async_api import AsyncClient
 from solana.rpc.commitment import Confirmed
-from solana.rpc.core import RPCException, UnconfirmedTxError
+from solana.rpc.core import RPCException, TransactionExpiredBlockheightExceededError, UnconfirmedTxError
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.message import MessageV0
@@ -30,13 +33,17 @@ from spl.token.models import ApproveCheckedParams, InitializeAccount3Params, Tra
 
 from autopay.adapters.extensions import account_length
 from autopay.adapters.vault import Vault
-from autopay.domain.errors import ChainUnavailable, PermanentFault
+from autopay.domain.errors import ChainUnavailable, PermanentFault, TransientFault
 from autopay.domain.money import DECIMALS, Currency, show
 from autopay.domain.ports import AgentRecord
 
 
 class GrantRefused(PermanentFault):
     """The session cannot be granted."""
+
+
+class GrantUnknown(TransientFault):
+    """It is not known whether the session was granted."""
 
 
 class SessionBook(Protocol):
@@ -57,6 +64,10 @@ class SessionBook(Protocol):
         session_id: UUID,
     ) -> None:
         """Record the session as ACTIVE."""
+        ...
+
+    async def end_session(self, session_id: UUID) -> bool:
+        """Revoke it and destroy its key."""
         ...
 
 
@@ -85,39 +96,58 @@ async def grant_session(
 ) -> GrantedSession:
     """Make the key, have the owner's transaction confirmed, and record the session.
 
-    The session is recorded only once the chain shows the delegation at confirmed. A crash in between leaves an
-    account of the owner's with a delegate whose key nobody has: nothing is lost but the rent.
+    The session is in the ledger before the owner's transaction leaves, so that whatever happens on the way, the
+    account that holds the allowance is known. A transaction that was refused ends the session again.
 
     Raises:
         GrantRefused: the owner lacks tokens or SOL, or the chain refused the transaction.
-        ChainUnavailable: the node does not answer, or did not confirm in time.
+        ChainUnavailable: the node does not answer; nothing was sent.
+        GrantUnknown: it was sent and not confirmed in time.
     """
     session_id, key = uuid4(), Keypair()
     async with AsyncClient(rpc_url, commitment=Confirmed) as client:
-        try:
+        with _named_faults():
             account, steps = await _steps(
                 client, owner, key.pubkey(), Pubkey.from_string(mint), allowance_atomic, session_id
             )
-            signature = await _send(client, owner, steps)
-        except RPCException as error:
-            raise GrantRefused(_plain(error)) from None
-        except (OSError, ValueError) as error:
-            raise ChainUnavailable(str(error)[:200]) from error
-    sealed = vault.seal(bytes(key), purpose="session-key", row=str(session_id))
-    await ledger.create_session(
-        agent=agent.name,
-        currency=currency,
-        mint=mint,
-        source_account=str(account),
-        owner=str(owner.pubkey()),
-        authority=str(key.pubkey()),
-        sealed_key=sealed,
-        allowance_atomic=allowance_atomic,
-        tx_limit=tx_limit,
-        duration_s=duration_s,
-        session_id=session_id,
-    )
+        await ledger.create_session(
+            agent=agent.name,
+            currency=currency,
+            mint=mint,
+            source_account=str(account),
+            owner=str(owner.pubkey()),
+            authority=str(key.pubkey()),
+            sealed_key=vault.seal(bytes(key), purpose="session-key", row=str(session_id)),
+            allowance_atomic=allowance_atomic,
+            tx_limit=tx_limit,
+            duration_s=duration_s,
+            session_id=session_id,
+        )
+        try:
+            with _named_faults():
+                signature = await _send(client, owner, steps)
+        except GrantRefused:
+            await ledger.end_session(session_id)
+            raise
+        except ChainUnavailable as fault:
+            note = f"{fault}; if the grant lands after all, its allowance is in account {account} of the owner's"
+            raise GrantUnknown(note) from None
     return GrantedSession(session_id, str(account), str(key.pubkey()), signature)
+
+
+@contextmanager
+def _named_faults() -> Iterator[None]:
+    """Turn what the RPC client raises into faults that say no URL: it may hold an access key."""
+    try:
+        yield
+    except RPCException as error:
+        raise GrantRefused(_plain(error)) from None
+    except SolanaRpcException as error:
+        raise ChainUnavailable(type(error.__cause__).__name__) from None
+    except (UnconfirmedTxError, TransactionExpiredBlockheightExceededError):
+        raise ChainUnavailable("the grant was not confirmed in time") from None
+    except (OSError, ValueError) as error:
+        raise ChainUnavailable(type(error).__name__) from None
 
 
 async def _steps(
@@ -176,12 +206,9 @@ async def _send(client: AsyncClient, owner: Keypair, steps: list[Instruction]) -
     message = MessageV0.try_compile(owner.pubkey(), steps, [], latest.blockhash)
     transaction = VersionedTransaction(message, [owner])
     signature = (await client.send_transaction(transaction)).value
-    try:
-        confirmed = await client.confirm_transaction(
-            signature, Confirmed, sleep_seconds=0.1, last_valid_block_height=latest.last_valid_block_height
-        )
-    except UnconfirmedTxError:
-        raise ChainUnavailable(f"the grant {signature} was not confirmed in time") from None
+    confirmed = await client.confirm_transaction(
+        signature, Confirmed, sleep_seconds=0.1, last_valid_block_height=latest.last_valid_block_height
+    )
     status = confirmed.value[0]
     if status is not None and status.err is not None:
         raise GrantRefused(f"the chain refused it: {status.err}")

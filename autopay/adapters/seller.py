@@ -3,6 +3,7 @@
 What must not live here: deciding what an answer means (`autopay.domain.answers`), or retrying.
 """
 
+import asyncio
 import email.utils
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from datetime import UTC, datetime
 import httpx
 
 from autopay.adapters.wire import read_challenge, read_receipt
+from autopay.domain.agent import host_of
 from autopay.domain.errors import SellerUnavailable
 from autopay.domain.ports import Extras, Plain, Reply
 from autopay.domain.request import Method
@@ -33,7 +35,11 @@ class HttpSeller:
             follow_redirects=False,
             timeout=httpx.Timeout(30, connect=10),
             limits=httpx.Limits(max_connections=200, max_keepalive_connections=50),
-            headers={"User-Agent": "autopay", "Accept": "application/json, */*;q=0.5"},
+            headers={
+                "User-Agent": "autopay",
+                "Accept": "application/json, */*;q=0.5",
+                "Accept-Encoding": "identity",  # a few compressed kilobytes can be gigabytes
+            },
         )
 
     async def close(self) -> None:
@@ -59,12 +65,15 @@ class HttpSeller:
         if extras.body is not None and not any(name.lower() == "content-type" for name in own):
             own["Content-Type"] = "application/json"
         try:
-            async with self._http.stream(
-                method, url, headers={**own, **payment}, content=extras.body, timeout=timeout
-            ) as response:
+            async with (
+                asyncio.timeout(timeout.read),  # httpx's own bound each read, not a drip of them
+                self._http.stream(
+                    method, url, headers={**own, **payment}, content=extras.body, timeout=timeout
+                ) as response,
+            ):
                 body = await self._bounded(response)
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise SellerUnavailable(f"{type(error).__name__} at {httpx.URL(url).host}") from None
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, TimeoutError) as error:
+            raise SellerUnavailable(f"{type(error).__name__} at {host_of(url)}") from None
         found = read_receipt(response.headers)
         reply = Reply(
             http_status=response.status_code,
@@ -77,8 +86,10 @@ class HttpSeller:
         return response.headers, reply
 
     async def _bounded(self, response: httpx.Response) -> bytes:
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
+            raise SellerUnavailable("an answer that is compressed, which was not asked for")
         body = bytearray()
-        async for chunk in response.aiter_bytes():
+        async for chunk in response.aiter_raw():
             body += chunk
             if len(body) > self._limit:
                 raise SellerUnavailable(f"an answer of over {self._limit} bytes")
@@ -96,7 +107,7 @@ def _retry_after_ms(value: str | None) -> int | None:
         return min(int(value[:9]) * 1000, MAX_RETRY_AFTER_MS)
     try:
         moment = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

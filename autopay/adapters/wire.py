@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from x402.extensions.payment_identifier import PAYMENT_IDENTIFIER, is_payment_identifier_extension
 from x402.http.utils import decode_payment_response_header, safe_base64_decode
-from x402.schemas import PaymentRequirements
+from x402.schemas import PaymentRequirements, ResourceInfo
 from x402.schemas.v1 import PaymentRequirementsV1
 
 from autopay.domain.offer import MAX_OPTIONS, Challenge, Option, Reason, Refused
@@ -91,6 +91,8 @@ def _challenge(content: Any) -> Challenge:
         raise _Broken("no entry of accepts has the required fields")
     extensions = content.get("extensions") if version == 2 else None
     resource = content.get("resource") if version == 2 else None
+    if resource is not None:
+        ResourceInfo.model_validate(resource)  # as it is echoed; a ValidationError is a ValueError
     return Challenge(
         version=version,
         options=tuple(options),

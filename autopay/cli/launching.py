@@ -64,6 +64,8 @@ async def launch_agent(
     """
     if order.phase is Phase.DEMO and settings.network is Network.MAINNET:
         raise CommandError("an agent in phase demo never runs on mainnet: use --phase interactive or full")
+    if order.phase is Phase.INTERACTIVE:
+        raise CommandError("phase interactive needs a person's approvals, which do not exist yet: use demo or full")
     mints = {currency: mint_of(settings, currency) for currency in order.currencies}
     await check_network(settings)
     owner = await _owner(settings, order)

@@ -5,10 +5,10 @@ from enum import StrEnum
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from autopay.domain.money import MAX_ATOMIC, Currency
-from autopay.domain.request import AGENT_NAME_PATTERN, Method, RequestSpec, RequestStatus
+from autopay.domain.request import AGENT_NAME_PATTERN, Method, RequestSpec, RequestStatus, check_url
 
 DEMO_PAYMENTS = 3
 """Payments after which a DEMO agent stops by itself (design: phases)."""
@@ -33,13 +33,19 @@ class Phase(StrEnum):
 class Watch(_Value):
     """Data to keep fresh: bought again whenever the last copy is older than `every_s` seconds."""
 
-    name: str = Field(min_length=1, max_length=120)
-    url: str = Field(min_length=8, max_length=2048, pattern=r"^https?://")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,99}$")
+    url: str = Field(min_length=8, max_length=2048)
     method: Method = "GET"
     every_s: int = Field(ge=1, le=31_536_000)
     max_price_atomic: int | None = Field(None, gt=0, le=MAX_ATOMIC)
     currency: Currency | None = None
     weight: float = Field(1.0, gt=0, le=1000)
+
+    @field_validator("url")
+    @classmethod
+    def _askable(cls, url: str) -> str:
+        check_url(url)
+        return url
 
     def spec(self, due: datetime) -> RequestSpec:
         """The request that keeps this watch fresh at `due`; the same due time gives the same request id."""
@@ -147,7 +153,7 @@ class AgentStatus(_Value):
 
 def host_of(url: str) -> str:
     """Host and port of a URL, for names and summaries."""
-    return urlsplit(url).netloc
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 AGENT_TASK_QUEUE = "autopay"

@@ -17,6 +17,7 @@ from autopay.domain.network import Network, wire_name
 MAX_MEMO_BYTES = 256  # x402 SVM exact scheme, extra.memo
 MAX_OPTIONS = 32
 _ADDRESS = re.compile(r"[1-9A-HJ-NP-Za-km-z]{32,44}")
+_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _AMOUNT = re.compile(r"[0-9]{1,20}", re.ASCII)
 
 
@@ -135,7 +136,7 @@ def choose(challenge: Challenge, wants: Wants) -> Offer | Refused:
     if challenge.resource_url is not None and origin(challenge.resource_url) != origin(wants.url):
         return Refused(
             reason=Reason.ORIGIN_MISMATCH,
-            message=f"the offer is for {challenge.resource_url!r}, not for what was requested",
+            message=f"the offer is for {challenge.resource_url[:200]!r}, not for what was requested",
         )
     judged = [_judge(option, challenge, wants) for option in challenge.options]
     offers = [verdict for verdict in judged if isinstance(verdict, Offer)]
@@ -173,12 +174,12 @@ def _judge(option: Option, challenge: Challenge, wants: Wants) -> Offer | Refuse
         return refuse(Reason.UNSUPPORTED_ASSET, f"asset {option.asset[:60]!r} is none that we can pay in ({known})")
     if not _AMOUNT.fullmatch(option.amount) or not 0 < int(option.amount) <= MAX_ATOMIC:
         return refuse(Reason.AMOUNT_INVALID, f"{option.amount[:40]!r} is not a whole amount within u64, above 0")
-    if not _ADDRESS.fullmatch(option.pay_to) or option.pay_to in wants.own_keys:
+    if not _is_address(option.pay_to) or option.pay_to in wants.own_keys:
         return refuse(Reason.PAYEE_INVALID, f"{option.pay_to[:60]!r} cannot be paid")
-    if option.fee_payer is None or not _ADDRESS.fullmatch(option.fee_payer) or option.fee_payer in wants.own_keys:
+    if option.fee_payer is None or not _is_address(option.fee_payer) or option.fee_payer in wants.own_keys:
         return refuse(Reason.FEE_PAYER_INVALID, "extra.feePayer must be the facilitator's address")
-    if option.memo is not None and not 0 < len(option.memo.encode()) <= MAX_MEMO_BYTES:
-        return refuse(Reason.MEMO_INVALID, f"extra.memo must have 1 to {MAX_MEMO_BYTES} bytes")
+    if option.memo is not None and not _is_memo(option.memo):
+        return refuse(Reason.MEMO_INVALID, f"extra.memo must be printable and have 1 to {MAX_MEMO_BYTES} bytes")
     amount_atomic = int(option.amount)
     if wants.max_price_atomic is not None and amount_atomic > wants.max_price_atomic:
         price, cap = show(amount_atomic, currency), show(wants.max_price_atomic, currency)
@@ -200,6 +201,22 @@ def _judge(option: Option, challenge: Challenge, wants: Wants) -> Offer | Refuse
         extensions_raw=challenge.extensions_raw,
         payment_identifier=challenge.offers_payment_identifier,
     )
+
+
+def _is_address(text: str) -> bool:
+    """Base58 of exactly 32 bytes, as a Solana public key is written."""
+    if not _ADDRESS.fullmatch(text):
+        return False
+    number = 0
+    for char in text:
+        number = number * 58 + _BASE58.index(char)
+    zeros = len(text) - len(text.lstrip("1"))
+    return zeros + (number.bit_length() + 7) // 8 == 32
+
+
+def _is_memo(text: str) -> bool:
+    """Printable, so that it can be stored and shown, and no longer than the scheme allows."""
+    return text.isprintable() and 0 < len(text.encode()) <= MAX_MEMO_BYTES
 
 
 def origin(url: str) -> tuple[str, str, int] | None:

@@ -52,6 +52,10 @@ AWAY_FIRST_MS, AWAY_MOST_MS = 2_000, 60_000
 """The wait after the chain or the ledger did not answer doubles from the first to the most."""
 
 
+MOST_SAID = 400
+"""Characters of a message that travels in results and notices: it may quote a seller."""
+
+
 class StepFailed(Exception):
     """A step was given up: its retries are used up, or its fault is permanent. `type` is the fault's stable name."""
 
@@ -275,7 +279,8 @@ class PaymentRun:
         return self.payment.last is not None and isinstance(self.payment.last.outcome, Settled)
 
     def _end(self, status: RequestStatus, error: str | None = None, message: str = "") -> None:
-        self._result = self._as_result(status, RequestError(type=error, message=message) if error else None)
+        known = RequestError(type=error, message=message[:MOST_SAID]) if error else None
+        self._result = self._as_result(status, known)
 
     def _as_result(self, status: RequestStatus, error: RequestError | None = None) -> RequestResult:
         last, signed = self.payment.last, self.signed

@@ -9,11 +9,19 @@ Anything unequal or unreadable is `Unknown`: the attempt stays open and nothing 
 """
 
 from autopay.domain.attempt import Landed, RecordedAttempt, Sighting
+from autopay.domain.errors import TransientFault
 from autopay.domain.payment import Dead, Seen, Settled, Settlement, Unknown, Verdict
 from autopay.domain.ports import BookedOn, Chain
 
 FINALITY_SLOTS = 32
 """Slots between a block and its finality on Solana (31 confirmations and the block itself)."""
+
+LIFE_SLOTS = 2_000
+"""Slots after its blockhash in which a transaction can land at all: 150 blocks, with room for many empty slots."""
+
+MOST_WITHOUT_MEMO = 32
+"""Transactions whose memo the node did not keep that one look reads. Anybody can send such dust to an account; what
+is overlooked shows in the allowance."""
 
 MIN_LOOK_MS = 300
 MAX_LOOK_MS = 10_000
@@ -34,27 +42,41 @@ async def look(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, slot
 
 async def _claimed(chain: Chain, attempt: RecordedAttempt) -> Landed | None:
     for claim in attempt.claims:
-        landed = await chain.transaction(claim)
+        landed = await _read(chain, claim)
         if landed is not None and _is_ours(landed, attempt):
             return landed
     return None
+
+
+async def _read(chain: Chain, signature: str) -> Landed | None:
+    """The transaction, or None when this node cannot show it.
+
+    Anybody can make a receipt or a sighting of a transaction that no node gives out, so it must not hold up the rest;
+    if it was ours after all, the allowance that is missing says so.
+    """
+    try:
+        return await chain.transaction(signature)
+    except TransientFault:
+        return None
 
 
 async def _found(chain: Chain, attempt: RecordedAttempt, *, final: bool, min_slot: int | None) -> Landed | None:
     history = await chain.history(
         attempt.source_account, until=attempt.newest_prior_signature, final=final, min_slot=min_slot
     )
-    for sighting in history:
-        if _may_be_ours(sighting, attempt):
-            landed = await chain.transaction(sighting.signature)
-            if landed is not None and _is_ours(landed, attempt):
-                return landed
+    alive = [each for each in history if 0 <= each.slot - attempt.blockhash_slot <= LIFE_SLOTS]
+    marked = [each for each in alive if each.memos is not None and _may_be_ours(each, attempt)]
+    silent = [each for each in alive if each.memos is None][:MOST_WITHOUT_MEMO]
+    for sighting in (*marked, *silent):
+        landed = await _read(chain, sighting.signature)
+        if landed is not None and _is_ours(landed, attempt):
+            return landed
     return None
 
 
 def _may_be_ours(sighting: Sighting, attempt: RecordedAttempt) -> bool:
-    """Worth a closer look: our memo, or memos that the node did not keep or shows escaped."""
-    return sighting.memos is None or attempt.memo in sighting.memos or not attempt.memo.isascii()
+    """Worth a closer look: our memo, or memos that the node shows escaped."""
+    return sighting.memos is not None and (attempt.memo in sighting.memos or not attempt.memo.isascii())
 
 
 def _is_ours(landed: Landed, attempt: RecordedAttempt) -> bool:

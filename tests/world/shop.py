@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
 
+from solders.pubkey import Pubkey
+
 from autopay.domain.network import Network, usdc_mint, wire_name
 from autopay.domain.offer import Challenge, Option
 from tests.world.vault import digest, token_account_of
@@ -15,7 +17,7 @@ MINT = usdc_mint(NETWORK)
 
 def address(name: str) -> str:
     """A base58 address that is always the same for a name."""
-    return digest("address", name)[:40].replace("0", "z")
+    return str(Pubkey(bytes.fromhex(digest("address", name))))
 
 
 @dataclass
