@@ -35,7 +35,7 @@ from autopay.adapters.ledger import open_ledger
 from autopay.adapters.seller import HttpSeller
 from autopay.adapters.signer import PaymentSigner
 from autopay.adapters.vault import Keyring, Vault
-from autopay.domain.errors import Fault, TransientFault
+from autopay.domain.errors import PermanentFault, TransientFault
 from autopay.domain.money import Currency
 from autopay.domain.network import usdc_mint
 from autopay.domain.ports import Chain, Facilitator, Ledger, Seller, Signer
@@ -43,7 +43,7 @@ from autopay.domain.ports import Vault as VaultPort
 from autopay.logs import set_up_logging
 from autopay.schedules import schedule_adoption
 from autopay.settings import Settings, SettingsError
-from autopay.temporal import TemporalUnreachable, connect
+from autopay.temporal import connect
 from workflows.adopt import Adopt
 from workflows.agent import Agent
 from workflows.paid_request import PaidRequest
@@ -204,10 +204,13 @@ def main() -> int:
     except SettingsError as error:
         sys.stderr.write(f"worker: {error}\n")
         return 2
-    except TemporalUnreachable as error:
+    except TransientFault as error:  # TemporalUnreachable is one
         sys.stderr.write(f"worker: {error}\n")
         return 6
-    except (Fault, ValueError) as error:
+    except PermanentFault as error:
+        sys.stderr.write(f"worker: {error}\n")
+        return 2
+    except ValueError as error:
         sys.stderr.write(f"worker: {error}\n")
         return 1
     return 0

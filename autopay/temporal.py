@@ -5,10 +5,12 @@ What must not live here: what is sent over it.
 
 import dataclasses
 
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter, PayloadCodec
 from temporalio.envconfig import ClientConfig
+from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.domain.errors import TransientFault
 from autopay.settings import START_STACK, Settings, SettingsError
@@ -36,8 +38,16 @@ async def connect(settings: Settings) -> Client:
             raise SettingsError(f"TEMPORAL_ADDRESS is not set: set it, or {START_STACK}")
         config["target_host"] = settings.stack.temporal
     try:
-        return await Client.connect(**config, data_converter=data_converter())
+        client = await Client.connect(**config, data_converter=data_converter())
+        await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            raise TemporalUnreachable(
+                f"Temporal at {config['target_host']} has no namespace {client.namespace!r}; check TEMPORAL_NAMESPACE"
+            ) from None
+        raise TemporalUnreachable(f"Temporal at {config['target_host']} answers: {error.message}") from None
     except RuntimeError as error:
         cause = "connection refused" if "refused" in str(error) else str(error).split(":")[0]
         where = f"{config['target_host']} ({cause})"
         raise TemporalUnreachable(f"{where}; check TEMPORAL_ADDRESS, or {START_STACK}") from None
+    return client

@@ -66,7 +66,7 @@ class Board:
             self.console.print(f"{self._clock()}  {row.request_id}  {words[stage]}", markup=False)
 
     def _table(self, rows: Sequence[TimelineRow], status: AgentStatus | None) -> Group:
-        heads = ("request", "402 → price", "sign", "submit", "deliver", "verify", "transaction")
+        heads = ("request", "402 price", "sign", "send", "data", "final", "transaction")
         table = Table(*(Column(head, no_wrap=True) for head in heads), box=None, pad_edge=False)
         for row in reversed(rows[:SHOWN]):
             reached = stages_of(row)
@@ -74,7 +74,7 @@ class Board:
                 DONE if stage in reached else UNDER_WAY for stage in ("signed", "submitted", "delivered", "verified")
             ]
             price = show(row.amount_atomic, row.currency)
-            table.add_row(escape(f"{row.request_id}"), price, *marks, Text((row.hash or "")[:16], style="dim"))
+            table.add_row(escape(f"{row.request_id}"), price, *marks, Text((row.hash or "")[:12], style="dim"))
         return Group(Text(self.remark, style="bold cyan"), Text(headline(status)), table)
 
     def _clock(self) -> str:

@@ -49,7 +49,7 @@ def show(
         say("Nothing was paid yet.")
     else:
         show_table(
-            ("time (UTC)", "agent", "endpoint", "status", "amount", "delivery", "transaction"),
+            ("time (UTC)", "agent", "request", "status", "amount", "delivery", "transaction"),
             (_cells(row) for row in rows),
         )
 
@@ -64,7 +64,7 @@ async def _timeline(settings: Settings, agent: str | None, limit: int) -> Sequen
 def _cells(row: TimelineRow) -> Sequence[object]:
     status = f"{row.status} {row.error_code}" if row.error_code else row.status
     amount = show_amount(row.amount_atomic, row.currency)
-    return (f"{row.created_at:%F %T}", row.agent, row.endpoint, status, amount, row.delivery, _shown_hash(row.hash))
+    return (f"{row.created_at:%F %T}", row.agent, row.request_id, status, amount, row.delivery, _shown_hash(row.hash))
 
 
 def _shown_hash(signature: str | None) -> str | None:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from autopay.domain.agent import MAX_WATCHES, Phase, Watch
 from autopay.domain.money import Currency, to_atomic
-from autopay.domain.request import AGENT_NAME_PATTERN, REQUEST_ID_PATTERN, Method
+from autopay.domain.request import AGENT_NAME_PATTERN, REQUEST_ID_PATTERN, Method, check_url
 
 MAX_URL_CHARS = 2048  # RequestSpec.url
 MAX_SESSION_S = 366 * 86_400
@@ -99,6 +99,10 @@ def http_url(text: str) -> str:
         raise typer.BadParameter(f"{text!r} is not an http(s) URL, like https://api.example.com/data")
     if any(char.isspace() or not char.isprintable() for char in text):
         raise typer.BadParameter(f"{text!r} has spaces or control characters: encode them")
+    try:
+        check_url(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
     if len(text) > MAX_URL_CHARS:
         raise typer.BadParameter(f"the URL has {len(text)} characters, {MAX_URL_CHARS} are possible")
     return text

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from autopay.cli.console import say, show_json
-from autopay.cli.exits import ExitCode, examples, exit_code_of, table_of_exit_codes
+from autopay.cli.exits import CommandError, ExitCode, examples, exit_code_of, table_of_exit_codes
 from autopay.cli.invocation import HomeOption, run_async
 from autopay.cli.options import (
     agent_name,
@@ -21,6 +21,7 @@ from autopay.cli.options import (
     request_id,
 )
 from autopay.cli.requesting import Answer, RequestOrder, ask
+from autopay.domain.errors import TransientFault
 from autopay.domain.request import CLOSED, RequestResult, RequestStatus
 from autopay.settings import Settings
 
@@ -32,7 +33,7 @@ def register(app: typer.Typer) -> None:
     shown = examples(
         "request http://127.0.0.1:8403/api/market-feed",
         "request https://api.example.com/report --agent trader --id report-7 --max-price 0.01 --json",
-        "request https://api.example.com/ask --json-body '{\"q\": \"btc\"}' --header 'Accept: text/plain'",
+        "request https://api.example.com/ask --json-body '{\"question\": \"fees?\"}' --header 'Accept: text/plain'",
     )
     app.command("request", epilog=f"{shown}\n\n{table_of_exit_codes()}")(request)
 
@@ -76,8 +77,12 @@ def request(
         currency=None if currency is None else currency_of(currency),
         timeout_s=duration_s(timeout),
     )
+    settings = Settings.load(home=home).resolve()
     try:
-        answer = run_async(ask(Settings.load(home=home).resolve(), order))
+        answer = run_async(ask(settings, order))
+    except TransientFault as fault:  # the request may be under way all the same
+        again = f"ask again with: --agent {order.agent} --id {order.request_id}"
+        raise CommandError(f"{fault}; {again}", ExitCode.UNREACHABLE) from None
     except KeyboardInterrupt:
         say(f"interrupted; ask again with --agent {order.agent} --id {order.request_id}")
         raise typer.Exit(ExitCode.INTERRUPTED) from None

@@ -11,7 +11,7 @@ from autopay.domain.money import MAX_ATOMIC, Currency
 from autopay.domain.request import AGENT_NAME_PATTERN, Method, RequestSpec, RequestStatus, check_url
 
 DEMO_PAYMENTS = 3
-"""Payments after which a DEMO agent stops by itself (design: phases)."""
+"""Payments after which a DEMO agent stops by itself."""
 
 MAX_WATCHES = 200
 QUEUE_LIMIT = 500

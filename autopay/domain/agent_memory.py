@@ -69,7 +69,15 @@ class AgentMemory(BaseModel):
     def _busy_watches(self) -> set[str | None]:
         """Watches with a request that waits or has not been answered; one whose money settles is free again."""
         waiting = [request for key, request in self.in_flight.items() if key not in self.answered]
-        return {request.watch for request in [*self.queue, *waiting]}
+        return {request.watch for request in [*self.queue, *waiting]} | set(self._watches_without_money())
+
+    def _watches_without_money(self) -> list[str]:
+        """Watches that want one currency only, of which there is too little: they wait, the others go on."""
+        thresholds = self.spec.rules.thresholds
+        short = {
+            each.currency for each in self.spendable if each.spendable_atomic < max(1, thresholds.get(each.currency, 0))
+        }
+        return [watch.name for watch in self.spec.watches if watch.currency in short]
 
     def scheduled(self, watch: Watch, now: datetime) -> None:
         """The watch has been enqueued at `now`; its next copy is wanted a window later."""
@@ -161,6 +169,8 @@ class AgentMemory(BaseModel):
         parts = []
         for each in self.spendable:
             threshold = self.spec.rules.thresholds.get(each.currency, 0)
+            if each.spendable_atomic >= max(1, threshold):
+                continue
             have, need = show(each.spendable_atomic, each.currency), show(threshold, each.currency)
             if each.session_problem is not None:
                 parts.append(f"{each.currency}: {each.session_problem}")
@@ -188,6 +198,8 @@ class AgentMemory(BaseModel):
             return "draining what is in flight" if self.in_flight else None
         if self._demo_is_over():
             return f"the demo's {self.spec.rules.demo_payments} payments are made; it ends when they are final"
+        if self.pause is None and self.short is None and (waiting := self._watches_without_money()):
+            return f"{', '.join(waiting)} must wait: {self._what_is_missing()}"
         return self.pause if self.pause is not None else self.short
 
     def is_finished(self) -> bool:
