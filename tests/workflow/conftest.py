@@ -1,5 +1,6 @@
 """The time-skipping server, a sandboxed worker over the played world, and a replay of every history that was made."""
 
+import asyncio
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -25,6 +26,7 @@ from worker import WORKFLOWS, activities
 from workflows.attributes import ALL
 from workflows.paid_request import PaidRequest
 
+SHUTDOWN_S = 30
 URL = "https://seller.example/api/feed"
 
 
@@ -122,6 +124,13 @@ async def world(env: WorkflowEnvironment, ledger: PostgresLedger) -> AsyncIterat
     chain = PlayedChain(env.get_current_time, await env.get_current_time())
     played = World(env, ledger, chain)
     await agent_with_session(ledger, played.vault, chain)
-    async with played.worker():
-        yield played
+    worker = played.worker()
+    working = asyncio.create_task(worker.run())
+    yield played
+    # A test that failed leaves workflows behind whose local activities can hold up the SDK's shutdown for ever.
+    shutdown = asyncio.create_task(worker.shutdown())
+    await asyncio.wait({shutdown}, timeout=SHUTDOWN_S)
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    assert shutdown.done(), f"the worker did not stop within {SHUTDOWN_S} s"
     assert await played.replay_everything() > 0

@@ -149,7 +149,7 @@ async def test_more_than_the_session_allows_is_refused_and_pauses_the_agent(worl
     handle = await launch(world, Phase.FULL, Watch(name="fast", url=URL, every_s=1))
     status = await reach(world, handle, lambda status: status.state == AgentState.PAUSED)
     assert status.reason is not None
-    assert "limited to 50 payments" in status.reason
-    assert world.chain.spent == 50 * PRICE
+    assert "limited to 12 payments" in status.reason
+    assert world.chain.spent == 12 * PRICE
     await handle.signal(Agent.stop)
     await handle.result()

@@ -223,7 +223,7 @@ async def lie(seller: PlayedSeller, payment: bytes) -> Reply:
 
 
 async def agent_with_session(
-    ledger: PostgresLedger, vault: Vault, chain: PlayedChain, name: str = "tester", tx_limit: int = 50
+    ledger: PostgresLedger, vault: Vault, chain: PlayedChain, name: str = "tester", tx_limit: int = 12
 ) -> None:
     """An agent in the ledger, with a session over the played source account."""
     key, session_id = Keypair(), uuid4()
