@@ -131,6 +131,6 @@ async def world(env: WorkflowEnvironment, ledger: PostgresLedger) -> AsyncIterat
     shutdown = asyncio.create_task(worker.shutdown())
     await asyncio.wait({shutdown}, timeout=SHUTDOWN_S)
     working.cancel()
-    await asyncio.gather(working, return_exceptions=True)
+    await asyncio.wait({working}, timeout=SHUTDOWN_S)
     assert shutdown.done(), f"the worker did not stop within {SHUTDOWN_S} s"
     assert await played.replay_everything() > 0
