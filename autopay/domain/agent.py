@@ -90,12 +90,22 @@ class Spendable(_Value):
     session_problem: str | None = None
 
 
+Held = Literal["approval", "chain"]
+"""What a request that is under way can wait for, without a slot: a person's word, or the chain to come back."""
+
+
 class Notice(_Value):
-    """A `PaidRequest` tells its agent: the request has been answered (`final` false), or its money settled."""
+    """A `PaidRequest` tells its agent: the request has been answered (`final` false), or its money settled.
+
+    With status WAITING it says that the request is `held` before anything was signed, or (`held` None) that it goes
+    on. `error` is the stable name of what ended it without content, or of the fault that holds it.
+    """
 
     request_id: str
     status: RequestStatus
     final: bool
+    held: Held | None = None
+    error: str | None = None
     currency: Currency | None = None
     amount_atomic: int = 0
     transaction: str | None = None
