@@ -63,6 +63,16 @@ class Delivery(StrEnum):
     UNDELIVERED = "UNDELIVERED"
 
 
+class ApprovalStatus(StrEnum):
+    """`approvals.status`; PENDING and APPROVED end as EXPIRED when their time runs out."""
+
+    PENDING = "PENDING"
+    APPROVED = "APPROVED"
+    DENIED = "DENIED"
+    CONSUMED = "CONSUMED"
+    EXPIRED = "EXPIRED"
+
+
 OPEN = (TransactionStatus.PENDING, TransactionStatus.RETRYING, TransactionStatus.SUCCESS)
 """An attempt in one of these has no outcome yet: its money is neither spent for sure nor free."""
 

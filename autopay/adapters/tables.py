@@ -29,6 +29,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from autopay.adapters.statuses import (
+    ApprovalStatus,
     BalanceStatus,
     CircuitBreakerState,
     Delivery,
@@ -79,6 +80,7 @@ class Base(DeclarativeBase):
         SessionStatus: _enum(SessionStatus, "session_status"),
         CircuitBreakerState: _enum(CircuitBreakerState, "circuit_breaker_state"),
         Delivery: _enum(Delivery, "delivery"),
+        ApprovalStatus: _enum(ApprovalStatus, "approval_status"),
     }
 
 
@@ -137,6 +139,8 @@ class TransactionRow(Base):
             name="recoverable",
         ),
         Index(None, "agent_id", "created_at"),
+        Index(None, "agent_id", "host", "created_at"),  # a day's spending at a host
+        Index(None, "agent_id", "resource", "created_at"),  # the last price
         Index(None, "session_id"),
         Index(
             "uq_transactions_x402_request_id_not_failed",
@@ -182,6 +186,8 @@ class TransactionRow(Base):
     last_answer: Mapped[str | None]
     error_code: Mapped[str | None]
     slot: Mapped[int | None] = mapped_column(BigInteger)
+    host: Mapped[str | None]
+    resource: Mapped[str | None]
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
 
 

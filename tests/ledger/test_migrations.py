@@ -22,7 +22,13 @@ from autopay.domain.errors import LedgerUnavailable
 from tests.ledger.books import Book, open_book
 
 REPOSITORY = Path(__file__).parents[2]
-REVISIONS = ["0001_initial_autopay_schema", "0002_session_and_retry", "0003_multi_api_priority", "0004_write_ahead"]
+REVISIONS = [
+    "0001_initial_autopay_schema",
+    "0002_session_and_retry",
+    "0003_multi_api_priority",
+    "0004_write_ahead",
+    "0005_policy",
+]
 
 ROWS_OF_0001 = """
 INSERT INTO agents (id, name, autonomy_phase, wallet_address)
