@@ -28,12 +28,17 @@ from autopay.domain.request import Method, RequestResult, RequestSpec
 
 
 class Booked(BaseModel):
-    """A session's allowance, and what the ledger has booked as settled on chain against it up to a slot."""
+    """A session's allowance, and what the ledger has booked as settled on chain against it up to a slot.
+
+    `open_atomic` is the most that its other attempts, and the one asked about, could have moved by then on
+    top of that; None when nobody knows.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     allowance_atomic: int
     settled_atomic: int
+    open_atomic: int | None = None
 
 
 BookedOn = Callable[[UUID, int, UUID], Awaitable[Booked]]

@@ -1,0 +1,165 @@
+"""When a payment that was never seen may be called dead: the last question, which the chain's own numbers answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID, uuid4
+
+import pytest
+
+from autopay.domain.attempt import Blockhash, Landed, MintFacts, RecordedAttempt, Sighting, Tip, TokenAccount
+from autopay.domain.money import Currency
+from autopay.domain.network import Network
+from autopay.domain.payment import Dead, Unknown, Verdict
+from autopay.domain.ports import Booked, Chain
+from autopay.domain.settlement import look
+
+PRICE = 1_000
+ALLOWANCE = 10_000
+FINAL_SLOT = 500
+
+ATTEMPT = RecordedAttempt(
+    attempt_id=uuid4(),
+    session_id=uuid4(),
+    agent="buyer",
+    request_key="ap_one",
+    number=1,
+    network=Network.DEVNET,
+    currency=Currency.USDC,
+    mint="mint",
+    amount_atomic=PRICE,
+    pay_to="seller",
+    source_account="source",
+    destination_account="destination",
+    authority="session key",
+    memo="memo",
+    message_hash="hash",
+    buyer_signature="signature",
+    blockhash="blockhash",
+    blockhash_slot=100,
+    last_valid_block_height=250,
+    newest_prior_signature=None,
+    version=2,
+    sealed="sealed",
+)
+
+
+@dataclass(frozen=True)
+class ExpiredUnseen:
+    """A node on which the blockhash has expired and no transaction of ours is found. `account` is the source's."""
+
+    amount: int | None
+    delegate: str | None
+    delegated: int = 0
+
+    async def genesis_hash(self) -> str:
+        raise NotImplementedError
+
+    async def latest_blockhash(self) -> Blockhash:
+        raise NotImplementedError
+
+    async def mint_facts(self, mint: str) -> MintFacts | None:
+        raise NotImplementedError
+
+    async def newest_signature(self, account: str) -> str | None:
+        raise NotImplementedError
+
+    async def finalized_tip(self) -> Tip:
+        return Tip(slot=FINAL_SLOT, block_height=400)
+
+    async def first_available_slot(self) -> int:
+        return 0
+
+    async def transaction(self, signature: str) -> Landed | None:
+        return None
+
+    async def history(
+        self, account: str, *, until: str | None, final: bool, min_slot: int | None
+    ) -> Sequence[Sighting]:
+        return []
+
+    async def token_account(
+        self, address: str, *, final: bool = False, min_slot: int | None = None
+    ) -> TokenAccount | None:
+        assert (final, min_slot) == (True, FINAL_SLOT)
+        if self.amount is None:
+            return None
+        return TokenAccount(
+            address=address,
+            owner="owner",
+            mint="mint",
+            amount_atomic=self.amount,
+            delegate=self.delegate,
+            delegated_atomic=self.delegated,
+            slot=FINAL_SLOT,
+        )
+
+
+async def verdict_on(chain: Chain, *, settled: int, still_open: int | None = PRICE) -> Verdict:
+    """What is said of the attempt when the ledger has booked that much of others, and that much is open."""
+
+    async def booked_on(session: UUID, slot: int, besides: UUID) -> Booked:
+        assert (session, slot, besides) == (ATTEMPT.session_id, FINAL_SLOT, ATTEMPT.attempt_id)
+        return Booked(allowance_atomic=ALLOWANCE, settled_atomic=settled, open_atomic=still_open)
+
+    return await look(chain, booked_on, ATTEMPT, slot_ms=400)
+
+
+DELEGATED = ExpiredUnseen(amount=ALLOWANCE - PRICE, delegate="session key", delegated=ALLOWANCE - PRICE)
+TAKEN_AWAY = ExpiredUnseen(amount=ALLOWANCE - PRICE, delegate=None)
+
+
+async def test_an_allowance_that_the_bookings_explain_proves_it_dead() -> None:
+    assert await verdict_on(DELEGATED, settled=PRICE) == Dead(reason="expired_unsettled")
+
+
+async def test_the_owners_own_transfers_do_not_matter_while_the_delegation_stands() -> None:
+    assert await verdict_on(replace(DELEGATED, amount=3), settled=PRICE) == Dead(reason="expired_unsettled")
+
+
+async def test_an_allowance_that_nobody_booked_leaves_it_open() -> None:
+    assert reason_of(await verdict_on(DELEGATED, settled=0)) == "allowance_unequal"
+
+
+async def test_an_allowance_that_the_bookings_used_up_proves_it_dead() -> None:
+    used_up = ExpiredUnseen(amount=0, delegate=None)
+    assert await verdict_on(used_up, settled=ALLOWANCE) == Dead(reason="expired_unsettled")
+
+
+@pytest.mark.parametrize("delegate", [None, "another session's key"])
+async def test_a_delegation_taken_away_is_replaced_by_the_balance(delegate: str | None) -> None:
+    chain = replace(TAKEN_AWAY, delegate=delegate, delegated=7 if delegate else 0)
+    assert await verdict_on(chain, settled=PRICE) == Dead(reason="expired_unsettled")
+
+
+@pytest.mark.parametrize("moved", [-PRICE, -1, 1, PRICE], ids=lambda moved: f"balance{moved:+}")
+async def test_a_balance_that_the_bookings_do_not_explain_leaves_it_open(moved: int) -> None:
+    chain = replace(TAKEN_AWAY, amount=ALLOWANCE - PRICE + moved)
+    assert reason_of(await verdict_on(chain, settled=PRICE)) == "allowance_unequal"
+
+
+async def test_what_this_attempt_may_have_taken_is_missing_from_the_balance() -> None:
+    """It landed, unseen, before the owner revoked."""
+    chain = replace(TAKEN_AWAY, amount=ALLOWANCE - PRICE)
+    assert reason_of(await verdict_on(chain, settled=0)) == "allowance_unequal"
+
+
+@pytest.mark.parametrize("still_open", [PRICE, 2 * PRICE])
+async def test_a_deposit_does_not_pass_for_an_allowance_that_open_attempts_may_have_used_up(still_open: int) -> None:
+    """All but the last price is booked; it may have landed unseen, and somebody paid in the same amount."""
+    chain = ExpiredUnseen(amount=PRICE, delegate=None)
+    verdict = await verdict_on(chain, settled=ALLOWANCE - PRICE, still_open=still_open)
+    assert reason_of(verdict) == "allowance_unequal"
+
+
+async def test_the_balance_counts_for_nothing_when_nobody_knows_what_is_open() -> None:
+    assert reason_of(await verdict_on(TAKEN_AWAY, settled=PRICE, still_open=None)) == "allowance_unequal"
+
+
+async def test_a_closed_account_proves_nothing() -> None:
+    closed = ExpiredUnseen(amount=None, delegate=None)
+    assert reason_of(await verdict_on(closed, settled=PRICE)) == "source_account_unreadable"
+
+
+def reason_of(verdict: Verdict) -> str:
+    assert isinstance(verdict, Unknown), verdict
+    return verdict.reason
