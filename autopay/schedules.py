@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from temporalio.api.common.v1 import Payload
 from temporalio.client import (
     Client,
     Schedule,
@@ -14,7 +15,9 @@ from temporalio.client import (
     ScheduleUpdate,
     ScheduleUpdateInput,
 )
+from temporalio.converter import PayloadCodec
 
+from autopay.codec import SealedPayloads
 from autopay.domain.adoption import ADOPT_ID, EVERY_S, AdoptOrder
 
 CATCH_UP = timedelta(minutes=1)
@@ -22,16 +25,16 @@ CATCH_UP = timedelta(minutes=1)
 
 
 async def schedule_adoption(client: Client, task_queue: str) -> None:
-    """Create the schedule; one that exists stays as it is, paused or not, but for its task queue.
+    """Create the schedule; one that exists stays as it is, paused or not, but for its task queue and an old seal.
 
     Raises:
         RPCError: Temporal does not answer, or does not allow it.
     """
-    wanted = _schedule(task_queue)
+    wanted, codec = _schedule(task_queue), client.data_converter.payload_codec
     try:
         await client.create_schedule(ADOPT_ID, wanted)
     except ScheduleAlreadyRunningError:
-        await client.get_schedule_handle(ADOPT_ID).update(lambda known: _moved(known, wanted))
+        await client.get_schedule_handle(ADOPT_ID).update(lambda known: _moved(known, wanted, codec))
 
 
 def _schedule(task_queue: str) -> Schedule:
@@ -48,12 +51,20 @@ def _schedule(task_queue: str) -> Schedule:
     )
 
 
-def _moved(known: ScheduleUpdateInput, wanted: Schedule) -> ScheduleUpdate | None:
-    """The schedule with our task queue; None, no change, when it has it."""
+def _moved(known: ScheduleUpdateInput, wanted: Schedule, codec: PayloadCodec | None) -> ScheduleUpdate | None:
+    """The schedule with our task queue and our order, sealed with the newest key; None, no change, when it has them.
+
+    A schedule outlives every key: what it starts with must not stay under one that is to be dropped.
+    """
     schedule = known.description.schedule
     action, ours = schedule.action, wanted.action
     assert isinstance(ours, ScheduleActionStartWorkflow)
-    if isinstance(action, ScheduleActionStartWorkflow) and action.task_queue == ours.task_queue:
+    if (
+        isinstance(action, ScheduleActionStartWorkflow)
+        and action.task_queue == ours.task_queue
+        and isinstance(codec, SealedPayloads)
+        and all(isinstance(order, Payload) and codec.is_newest(order) for order in action.args)
+    ):
         return None
     schedule.action = ours
     return ScheduleUpdate(schedule=schedule)

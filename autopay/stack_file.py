@@ -27,6 +27,7 @@ class StackFile(BaseModel):
     home: str
     temporal: str
     temporal_ui: str
+    codec: str
     database_url: str
     solana_rpc: str
     solana_ws: str

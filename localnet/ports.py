@@ -8,8 +8,10 @@ from pathlib import Path
 PORTS_FILE = "ports.json"
 PREFERRED: Mapping[str, int] = {
     "chain": 8899,
+    "chain-ws": 8900,  # where clients look that are told the other one only
     "temporal": 7233,
     "temporal-ui": 8233,
+    "codec": 8234,
     "postgres": 55432,
     "facilitator": 8402,
     "market": 8403,

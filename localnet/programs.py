@@ -1,4 +1,4 @@
-"""The stack's own programs: chain, facilitator, sellers and workers, with how each is asked whether it works.
+"""The stack's own programs: chain, facilitator, sellers, codec server, workers; and how each is asked if it works.
 
 What must not live here: Temporal (temporal.py), PostgreSQL (postgres_part.py), and the order of things (stack.py).
 """
@@ -25,7 +25,8 @@ def url(port: int, scheme: str = "http") -> str:
 
 def chain_program(home: Path, ports: Mapping[str, int], slot_ms: int) -> Program:
     """The Solana chain; it answers when getHealth says ok."""
-    command = ["--home", str(home / "chain"), "--port", str(ports["chain"]), "--slot-ms", str(slot_ms)]
+    command = ["--home", str(home / "chain"), "--port", str(ports["chain"]), "--ws-port", str(ports["chain-ws"])]
+    command += ["--slot-ms", str(slot_ms)]
 
     async def answers() -> bool:
         question = {"jsonrpc": "2.0", "id": 1, "method": "getHealth"}
@@ -58,6 +59,18 @@ def sellers_program(home: Path, ports: Mapping[str, int]) -> Program:
         return True
 
     return Program("sellers", _module("localnet.sellers", *command), answers)
+
+
+def codec_program(home: Path, ports: Mapping[str, int]) -> Program:
+    """The codec server, which finds the keyring as a worker does; it answers for Temporal's web UI only."""
+    command = ["--port", str(ports["codec"])]
+    for host in (HOST, "localhost"):
+        command += ["--ui", f"http://{host}:{ports['temporal-ui']}"]
+
+    async def answers() -> bool:
+        return await _ask("GET", url(ports["codec"]) + "/health") is not None
+
+    return Program("codec", _module("autopay.codec_server", *command), answers, {"AUTOPAY_HOME": str(home)})
 
 
 def worker_child(home: Path, logs: Path, number: int) -> Child:

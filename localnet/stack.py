@@ -24,7 +24,15 @@ from localnet.child import Child
 from localnet.home import Home
 from localnet.ports import PREFERRED, choose_ports
 from localnet.postgres_part import PostgresPart
-from localnet.programs import HOST, chain_program, facilitator_program, sellers_program, url, worker_child
+from localnet.programs import (
+    HOST,
+    chain_program,
+    codec_program,
+    facilitator_program,
+    sellers_program,
+    url,
+    worker_child,
+)
 from localnet.supervisor import Supervisor, all_of
 from localnet.temporal import temporal_program
 
@@ -78,9 +86,11 @@ class Stack:
             if leftovers:
                 self._report(f"ended what an earlier stack left running: {', '.join(leftovers)}")
             self._running = Supervisor(self._report, self._record)
-            addresses = await self._start_parts()
+            ports = self._ports()
+            addresses = await self._start_parts(ports)
             self.home.publish(addresses)
-            await self.start_workers(self._workers)
+            codec = Child(codec_program(self.home.path, ports), self.home.logs)
+            await all_of((self._supervisor.start(codec), self._start_workers(self._workers)))
         except BaseException:
             await self.stop()
             raise
@@ -131,6 +141,9 @@ class Stack:
         await self._supervisor.start(*workers)
         return [worker.name for worker in workers]
 
+    async def _start_workers(self, count: int) -> None:
+        await self.start_workers(count)
+
     async def stop_workers(self) -> None:
         """Let every worker drain and end, all at once."""
         await self._supervisor.stop(*self._worker_names)
@@ -147,15 +160,18 @@ class Stack:
     def _record(self) -> None:
         self.home.record(self._supervisor.parts.values())
 
-    async def _start_parts(self) -> StackFile:
-        """All at once: who needs another waits for it by itself."""
-        home = self.home.path
-        ports = choose_ports(home, ephemeral=self._ephemeral)
+    def _ports(self) -> dict[str, int]:
+        ports = choose_ports(self.home.path, ephemeral=self._ephemeral)
         if not self._ephemeral:
             self._tell_moved(ports)
+        return ports
+
+    async def _start_parts(self, ports: dict[str, int]) -> StackFile:
+        """All at once, but for those that find the others by the home: who needs another waits for it by itself."""
+        home = self.home.path
         postgres = PostgresPart(home, ports["postgres"])
         programs = (
-            temporal_program(home, ports["temporal"], ports["temporal-ui"]),
+            temporal_program(home, ports["temporal"], ports["temporal-ui"], url(ports["codec"])),
             chain_program(home, ports, self._slot_ms),
             facilitator_program(home, ports),
             sellers_program(home, ports),
@@ -185,9 +201,10 @@ class Stack:
             home=str(self.home.path),
             temporal=f"{HOST}:{ports['temporal']}",
             temporal_ui=url(ports["temporal-ui"]),
+            codec=url(ports["codec"]),
             database_url=database_url,
             solana_rpc=url(ports["chain"]),
-            solana_ws=url(ports["chain"], "ws"),
+            solana_ws=url(ports["chain-ws"], "ws"),
             facilitator=url(ports["facilitator"]),
             market_api=url(ports["market"]),
             knowledge_api=url(ports["knowledge"]),

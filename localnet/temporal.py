@@ -32,10 +32,14 @@ _DYNAMIC_CONFIG = (
 )
 
 
-def temporal_program(home: Path, port: int, ui_port: int) -> Program:
-    """The dev server on loopback; it answers when a gRPC call finds all our search attributes."""
+def temporal_program(home: Path, port: int, ui_port: int, codec_url: str) -> Program:
+    """The dev server on loopback; it answers when a gRPC call finds all our search attributes.
+
+    `codec_url` is where the UI, in the browser, has payloads opened.
+    """
     command = [_binary(), "server", "start-dev", "--db-filename", str(home / DATABASE_FILE), "--ip", "127.0.0.1"]
     command += ["--port", str(port), "--ui-port", str(ui_port), "--ui-disable-news-fetch", "--log-level", "error"]
+    command += ["--ui-codec-endpoint", codec_url]
     for pragma in _SQLITE_PRAGMAS:
         command += ["--sqlite-pragma", pragma]
     for setting in _DYNAMIC_CONFIG:

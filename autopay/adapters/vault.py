@@ -18,12 +18,23 @@ KEY_BYTES = 32
 NONCE_BYTES = 12  # 96 bits, random per secret: SP 800-38D section 8.2.2
 
 
+ROOT = 0
+"""The version that never seals: what is derived for all time, like memos, comes from it."""
+
+
 class Keyring:
-    """Versioned AES-256 keys; the newest seals, all of them open. Text form: `1:base64,2:base64`."""
+    """Versioned AES-256 keys; the newest seals, all of them open. Text form: `0:base64,1:base64,2:base64`.
+
+    Version 0 is the root: it seals nothing, and what must stay the same while keys rotate is derived from it. So any
+    other version may be dropped once nothing is sealed with it. A keyring without a root derives from its lowest
+    version, which must then stay.
+    """
 
     def __init__(self, keys: Mapping[int, bytes]) -> None:
-        if not keys:
-            raise ValueError("a keyring needs at least one key")
+        if not keys or max(keys) == ROOT:
+            raise ValueError("a keyring needs at least one key of version 1 or above, which seals")
+        if min(keys) < ROOT:
+            raise ValueError("a keyring's versions count from 1; 0 is its root")
         if any(len(key) != KEY_BYTES for key in keys.values()):
             raise ValueError(f"every key of a keyring has {KEY_BYTES} bytes")
         self._keys = dict(keys)
@@ -37,17 +48,24 @@ class Keyring:
         """
         keys: dict[int, bytes] = {}
         for part in text.strip().split(","):
-            version, _, encoded = part.strip().partition(":")
+            name, _, encoded = part.strip().partition(":")
             try:
-                keys[int(version)] = base64.b64decode(encoded, validate=True)
+                version, key = int(name), base64.b64decode(encoded, validate=True)
             except ValueError:
-                raise ValueError("a keyring looks like '1:<base64 of 32 bytes>,2:<…>'") from None
+                raise ValueError("a keyring looks like '0:<base64 of 32 bytes>,1:<…>'") from None
+            if version in keys:
+                raise ValueError(f"the keyring has version {version} twice")
+            keys[version] = key
         return cls(keys)
 
     @classmethod
     def generate(cls) -> "Keyring":
-        """A new keyring with one random key, version 1."""
-        return cls({1: os.urandom(KEY_BYTES)})
+        """A new keyring: a root, and one key of version 1."""
+        return cls({ROOT: os.urandom(KEY_BYTES), 1: os.urandom(KEY_BYTES)})
+
+    def with_new_key(self) -> "Keyring":
+        """The same keys and a new one, which seals from now on."""
+        return Keyring(self._keys | {self.newest + 1: os.urandom(KEY_BYTES)})
 
     def dump(self) -> str:
         """The text form; a secret."""
@@ -58,18 +76,31 @@ class Keyring:
         """The version that seals."""
         return max(self._keys)
 
+    @property
+    def old(self) -> tuple[int, ...]:
+        """Versions that only open, and may be dropped one day: all but the newest and the one that derives."""
+        return tuple(sorted(set(self._keys) - {self.newest, min(self._keys)}))
+
     def key(self, version: int) -> bytes:
         """The key of that version.
 
         Raises:
-            SecretUnreadable: the keyring does not have it.
+            SecretUnreadable: the keyring does not have it, or it is the root.
         """
-        if version not in self._keys:
+        if version == ROOT or version not in self._keys:
             raise SecretUnreadable(f"it was sealed with key version {version}, which the keyring does not have")
         return self._keys[version]
 
+    def subkey(self, version: int, label: str) -> bytes:
+        """32 bytes for another use, from the key of that version.
+
+        Raises:
+            SecretUnreadable: the keyring does not have it.
+        """
+        return hmac.digest(self.key(version), b"autopay/subkey/" + label.encode(), hashlib.sha256)
+
     def derive(self, label: str) -> bytes:
-        """32 bytes for another use, from the first key ever made: it stays the same while keys rotate."""
+        """32 bytes for another use, from the root: they stay the same while keys rotate."""
         return hmac.digest(self._keys[min(self._keys)], b"autopay/derive/" + label.encode(), hashlib.sha256)
 
 
@@ -83,7 +114,7 @@ class Vault:
         """Encrypt `secret`; it opens only for the same purpose and row."""
         version, nonce = self._keyring.newest, os.urandom(NONCE_BYTES)
         sealed = AESGCM(self._keyring.key(version)).encrypt(nonce, secret, _bound_to(version, purpose, row))
-        return f"v{version}." + base64.urlsafe_b64encode(nonce + sealed).decode()
+        return self.newest_mark + base64.urlsafe_b64encode(nonce + sealed).decode()
 
     def open(self, sealed: str, *, purpose: str, row: str) -> bytes:
         """Decrypt what `seal` made.
@@ -98,6 +129,23 @@ class Vault:
             return cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], _bound_to(version, purpose, row))
         except (ValueError, InvalidTag):
             raise SecretUnreadable(f"{purpose} of {row}") from None
+
+    def is_newest(self, sealed: str) -> bool:
+        """Whether the newest key sealed it."""
+        return sealed.startswith(self.newest_mark)
+
+    @property
+    def newest_mark(self) -> str:
+        """How everything begins that the newest key seals."""
+        return f"v{self._keyring.newest}."
+
+    def reseal(self, sealed: str, *, purpose: str, row: str) -> str:
+        """The same secret under the newest key.
+
+        Raises:
+            SecretUnreadable: see `open`.
+        """
+        return self.seal(self.open(sealed, purpose=purpose, row=row), purpose=purpose, row=row)
 
     def memo(self, agent: str, request_key: str, number: int) -> str:
         """The memo of an attempt, 32 hex digits: HMAC(agent's secret, request, attempt).

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _TITLES = {
     "temporal": "Temporal",
     "temporal_ui": "Temporal web UI",
+    "codec": "Payload codec",
     "database_url": "PostgreSQL",
     "solana_rpc": "Solana RPC",
     "facilitator": "Facilitator",

@@ -28,7 +28,7 @@ async def test_workers_are_started_killed_and_drained(tmp_path: Path) -> None:
     async with stack as addresses:
         settings = Settings.load(home=tmp_path / "home").resolve()
         assert settings.database_url == addresses.database_url
-        assert stack.names == ["postgres", "temporal", "chain", "facilitator", "sellers", "worker-1"]
+        assert stack.names == ["postgres", "temporal", "chain", "facilitator", "sellers", "codec", "worker-1"]
 
         assert await stack.start_workers(1) == ["worker-2"]
         first = stack.pid("worker-1")

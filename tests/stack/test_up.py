@@ -58,7 +58,7 @@ async def test_a_second_up_on_the_same_home_says_so_and_exits_1(up: Up) -> None:
 
 async def test_ctrl_c_stops_every_part_and_exits_0(up: Up) -> None:
     pids = list(up.pids().values())
-    assert len(pids) == 5
+    assert len(pids) == 6
     assert await up.end(signal.SIGINT) == 0
     assert [pid for pid in pids if birth(pid) is not None] == []
     code, _, err = await starter("weather", "--home", str(up.home))

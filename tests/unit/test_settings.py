@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from autopay.adapters.vault import Keyring
 from autopay.domain.network import Network
 from autopay.processes import own_birth
 from autopay.settings import Settings, SettingsError
@@ -28,9 +29,10 @@ def stack_file(home: Path, *, pid: int | None = None, born: str | None = None) -
         home=str(home),
         temporal="127.0.0.1:7000",
         temporal_ui="http://127.0.0.1:8000",
+        codec="http://127.0.0.1:8001",
         database_url="postgresql://stack@/autopay",
         solana_rpc="http://127.0.0.1:9000",
-        solana_ws="ws://127.0.0.1:9000",
+        solana_ws="ws://127.0.0.1:9100",
         facilitator="http://127.0.0.1:9001",
         market_api="http://127.0.0.1:9002",
         knowledge_api="http://127.0.0.1:9003",
@@ -51,6 +53,7 @@ def stack_file(home: Path, *, pid: int | None = None, born: str | None = None) -
         ("AUTOPAY_SLOT_MS", "fast", "AUTOPAY_SLOT_MS=fast is not valid"),
         ("AUTOPAY_NETWORK", "testnet", "AUTOPAY_NETWORK=TESTNET is not valid"),
         ("AUTOPAY_SOLANA_RPC_URL", "localhost:8899", "should start with http:// or https://"),
+        ("AUTOPAY_SOLANA_RPC_URL", "http://node:70000", "port out of range"),
         ("AUTOPAY_SOLANA_WS_URL", "http://x", "should start with ws:// or wss://"),
         ("AUTOPAY_LOG_FORMAT", "xml", "'auto', 'json' or 'console'"),
     ],
@@ -139,6 +142,25 @@ def test_another_chain_is_not_mixed_with_the_stacks_mints(tmp_path: Path, monkey
     assert settings.solana_ws_url == "wss://api.devnet.solana.com"
 
 
+@pytest.mark.parametrize(
+    ("rpc_url", "ws_url"),
+    [
+        ("https://api.devnet.solana.com", "wss://api.devnet.solana.com"),
+        ("https://rpc.example.com/?api-key=k", "wss://rpc.example.com/?api-key=k"),
+        ("http://localhost:8899", "ws://localhost:8900"),
+        ("http://me:word@[::1]:8899/path", "ws://me:word@[::1]:8900/path"),
+        ("http://[::1]/", "ws://[::1]/"),
+        ("http://127.0.0.1:9000", "ws://127.0.0.1:9100"),  # the stack's own
+    ],
+)
+def test_the_websocket_is_where_clients_look_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rpc_url: str, ws_url: str
+) -> None:
+    stack_file(tmp_path / "home")
+    monkeypatch.setenv("AUTOPAY_SOLANA_RPC_URL", rpc_url)
+    assert Settings.load(home=tmp_path / "home").resolve("solana_rpc_url").solana_ws_url == ws_url
+
+
 def test_mainnet_takes_neither_ledger_nor_keyring_of_the_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stack_file(tmp_path / "home")
     monkeypatch.setenv("AUTOPAY_NETWORK", "mainnet")
@@ -167,5 +189,12 @@ async def test_without_an_address_temporal_is_named(tmp_path: Path) -> None:
 
 async def test_an_unreachable_temporal_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
+    monkeypatch.setenv("AUTOPAY_KEYRING", Keyring.generate().dump())
     with pytest.raises(TemporalUnreachable, match=r"does not answer: 127\.0\.0\.1:1 \(connection refused\)"):
+        await connect(Settings.load())
+
+
+async def test_without_a_keyring_nothing_is_sent_to_temporal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(SettingsError, match="AUTOPAY_KEYRING is not set"):
         await connect(Settings.load())

@@ -26,6 +26,7 @@ from worker import WORKFLOWS, activities
 from workflows.attributes import ALL
 from workflows.paid_request import PaidRequest
 
+KEYRING = Keyring.generate()
 SHUTDOWN_S = 30
 URL = "https://seller.example/api/feed"
 
@@ -35,7 +36,7 @@ class World:
 
     def __init__(self, env: WorkflowEnvironment, ledger: PostgresLedger, chain: PlayedChain) -> None:
         self.env, self.ledger, self.chain = env, ledger, chain
-        self.vault = Vault(Keyring.generate())
+        self.vault = Vault(KEYRING)
         self.seller = PlayedSeller(chain)
         self.client: Client = env.client
         self.started: set[str] = set()
@@ -81,7 +82,7 @@ class World:
     async def replay_everything(self) -> int:
         """Replay every history in the sandbox; raises on any that is not deterministic."""
         replayer = Replayer(
-            workflows=WORKFLOWS, data_converter=data_converter(), workflow_runner=SandboxedWorkflowRunner()
+            workflows=WORKFLOWS, data_converter=data_converter(KEYRING), workflow_runner=SandboxedWorkflowRunner()
         )
         made = {
             "agent/tester",
@@ -111,7 +112,7 @@ async def env() -> AsyncIterator[WorkflowEnvironment]:
     """A time-skipping server of this test's own."""
     server = shutil.which("temporal-test-server", path=str(Path(sys.executable).parent))
     started = await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=server, data_converter=data_converter()
+        test_server_existing_path=server, data_converter=data_converter(KEYRING)
     )
     async with started as running:
         await register_attributes(running.client)

@@ -1,0 +1,84 @@
+"""Seals every Temporal payload: inputs, results, failures, summaries, details, memos and query answers.
+
+AES-256-GCM with a key of its own, derived from the keyring's, so that whoever can only open payloads (the codec
+server) can open nothing of what the vault seals. What is not sealed passes through when it is read: a signal that
+somebody sends in clear by hand still works. Encryption hides here, it does not authenticate: whoever may write to
+Temporal may talk to workflows in any case.
+
+What must not live here: search attributes and workflow ids, which Temporal itself must read and which are never
+sealed.
+"""
+
+import os
+from collections.abc import Sequence
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from google.protobuf.message import DecodeError
+from temporalio.api.common.v1 import Payload
+from temporalio.converter import PayloadCodec
+
+from autopay.adapters.vault import NONCE_BYTES, Keyring
+from autopay.domain.errors import SecretUnreadable, TransientFault
+
+ENCODING = b"binary/encrypted"
+KEY_ID = "encryption-key-id"
+"""The name that Temporal's own samples give the key's version."""
+
+PURPOSE = "temporal-payload"
+
+
+class PayloadUnreadable(TransientFault):
+    """A Temporal payload cannot be opened with the keyring at hand; check AUTOPAY_KEYRING.
+
+    Transient, as another keyring mends it: a workflow waits for that, and no payment is given up for it.
+    """
+
+
+class SealedPayloads(PayloadCodec):
+    """The codec over a keyring; the newest key seals, all of them open."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+        self._ciphers: dict[int, AESGCM] = {}
+
+    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Seal each with the newest key."""
+        return [self._sealed(payload) for payload in payloads]
+
+    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Open what is sealed, and pass the rest through.
+
+        Raises:
+            PayloadUnreadable: the keyring lacks the key, or the payload was changed.
+        """
+        return [self._opened(payload) for payload in payloads]
+
+    def is_newest(self, payload: Payload) -> bool:
+        """Whether the newest key sealed it."""
+        return payload.metadata.get(KEY_ID) == str(self._keyring.newest).encode()
+
+    def _sealed(self, payload: Payload) -> Payload:
+        version, nonce = self._keyring.newest, os.urandom(NONCE_BYTES)
+        sealed = self._cipher(version).encrypt(nonce, payload.SerializeToString(), _bound_to(version))
+        return Payload(metadata={"encoding": ENCODING, KEY_ID: str(version).encode()}, data=nonce + sealed)
+
+    def _opened(self, payload: Payload) -> Payload:
+        if payload.metadata.get("encoding") != ENCODING:
+            return payload
+        named = payload.metadata.get(KEY_ID, b"").decode(errors="replace")
+        try:
+            version, raw = int(named), payload.data
+            opened = self._cipher(version).decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], _bound_to(version))
+            return Payload.FromString(opened)
+        except (ValueError, InvalidTag, DecodeError, SecretUnreadable):
+            raise PayloadUnreadable(f"it names key version {named!r}") from None
+
+    def _cipher(self, version: int) -> AESGCM:
+        if version not in self._ciphers:
+            self._ciphers[version] = AESGCM(self._keyring.subkey(version, PURPOSE))
+        return self._ciphers[version]
+
+
+def _bound_to(version: int) -> bytes:
+    return f"autopay/{version}/{PURPOSE}".encode()
