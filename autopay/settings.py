@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -84,6 +85,7 @@ class Settings(BaseSettings):
     @field_validator("solana_rpc_url", "facilitator_url")
     @classmethod
     def _http_url(cls, value: str) -> str:
+        _ = urlsplit(value).port  # a ValueError when it is none
         return _checked_scheme(value, ("http://", "https://"))
 
     @field_validator("solana_ws_url")
@@ -138,9 +140,9 @@ class Settings(BaseSettings):
             found |= {name: value for name, value in self._of_stack(stack).items() if not self._is_set(name)}
         filled = self.model_copy(update=found)
         derived: dict[str, Any] = {}
-        if not filled.solana_ws_url:
+        if not filled.solana_ws_url and filled.solana_rpc_url:
             derived["solana_ws_url"] = (
-                "ws" + filled.solana_rpc_url.removeprefix("http") if filled.solana_rpc_url else ""
+                stack.solana_ws if filled.on_localnet and stack else _ws_of(filled.solana_rpc_url)
             )
         if not filled.cash_mint:
             derived["cash_mint"] = cash_mint(filled.network) or ""
@@ -181,6 +183,15 @@ class Settings(BaseSettings):
             keyring = self.home / KEYRING_FILE
             if keyring.exists() and self.keyring.get_secret_value() == keyring.read_text().strip():
                 raise SettingsError("AUTOPAY_KEYRING is not set: MAINNET needs a keyring of its own")
+
+
+def _ws_of(rpc_url: str) -> str:
+    """Where Solana clients look for the WebSocket of a node: at the next port when the URL names one."""
+    parts = urlsplit(rpc_url)
+    netloc = parts.netloc
+    if parts.port is not None:
+        netloc = f"{netloc.rpartition(':')[0]}:{parts.port + 1}"
+    return parts._replace(scheme=parts.scheme.replace("http", "ws"), netloc=netloc).geturl()
 
 
 def _checked_scheme(value: str, schemes: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""The chain as an ASGI application: HTTP in front, the slot clock beside it.
+"""The chain as an ASGI application: HTTP and WebSocket in front, the slot clock beside them.
 
 What must not live here: the methods, and command-line arguments.
 """
@@ -13,10 +13,12 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
-from localnet.chain import rpc_accounts, rpc_history, rpc_slots, rpc_transactions
+from localnet.chain import rpc_accounts, rpc_history, rpc_slots, rpc_subscriptions, rpc_transactions
 from localnet.chain.bank import Bank
+from localnet.chain.pubsub import PubSub
 from localnet.chain.rpc import Methods, Node
 from localnet.chain.store import Store
 from localnet.weather import AsgiApp, Sky, WeatherMiddleware
@@ -40,7 +42,8 @@ def build_app(home: Path, slot_ms: int = DEFAULT_SLOT_MS, sky: Sky | None = None
         store = Store(home / FILE_NAME)
         bank = Bank(store)
         app.state.node = Node(bank, sky)
-        clock = asyncio.create_task(_run_slots(bank, sky, slot_ms / 1000))
+        app.state.pubsub = pubsub = PubSub(bank, sky, rpc_subscriptions.METHODS)
+        clock = asyncio.create_task(_run_slots(bank, sky, slot_ms / 1000, pubsub))
         try:
             yield
         finally:
@@ -56,23 +59,27 @@ def build_app(home: Path, slot_ms: int = DEFAULT_SLOT_MS, sky: Sky | None = None
         content = methods.answer(request.app.state.node, body)
         return Response(content or b"", media_type="application/json")
 
+    async def listen(socket: WebSocket) -> None:
+        pubsub: PubSub = socket.app.state.pubsub
+        await pubsub.serve(socket)
+
     async def health(_request: Request) -> Response:
         return PlainTextResponse("behind" if sky.now.lag_slots > rpc_slots.HEALTHY_LAG else "ok")
 
-    routes = [Route("/", answer, methods=["POST"]), Route("/health", health)]
+    routes = [Route("/", answer, methods=["POST"]), Route("/health", health), WebSocketRoute("/", listen)]
     return WeatherMiddleware(Starlette(routes=routes, lifespan=lifespan), sky)
 
 
-async def _run_slots(bank: Bank, sky: Sky, slot_s: float) -> None:
+async def _run_slots(bank: Bank, sky: Sky, slot_s: float, pubsub: PubSub) -> None:
     """Let slots go by at a steady pace; after a pause of the process, time is not made up for."""
     loop = asyncio.get_running_loop()
     due = loop.time() + slot_s
     while True:
         await asyncio.sleep(due - loop.time())
         due = max(due, loop.time() - slot_s) + slot_s
-        if sky.now.stand_still:
-            continue
         try:
-            bank.tick()
+            if not sky.now.stand_still:
+                bank.tick()
+            pubsub.announce()
         except sqlite3.Error:  # a full disk stops blocks, not the server
             logger.exception("no block")

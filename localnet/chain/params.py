@@ -109,6 +109,13 @@ class TransactionConfig(Config):
         return {"encoding": given} if isinstance(given, str) else given
 
 
+class SignatureWatchConfig(Config):
+    """When to tell of a transaction; with `enable_received_notification` also as soon as the node has it."""
+
+    commitment: Commitment = Commitment.FINALIZED
+    enable_received_notification: bool = False
+
+
 class SendConfig(Config):
     """How to send; `max_retries` has no meaning here, as nothing gets lost on the way to a leader."""
 

@@ -38,6 +38,10 @@ class AccountVersions:
                 return state
         return now
 
+    def changed_at(self, slot: int, address: Pubkey) -> int:
+        """The newest slot up to `slot` in which an account changed; 0 when no change is remembered."""
+        return next((since for since, _ in reversed(self._states.get(address, ())) if since <= slot), 0)
+
     def forget(self, before_slot: int) -> None:
         """Drop what only a reader before a slot would see."""
         while self._changes and self._changes[0][0] <= before_slot:

@@ -40,6 +40,7 @@ class ChainNode:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}"
+        self.ws_url = f"ws://127.0.0.1:{self.port}"
         self.http = httpx.AsyncClient(base_url=self.url, timeout=30)
         self.rpc = AsyncClient(self.url, timeout=30)
         self._process: subprocess.Popen[bytes] | None = None
