@@ -23,6 +23,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from activities.adopt import Adopt as AdoptStep
 from activities.agent_steps import AgentSteps
+from activities.decide import Decide
 from activities.fetch import Fetch
 from activities.log import Log
 from activities.parse import Parse
@@ -94,6 +95,7 @@ def activities(
         sign.sign,
         submit.submit,
         verify.verify,
+        Decide(ledger).decide,
         closing.log,
         closing.recall,
         agent.recover,

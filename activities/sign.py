@@ -12,7 +12,7 @@ from autopay.domain.attempt import MintFacts, RecordedAttempt, SessionKey
 from autopay.domain.money import DECIMALS, show
 from autopay.domain.offer import Offer, Reason, Refused
 from autopay.domain.ports import Chain, Ledger, PaymentOrder, Signer
-from autopay.domain.steps import Signed, SignedOrRefused, ToSign
+from autopay.domain.steps import Signed, SignedOrNot, ToSign
 
 
 def summary_of(attempt: RecordedAttempt) -> Signed:
@@ -35,8 +35,8 @@ class Sign:
         self._signer = signer
 
     @activity.defn(name="sign")
-    async def sign(self, to_sign: ToSign) -> SignedOrRefused:
-        """The recorded attempt, new or not; Refused when a limit or an account says no."""
+    async def sign(self, to_sign: ToSign) -> SignedOrNot:
+        """The recorded attempt, new or not; Refused when a limit or an account says no, Awaiting a person's word."""
         order, offer = to_sign.order, to_sign.offer
         recorded = await self._ledger.attempt(order.request_key, to_sign.number)
         if recorded is not None:
@@ -47,6 +47,8 @@ class Sign:
         mint = await self._usable_mint(offer)
         if isinstance(mint, Refused):
             return mint
+        if (not_yet := await self._ledger.permit(order.request_key, offer, mint.program)) is not None:
+            return not_yet
         if (refused := await self._accounts(offer, session.key, mint)) is not None:
             return refused
         payment_order = PaymentOrder(
@@ -60,7 +62,7 @@ class Sign:
         )
         signed = self._signer.sign(payment_order, session.sealed_key)
         result = await self._ledger.record_attempt(order.request_key, to_sign.number, session.key.session_id, signed)
-        return result if isinstance(result, Refused) else summary_of(result)
+        return summary_of(result) if isinstance(result, RecordedAttempt) else result
 
     async def _usable_mint(self, offer: Offer) -> MintFacts | Refused:
         mint = await self._chain.mint_facts(offer.mint)

@@ -1,34 +1,24 @@
-"""`PaidRequest`: one request for paid data as a durable workflow. The order of its steps is `PaymentRun`'s.
-
-recall, fetch, parse, sign, verify and log are local activities; submit is scheduled by the server, which commits the
-markers of the steps before it, so that a crash in or after submit never runs them again. A cancel never drops a
-payment that was signed.
+"""`PaidRequest`: one request for paid data as a durable workflow. The order of its steps is `PaymentRun`'s, how each
+is done `DurableSteps`'. A cancel never drops a payment that was signed; a person's word comes as an update.
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, FailureError
+from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.fetch import Fetch
-    from activities.log import Log
-    from activities.parse import Parse
-    from activities.sign import Sign
-    from activities.submit import Submit
-    from activities.verify import Verify
-    from autopay.domain.agent import Notice, host_of
-    from autopay.domain.offer import Challenge
-    from autopay.domain.payment import Answer, Attempt, Payment, Verdict
-    from autopay.domain.payment_run import PaymentRun, StepFailed
-    from autopay.domain.request import RequestResult, RequestStatus, agent_workflow_id
-    from autopay.domain.steps import AttemptRef, Closing, Fetched, Parsed, PayOrder, Recalled, SignedOrRefused, ToSign
+    from activities.decide import Decide
+    from autopay.domain.money import show
+    from autopay.domain.offer import Reason
+    from autopay.domain.payment_run import PaymentRun
+    from autopay.domain.policy import Decision
+    from autopay.domain.request import RequestResult, RequestStatus
+    from autopay.domain.steps import PayOrder
 
 from workflows import policies
-from workflows.attributes import STATUS, payment_attributes
+from workflows.attributes import STATUS
+from workflows.durable_steps import DurableSteps
 
 
 @workflow.defn(name="PaidRequest")
@@ -38,8 +28,7 @@ class PaidRequest:
     @workflow.run
     async def run(self, order: PayOrder) -> RequestResult:
         """Shields the payment: a cancel stops new attempts, and waits for the fate of what was signed."""
-        steps = DurableSteps(order)
-        self.payment_run = PaymentRun(order, steps)
+        steps = self.steps
         paying = asyncio.create_task(self.payment_run.run())
         while True:
             try:
@@ -53,143 +42,51 @@ class PaidRequest:
                 verified = self.payment_run.is_settled and result.status == RequestStatus.DELIVERED
                 status = "verified" if verified else result.status.value
                 workflow.upsert_search_attributes([STATUS.value_set(status)])
+                await workflow.wait_condition(workflow.all_handlers_finished)
                 return result
 
-
-@contextmanager
-def named_faults() -> Iterator[None]:
-    """A step that is given up raises StepFailed with the fault's stable name."""
-    try:
-        yield
-    except FailureError as error:
-        raise _failed(error) from None
-
-
-class DurableSteps:
-    """Implements `Steps` with Temporal's activities, timers and signals."""
-
+    @workflow.init
     def __init__(self, order: PayOrder) -> None:
-        self.order = order
-        self.host = host_of(order.url)
+        self.steps = DurableSteps(order)
+        self.payment_run = PaymentRun(order, self.steps)
 
-    async def recall(self, order: PayOrder) -> Recalled:
-        """How the ledger knows the request."""
-        return await workflow.execute_local_activity_method(
-            Log.recall,
-            order,
+    @workflow.update
+    async def approve(self, terms_hash: str) -> None:
+        """A person says yes to exactly the terms of that hash; they are paid if the seller still asks the same."""
+        await self._decide(terms_hash, approve=True)
+
+    @workflow.update
+    async def deny(self, terms_hash: str) -> None:
+        """A person says no; the request ends as refused."""
+        await self._decide(terms_hash, approve=False)
+
+    @approve.validator
+    def _may_approve(self, terms_hash: str) -> None:
+        self._require_question(terms_hash)
+
+    @deny.validator
+    def _may_deny(self, terms_hash: str) -> None:
+        self._require_question(terms_hash)
+
+    def _require_question(self, terms_hash: str) -> None:
+        asked = self.steps.awaiting
+        if asked is None:
+            raise ApplicationError("nobody is asked about this request now", type="not_awaiting", non_retryable=True)
+        if asked.terms_hash != terms_hash:
+            message = f"the question is about other terms, {asked.terms_hash}: {asked.why}"
+            raise ApplicationError(message, type=Reason.TERMS_DIFFER.value, non_retryable=True)
+
+    async def _decide(self, terms_hash: str, *, approve: bool) -> None:
+        asked = self.steps.awaiting
+        assert asked is not None
+        decision = Decision(approval_id=asked.approval_id, terms_hash=terms_hash, approve=approve)
+        refused = await workflow.execute_local_activity_method(
+            Decide.decide,
+            decision,
             start_to_close_timeout=policies.LEDGER_STEP,
             retry_policy=policies.LEDGER_RETRIES,
-            summary="how the ledger knows this request",
+            summary=f"a person {'approves' if approve else 'denies'} {show(asked.amount_atomic, asked.currency)}",
         )
-
-    async def fetch(self, order: PayOrder) -> Fetched:
-        """Step 1."""
-        with named_faults():
-            return await workflow.execute_local_activity_method(
-                Fetch.fetch,
-                order,
-                start_to_close_timeout=policies.FETCH_STEP,
-                retry_policy=policies.FETCH_RETRIES,
-                summary=f"{order.method} {order.url}"[:200],
-            )
-
-    async def parse(self, order: PayOrder, challenge: Challenge) -> Parsed:
-        """Step 2."""
-        with named_faults():
-            return await workflow.execute_local_activity_method(
-                Parse.parse,
-                args=[order, challenge],
-                start_to_close_timeout=policies.SIGN_STEP,
-                schedule_to_close_timeout=policies.SIGN_TOTAL,
-                retry_policy=policies.SIGN_RETRIES,
-                summary=f"402: choose among {len(challenge.options)} ways to pay",
-            )
-
-    async def sign(self, to_sign: ToSign, price: str) -> SignedOrRefused:
-        """Step 3."""
-        with named_faults():
-            signed = await workflow.execute_local_activity_method(
-                Sign.sign,
-                to_sign,
-                start_to_close_timeout=policies.SIGN_STEP,
-                schedule_to_close_timeout=policies.SIGN_TOTAL,
-                retry_policy=policies.SIGN_RETRIES,
-                summary=f"reserve and sign {price} for {self.host}, attempt {to_sign.number}",
-            )
-        if signed.kind == "signed":
-            workflow.upsert_search_attributes(payment_attributes("signed", signed))
-        return signed
-
-    async def submit(self, ref: AttemptRef, send: int, price: str) -> Answer:
-        """Step 4, scheduled by the server."""
-        again = f", sent again ({send})" if send > 1 else ""
-        with named_faults():
-            return await workflow.execute_activity_method(
-                Submit.submit,
-                ref,
-                start_to_close_timeout=policies.SUBMIT_STEP,
-                heartbeat_timeout=policies.SUBMIT_HEARTBEAT,
-                retry_policy=policies.SUBMIT_RETRIES,
-                summary=f"submit {price} to {self.host}, attempt {ref.number}{again}",
-            )
-
-    async def verify(self, ref: AttemptRef, price: str) -> Verdict:
-        """Step 5: one look."""
-        with named_faults():
-            return await workflow.execute_local_activity_method(
-                Verify.verify,
-                ref,
-                start_to_close_timeout=policies.VERIFY_STEP,
-                retry_policy=policies.VERIFY_RETRIES,
-                summary=f"look for {price} on chain, attempt {ref.number}",
-            )
-
-    async def log(self, closing: Closing) -> None:
-        """Step 6."""
-        await workflow.execute_local_activity_method(
-            Log.log,
-            closing,
-            start_to_close_timeout=policies.LEDGER_STEP,
-            retry_policy=policies.LEDGER_RETRIES,
-            summary=f"close as {closing.result.status}",
-        )
-
-    async def wait(self, wait_ms: int, why: str) -> None:
-        """A durable timer; the place to continue as new when an outage has made the history long."""
-        if workflow.info().is_continue_as_new_suggested():
-            workflow.continue_as_new(self.order)
-        await workflow.sleep(timedelta(milliseconds=wait_ms), summary=why)
-
-    async def announce(self, notice: Notice) -> None:
-        """Tell the agent; it may have stopped long ago, and the ledger knows in any case."""
-        if not notice.final:
-            workflow.upsert_search_attributes([STATUS.value_set("delivered")])
-        handle = workflow.get_external_workflow_handle(agent_workflow_id(self.order.agent))
-        try:
-            await handle.signal("notice", notice)
-        except ApplicationError as gone:
-            workflow.logger.info("agent %s is not running: %s", self.order.agent, gone.message)
-
-    def show(self, now: str, payment: Payment) -> None:
-        """Current details of the Temporal UI, in Markdown."""
-        rows = "\n".join(
-            f"| {each.number} | {each.sends} | {each.signature or '–'} | {_state(each)} |" for each in payment.attempts
-        )
-        table = f"\n\n| attempt | sent | transaction | state |\n|---|---|---|---|\n{rows}" if rows else ""
-        workflow.set_current_details(f"{self.order.method} `{self.order.url}`\n\n{now}{table}")
-
-
-def _state(attempt: Attempt) -> str:
-    return attempt.outcome.kind if attempt.outcome else "seen" if attempt.seen else "open"
-
-
-def _failed(error: FailureError) -> StepFailed:
-    """The fault behind a step that was given up, its name in snake_case as programs know it.
-
-    A local activity's failure arrives as it was raised, a scheduled one's inside an ActivityError.
-    """
-    cause = error.cause if isinstance(error, ActivityError) else error
-    if isinstance(cause, ApplicationError):
-        name = cause.type or "fault"
-        return StepFailed("".join("_" + c.lower() if c.isupper() else c for c in name).lstrip("_"), cause.message)
-    return StepFailed("step_timed_out", str(cause)[:200])
+        if refused is not None:
+            raise ApplicationError(refused.message, type=refused.reason.value, non_retryable=True)
+        self.steps.decided = True

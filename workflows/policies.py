@@ -34,8 +34,17 @@ FETCH_RETRIES = RetryPolicy(
 
 SIGN_STEP = timedelta(seconds=40)
 SIGN_TOTAL = timedelta(minutes=10)
-SIGN_RETRIES = LEDGER_RETRIES
-"""Idempotent in the ledger. When it runs out of time the ledger is asked whether it was recorded after all."""
+SIGN_RETRIES = RetryPolicy(
+    initial_interval=timedelta(milliseconds=200),
+    backoff_coefficient=2,
+    maximum_interval=timedelta(seconds=2),
+    maximum_attempts=4,
+    non_retryable_error_types=PERMANENT,
+)
+"""Idempotent in the ledger. When it is given up, the ledger is asked whether it was recorded after all; if not, the
+request is held and tried again, so that an outage of the chain takes no slot from requests that need no payment."""
+
+PARSE_RETRIES = LEDGER_RETRIES
 
 SUBMIT_STEP = timedelta(seconds=150)
 SUBMIT_HEARTBEAT = timedelta(seconds=10)

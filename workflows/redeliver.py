@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from autopay.domain.steps import AttemptRef
 
 from workflows.attributes import STATUS
-from workflows.paid_request import DurableSteps
+from workflows.durable_steps import DurableSteps
 
 
 @workflow.defn(name="Redeliver")

@@ -71,6 +71,7 @@ class PaymentSigner:
         header = _payment_header(order, b64encode(bytes(transaction)).decode())
         return SignedPayment(
             offer=order.offer,
+            program=order.mint.program,
             memo=memo,
             message_hash=hashlib.sha256(signed_bytes).hexdigest(),
             buyer_signature=str(signature),

@@ -31,10 +31,11 @@ class SignedPayment(_Value):
     """A payment that was built and signed and is not yet recorded. `sealed` is all that may be stored of it.
 
     `message_hash` is SHA-256 over the versioned message, hex; `buyer_signature` ours over the same, base58.
-    `blockhash_slot` is the slot at which the blockhash was read.
+    `blockhash_slot` is the slot at which the blockhash was read, `program` the token program that moves the mint.
     """
 
     offer: Offer
+    program: str
     memo: str
     message_hash: str
     buyer_signature: str

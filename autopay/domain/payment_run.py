@@ -7,6 +7,7 @@ the next step may act on it.
 | crash or cancel | what is known when it goes on |
 |---|---|
 | before sign commits | nothing was reserved, nothing can leave: it starts over |
+| while a person is asked | the question is in the ledger, and so is the answer: it starts over, and finds it |
 | after sign, before submit | the recorded bytes: they are handed over |
 | in submit | maybe sent: the same bytes again, and the chain is asked |
 | after submit, before verify | an attempt without an outcome: the chain is asked, nothing new is signed |
@@ -15,7 +16,7 @@ the next step may act on it.
 
 from typing import Protocol, assert_never
 
-from autopay.domain.agent import Notice
+from autopay.domain.agent import Held, Notice
 from autopay.domain.money import show, to_units
 from autopay.domain.offer import Challenge, Offer, Reason, Refused
 from autopay.domain.payment import (
@@ -33,6 +34,7 @@ from autopay.domain.payment import (
     Verdict,
     next_step,
 )
+from autopay.domain.policy import Awaiting
 from autopay.domain.request import RequestError, RequestResult, RequestStatus, payment_workflow_id
 from autopay.domain.steps import (
     AttemptRef,
@@ -44,13 +46,16 @@ from autopay.domain.steps import (
     PayOrder,
     Recalled,
     Signed,
-    SignedOrRefused,
+    SignedOrNot,
     ToSign,
 )
 
 AWAY_FIRST_MS, AWAY_MOST_MS = 2_000, 60_000
 """The wait after the chain or the ledger did not answer doubles from the first to the most."""
 
+
+AWAY = ("chain_unavailable", "node_behind", "ledger_unavailable", "step_timed_out")
+"""Faults of signing that pass: the request is held until they have. Nothing was recorded, so nothing can leave."""
 
 MOST_SAID = 400
 """Characters of a message that travels in results and notices: it may quote a seller."""
@@ -66,16 +71,21 @@ class StepFailed(Exception):
 
 
 class Steps(Protocol):
-    """How each step is done. Any of them may raise StepFailed; what it did by then may or may not have happened."""
+    """How each step is done. Any of them may raise StepFailed; what it did by then may or may not have happened.
+
+    `person` returns when somebody has decided, when the question has expired, or when the request is canceled: which
+    of them, the ledger says when signing is tried again.
+    """
 
     async def recall(self, order: PayOrder) -> Recalled: ...
     async def fetch(self, order: PayOrder) -> Fetched: ...
     async def parse(self, order: PayOrder, challenge: Challenge) -> Parsed: ...
-    async def sign(self, to_sign: ToSign, price: str) -> SignedOrRefused: ...
+    async def sign(self, to_sign: ToSign, price: str) -> SignedOrNot: ...
     async def submit(self, ref: AttemptRef, send: int, price: str) -> Answer: ...
     async def verify(self, ref: AttemptRef, price: str) -> Verdict: ...
     async def log(self, closing: Closing) -> None: ...
     async def wait(self, wait_ms: int, why: str) -> None: ...
+    async def person(self, awaiting: Awaiting) -> None: ...
     async def announce(self, notice: Notice) -> None: ...
     def show(self, now: str, payment: Payment) -> None: ...
 
@@ -93,6 +103,8 @@ class PaymentRun:
         self._closed = False
         self._announced_answer = False
         self._chain_away_ms = AWAY_FIRST_MS
+        self._hold_ms = AWAY_FIRST_MS
+        self._held: Held | None = None
 
     async def run(self) -> RequestResult:
         """Step by step until the money is final and the request is closed."""
@@ -143,14 +155,52 @@ class PaymentRun:
         except StepFailed as failed:
             await self._recall()  # it may have been recorded all the same, or be needless by now
             known = self.payment.delivered or len(self.payment.attempts) == number
-            if not known and self._result is None:
+            if known or self._result is not None:
+                return
+            if failed.type in AWAY:
+                await self._hold(failed)
+            else:
                 self._end(RequestStatus.FAILED, failed.type, failed.message)
+            return
+        if isinstance(signed, Awaiting):
+            await self._ask_a_person(signed)
             return
         if isinstance(signed, Refused):
             self._end(RequestStatus.REFUSED, signed.reason, signed.message)
             return
         self.signed = signed
         self.payment = self.payment.signed(number)
+        await self._going_on()
+
+    async def _hold(self, failed: StepFailed) -> None:
+        """Nothing can be signed for a while: let others have the slot, wait, and start over with a fresh offer."""
+        self._show(f"held before signing: {failed.message}"[:MOST_SAID])
+        await self._held_by("chain", failed.type, failed.message)
+        await self._wait(self._hold_ms, "before signing is tried again")
+        self._hold_ms = min(self._hold_ms * 2, AWAY_MOST_MS)
+
+    async def _ask_a_person(self, awaiting: Awaiting) -> None:
+        """Wait for a person's word, then start over: the offer may have changed, and the ledger knows the word."""
+        price = show(awaiting.amount_atomic, awaiting.currency)
+        self._show(
+            f"**waits for a person**: {price} to `{awaiting.pay_to}`: {awaiting.why}\n\n"
+            f"until {awaiting.expires_at:%F %T} UTC; approve or deny `{awaiting.approval_id}`, terms "
+            f"`{awaiting.terms_hash}`"
+        )
+        await self._held_by("approval", None, awaiting.why)
+        await self.steps.person(awaiting)
+        await self._going_on()
+
+    async def _held_by(self, held: Held | None, error: str | None, message: str) -> None:
+        if held != self._held:
+            self._held = held
+            notice = self._notice(self._as_result(RequestStatus.WAITING), final=False)
+            said = {"held": held, "error": error, "message": message[:MOST_SAID] or None}
+            await self.steps.announce(notice.model_copy(update=said))
+
+    async def _going_on(self) -> None:
+        self._hold_ms = AWAY_FIRST_MS
+        await self._held_by(None, None, "")
 
     async def _offer(self) -> Offer | None:
         """Fetch and parse; None when the request ends here."""
@@ -307,6 +357,7 @@ class PaymentRun:
             currency=owed.currency if owed else None,
             amount_atomic=owed.amount_atomic if owed else 0,
             transaction=result.transaction,
+            error=result.error.type if result.error else None,
             message=result.error.message if result.error else None,
         )
 

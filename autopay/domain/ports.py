@@ -24,6 +24,7 @@ from autopay.domain.attempt import (
 from autopay.domain.money import Currency
 from autopay.domain.offer import Challenge, Offer, Refused
 from autopay.domain.payment import Answer, Payment, Settlement
+from autopay.domain.policy import Awaiting, Decision
 from autopay.domain.request import Method, RequestResult, RequestSpec
 
 
@@ -243,13 +244,28 @@ class Ledger(Protocol):
 
     async def attempt(self, request_key: str, number: int) -> RecordedAttempt | None: ...
 
+    async def permit(self, request_key: str, offer: Offer, program: str) -> Awaiting | Refused | None:
+        """Whether policy lets these terms be paid, before anything is signed; None when it does.
+
+        Awaiting: a person has been asked, and has not answered. `record_attempt` judges again.
+        """
+        ...
+
+    async def decide(self, decision: Decision) -> Refused | None:
+        """Record a person's word on terms that somebody was asked about; the same word again changes nothing.
+
+        Refused: unknown or other terms, expired, or decided the other way.
+        """
+        ...
+
     async def record_attempt(
         self, request_key: str, number: int, session_id: UUID, signed: SignedPayment
-    ) -> RecordedAttempt | Refused:
-        """Write-ahead: reserve the money against the session and record the payment, in one transaction.
+    ) -> RecordedAttempt | Awaiting | Refused:
+        """Write-ahead: reserve the money against every limit and record the payment, in one transaction.
 
-        Locks the session row; counts every attempt that is not FAILED as spent. Called again for the same number
-        it returns what was recorded the first time, whatever `signed` says.
+        Locks the agent, the session and the request; counts every attempt that is not FAILED as spent; uses up the
+        approval that the terms need. Called again for the same number it returns what was recorded the first time,
+        whatever `signed` says.
         """
         ...
 

@@ -1,5 +1,6 @@
 """What the workflow and its activities say to each other: small values, ids and hashes; never a body or a secret."""
 
+from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -8,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from autopay.domain.money import Currency
 from autopay.domain.offer import Challenge, Offer, Refused
 from autopay.domain.payment import Payment
+from autopay.domain.policy import Awaiting
 from autopay.domain.request import Method, RequestResult, RequestSpec, RequestStatus
 
 
@@ -17,7 +19,7 @@ class _Value(BaseModel):
 
 class PayOrder(_Value):
     """What a `PaidRequest` is started with; headers and body stay in the ledger. `canceled` begins with no more
-    than closing it: nothing is signed, what was signed before is resolved."""
+    than closing it: nothing is signed, what was signed before is resolved. `breaker` is how the seller's stood."""
 
     agent: str
     request_id: str
@@ -25,6 +27,7 @@ class PayOrder(_Value):
     url: str
     method: Method = "GET"
     canceled: bool = False
+    breaker: str | None = None
 
 
 class Free(_Value):
@@ -58,7 +61,7 @@ class Signed(_Value):
     pay_to: str
 
 
-SignedOrRefused = Annotated[Signed | Refused, Field(discriminator="kind")]
+SignedOrNot = Annotated[Signed | Awaiting | Refused, Field(discriminator="kind")]
 
 
 class ToSign(_Value):
@@ -92,39 +95,50 @@ class Closing(_Value):
 
 
 class Enqueued(_Value):
-    """A request was accepted; `status` is how it stands, which for a known id may be an end."""
+    """A request was accepted; `status` is how it stands, which for a known id may be an end.
+
+    FRESH: it is answered with what the request `content_of` brought at `content_at`.
+    """
 
     kind: Literal["enqueued"] = "enqueued"
     status: RequestStatus
+    content_of: str | None = None
+    content_at: datetime | None = None
 
 
 EnqueuedOrRefused = Annotated[Enqueued | Refused, Field(discriminator="kind")]
 
 
 class QueuedRequest(_Value):
-    """A request that waits in the agent's queue, or is under way."""
+    """A request that waits in the agent's queue, or is under way. `score` is the one at `queued_at`."""
 
     request_id: str
     url: str
     method: Method = "GET"
-    score: float
+    score: float = 0.0
+    queued_at: datetime
     watch: str | None = None
+    max_price_atomic: int | None = None
+    currency: Currency | None = None
+    body_hash: str | None = None
 
 
 class Backlog(_Value):
-    """What an agent finds in the ledger when a run of it begins."""
+    """What an agent finds in the ledger when a run of it begins; `asked` are those that wait for a person."""
 
     queue: tuple[QueuedRequest, ...] = ()
     open: tuple[QueuedRequest, ...] = ()
+    asked: dict[str, datetime] = {}
 
 
 class ToEnqueue(_Value):
-    """Accept this request, unless `queue_limit` already wait."""
+    """Accept this request, unless `queue_limit` already wait, or there is content that came after `fresh_since`."""
 
     agent: str
     spec: RequestSpec
     score: float
     queue_limit: int
+    fresh_since: datetime | None = None
 
 
 class InFlight(_Value):
@@ -135,9 +149,23 @@ class InFlight(_Value):
 
 
 class BalanceQuery(_Value):
-    """Which balances to read, against which thresholds; `paused` when the agent already waits for money."""
+    """Which balances to read, and from what amount on each currency can pay; an agent pauses when none can."""
 
     agent: str
     currencies: tuple[Currency, ...]
-    thresholds: dict[Currency, int]
-    paused: bool
+    needed: dict[Currency, int]
+
+
+class TopUpQuery(_Value):
+    """Wait until one of the accounts that the agent pays these currencies from changes, at most `timeout_s`."""
+
+    agent: str
+    currencies: tuple[Currency, ...]
+    timeout_s: float
+
+
+class PhaseChange(_Value):
+    """How much an agent may do without a person, from now on."""
+
+    agent: str
+    phase: Literal["DEMO", "INTERACTIVE", "FULL"]

@@ -10,6 +10,7 @@ from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.offer import Offer, Refused
 from autopay.domain.payment import Answer, Content, Settlement
+from autopay.domain.policy import Awaiting, Policy
 from autopay.domain.ports import Ledger, Receipt, Reply
 from autopay.domain.request import RequestResult, RequestSpec, RequestStatus, x402_request_id
 
@@ -48,6 +49,7 @@ def signed_payment(amount_atomic: int = PRICE, **changes: object) -> SignedPayme
     """A payment whose bytes differ from every other."""
     values: dict[str, object] = {
         "offer": offer_of(amount_atomic),
+        "program": "token program",
         "memo": uuid4().hex,
         "message_hash": uuid4().hex * 2,
         "buyer_signature": uuid4().hex,
@@ -94,7 +96,9 @@ class Book:
         await self.ledger.begin(self.key(name))
         return self.key(name)
 
-    async def reserve(self, request_key: str, number: int = 1, amount: int = PRICE) -> RecordedAttempt | Refused:
+    async def reserve(
+        self, request_key: str, number: int = 1, amount: int = PRICE
+    ) -> RecordedAttempt | Awaiting | Refused:
         """Record an attempt, or be refused."""
         return await self.ledger.record_attempt(request_key, number, self.session_id, signed_payment(amount))
 
@@ -143,8 +147,9 @@ async def open_book(
     duration_s: int = 3_600,
     currency: Currency = Currency.USDC,
 ) -> Book:
-    """An agent with an ACTIVE session."""
+    """An agent with an ACTIVE session, whose prices may jump."""
     await ledger.create_agent(agent)
+    await ledger.set_policy(Policy(price_factor=None), agent)
     session_id = uuid4()
     await ledger.create_session(
         agent=agent,

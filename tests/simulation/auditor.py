@@ -23,6 +23,8 @@ class _Audit:
         self.requests = list(ledger.requests.values())
         self.attempts = list(ledger.attempts.values())
         self.sessions = ledger.sessions
+        self.policy = ledger.policy
+        self.phases = {name: agent.phase for name, agent in ledger.agents.items()}
         self.recorded = {str(event.facts["attempt"]): event for event in self.events if event.kind == "recorded"}
         self.landed = {each.message_hash: each for each in chain.transactions}
 
@@ -32,6 +34,8 @@ class _Audit:
         yield self.a_new_attempt_only_after_the_earlier_are_dead()
         yield self.booked_is_what_settled()
         yield self.no_limit_is_exceeded()
+        yield self.no_day_is_exceeded()
+        yield self.a_person_said_yes()
         yield self.outcomes_are_true()
         yield self.an_end_tells_of_stored_content()
         yield self.what_was_told_is_kept()
@@ -115,6 +119,39 @@ class _Audit:
                     yield f"{session.agent} has {len(taken)} payments at {now} ms, the limit is {session.tx_limit}"
                 if now >= session.expires_at_ms:
                     yield f"{session.agent} signed at {now} ms, after its session's end"
+
+    def no_day_is_exceeded(self) -> Iterator[str]:
+        """All seeds end within their first day: at every reservation, of one agent in all and at one host."""
+        for attempt in self.attempts:
+            earlier = [each for each in self.attempts if each.recorded_seq <= attempt.recorded_seq]
+            mine = [each for each in earlier if each.agent == attempt.agent]
+            alive = [each for each in mine if each is attempt or self.could_land(each, attempt.recorded_at_ms)]
+            here = [each for each in alive if self.host_of(each) == self.host_of(attempt)]
+            for limit, taken in ((self.policy.per_agent_day_atomic, alive), (self.policy.per_host_day_atomic, here)):
+                if limit is not None and sum(each.amount_atomic for each in taken) > limit:
+                    yield f"{attempt.agent} took more than the day's limit at {attempt.recorded_at_ms} ms"
+
+    def host_of(self, attempt: Any) -> str:
+        """Where the attempt's request goes."""
+        url = next(each.spec.url for each in self.requests if each.key == attempt.request_key)
+        return str(url.split("/")[2])
+
+    def a_person_said_yes(self) -> Iterator[str]:
+        """To exactly what was signed, before it was signed, wherever the agent has to ask."""
+        for attempt in self.attempts:
+            asks = self.phases[attempt.agent] == "INTERACTIVE"
+            if not asks or attempt.amount_atomic <= self.policy.auto_approve_atomic:
+                continue
+            terms = (attempt.signed.offer.mint, attempt.signed.offer.pay_to, attempt.amount_atomic)
+            words = [
+                event.facts["approve"]
+                for event in self.events[: attempt.recorded_seq]
+                if event.kind == "decided"
+                and event.facts["request"] == attempt.request_key
+                and tuple(event.facts["terms"][name] for name in ("mint", "pay_to", "amount_atomic")) == terms
+            ]
+            if not words or not words[-1]:
+                yield f"attempt {attempt.number} of {attempt.request_key} was signed without a person's yes to it"
 
     def outcomes_are_true(self) -> Iterator[str]:
         for attempt in self.attempts:

@@ -10,7 +10,7 @@ from typing import Any
 from activities.sign import Sign, summary_of
 from activities.submit import Submit
 from autopay.domain import payment_run
-from autopay.domain.attempt import SignedPayment
+from autopay.domain.attempt import RecordedAttempt, SignedPayment
 from autopay.domain.offer import Refused
 from autopay.domain.payment import (
     Answer,
@@ -26,9 +26,10 @@ from autopay.domain.payment import (
     Sign as SignNext,
 )
 from autopay.domain.payment_run import PaymentRun, StepFailed
+from autopay.domain.policy import Ask, Permit
 from autopay.domain.ports import Extras, Receipt, Reply
 from autopay.domain.request import RequestResult, RequestStatus
-from autopay.domain.steps import AttemptRef, Signed, SignedOrRefused, ToSign
+from autopay.domain.steps import AttemptRef, Signed, SignedOrNot, ToSign
 from tests.simulation.bugs_in_looking import BUGS_IN_LOOKING, Swap
 from tests.world.ledger import MemoryLedger
 from tests.world.rows import AttemptEntry
@@ -38,6 +39,7 @@ Bug = Callable[[], list[Swap]]
 
 _submit = Submit.submit
 _answered = Payment.answered
+_judged = MemoryLedger.judged
 
 
 def _dead_after(believed_dead: Callable[[Answer, Reply | None], bool]) -> list[Swap]:
@@ -95,6 +97,34 @@ def releases_the_reservation_of_an_unknown_payment() -> list[Swap]:
     return [(MemoryLedger, "taken", taken)]
 
 
+def takes_a_yes_to_other_terms() -> list[Swap]:
+    def approval_of(self: MemoryLedger, row: Any, terms: Any) -> Any:
+        asked = [each for each in self.approvals if each.request_key == row.key]
+        return asked[-1] if asked else None
+
+    return [(MemoryLedger, "approval_of", approval_of)]
+
+
+def asks_a_person_when_it_is_too_late() -> list[Swap]:
+    def judged(self: MemoryLedger, row: Any, offer: Any, program: str) -> Any:
+        terms, verdict = _judged(self, row, offer, program)
+        return terms, Permit() if isinstance(verdict, Ask) else verdict
+
+    return [(MemoryLedger, "judged", judged)]
+
+
+def counts_only_settled_money_against_the_day() -> list[Swap]:
+    def judged(self: MemoryLedger, row: Any, offer: Any, program: str) -> Any:
+        attempts = self.attempts
+        self.attempts = {key: each for key, each in attempts.items() if each.status.value == "VERIFIED"}
+        try:
+            return _judged(self, row, offer, program)
+        finally:
+            self.attempts = attempts
+
+    return [(MemoryLedger, "judged", judged)]
+
+
 def sends_before_recording() -> list[Swap]:
     sellers: list[SimSeller] = []
     record_attempt = MemoryLedger.record_attempt
@@ -114,7 +144,7 @@ def sends_before_recording() -> list[Swap]:
 
 
 def signs_anew_when_asked_again() -> list[Swap]:
-    async def sign(self: Sign, to_sign: ToSign) -> SignedOrRefused:
+    async def sign(self: Sign, to_sign: ToSign) -> SignedOrNot:
         order = to_sign.order
         session = await self._ledger.session(order.agent, to_sign.offer.currency)
         if isinstance(session, Refused):
@@ -140,7 +170,7 @@ def signs_anew_when_asked_again() -> list[Swap]:
             ledger.attempts[recorded.attempt_id].signed = signed
             return summary_of(recorded)
         result = await ledger.record_attempt(order.request_key, to_sign.number, session.key.session_id, signed)
-        return result if isinstance(result, Refused) else summary_of(result)
+        return summary_of(result) if isinstance(result, RecordedAttempt) else result
 
     return [(Sign, "sign", sign)]
 
@@ -232,6 +262,9 @@ BUGS: dict[str, Bug] = {
         takes_success_false_for_unpaid,
         takes_a_server_error_for_unpaid,
         releases_the_reservation_of_an_unknown_payment,
+        takes_a_yes_to_other_terms,
+        asks_a_person_when_it_is_too_late,
+        counts_only_settled_money_against_the_day,
         sends_before_recording,
         signs_anew_when_asked_again,
         pays_again_when_paid_content_does_not_come,

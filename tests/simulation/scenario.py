@@ -3,11 +3,15 @@
 import asyncio
 from collections import Counter
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
+from decimal import Decimal
 from random import Random
 from typing import Any
+from uuid import UUID
 
 from autopay.domain.errors import LedgerUnavailable
+from autopay.domain.policy import Decision, Policy
 from autopay.domain.request import RequestSpec, x402_request_id
 from autopay.domain.steps import PayOrder
 from tests.simulation.auditor import audit
@@ -16,7 +20,7 @@ from tests.simulation.shell import Shell
 from tests.world.behaviours import BEHAVIOURS
 from tests.world.clock import NothingLeft, now_ms, run_virtually, sleep_ms
 from tests.world.rows import SessionEntry
-from tests.world.shop import Shop
+from tests.world.shop import Shop, address
 from tests.world.world import World
 
 RATES = {
@@ -54,7 +58,7 @@ RATES = {
 SETTLE_MS = 240_000
 """Longer than any blockhash lives: what is still on its way has landed or died."""
 
-PATIENCE_MS = 3_600_000
+PATIENCE_MS = 10_800_000
 """A request must end within this time after the last fault."""
 
 
@@ -100,13 +104,15 @@ class _Scenario:
             skip_rate=self.rng.choice((0.0, 0.05, 0.3)),
         )
         sessions = self._agents(world)
+        self._policies(world)
         await sleep_ms(self.rng.randint(100_000, 200_000))  # a past to forget, in which the owner approved
         world.faults.quiet_at_ms += now_ms()
         shells = await self._accepted(world, sessions)
-        owner = asyncio.create_task(self._owner(world, sessions))
+        others = [asyncio.create_task(each) for each in (self._owner(world, sessions), self._person(world))]
         running = [asyncio.create_task(self._run_request(world, each)) for each in shells]
         await asyncio.wait(running, timeout=(world.faults.quiet_at_ms - now_ms() + PATIENCE_MS) / 1000)
-        owner.cancel()
+        for task in others:
+            task.cancel()
         for task, shell in zip(running, shells, strict=True):
             if not task.done():
                 self.report.violations.append(f"{shell.order.request_key} has not ended")
@@ -204,6 +210,41 @@ class _Scenario:
             if world.faults.strikes("account.owner_moves_money"):
                 source = self.rng.choice(sessions).key.source_account
                 world.chain.owner_moves(source, self.rng.choice((-50_000, -2_000, 1_000, 60_000)))
+
+    def _policies(self, world: World) -> None:
+        """What the people behind the agents allow."""
+        ledger = world.ledger
+        ledger.policy = Policy(
+            per_agent_day_atomic=self.rng.choice((3_000, 5_000, *[None] * 8)),
+            per_host_day_atomic=self.rng.choice((2_500, *[None] * 8)),
+            price_factor=self.rng.choice((Decimal(1), Decimal(3), None)),
+            auto_approve_atomic=self.rng.choice((0, 1_000)),
+            approval_expires_s=self.rng.choice((60, 600, 7_200)),
+        )
+        for shop in world.seller.tills if self.rng.random() < 0.7 else ():
+            ledger.payees[shop] = {address(f"{shop}/payee{number}") for number in (0, 1)}
+        for name, agent in ledger.agents.items():
+            phase = "INTERACTIVE" if self.rng.random() < 0.3 else "FULL"
+            ledger.agents[name] = agent.model_copy(update={"phase": phase})
+
+    async def _person(self, world: World) -> None:
+        """Somebody who answers what agents ask, mostly with yes, sometimes never."""
+        ignored: set[UUID] = set()
+        while True:
+            await sleep_ms(self.rng.choice((500, 5_000, 40_000)))
+            for entry in list(world.ledger.approvals):
+                if entry.status != "PENDING" or entry.approval_id in ignored:
+                    continue
+                if self.rng.random() < 0.1:
+                    ignored.add(entry.approval_id)
+                    continue
+                word = Decision(
+                    approval_id=entry.approval_id,
+                    terms_hash=entry.terms.hash(),
+                    approve=self.rng.random() < 0.85,
+                )
+                with suppress(LedgerUnavailable):
+                    await world.ledger.decide(word)
 
     def _finish(self, world: World) -> None:
         report, ledger = self.report, world.ledger

@@ -5,6 +5,7 @@ Whatever happens to its workers, the shell goes on until the request has ended.
 
 import asyncio
 from contextvars import copy_context
+from uuid import UUID
 
 from autopay.domain.errors import Fault
 from autopay.domain.payment_run import PaymentRun
@@ -100,7 +101,9 @@ class Shell:
                 ended.set_result(None)
 
         process = Process(f"{self.order.request_id}/{self._name}{self._workers}", lost=end)
-        steps = SimSteps(self._activities, self._journal, process, self.world.faults, self._unexpected)
+        steps = SimSteps(
+            self._activities, self._journal, process, self.world.faults, self._unexpected, self._is_decided
+        )
         payment_run = steps.payment_run = PaymentRun(self.order, steps)
         self._process, self._steps = process, steps
         context = copy_context()
@@ -121,6 +124,10 @@ class Shell:
         self._left_running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._unexpected(error)
+
+    def _is_decided(self, approval_id: UUID) -> bool:
+        asked = next(each for each in self.world.ledger.approvals if each.approval_id == approval_id)
+        return bool(asked.status != "PENDING")
 
     def _unexpected(self, error: BaseException) -> None:
         if not isinstance(error, Fault | Crashed | ContinuedAsNew | WorkflowFailed):

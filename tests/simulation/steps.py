@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, TypeVar
+from uuid import UUID
 
 from temporalio.common import RetryPolicy
 from temporalio.testing import ActivityEnvironment
@@ -17,10 +18,11 @@ from autopay.domain.errors import PermanentFault, TransientFault
 from autopay.domain.offer import Challenge
 from autopay.domain.payment import Answer, Payment, Verdict
 from autopay.domain.payment_run import PaymentRun, StepFailed
-from autopay.domain.steps import AttemptRef, Closing, Fetched, Parsed, PayOrder, Recalled, SignedOrRefused, ToSign
+from autopay.domain.policy import Awaiting
+from autopay.domain.steps import AttemptRef, Closing, Fetched, Parsed, PayOrder, Recalled, SignedOrNot, ToSign
 from tests.simulation.journal import ContinuedAsNew, Journal, Outcome, WorkflowFailed
 from tests.simulation.product import Activities
-from tests.world.clock import now_ms, sleep_ms
+from tests.world.clock import moment, now_ms, sleep_ms
 from tests.world.faults import Crashed, Faults, Process
 from workflows import policies
 
@@ -37,7 +39,8 @@ class TimedOut(TransientFault):
 
 
 class SimSteps:
-    """The steps of one run in one process. `unexpected` is told of exceptions that are no faults."""
+    """The steps of one run in one process. `unexpected` is told of exceptions that are no faults, `decided` knows
+    whether a person has answered."""
 
     payment_run: PaymentRun
 
@@ -48,12 +51,14 @@ class SimSteps:
         process: Process,
         faults: Faults,
         unexpected: Callable[[BaseException], None],
+        decided: Callable[[UUID], bool],
     ) -> None:
         self._activities = activities
         self._journal = journal
         self._process = process
         self._faults = faults
         self._unexpected = unexpected
+        self._decided = decided
         self._replayed = tuple(journal.committed)
         self._pending: list[Outcome] = []
         self._left_running: set[asyncio.Future[Any]] = set()
@@ -78,7 +83,7 @@ class SimSteps:
 
         return await self._or_fail(self._local("parse", parse, challenge, policies.LEDGER_RETRIES))
 
-    async def sign(self, to_sign: ToSign, price: str) -> SignedOrRefused:
+    async def sign(self, to_sign: ToSign, price: str) -> SignedOrNot:
         """Local."""
         sign = self._activities.sign.sign
         return await self._local("sign", sign, to_sign, policies.SIGN_RETRIES, policies.SIGN_TOTAL)
@@ -121,6 +126,20 @@ class SimSteps:
         due_ms = self._journal.timers.setdefault(index, now_ms() + wait_ms)
         await sleep_ms(max(0, due_ms - now_ms()))
         self._done(Outcome("wait"))
+
+    async def person(self, awaiting: Awaiting) -> None:
+        """A durable wait for a person's word, for a cancel, or for the question to expire."""
+        index = self._begin("person")
+        if index < len(self._replayed):
+            self._recorded(index, "person")
+            return
+        self._commit()
+        while moment(now_ms()) <= awaiting.expires_at and not self._decided(awaiting.approval_id):
+            await sleep_ms(500)
+            self._process.check()
+            if self.payment_run.canceled or self._journal.canceled_at is not None:
+                break
+        self._done(Outcome("person"))
 
     async def announce(self, notice: Notice) -> None:
         """A signal to the agent, through the server."""

@@ -110,7 +110,7 @@ def test_a_run_that_knows_of_no_payment_does_not_close_one_that_settled_as_refus
     async def story() -> bool:
         world = await world_where_sellers("answer_lost_after_settling")
         activities = Activities.over(world)
-        steps = SimSteps(activities, Journal(), Process("late"), world.faults, lambda _: None)
+        steps = SimSteps(activities, Journal(), Process("late"), world.faults, lambda _: None, lambda _: False)
         late = steps.payment_run = PaymentRun(ORDER, steps)
         await late._recall()
         await signed_and_sent(world)

@@ -8,13 +8,14 @@ from autopay.domain.errors import IllegalTransition
 from autopay.domain.money import Currency
 from autopay.domain.offer import Reason, Refused
 from autopay.domain.payment import MAX_ATTEMPTS, Answer, Conflict, Content, Settlement
+from autopay.domain.policy import Ask, Awaiting
 from autopay.domain.ports import Booked, Receipt, Reply
-from tests.world.ledger_requests import Requests
+from tests.world.ledger_policies import Policies
 from tests.world.rows import AttemptEntry, RequestEntry, SessionEntry
 from tests.world.store import transaction
 
 
-class MemoryLedger(Requests):
+class MemoryLedger(Policies):
     """Attempts: recorded whole before anything leaves, and moved along legal statuses only."""
 
     @transaction
@@ -26,7 +27,7 @@ class MemoryLedger(Requests):
     @transaction
     def record_attempt(
         self, request_key: str, number: int, session_id: UUID, signed: SignedPayment
-    ) -> RecordedAttempt | Refused:
+    ) -> RecordedAttempt | Awaiting | Refused:
         """Write-ahead: reserve the money and record the payment."""
         request = self.request_row(request_key)
         known = next((each for each in request.attempts if each.number == number), None)
@@ -44,8 +45,14 @@ class MemoryLedger(Requests):
             return refused
         if signed.offer.amount_atomic > session.key.allowance_atomic - spent:
             return Refused(reason=Reason.ALLOWANCE_EXHAUSTED, message="more than is left to the session")
+        terms, verdict = self.judged(request, signed.offer, signed.program)
+        if isinstance(verdict, Ask):
+            return self.ask(request, terms, verdict)
+        if isinstance(verdict, Refused):
+            return verdict
         if any(each.signed.message_hash == signed.message_hash for each in self.attempts.values()):
             raise IllegalTransition(f"another payment has the bytes of attempt {number}")
+        self.consume(request, terms, verdict)
         return self.insert(request, number, session, signed).recorded()
 
     def require_next(self, request: RequestEntry, number: int) -> None:

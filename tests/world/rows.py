@@ -54,7 +54,7 @@ class AttemptEntry:
     def recorded(self) -> RecordedAttempt:
         """As the port gives it out."""
         offer = self.signed.offer
-        values: dict[str, Any] = self.signed.model_dump(exclude={"offer"})
+        values: dict[str, Any] = self.signed.model_dump(exclude={"offer", "program"})
         return RecordedAttempt(
             **values,
             attempt_id=self.attempt_id,

@@ -53,6 +53,8 @@ class Store:
         self.sessions: list[SessionEntry] = []
         self.requests: dict[str, RequestEntry] = {}
         self.attempts: dict[UUID, AttemptEntry] = {}
+        self.approvals: list[Any] = []
+        self.payees: dict[str, set[str]] = {}
         self.balances: list[tuple[str, Currency, int, int, str]] = []
 
     def is_away(self) -> bool:

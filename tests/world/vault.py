@@ -79,6 +79,7 @@ class PlainSigner:
         payment = {"message": message, "signature": signature, "identifier": order.request_key}
         return SignedPayment(
             offer=offer,
+            program=order.mint.program,
             memo=memo,
             message_hash=message_hash,
             buyer_signature=signature,

@@ -7,18 +7,21 @@ from sqlalchemy import Select, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from autopay.adapters.ledger.judging import ask, consume, judged, resource_of
 from autopay.adapters.ledger.requests import attempts_of
 from autopay.adapters.ledger.rows import recorded_attempt
 from autopay.adapters.ledger.sessions import allowance_refusal, refusal_of, taken
-from autopay.adapters.ledger.transaction import Transactional, request_and_agent
+from autopay.adapters.ledger.transaction import Transactional, agent_named, request_and_agent
 from autopay.adapters.statuses import OPEN, Delivery, TransactionStatus, advance
 from autopay.adapters.tables import AgentRow, RequestRow, SessionRow, TransactionRow
 from autopay.adapters.uuid7 import uuid7
+from autopay.domain.agent import host_of
 from autopay.domain.attempt import RecordedAttempt, SignedPayment
 from autopay.domain.errors import IllegalTransition
 from autopay.domain.money import to_units
 from autopay.domain.offer import Reason, Refused
 from autopay.domain.payment import MAX_ATTEMPTS
+from autopay.domain.policy import Ask, Awaiting
 
 MAX_BACKOFF_MS = 2**31 - 1
 
@@ -47,7 +50,7 @@ class Attempts(Transactional):
 
     async def record_attempt(
         self, request_key: str, number: int, session_id: UUID, signed: SignedPayment
-    ) -> RecordedAttempt | Refused:
+    ) -> RecordedAttempt | Awaiting | Refused:
         """Write-ahead: reserve the money and record the payment, in one transaction; see the port.
 
         Raises:
@@ -55,13 +58,16 @@ class Attempts(Transactional):
                 session is not the agent's, or another payment has the same bytes.
         """
         async with self._transaction() as db:
-            # Locks, in this order: the session serializes its budget, the request its attempts.
+            # Locks, in this order: the agent serializes its days' limits, the session its budget, the request its
+            # attempts.
+            _, name = await request_and_agent(db, request_key)
+            agent = await agent_named(db, name, lock=True)
             session = await db.get(SessionRow, session_id, with_for_update={"key_share": True})
-            request, agent = await request_and_agent(db, request_key, lock=True)
+            request, _ = await request_and_agent(db, request_key, lock=True)
             attempts = await attempts_of(db, request_key)
             known = next((row for row in attempts if row.attempt_number == number), None)
             if known is not None:
-                return recorded_attempt(known, agent)
+                return recorded_attempt(known, name)
             _require_next(request, attempts, number)
             if session is None:
                 return Refused(reason=Reason.SESSION_MISSING, message=f"there is no session {session_id}")
@@ -71,8 +77,14 @@ class Attempts(Transactional):
             refused = refusal_of(session, payments, now) or allowance_refusal(session, spent, amount)
             if refused is not None:
                 return refused
+            judgement = await judged(db, request, agent, signed.offer, signed.program)
+            if isinstance(judgement.verdict, Ask):
+                return await ask(db, request, judgement)
+            if isinstance(judgement.verdict, Refused):
+                return judgement.verdict
             row = await _insert(db, request, session, number, signed)
-            return recorded_attempt(row, agent)
+            await consume(db, judgement, row.id)
+            return recorded_attempt(row, name)
 
     async def record_sending(self, attempt_id: UUID) -> int:
         """About to hand the bytes over; returns the number of this send; see the port.
@@ -139,6 +151,7 @@ async def _insert(
     db: AsyncSession, request: RequestRow, session: SessionRow, number: int, signed: SignedPayment
 ) -> TransactionRow:
     assert request.x402_request_id is not None
+    assert request.url is not None
     offer = signed.offer
     row = TransactionRow(
         id=uuid7(),
@@ -158,7 +171,9 @@ async def _insert(
         claims=[],
         sends=0,
         sealed_payment=signed.sealed,
-        **signed.model_dump(exclude={"offer", "sealed"}),
+        host=host_of(request.url),
+        resource=resource_of(request.method.value, request.url),
+        **signed.model_dump(exclude={"offer", "sealed", "program"}),
     )
     db.add(row)
     try:

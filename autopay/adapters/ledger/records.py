@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
+from autopay.domain.policy import Policy, Terms
 from autopay.domain.ports import AgentRecord
 
 
@@ -24,8 +25,20 @@ class AgentSummary(_Record):
     open_payments: int
 
 
+class OwnerTransaction(_Record):
+    """What the owner of a session's account is asked to sign: the message in base64, and how long it can land."""
+
+    does: Literal["grant", "revoke"]
+    message: str
+    last_valid_block_height: int
+
+
 class SessionRecord(_Record):
-    """A session without its key; `reserved_atomic` and `payments` count every attempt that is not FAILED."""
+    """A session without its key; `reserved_atomic` and `payments` count every attempt that is not FAILED.
+
+    `spent_atomic` is what of it settled, `open_payments` how many have no outcome yet. `granted` is False until the
+    chain shows the owner's grant: `owner_transaction` is what it was asked to sign.
+    """
 
     session_id: UUID
     agent: str
@@ -41,6 +54,11 @@ class SessionRecord(_Record):
     tx_limit: int
     created_at: datetime
     expires_at: datetime
+    spent_atomic: int = 0
+    open_payments: int = 0
+    hosts: tuple[str, ...] = ()
+    granted: bool = True
+    owner_transaction: OwnerTransaction | None = None
 
 
 class BalanceRecord(_Record):
@@ -91,3 +109,38 @@ class DisputeRow(_Record):
     when: datetime | None
     http_status: int | None
     sends: int
+
+
+class ApprovalRecord(_Record):
+    """A question to a person about exact terms, and where it stands."""
+
+    approval_id: UUID
+    agent: str
+    request_key: str
+    terms: Terms
+    terms_hash: str
+    why: str
+    status: Literal["PENDING", "APPROVED", "DENIED", "CONSUMED", "EXPIRED"]
+    created_at: datetime
+    expires_at: datetime
+    decided_at: datetime | None
+
+
+class PayeeRecord(_Record):
+    """A payee that an origin is known by; `accepted_by` is the first payment, an approval, or a person."""
+
+    network: Network
+    origin: str
+    pay_to: str
+    accepted_by: str
+    accepted_at: datetime
+
+
+class PolicyInForce(_Record):
+    """The policy that holds for an agent: its `own` or everyone's, or the built-in one (`set_at` None)."""
+
+    agent: str
+    policy: Policy
+    own: bool
+    set_at: datetime | None
+    spent_today_atomic: int

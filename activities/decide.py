@@ -1,0 +1,19 @@
+"""A person's word on a payment, written into the ledger: there the payment finds it, whatever becomes of its run."""
+
+from temporalio import activity
+
+from autopay.domain.offer import Refused
+from autopay.domain.policy import Decision
+from autopay.domain.ports import Ledger
+
+
+class Decide:
+    """Approvals and denials."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    @activity.defn(name="decide")
+    async def decide(self, decision: Decision) -> Refused | None:
+        """Record it, once; Refused when the question has expired, was another one, or was answered otherwise."""
+        return await self._ledger.decide(decision)

@@ -1,0 +1,35 @@
+"""Which hosts a rule means: `api.example.com`, `*.example.com`, `api.example.com:8443`. Pure."""
+
+import re
+
+HOST_PATTERN = r"^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$|^\[[0-9a-f:]+\](:[0-9]{1,5})?$"
+"""What a host rule may look like, in lower case; an IPv6 address is in brackets."""
+
+_PORT = re.compile(r":([0-9]{1,5})$")
+
+
+def matches(pattern: str, host: str) -> bool:
+    """Whether a host, with its port if it has one, is meant by a rule.
+
+    A rule without a port means every port. `*.example.com` means every name below example.com, not itself.
+    """
+    name, port = _split(host)
+    wanted, wanted_port = _split(pattern)
+    if wanted_port is not None and wanted_port != port:
+        return False
+    if wanted.startswith("*."):
+        return name.endswith(wanted[1:]) and len(name) > len(wanted) - 1
+    return name == wanted
+
+
+def is_any_of(patterns: tuple[str, ...], host: str) -> bool:
+    """Whether one of the rules means the host."""
+    return any(matches(pattern, host) for pattern in patterns)
+
+
+def _split(host: str) -> tuple[str, str | None]:
+    lowered = host.lower()
+    found = _PORT.search(lowered)
+    if found is None:
+        return lowered.rstrip("."), None
+    return lowered[: found.start()].rstrip("."), found[1]
