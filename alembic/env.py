@@ -5,7 +5,7 @@ from logging.config import fileConfig
 from alembic import context
 from sqlalchemy import NullPool, create_engine, text
 
-from autopay.adapters import policy_tables  # noqa: F401  (its tables join the metadata)
+from autopay.adapters import audit_tables, policy_tables  # noqa: F401  (their tables join the metadata)
 from autopay.adapters.database import connect_arguments, engine_url
 from autopay.adapters.tables import Base
 from autopay.settings import Settings
@@ -22,7 +22,12 @@ def _migrate() -> None:
     if context.config.config_file_name is not None:
         fileConfig(context.config.config_file_name, disable_existing_loggers=False)
     if context.is_offline_mode():
-        context.configure(dialect_name="postgresql", target_metadata=Base.metadata, literal_binds=True)
+        context.configure(
+            dialect_name="postgresql",
+            target_metadata=Base.metadata,
+            literal_binds=True,
+            dialect_opts={"paramstyle": "named"},  # a percent sign is one
+        )
         with context.begin_transaction():
             context.run_migrations()
         return

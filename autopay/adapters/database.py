@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from autopay.domain.errors import Fault, LedgerUnavailable, NotMigrated
+from autopay.domain.errors import Fault, IllegalTransition, LedgerUnavailable, NotMigrated
 
 POOL_SIZE = 10
 CONNECT_TIMEOUT_S = 5
@@ -20,6 +20,7 @@ IDLE_IN_TRANSACTION_TIMEOUT_S = 30
 TCP_USER_TIMEOUT_MS = 20_000
 """A database host that vanished without closing its connections is noticed after this."""
 
+_REFUSED = "AP001"  # by the ledger's own triggers (alembic/sql/0006_guards.sql)
 _MISSING = frozenset({"42P01", "42703", "42704", "3F000"})  # undefined table, column, type; invalid schema
 _UNAVAILABLE = frozenset({"25006", "57P01", "57P02", "57P03"})  # read-only after a failover, shutting down, starting
 
@@ -88,6 +89,8 @@ def fault_of(error: BaseException) -> Fault | None:
             state = getattr(original, "sqlstate", None)
             if state in _MISSING:
                 return NotMigrated(_first_line(original))
+            if state == _REFUSED:
+                return IllegalTransition(_first_line(original))
             if isinstance(error, OperationalError | InterfaceError) or state in _UNAVAILABLE:
                 return LedgerUnavailable(_first_line(original))
             return LedgerUnavailable(_first_line(original)) if error.connection_invalidated else None

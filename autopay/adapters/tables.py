@@ -29,6 +29,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from autopay.adapters.statuses import (
+    AnchorStatus,
     ApprovalStatus,
     BalanceStatus,
     CircuitBreakerState,
@@ -81,6 +82,7 @@ class Base(DeclarativeBase):
         CircuitBreakerState: _enum(CircuitBreakerState, "circuit_breaker_state"),
         Delivery: _enum(Delivery, "delivery"),
         ApprovalStatus: _enum(ApprovalStatus, "approval_status"),
+        AnchorStatus: _enum(AnchorStatus, "anchor_status"),
     }
 
 

@@ -28,6 +28,7 @@ REVISIONS = [
     "0003_multi_api_priority",
     "0004_write_ahead",
     "0005_policy",
+    "0006_audit",
 ]
 
 ROWS_OF_0001 = """
