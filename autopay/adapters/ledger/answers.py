@@ -94,12 +94,12 @@ class Answers(Transactional):
 
 
 async def _store_content(db: AsyncSession, row: RequestRow, reply: Reply) -> None:
+    row.answered_at = await db.scalar(select(func.clock_timestamp()))  # first: a query writes what was changed so far
     row.body = reply.body
     row.body_sha256 = hashlib.sha256(reply.body).hexdigest()
     row.content_type = storable_text(reply.content_type) if reply.content_type is not None else None
     row.success_payload = json_payload(reply.content_type, reply.body)
     row.delivery = Delivery.DELIVERED
-    row.answered_at = await db.scalar(select(func.clock_timestamp()))
 
 
 def _require_same_transfer(row: TransactionRow, settlement: Settlement) -> None:

@@ -133,11 +133,11 @@ class Requests(Transactional):
                 raise IllegalTransition(f"{request_key} has a payment without an outcome, it cannot end")
             if result.status in UNPAID and any(attempt.status is TransactionStatus.VERIFIED for attempt in attempts):
                 raise IllegalTransition(f"{request_key} was paid, it cannot end as {result.status}")
+            row.closed_at = await db.scalar(select(func.clock_timestamp()))
             row.outcome = result.status.value
             row.error_code = storable_text(result.error.type) if result.error else None
             row.error_message = storable_text(result.error.message) if result.error else None
             row.result = _stored(result)
-            row.closed_at = await db.scalar(select(func.clock_timestamp()))
             if result.status is RequestStatus.UNDELIVERED and row.delivery is Delivery.NONE:
                 row.delivery = Delivery.UNDELIVERED
             await _take_from_queue(db, row)
