@@ -8,11 +8,13 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from autopay.adapters.ledger.records import SessionRecord
+from autopay.adapters.ledger.records import OwnerTransaction, SessionRecord
 from autopay.adapters.ledger.rows import atomic, session_key
+from autopay.adapters.ledger.scope import host_refusal, is_granted, scope_of, sql_is_granted, tx_limit_of
+from autopay.adapters.ledger.session_records import TAKEN, session_record, session_records
 from autopay.adapters.ledger.transaction import Transactional, agent_named
 from autopay.adapters.statuses import SPENT, SessionStatus, TransactionStatus
-from autopay.adapters.tables import AgentRow, SessionRow, TransactionRow
+from autopay.adapters.tables import SessionRow, TransactionRow
 from autopay.domain.money import Currency, show, to_units
 from autopay.domain.offer import Reason, Refused
 from autopay.domain.ports import Booked, OpenSession
@@ -20,8 +22,7 @@ from autopay.domain.ports import Booked, OpenSession
 DESTROYED = ""
 """What is left of a sealed key once its session has ended: attempts that are under way need it no more."""
 
-TAKEN = TransactionRow.status != TransactionStatus.FAILED
-"""Money counts as taken from the moment it is reserved until the attempt is proven dead."""
+__all__ = ["Sessions", "allowance_refusal", "end_rows", "host_refusal", "refusal_of", "taken"]
 
 
 class Sessions(Transactional):
@@ -41,30 +42,28 @@ class Sessions(Transactional):
         duration_s: int,
         session_id: UUID,
         key_version: str | None = None,
+        hosts: Sequence[str] = (),
+        owner_transaction: OwnerTransaction | None = None,
     ) -> None:
         """Open a session; the agent's older ones in that currency end. The same id again changes nothing.
 
-        Attempts that older sessions signed stay as they are, and can be sent and resolved.
+        Attempts that older sessions signed stay as they are, and can be sent and resolved. With `owner_transaction`
+        the session pays nothing, and ends no other, until `granted` says that the chain shows that transaction.
         """
         async with self._transaction() as db:
             owner_row = await agent_named(db, agent, lock=True)
             if await db.get(SessionRow, session_id) is not None:
                 return
-            await _end(db, SessionRow.agent_id == owner_row.id, SessionRow.currency == currency)
+            if owner_transaction is None:
+                await end_rows(db, SessionRow.agent_id == owner_row.id, SessionRow.currency == currency)
             now = await db.scalar(select(func.clock_timestamp()))
             assert now is not None
-            scope = {
-                "txLimit": tx_limit,
-                "duration": duration_s,
-                "allowance": f"{to_units(allowance_atomic):f}",
-                "currency": currency.value,
-            }
             db.add(
                 SessionRow(
                     id=session_id,
                     agent_id=owner_row.id,
                     session_token=sealed_key,
-                    scope=scope,
+                    scope=scope_of(tx_limit, duration_s, allowance_atomic, currency, hosts, owner_transaction),
                     status=SessionStatus.ACTIVE,
                     created_at=now,
                     expires_at=now + timedelta(seconds=duration_s),
@@ -81,7 +80,7 @@ class Sessions(Transactional):
     async def end_session(self, session_id: UUID) -> bool:
         """Revoke a session and destroy its sealed key; False when it had ended already or is unknown."""
         async with self._transaction() as db:
-            return await _end(db, SessionRow.id == session_id, status=SessionStatus.REVOKED) > 0
+            return await end_rows(db, SessionRow.id == session_id, status=SessionStatus.REVOKED) > 0
 
     async def session(self, agent: str, currency: Currency) -> OpenSession | Refused:
         """The session that pays now, or why none does; see the port."""
@@ -90,7 +89,11 @@ class Sessions(Transactional):
             newest = (
                 select(SessionRow, func.clock_timestamp())
                 .where(SessionRow.agent_id == owner.id, SessionRow.currency == currency)
-                .order_by((SessionRow.status == SessionStatus.ACTIVE).desc(), SessionRow.created_at.desc())
+                .order_by(
+                    ((SessionRow.status == SessionStatus.ACTIVE) & sql_is_granted()).desc(),
+                    (SessionRow.status == SessionStatus.ACTIVE).desc(),
+                    SessionRow.created_at.desc(),
+                )
                 .limit(1)
             )
             found = (await db.execute(newest)).one_or_none()
@@ -98,8 +101,8 @@ class Sessions(Transactional):
                 message = f"agent {agent} has no session in {currency}; launch it with an allowance"
                 return Refused(reason=Reason.SESSION_MISSING, message=message)
             row, now = found
-            if row.status is SessionStatus.ACTIVE and row.expires_at <= now:
-                await _end(db, SessionRow.id == row.id)
+            if row.status is SessionStatus.ACTIVE and is_granted(row) and row.expires_at <= now:
+                await end_rows(db, SessionRow.id == row.id)
             payments, spent, now = await taken(db, row.id)
             return refusal_of(row, payments, now) or OpenSession(
                 key=session_key(row),
@@ -110,18 +113,19 @@ class Sessions(Transactional):
                 expires_at=row.expires_at,
             )
 
-    async def sessions(self, agent: str) -> Sequence[SessionRecord]:
-        """Every session of the agent, newest first."""
+    async def sessions(self, agent: str | None = None) -> Sequence[SessionRecord]:
+        """Every session of the agent, or of all, newest first."""
         async with self._transaction() as db:
-            owner = await agent_named(db, agent)
-            rows = await db.execute(
-                select(SessionRow, func.count(TransactionRow.id), func.coalesce(func.sum(TransactionRow.amount), 0))
-                .outerjoin(TransactionRow, (TransactionRow.session_id == SessionRow.id) & TAKEN)
-                .where(SessionRow.agent_id == owner.id, SessionRow.public_key.is_not(None))
-                .group_by(SessionRow.id)
-                .order_by(SessionRow.created_at.desc(), SessionRow.id.desc())
-            )
-            return [_record(row, owner, payments, reserved) for row, payments, reserved in rows]
+            query = session_records()
+            if agent is not None:
+                query = query.where(SessionRow.agent_id == (await agent_named(db, agent)).id)
+            return [session_record(*row) for row in await db.execute(query)]
+
+    async def session_record(self, session_id: UUID) -> SessionRecord | None:
+        """That session, without its key."""
+        async with self._transaction() as db:
+            row = (await db.execute(session_records().where(SessionRow.id == session_id))).one_or_none()
+            return None if row is None else session_record(*row)
 
     async def unsettled(self, session_id: UUID) -> int:
         """Base units that the session has reserved and no reading of the chain shows yet; see the port.
@@ -148,9 +152,15 @@ class Sessions(Transactional):
             )
             .scalar_subquery()
         )
+        taken_in_all = (
+            select(func.coalesce(func.sum(TransactionRow.amount), 0))
+            .where(TransactionRow.session_id == SessionRow.id, TAKEN)
+            .scalar_subquery()
+        )
+        query = select(SessionRow.allowance, settled, taken_in_all).where(SessionRow.id == session_id)
         async with self._transaction() as db:
-            row = (await db.execute(select(SessionRow.allowance, settled).where(SessionRow.id == session_id))).one()
-        return Booked(allowance_atomic=atomic(row[0]), settled_atomic=atomic(row[1]))
+            allowance, booked, reserved = (atomic(each) for each in (await db.execute(query)).one())
+        return Booked(allowance_atomic=allowance, settled_atomic=booked, open_atomic=reserved - booked)
 
 
 async def taken(db: AsyncSession, session_id: UUID) -> tuple[int, int, datetime]:
@@ -165,15 +175,13 @@ async def taken(db: AsyncSession, session_id: UUID) -> tuple[int, int, datetime]
     return row[0], atomic(row[1]), row[2]
 
 
-def tx_limit_of(row: SessionRow) -> int:
-    """How many payments the session may make."""
-    return int(row.scope["txLimit"])
-
-
 def refusal_of(row: SessionRow, payments: int, now: datetime) -> Refused | None:
     """Why the session may not make one more payment now, if so."""
     if row.status is SessionStatus.REVOKED:
         return Refused(reason=Reason.SESSION_MISSING, message="the agent's session was revoked")
+    if row.status is SessionStatus.ACTIVE and not is_granted(row):
+        message = f"the agent's session waits for its owner's signature: starter.py session submit {row.id}"
+        return Refused(reason=Reason.SESSION_MISSING, message=message)
     if row.status is SessionStatus.EXPIRED or row.expires_at <= now:
         return Refused(
             reason=Reason.SESSION_EXPIRED, message=f"the agent's session ended at {row.expires_at:%F %T} UTC"
@@ -194,7 +202,8 @@ def allowance_refusal(row: SessionRow, spent_atomic: int, amount_atomic: int) ->
     return Refused(reason=Reason.ALLOWANCE_EXHAUSTED, message=message)
 
 
-async def _end(db: AsyncSession, *which: object, status: SessionStatus = SessionStatus.EXPIRED) -> int:
+async def end_rows(db: AsyncSession, *which: object, status: SessionStatus = SessionStatus.EXPIRED) -> int:
+    """End those of the sessions that are ACTIVE, and destroy their keys; returns how many."""
     ended = await db.execute(
         update(SessionRow)
         .where(SessionRow.status == SessionStatus.ACTIVE, *which)  # type: ignore[arg-type]
@@ -202,23 +211,3 @@ async def _end(db: AsyncSession, *which: object, status: SessionStatus = Session
         .returning(SessionRow.id)
     )
     return len(ended.all())
-
-
-def _record(row: SessionRow, agent: AgentRow, payments: int, reserved: Decimal) -> SessionRecord:
-    key = session_key(row)
-    return SessionRecord(
-        session_id=row.id,
-        agent=agent.name,
-        status=row.status.value,
-        currency=key.currency,
-        mint=key.mint,
-        source_account=key.source_account,
-        owner=key.owner,
-        authority=key.authority,
-        allowance_atomic=key.allowance_atomic,
-        reserved_atomic=atomic(reserved),
-        payments=payments,
-        tx_limit=tx_limit_of(row),
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-    )
