@@ -30,6 +30,7 @@ from activities.parse import Parse
 from activities.sign import Sign
 from activities.submit import Submit
 from activities.verify import Verify
+from autopay.adapters.account_watch import SolanaAccountWatch
 from autopay.adapters.chain import SolanaChain
 from autopay.adapters.facilitator import HttpFacilitator
 from autopay.adapters.ledger import open_ledger
@@ -154,6 +155,8 @@ async def run(settings: Settings, alive: Path | None = None) -> None:
         chain = SolanaChain(settings.solana_rpc_url, settings.network)
         stack.push_async_callback(chain.close)
         await until_it_answers(chain.check_network)
+        watch = SolanaAccountWatch(chain, settings.solana_ws_url)
+        stack.push_async_callback(watch.close)
         seller = HttpSeller(settings.body_limit_bytes, settings.request_timeout_s)
         stack.push_async_callback(seller.close)
         client = await connect(settings)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from solana.exceptions import SolanaRpcException
 from solana.rpc.core import RPCException
 from solana.rpc.providers.async_http import AsyncHTTPProvider
+from solders.account import Account
 from solders.account_decoder import UiAccountEncoding
 from solders.commitment_config import CommitmentLevel
 from solders.message import MessageV0, to_bytes_versioned
@@ -136,19 +137,7 @@ class SolanaChain:
     ) -> TokenAccount | None:
         """The account and the slot of the reading; None when it is none of the token programs'."""
         answer = await self._account(address, FINALIZED if final else CONFIRMED, min_slot)
-        account = answer.value
-        if account is None or account.owner not in (TOKEN, TOKEN_2022_PROGRAM_ID) or len(account.data) < ACCOUNT_LEN:
-            return None
-        state = SplAccount.from_bytes(bytes(account.data)[:ACCOUNT_LEN])
-        return TokenAccount(
-            address=address,
-            owner=str(state.owner),
-            mint=str(state.mint),
-            amount_atomic=state.amount,
-            delegate=str(state.delegate) if state.delegate else None,
-            delegated_atomic=state.delegated_amount,
-            slot=answer.context.slot,
-        )
+        return read_token_account(address, answer.value, answer.context.slot)
 
     async def _account(
         self, address: str, commitment: CommitmentLevel, min_slot: int | None
@@ -238,6 +227,22 @@ class SolanaChain:
 def _is_our_mistake(error: RPCException) -> bool:
     mistakes = (InvalidRequestMessage, InvalidParamsMessage, MethodNotFoundMessage)
     return bool(error.args) and isinstance(error.args[0], mistakes)
+
+
+def read_token_account(address: str, account: Account | None, slot: int) -> TokenAccount | None:
+    """The token account in an account as of a slot; None when it is none of the token programs'."""
+    if account is None or account.owner not in (TOKEN, TOKEN_2022_PROGRAM_ID) or len(account.data) < ACCOUNT_LEN:
+        return None
+    state = SplAccount.from_bytes(bytes(account.data)[:ACCOUNT_LEN])
+    return TokenAccount(
+        address=address,
+        owner=str(state.owner),
+        mint=str(state.mint),
+        amount_atomic=state.amount,
+        delegate=str(state.delegate) if state.delegate else None,
+        delegated_atomic=state.delegated_amount,
+        slot=slot,
+    )
 
 
 def read_landed(transaction: VersionedTransaction, signature: str, slot: int, *, failed: bool, final: bool) -> Landed:

@@ -1,0 +1,143 @@
+"""One WebSocket connection to a Solana node, shared by all who listen to accounts; made again when it breaks.
+
+What must not live here: what a change means, and reading accounts over HTTP (`account_watch.py`).
+"""
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import structlog
+from solana.rpc.websocket_api import SolanaWsClientProtocol, SubscriptionError, connect
+from solders.account import Account
+from solders.account_decoder import UiAccountEncoding
+from solders.commitment_config import CommitmentLevel
+from solders.errors import SerdeJSONError
+from solders.pubkey import Pubkey
+from solders.rpc.config import RpcAccountInfoConfig
+from solders.rpc.requests import AccountSubscribe, AccountUnsubscribe
+from solders.rpc.responses import AccountNotification, SubscriptionResult
+from websockets.exceptions import WebSocketException
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
+_CONFIG = RpcAccountInfoConfig(encoding=UiAccountEncoding.Base64, commitment=CommitmentLevel.Confirmed)
+_BROKEN = (OSError, WebSocketException, SerdeJSONError, KeyError)  # KeyError: an answer to what was not asked
+
+log = structlog.get_logger("autopay.account_feed")
+
+
+@dataclass(frozen=True)
+class Told:
+    """An account as the node told it after a change."""
+
+    address: str
+    slot: int
+    account: Account
+
+
+Inbox = asyncio.Queue[Told | None]
+"""What a listener gets; None means: read your accounts now, a subscription has just begun or is lost."""
+
+
+class AccountFeed:
+    """Subscribes at confirmed to what is listened to. Connects when somebody first listens, and stays connected."""
+
+    def __init__(self, ws_url: str) -> None:
+        self._url = ws_url
+        self._inboxes: dict[str, set[Inbox]] = {}
+        self._asked: dict[int, str] = {}
+        self._subscribed: dict[int, str] = {}
+        self._ids = itertools.count(1)
+        self._wishes_changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @contextlib.contextmanager
+    def listen(self, addresses: Collection[str]) -> Iterator[Inbox]:
+        """What changes in these accounts comes into the inbox, for as long as the context is open."""
+        inbox: Inbox = asyncio.Queue()
+        for address in addresses:
+            self._inboxes.setdefault(address, set()).add(inbox)
+        self._wishes_changed.set()
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._stay_connected(), name="account feed")
+        try:
+            yield inbox
+        finally:
+            for address in set(addresses):
+                self._inboxes[address].remove(inbox)
+                if not self._inboxes[address]:
+                    del self._inboxes[address]
+            self._wishes_changed.set()
+
+    def tells(self, addresses: Collection[str]) -> bool:
+        """Whether changes of all these accounts would come now."""
+        return set(addresses) <= set(self._subscribed.values())
+
+    async def close(self) -> None:
+        """Close the connection for good."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _stay_connected(self) -> None:
+        wait_s = FIRST_WAIT_S
+        while True:
+            began = time.monotonic()
+            try:
+                async with connect(self._url, close_timeout=1) as socket, asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._ask(socket))
+                    tasks.create_task(self._receive(socket))
+            except* _BROKEN as errors:
+                log.warning("no account feed", error=repr(errors.exceptions[0])[:200], again_in_s=wait_s)
+            finally:
+                lost = set(self._subscribed.values())
+                self._asked.clear()
+                self._subscribed.clear()
+                for address in lost:
+                    self._tell(address, None)
+            await asyncio.sleep(wait_s)
+            held = time.monotonic() - began > LONGEST_WAIT_S
+            wait_s = FIRST_WAIT_S if held else min(wait_s * 2, LONGEST_WAIT_S)
+
+    async def _ask(self, socket: SolanaWsClientProtocol) -> None:
+        """Subscribe to what is listened to, and end what nobody listens to any more."""
+        while True:
+            self._wishes_changed.clear()
+            for address in self._inboxes.keys() - set(self._asked.values()) - set(self._subscribed.values()):
+                number = next(self._ids)
+                self._asked[number] = address
+                await socket.send_request(AccountSubscribe(Pubkey.from_string(address), _CONFIG, number))
+            for number in [each for each, address in self._subscribed.items() if address not in self._inboxes]:
+                del self._subscribed[number]
+                await socket.send_request(AccountUnsubscribe(number, next(self._ids)))
+            await self._wishes_changed.wait()
+
+    async def _receive(self, socket: SolanaWsClientProtocol) -> None:
+        while True:
+            try:
+                messages = await socket.recv()
+            except SubscriptionError as error:  # too many, or not offered: who listens reads instead
+                self._asked.pop(error.subscription.id, None)
+                log.warning("no subscription", error=error.msg[:200])
+                continue
+            for message in messages:
+                if isinstance(message, SubscriptionResult):
+                    self._begun(message.result, self._asked.pop(message.id))
+                elif isinstance(message, AccountNotification):
+                    address = self._subscribed.get(message.subscription)
+                    if address is not None:
+                        result = message.result
+                        self._tell(address, Told(address, result.context.slot, result.value))
+
+    def _begun(self, number: int, address: str) -> None:
+        self._subscribed[number] = address
+        self._tell(address, None)
+        if address not in self._inboxes:
+            self._wishes_changed.set()
+
+    def _tell(self, address: str, told: Told | None) -> None:
+        for inbox in self._inboxes.get(address, ()):
+            inbox.put_nowait(told)
