@@ -7,7 +7,7 @@ from sqlalchemy import Select, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from autopay.adapters.ledger.judging import ask, consume, judged, resource_of
+from autopay.adapters.ledger.judging import ask, consume, host_and_port, judged, resource_of
 from autopay.adapters.ledger.requests import attempts_of
 from autopay.adapters.ledger.rows import recorded_attempt
 from autopay.adapters.ledger.sessions import allowance_refusal, refusal_of, taken
@@ -15,7 +15,6 @@ from autopay.adapters.ledger.transaction import Transactional, agent_named, requ
 from autopay.adapters.statuses import OPEN, Delivery, TransactionStatus, advance
 from autopay.adapters.tables import AgentRow, RequestRow, SessionRow, TransactionRow
 from autopay.adapters.uuid7 import uuid7
-from autopay.domain.agent import host_of
 from autopay.domain.attempt import RecordedAttempt, SignedPayment
 from autopay.domain.errors import IllegalTransition
 from autopay.domain.money import to_units
@@ -171,7 +170,7 @@ async def _insert(
         claims=[],
         sends=0,
         sealed_payment=signed.sealed,
-        host=host_of(request.url),
+        host=host_and_port(request.url),
         resource=resource_of(request.method.value, request.url),
         **signed.model_dump(exclude={"offer", "sealed", "program"}),
     )

@@ -18,11 +18,10 @@ from autopay.adapters.policy_tables import ApprovalRow, CounterpartyRow, PolicyR
 from autopay.adapters.statuses import ApprovalStatus, TransactionStatus
 from autopay.adapters.tables import AgentRow, RequestRow, TransactionRow
 from autopay.adapters.uuid7 import uuid7
-from autopay.domain.agent import host_of
 from autopay.domain.offer import Offer, Refused, origin
 from autopay.domain.policy import ApprovalState, Ask, Awaiting, Facts, Permit, Policy, Terms, judge
 
-FIRST_PAYMENT, BY_APPROVAL = "first payment", "approval"
+FIRST_PAYMENT, BY_APPROVAL, BY_POLICY = "first payment", "approval", "policy"
 TAKEN = TransactionRow.status != TransactionStatus.FAILED
 TODAY = func.date_trunc("day", func.now(), "UTC")
 _FIRST_CONTACT = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
@@ -45,10 +44,19 @@ def resource_of(method: str, url: str) -> str:
 
 def origin_text(url: str) -> str:
     """Scheme, host and port as one text with a slash at its end: `https://api.example.com:443/`."""
+    return f"{url.partition('://')[0].lower()}://{host_and_port(url)}/"
+
+
+def host_and_port(url: str) -> str:
+    """The host as rules and days' limits know it: `api.example.com:443`, the port always said, IPv6 in brackets.
+
+    One host has one such text, however a URL spells it: `API.example.com.` would else have a day's limit of its own.
+    """
     found = origin(url)
     assert found is not None, "a URL was checked when the request was accepted"
-    scheme, host, port = found
-    return f"{scheme}://{host}:{port}/"
+    _, host, port = found
+    name = host.rstrip(".")
+    return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
 
 
 async def judged(db: AsyncSession, request: RequestRow, agent: AgentRow, offer: Offer, program: str) -> Judgement:
@@ -92,6 +100,18 @@ async def spent_today(db: AsyncSession, agent_id: UUID, host: str | None = None)
     return atomic(await db.scalar(query if host is None else query.where(TransactionRow.host == host)))
 
 
+async def spent_today_by_host(db: AsyncSession, agent_id: UUID) -> dict[str, int]:
+    """What `spent_today` is made of: base units by host, the most first."""
+    total = func.sum(TransactionRow.amount)
+    query = (
+        select(TransactionRow.host, total)
+        .where(TransactionRow.agent_id == agent_id, TransactionRow.created_at >= TODAY, TAKEN)
+        .group_by(TransactionRow.host)
+        .order_by(total.desc(), TransactionRow.host)
+    )
+    return {host or "": atomic(amount) for host, amount in await db.execute(query)}
+
+
 async def ask(db: AsyncSession, request: RequestRow, judgement: Judgement) -> Awaiting:
     """Put the question to a person, once for the same terms."""
     assert isinstance(judgement.verdict, Ask)
@@ -132,21 +152,23 @@ async def consume(db: AsyncSession, judgement: Judgement, attempt_id: UUID) -> N
         assert judgement.approval is not None
         judgement.approval.status = ApprovalStatus.CONSUMED
         judgement.approval.attempt_id = attempt_id
-    if terms.pay_to in judgement.facts.known_payees:
+    known = judgement.facts.known_payees
+    if terms.pay_to in known:
         return
+    unasked = BY_POLICY if known else FIRST_PAYMENT
     row = {
         "id": uuid7(),
         "network": terms.network,
         "origin": origin_text(terms.url),
         "pay_to": terms.pay_to,
-        "accepted_by": BY_APPROVAL if verdict.approved else FIRST_PAYMENT,
+        "accepted_by": BY_APPROVAL if verdict.approved else unasked,
     }
     await db.execute(insert(CounterpartyRow).values(row).on_conflict_do_nothing())
 
 
 async def _facts(db: AsyncSession, agent: AgentRow, terms: Terms, approval: ApprovalState | None) -> Facts:
     policy, _ = await policy_of(db, agent.id)
-    host = host_of(terms.url)
+    host = host_and_port(terms.url)
     last_price = await db.scalar(
         select(TransactionRow.amount)
         .where(

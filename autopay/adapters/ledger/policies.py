@@ -1,17 +1,18 @@
 """Policies, approvals and payees: what a person says about payments, and the question put before one is signed."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from autopay.adapters.ledger.judging import ask, judged, policy_of, spent_today
+from autopay.adapters.ledger.judging import ask, judged, policy_of, spent_today_by_host
 from autopay.adapters.ledger.records import ApprovalRecord, PayeeRecord, PolicyInForce
 from autopay.adapters.ledger.transaction import Transactional, agent_named, request_and_agent
 from autopay.adapters.policy_tables import ApprovalRow, CounterpartyRow, PolicyRow
 from autopay.adapters.statuses import ApprovalStatus
-from autopay.adapters.tables import AgentRow
+from autopay.adapters.tables import AgentRow, RequestRow
 from autopay.adapters.uuid7 import uuid7
 from autopay.domain.network import Network
 from autopay.domain.offer import Offer, Reason, Refused
@@ -52,15 +53,21 @@ class Policies(Transactional):
             return None
 
     async def approvals(self, agent: str | None = None, *, undecided: bool = True) -> Sequence[ApprovalRecord]:
-        """What a person is or was asked, oldest first; only what still waits unless told otherwise."""
+        """What a person is or was asked, oldest first; only what still waits unless told otherwise.
+
+        A request that has ended, by a cancel for one, waits for nobody.
+        """
         query = (
             select(ApprovalRow, AgentRow.name)
             .join(AgentRow, AgentRow.id == ApprovalRow.agent_id)
+            .join(RequestRow, RequestRow.x402_request_id == ApprovalRow.x402_request_id)
             .order_by(ApprovalRow.created_at, ApprovalRow.id)
         )
         if undecided:
             query = query.where(
-                ApprovalRow.status == ApprovalStatus.PENDING, ApprovalRow.expires_at > func.clock_timestamp()
+                ApprovalRow.status == ApprovalStatus.PENDING,
+                ApprovalRow.expires_at > func.clock_timestamp(),
+                RequestRow.closed_at.is_(None),
             )
         if agent is not None:
             query = query.where(AgentRow.name == agent)
@@ -79,19 +86,21 @@ class Policies(Transactional):
         async with self._transaction() as db:
             owner = await agent_named(db, agent)
             policy, row = await policy_of(db, owner.id)
+            by_host = await spent_today_by_host(db, owner.id)
             return PolicyInForce(
                 agent=agent,
                 policy=policy,
                 own=row is not None and row.agent_id is not None,
                 set_at=row.set_at if row is not None else None,
-                spent_today_atomic=await spent_today(db, owner.id),
+                spent_today_atomic=sum(by_host.values()),
+                by_host_today_atomic=by_host,
             )
 
-    async def default_policy(self) -> Policy:
-        """The policy of agents that have none of their own."""
+    async def default_policy(self) -> tuple[Policy, datetime | None]:
+        """The policy of agents that have none of their own, and when it was set: None for the built-in one."""
         async with self._transaction() as db:
-            policy, _ = await policy_of(db, UUID(int=0))
-            return policy
+            policy, row = await policy_of(db, UUID(int=0))
+            return policy, row.set_at if row is not None else None
 
     async def payees(self) -> Sequence[PayeeRecord]:
         """Every payee that an origin is known by, by origin, oldest first."""

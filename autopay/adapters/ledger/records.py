@@ -137,10 +137,14 @@ class PayeeRecord(_Record):
 
 
 class PolicyInForce(_Record):
-    """The policy that holds for an agent: its `own` or everyone's, or the built-in one (`set_at` None)."""
+    """The policy that holds for an agent: its `own` or everyone's, or the built-in one (`set_at` None).
+
+    `by_host_today_atomic` is what `spent_today_atomic` is made of, by host and port.
+    """
 
     agent: str
     policy: Policy
     own: bool
     set_at: datetime | None
     spent_today_atomic: int
+    by_host_today_atomic: dict[str, int] = {}
