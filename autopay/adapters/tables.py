@@ -145,6 +145,12 @@ class TransactionRow(Base):
         Index(None, "agent_id", "resource", "created_at"),  # the last price
         Index(None, "session_id"),
         Index(
+            "ix_transactions_created_at",
+            "created_at",
+            postgresql_include=["id", "agent_id", "network", "currency", "status", "amount", "endpoint", "pay_to"],
+        ),
+        Index("ix_transactions_status_created_at", "status", "created_at"),
+        Index(
             "uq_transactions_x402_request_id_not_failed",
             "x402_request_id",
             unique=True,
@@ -190,6 +196,7 @@ class TransactionRow(Base):
     slot: Mapped[int | None] = mapped_column(BigInteger)
     host: Mapped[str | None]
     resource: Mapped[str | None]
+    endpoint: Mapped[str | None]  # by a trigger, from its request
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
 
 
@@ -197,7 +204,7 @@ class BalanceSnapshotRow(Base):
     """What an agent could spend at a moment, and whether that paused it."""
 
     __tablename__ = "balance_snapshots"
-    __table_args__ = (Index(None, "agent_id", "snapshot_at"),)
+    __table_args__ = (Index(None, "agent_id", "snapshot_at"), Index("ix_balance_snapshots_snapshot_at", "snapshot_at"))
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     agent_id: Mapped[UUID] = mapped_column(ForeignKey("agents.id"))
@@ -221,6 +228,12 @@ class RequestRow(Base):
         Index(None, "agent_id", "endpoint"),
         Index(None, "agent_id", "created_at"),
         Index("ix_api_request_logs_open", "id", postgresql_where=text("closed_at IS NULL")),  # what is adopted
+        Index("ix_api_request_logs_created_at", "created_at"),
+        Index(
+            "ix_api_request_logs_prunable",
+            "closed_at",
+            postgresql_where=text("body_sha256 IS NOT NULL AND body_pruned_at IS NULL"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -256,6 +269,7 @@ class RequestRow(Base):
     pay_to: Mapped[str | None]
     answered_at: Mapped[datetime | None]
     closed_at: Mapped[datetime | None]
+    body_pruned_at: Mapped[datetime | None]
 
 
 class QueueRow(Base):

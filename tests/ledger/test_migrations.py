@@ -29,6 +29,7 @@ REVISIONS = [
     "0004_write_ahead",
     "0005_policy",
     "0006_audit",
+    "0007_readers",
 ]
 
 ROWS_OF_0001 = """

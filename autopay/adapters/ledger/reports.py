@@ -7,7 +7,10 @@ from uuid import UUID
 from sqlalchemy import func, or_, select, text
 
 from autopay.adapters.ledger.audits import Audits
+from autopay.adapters.ledger.readers import Readers
+from autopay.adapters.ledger.readers_filter import Filter
 from autopay.adapters.ledger.records import DisputeRow, TimelineRow
+from autopay.adapters.ledger.retention import Retention
 from autopay.adapters.ledger.rows import atomic
 from autopay.adapters.ledger.transaction import agent_named
 from autopay.adapters.migrations import head
@@ -20,8 +23,8 @@ from autopay.domain.network import Network
 from autopay.domain.steps import PayOrder
 
 
-class Reports(Audits):
-    """Reading only."""
+class Reports(Audits, Readers, Retention):
+    """Reading, and throwing away what is old."""
 
     async def spent(self, agent: str | None = None, network: Network | None = None) -> dict[Currency, int]:
         """Base units that were paid (SUCCESS and VERIFIED), by currency."""
@@ -39,17 +42,7 @@ class Reports(Audits):
 
     async def timeline(self, agent: str | None = None, limit: int = 50) -> Sequence[TimelineRow]:
         """Payments with the requests that they were for, newest first."""
-        query = (
-            select(TransactionRow, RequestRow, AgentRow.name)
-            .join(AgentRow, AgentRow.id == TransactionRow.agent_id)
-            .outerjoin(RequestRow, RequestRow.x402_request_id == TransactionRow.x402_request_id)
-            .order_by(TransactionRow.created_at.desc(), TransactionRow.id.desc())
-            .limit(limit)
-        )
-        async with self._transaction() as db:
-            if agent is not None:
-                query = query.where(TransactionRow.agent_id == (await agent_named(db, agent)).id)
-            return [_timeline_row(row, request, name) for row, request, name in await db.execute(query)]
+        return (await self.payments(Filter(agent=agent), limit=limit)).rows
 
     async def disputes(self, agent: str | None = None) -> Sequence[DisputeRow]:
         """Requests that were paid and not delivered, newest first."""
@@ -105,30 +98,6 @@ class Reports(Audits):
                 return None
             revision: str | None = await db.scalar(text("SELECT version_num FROM alembic_version"))
             return revision
-
-
-def _timeline_row(row: TransactionRow, request: RequestRow | None, agent: str) -> TimelineRow:
-    return TimelineRow(
-        attempt_id=row.id,
-        created_at=row.created_at,
-        agent=agent,
-        request_id=request.request_id if request else None,
-        request_key=row.x402_request_id,
-        url=request.url if request else None,
-        endpoint=request.endpoint if request else None,
-        number=row.attempt_number,
-        sends=row.sends,
-        status=row.status.value,
-        delivery=request.delivery.value if request else None,
-        amount_atomic=atomic(row.amount),
-        currency=row.currency,
-        network=row.network,
-        pay_to=row.pay_to,
-        hash=row.hash,
-        error_type=row.error_type.value if row.error_type else None,
-        error_code=row.error_code,
-        verification_hash=row.verification_hash,
-    )
 
 
 def _dispute_row(request: RequestRow, paid: TransactionRow, agent: str) -> DisputeRow:
