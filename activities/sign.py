@@ -8,10 +8,11 @@
 
 from temporalio import activity
 
-from autopay.domain.attempt import MintFacts, RecordedAttempt, SessionKey
+from autopay.domain.attempt import MintFacts, RecordedAttempt, TokenAccount
+from autopay.domain.errors import LedgerFenced
 from autopay.domain.money import DECIMALS, show
 from autopay.domain.offer import Offer, Reason, Refused
-from autopay.domain.ports import Chain, Ledger, PaymentOrder, Signer
+from autopay.domain.ports import Chain, Ledger, OpenSession, PaymentOrder, Signer
 from autopay.domain.steps import Signed, SignedOrNot, ToSign
 
 
@@ -47,9 +48,12 @@ class Sign:
         mint = await self._usable_mint(offer)
         if isinstance(mint, Refused):
             return mint
-        if (not_yet := await self._ledger.permit(order.request_key, offer, mint.program)) is not None:
-            return not_yet
-        if (refused := await self._accounts(offer, session.key, mint)) is not None:
+        destination = self._signer.destination(offer, mint)
+        memos = self._signer.memos(session.key.agent_id, order.request_key, offer)
+        not_now = await self._ledger.permit(order.request_key, offer, mint.program, memos, destination)
+        if not_now is not None:
+            return not_now
+        if (refused := await self._accounts(order.agent, offer, session, destination)) is not None:
             return refused
         payment_order = PaymentOrder(
             request_key=order.request_key,
@@ -74,8 +78,9 @@ class Sign:
             return Refused(reason=Reason.MINT_UNUSABLE, message=mint.problem)
         return mint
 
-    async def _accounts(self, offer: Offer, session: SessionKey, mint: MintFacts) -> Refused | None:
+    async def _accounts(self, agent: str, offer: Offer, opened: OpenSession, destination: str) -> Refused | None:
         """The chain's own limits, before it has to say no: source, allowance, balance, destination."""
+        session = opened.key
         source = await self._chain.token_account(session.source_account)
         price = show(offer.amount_atomic, offer.currency)
         if source is None:
@@ -90,10 +95,31 @@ class Sign:
                 reason=Reason.ALLOWANCE_EXHAUSTED,
                 message=f"{price} is asked, more than the chain still allows the session",
             )
-        destination = await self._chain.token_account(self._signer.destination(offer, mint))
-        if destination is None:
+        await self._require_known(agent, opened, source)
+        if await self._chain.token_account(destination) is None:
             return Refused(
                 reason=Reason.PAYEE_ACCOUNT_MISSING,
                 message=f"the payee {offer.pay_to} has no {offer.currency} account, so a payment could not land",
             )
         return None
+
+    async def _require_known(self, agent: str, opened: OpenSession, source: TokenAccount) -> None:
+        """The delegate has moved no more on chain than the ledger knows of.
+
+        What settles was reserved before: a session that is read after the chain has every payment that the chain
+        showed. If more is gone all the same, the ledger was restored, or is not the only one.
+
+        Raises:
+            LedgerFenced: it has.
+        """
+        key = opened.key
+        if source.delegated_atomic >= key.allowance_atomic - opened.spent_atomic:
+            return
+        again = await self._ledger.session(agent, key.currency)
+        if isinstance(again, Refused) or again.key.session_id != key.session_id:
+            return  # it ended meanwhile, and pays nothing more
+        missing = key.allowance_atomic - again.spent_atomic - source.delegated_atomic
+        if missing > 0:
+            reason = f"session {key.session_id} moved {show(missing, key.currency)} more than the ledger knows of"
+            await self._ledger.raise_fence(reason)
+            raise LedgerFenced(reason)

@@ -11,7 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.decide import Decide
     from autopay.domain.money import show
     from autopay.domain.offer import Reason
-    from autopay.domain.payment_run import PaymentRun
+    from autopay.domain.payment_run import PaymentRun, StepFailed
     from autopay.domain.policy import Decision
     from autopay.domain.request import RequestResult, RequestStatus
     from autopay.domain.steps import PayOrder
@@ -38,6 +38,8 @@ class PaidRequest:
                     raise
                 self.payment_run.canceled = True
                 steps.order = order.model_copy(update={"canceled": True})  # as a continued run must know
+            except StepFailed as failed:
+                raise ApplicationError(failed.message, type=failed.type, non_retryable=True) from None
             else:
                 verified = self.payment_run.is_settled and result.status == RequestStatus.DELIVERED
                 status = "verified" if verified else result.status.value

@@ -1,4 +1,4 @@
-"""What a payment may be: policies, the payees that an origin is known by, and a person's approvals.
+"""What stands before a payment: policies, the payees that an origin is known by, a person's approvals, and the fence.
 
 Revision: 0005_policy, after 0004_write_ahead
 """
@@ -14,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Three tables, and on every payment where it goes, so that a day's spending is one index away."""
+    """Four tables, and on every payment where it goes, so that a day's spending is one index away."""
     op.execute("CREATE TYPE approval_status AS ENUM ('PENDING', 'APPROVED', 'DENIED', 'CONSUMED', 'EXPIRED')")
     op.add_column("transactions", sa.Column("host", sa.Text()))
     op.add_column("transactions", sa.Column("resource", sa.Text()))
@@ -25,11 +25,12 @@ def upgrade() -> None:
     _policies()
     _counterparties()
     _approvals()
+    _fences()
 
 
 def downgrade() -> None:
     """Drops the limits and the approvals; payments stay."""
-    for table in ("approvals", "counterparties", "policies"):
+    for table in ("fences", "approvals", "counterparties", "policies"):
         op.drop_table(table)
     for column in ("resource", "host"):
         op.drop_index(op.f(f"ix_transactions_agent_id_{column}_created_at"), "transactions")
@@ -101,6 +102,26 @@ def _approvals() -> None:
         ["x402_request_id", "terms_hash"],
         unique=True,
         postgresql_where=sa.text("status IN ('PENDING', 'APPROVED')"),
+    )
+
+
+def _fences() -> None:
+    op.create_table(
+        "fences",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        _text("reason"),
+        _time("raised_at", now=True),
+        sa.Column("height", sa.BigInteger()),
+        _time("lifted_at"),
+        sa.Column("lifted_why", sa.Text()),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_fences")),
+    )
+    op.create_index(
+        "uq_fences_up",
+        "fences",
+        [sa.text("(lifted_at IS NULL)")],
+        unique=True,
+        postgresql_where=sa.text("lifted_at IS NULL"),
     )
 
 

@@ -33,6 +33,10 @@ class LedgerUnavailable(TransientFault):
     """The ledger's database does not answer."""
 
 
+class LedgerFenced(TransientFault):
+    """The ledger was restored and may have forgotten payments; run `starter.py ledger reconcile --book`."""
+
+
 class SellerUnavailable(TransientFault):
     """The seller does not answer, or is overloaded."""
 

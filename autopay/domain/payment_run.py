@@ -17,6 +17,7 @@ the next step may act on it.
 from typing import Protocol, assert_never
 
 from autopay.domain.agent import Held, Notice
+from autopay.domain.forgotten import PaidBefore
 from autopay.domain.money import show, to_units
 from autopay.domain.offer import Challenge, Offer, Reason, Refused
 from autopay.domain.payment import (
@@ -54,8 +55,11 @@ AWAY_FIRST_MS, AWAY_MOST_MS = 2_000, 60_000
 """The wait after the chain or the ledger did not answer doubles from the first to the most."""
 
 
-AWAY = ("chain_unavailable", "node_behind", "ledger_unavailable", "step_timed_out")
+AWAY = ("chain_unavailable", "node_behind", "ledger_unavailable", "ledger_fenced", "step_timed_out")
 """Faults of signing that pass: the request is held until they have. Nothing was recorded, so nothing can leave."""
+
+FORGOTTEN = "unknown_request"
+"""The ledger does not know what this run knows: it was restored. The run ends; the ledger's view is taken up anew."""
 
 MOST_SAID = 400
 """Characters of a message that travels in results and notices: it may quote a seller."""
@@ -165,6 +169,9 @@ class PaymentRun:
         if isinstance(signed, Awaiting):
             await self._ask_a_person(signed)
             return
+        if isinstance(signed, PaidBefore):
+            self._end_as_paid_before(signed)
+            return
         if isinstance(signed, Refused):
             self._end(RequestStatus.REFUSED, signed.reason, signed.message)
             return
@@ -218,7 +225,7 @@ class PaymentRun:
                 self._answered(status)
                 self._end(RequestStatus.FAILED, kind, message)
             case Refused(reason=reason, message=message):
-                self._answered(None if reason == Reason.INSECURE_TRANSPORT else 402)
+                self._answered(None if reason in (Reason.INSECURE_TRANSPORT, Reason.ADDRESS_NOT_ALLOWED) else 402)
                 self._end(RequestStatus.REFUSED, reason, message)
             case Challenge():
                 self._answered(402)
@@ -257,6 +264,8 @@ class PaymentRun:
         try:
             answer = await self.steps.submit(self._ref(step.number), step.send, self._price())
         except StepFailed as failed:
+            if failed.type == FORGOTTEN:
+                raise
             answer = NoAnswer(reason=failed.type)
         self.payment = self.payment.answered(answer)
         if self.payment.delivered and not self._announced_answer:
@@ -272,11 +281,24 @@ class PaymentRun:
             verdict = await self.steps.verify(self._ref(step.number), self._price())
             self._chain_away_ms = AWAY_FIRST_MS
         except StepFailed as failed:
+            if failed.type == FORGOTTEN:
+                raise
             verdict = Unknown(reason=failed.type, retry_after_ms=self._chain_away_ms)
             self._chain_away_ms = min(self._chain_away_ms * 2, AWAY_MOST_MS)
         self.payment = self.payment.judged(verdict)
         why = f": {verdict.reason}" if isinstance(verdict, Unknown | Dead) else ""
         self._show(f"{self._price()} is {verdict.kind}{why}")
+
+    def _end_as_paid_before(self, paid: PaidBefore) -> None:
+        message = "a payment that a restored ledger had forgotten was this request's: it is not paid again"
+        self._end(RequestStatus.UNDELIVERED, "paid_before_restore", message)
+        assert self._result is not None
+        known = {
+            "price": f"{to_units(paid.amount_atomic):f}",
+            "currency": paid.currency,
+            "transaction": paid.transaction,
+        }
+        self._result = self._result.model_copy(update=known)
 
     def _finish(self, done: Done) -> None:
         match done.result:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
+from autopay.domain.agent import Phase
 from autopay.domain.attempt import (
     Blockhash,
     Landed,
@@ -21,11 +22,13 @@ from autopay.domain.attempt import (
     Tip,
     TokenAccount,
 )
+from autopay.domain.forgotten import PaidBefore
 from autopay.domain.money import Currency
 from autopay.domain.offer import Challenge, Offer, Refused
 from autopay.domain.payment import Answer, Payment, Settlement
 from autopay.domain.policy import Awaiting, Decision
 from autopay.domain.request import Method, RequestResult, RequestSpec
+from autopay.domain.steps import Backlog, Enqueued
 
 
 class Booked(BaseModel):
@@ -102,18 +105,22 @@ class Reply(BaseModel):
 
 
 class Plain(BaseModel):
-    """The seller's answer to a request without a payment."""
+    """The seller's answer to a request without a payment; `breaker` is how the agent's stood when it was asked."""
 
     model_config = ConfigDict(frozen=True)
 
     reply: Reply
     challenge: Challenge | Refused | None = None
+    breaker: str | None = None
 
 
 class Seller(Protocol):
-    """An HTTP API. Raises SellerUnavailable when no complete answer came."""
+    """An HTTP API. Raises SellerUnavailable when no complete answer came.
 
-    async def ask(self, url: str, method: Method, extras: Extras) -> Plain: ...
+    `ask` is Refused when the URL, or the address behind it, may not be asked; `pay` is then SellerUnavailable.
+    """
+
+    async def ask(self, url: str, method: Method, extras: Extras) -> Plain | Refused: ...
     async def pay(self, url: str, method: Method, extras: Extras, version: int, payment: bytes) -> Reply: ...
 
 
@@ -150,6 +157,9 @@ class Signer(Protocol):
 
     def sign(self, order: PaymentOrder, sealed_key: str) -> SignedPayment: ...
     def destination(self, offer: Offer, mint: MintFacts) -> str: ...
+    def memos(self, agent_id: UUID, request_key: str, offer: Offer) -> Sequence[str]:
+        """What the memo of any attempt of this request would be."""
+        ...
 
 
 class AgentRecord(BaseModel):
@@ -244,11 +254,19 @@ class Ledger(Protocol):
 
     async def attempt(self, request_key: str, number: int) -> RecordedAttempt | None: ...
 
-    async def permit(self, request_key: str, offer: Offer, program: str) -> Awaiting | Refused | None:
-        """Whether policy lets these terms be paid, before anything is signed; None when it does.
+    async def permit(
+        self, request_key: str, offer: Offer, program: str, memos: Sequence[str], destination: str
+    ) -> PaidBefore | Awaiting | Refused | None:
+        """Whether these terms may be paid, before anything is signed; None when they may. `record_attempt` judges
+        again.
 
-        Awaiting: a person has been asked, and has not answered. `record_attempt` judges again.
+        PaidBefore: a payment that was booked after a restore has one of these memos. Awaiting: a person has been
+        asked, and has not answered. Raises LedgerFenced while the ledger may have forgotten payments.
         """
+        ...
+
+    async def raise_fence(self, reason: str) -> None:
+        """The ledger does not know all that was paid: nothing is signed from now on."""
         ...
 
     async def decide(self, decision: Decision) -> Refused | None:
@@ -304,3 +322,34 @@ class Ledger(Protocol):
         threshold_atomic: int,
         status: Literal["SUFFICIENT", "LOW", "PAUSED"],
     ) -> None: ...
+
+
+class AgentLedger(Ledger, Protocol):
+    """What an agent asks of the ledger, beyond what a payment does."""
+
+    async def set_phase(self, name: str, phase: Phase) -> None:
+        """How much the agent may do without a person, from the next payment on that is signed."""
+        ...
+
+    async def backlog(self, agent: str) -> Backlog:
+        """Requests that have not ended: in the queue, or begun; the oldest first. `asked`: since when a person is."""
+        ...
+
+    async def ended_among(
+        self, agent: str, request_ids: Sequence[str]
+    ) -> tuple[Sequence[RequestResult], Sequence[str]]:
+        """The results of those that have ended, and the ids that the ledger does not know."""
+        ...
+
+    async def answer_fresh(self, agent: str, spec: RequestSpec, since: datetime) -> Enqueued | None:
+        """Record a new request and end it as FRESH, if the agent has content for the same method, URL and body hash
+        that came after `since`; None when it has not, or when the id is known."""
+        ...
+
+
+class AccountWatch(Protocol):
+    """Tells when token accounts change on chain. Raises ChainUnavailable."""
+
+    async def changed(self, accounts: tuple[str, ...], timeout_s: float) -> bool:
+        """Returns True as soon as one of the accounts changes after the call, False after `timeout_s`."""
+        ...

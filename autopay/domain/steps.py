@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from autopay.domain.forgotten import PaidBefore
 from autopay.domain.money import Currency
 from autopay.domain.offer import Challenge, Offer, Refused
 from autopay.domain.payment import Payment
@@ -61,7 +62,7 @@ class Signed(_Value):
     pay_to: str
 
 
-SignedOrNot = Annotated[Signed | Awaiting | Refused, Field(discriminator="kind")]
+SignedOrNot = Annotated[Signed | PaidBefore | Awaiting | Refused, Field(discriminator="kind")]
 
 
 class ToSign(_Value):

@@ -41,6 +41,7 @@ class _Audit:
         yield self.what_was_told_is_kept()
         yield self.every_request_ends()
         yield self.nothing_is_signed_after_a_cancel()
+        yield self.nobody_believes_that_the_ledger_forgot()
 
     def transfer_of(self, attempt: Any) -> Any:
         """The attempt's own transfer, if it landed and moved money."""
@@ -220,6 +221,12 @@ class _Audit:
         for event in self.events:
             if event.kind == "signing" and event.facts["canceled"]:
                 yield f"{event.facts['request']} was canceled, and then signed at {event.at_ms} ms"
+
+    def nobody_believes_that_the_ledger_forgot(self) -> Iterator[str]:
+        """No world restores its ledger, so every fence is a false alarm."""
+        for event in self.events:
+            if event.kind == "fenced":
+                yield f"a fence was raised at {event.at_ms} ms: {event.facts['reason']}"
 
 
 def _moved_by(transaction: Any, key: Any) -> bool:

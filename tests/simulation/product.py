@@ -30,7 +30,7 @@ class Activities:
         """As the worker builds them."""
         ledger, chain, seller, vault = world.ledger, world.node, world.seller, world.vault
         return cls(
-            fetch=Fetch(ledger, seller, vault, frozenset()),
+            fetch=Fetch(ledger, seller, vault),
             parse=Parse(ledger, NETWORK, {Currency.USDC: MINT}),
             sign=Sign(ledger, chain, world.signer),
             submit=Submit(ledger, seller, vault),

@@ -1,10 +1,12 @@
 """Policy of the in-memory ledger: limits, payees and approvals, judged by the product's own `judge` over these rows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from autopay.adapters.statuses import TransactionStatus
 from autopay.domain.agent import Phase, host_of
+from autopay.domain.forgotten import PaidBefore
 from autopay.domain.offer import Offer, Reason, Refused
 from autopay.domain.policy import ApprovalState, Ask, Awaiting, Decision, Facts, Permit, Policy, Terms, judge
 from tests.world.clock import moment, now_ms
@@ -45,13 +47,20 @@ class Policies(Requests):
     payees: dict[str, set[str]]
 
     @transaction
-    def permit(self, request_key: str, offer: Offer, program: str) -> Awaiting | Refused | None:
-        """Whether these terms may be paid, before anything is signed."""
+    def permit(
+        self, request_key: str, offer: Offer, program: str, memos: Sequence[str], destination: str
+    ) -> PaidBefore | Awaiting | Refused | None:
+        """Whether these terms may be paid, before anything is signed. This ledger is never restored."""
         row = self.request_row(request_key)
         terms, verdict = self.judged(row, offer, program)
         if isinstance(verdict, Ask):
             return self.ask(row, terms, verdict)
         return verdict if isinstance(verdict, Refused) else None
+
+    @transaction
+    def raise_fence(self, reason: str) -> None:
+        """Nothing is lost here, so whoever says so is wrong."""
+        self.faults.trace.add("fenced", reason=reason)
 
     @transaction
     def decide(self, decision: Decision) -> Refused | None:

@@ -3,10 +3,12 @@
 import hashlib
 import json
 from typing import Any
+from uuid import UUID
 
 from autopay.domain.attempt import MintFacts, SignedPayment
 from autopay.domain.errors import SecretUnreadable
 from autopay.domain.offer import Offer
+from autopay.domain.payment import MAX_ATTEMPTS
 from autopay.domain.ports import PaymentOrder
 
 
@@ -55,13 +57,18 @@ class PlainSigner:
         """The payee's associated token account."""
         return token_account_of(offer.pay_to, mint.mint)
 
+    def memos(self, agent_id: UUID, request_key: str, offer: Offer) -> list[str]:
+        """The memo of each attempt, the first one's first."""
+        numbers = range(1, MAX_ATTEMPTS + 1)
+        return [offer.memo or digest("memo", agent_id, request_key, number)[:32] for number in numbers]
+
     def sign(self, order: PaymentOrder, sealed_key: str) -> SignedPayment:
         """Build attempt `order.number`; equal orders give equal bytes."""
         key = self._vault.open(sealed_key, purpose="session-key", row=str(order.session.session_id)).decode()
         if key != order.session.authority:
             raise SecretUnreadable("another session's key")
         offer = order.offer
-        memo = offer.memo or digest("memo", order.session.agent_id, order.request_key, order.number)[:32]
+        memo = self.memos(order.session.agent_id, order.request_key, offer)[order.number - 1]
         unit_price = int(digest("price", order.request_key, order.number)[:8], 16) if offer.memo else 1
         message = {
             "fee_payer": offer.fee_payer,

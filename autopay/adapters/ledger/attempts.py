@@ -7,6 +7,7 @@ from sqlalchemy import Select, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from autopay.adapters.ledger.fences import require_no_fence, require_not_forgotten
 from autopay.adapters.ledger.judging import ask, consume, host_and_port, judged, resource_of
 from autopay.adapters.ledger.requests import attempts_of
 from autopay.adapters.ledger.rows import recorded_attempt
@@ -55,6 +56,7 @@ class Attempts(Transactional):
         Raises:
             IllegalTransition: an earlier attempt is not proven dead, the request has ended or is delivered, the
                 session is not the agent's, or another payment has the same bytes.
+            LedgerFenced: the ledger may have forgotten payments.
         """
         async with self._transaction() as db:
             # Locks, in this order: the agent serializes its days' limits, the session its budget, the request its
@@ -67,7 +69,9 @@ class Attempts(Transactional):
             known = next((row for row in attempts if row.attempt_number == number), None)
             if known is not None:
                 return recorded_attempt(known, name)
+            await require_no_fence(db)
             _require_next(request, attempts, number)
+            await require_not_forgotten(db, request, signed.memo, signed.offer, signed.destination_account)
             if session is None:
                 return Refused(reason=Reason.SESSION_MISSING, message=f"there is no session {session_id}")
             _require_same(session, request, signed)

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 
+from autopay.adapters.ledger.fences import paid_before, require_no_fence
 from autopay.adapters.ledger.judging import ask, judged, policy_of, spent_today_by_host
 from autopay.adapters.ledger.records import ApprovalRecord, PayeeRecord, PolicyInForce
 from autopay.adapters.ledger.transaction import Transactional, agent_named, request_and_agent
@@ -14,6 +15,7 @@ from autopay.adapters.policy_tables import ApprovalRow, CounterpartyRow, PolicyR
 from autopay.adapters.statuses import ApprovalStatus
 from autopay.adapters.tables import AgentRow, RequestRow
 from autopay.adapters.uuid7 import uuid7
+from autopay.domain.forgotten import PaidBefore
 from autopay.domain.network import Network
 from autopay.domain.offer import Offer, Reason, Refused
 from autopay.domain.policy import Ask, Awaiting, Decision, Policy, Terms
@@ -22,10 +24,15 @@ from autopay.domain.policy import Ask, Awaiting, Decision, Policy, Terms
 class Policies(Transactional):
     """What a person allows."""
 
-    async def permit(self, request_key: str, offer: Offer, program: str) -> Awaiting | Refused | None:
+    async def permit(
+        self, request_key: str, offer: Offer, program: str, memos: Sequence[str], destination: str
+    ) -> PaidBefore | Awaiting | Refused | None:
         """Whether these terms may be paid, before anything is signed; see the port."""
         async with self._transaction() as db:
+            await require_no_fence(db)
             request, name = await request_and_agent(db, request_key, lock=True)
+            if (paid := await paid_before(db, request, memos, offer, destination)) is not None:
+                return paid
             judgement = await judged(db, request, await agent_named(db, name), offer, program)
             if isinstance(judgement.verdict, Ask):
                 return await ask(db, request, judgement)

@@ -148,3 +148,11 @@ class PolicyInForce(_Record):
     set_at: datetime | None
     spent_today_atomic: int
     by_host_today_atomic: dict[str, int] = {}
+
+
+class FenceRecord(_Record):
+    """A fence that is up: why, since when, and the block height that was first read behind it."""
+
+    reason: str
+    raised_at: datetime
+    height: int | None
