@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from spl.token.constants import ACCOUNT_LEN, MINT_LEN
 
+TRANSFER_FEE_AMOUNT = 2
 TRANSFER_FEE_CONFIG, NON_TRANSFERABLE, TRANSFER_HOOK, PAUSABLE = 1, 9, 14, 26
 
 _ON_ACCOUNT = {TRANSFER_FEE_CONFIG: 8, NON_TRANSFERABLE: 0, TRANSFER_HOOK: 1, PAUSABLE: 0}
@@ -32,6 +33,14 @@ def account_length(mint_data: bytes) -> int:
     """Bytes that a token account of this mint needs."""
     needed = [_ON_ACCOUNT[kind] for kind, _ in _extensions(mint_data) if kind in _ON_ACCOUNT]
     return ACCOUNT_LEN + 1 + sum(4 + size for size in needed) if needed else ACCOUNT_LEN
+
+
+def withheld_atomic(account_data: bytes) -> int:
+    """Transfer fees that a token account holds for its mint: it cannot be closed while there are any."""
+    for kind, value in _extensions(account_data):
+        if kind == TRANSFER_FEE_AMOUNT:
+            return int.from_bytes(value[:8], "little")
+    return 0
 
 
 def _takes_fee(value: bytes) -> bool:

@@ -4,25 +4,28 @@ One transaction, signed by the owner: it creates a token account of the owner's 
 allowance into it from the owner's associated account, and makes the session key its delegate (ApproveChecked). A
 token account has one delegate at a time, so sessions that shared one would end each other; with an account each,
 the most that a session can lose is what was put into it. The owner's key is used here and stored nowhere.
+
+| crash | leaves |
+|---|---|
+| before the session is recorded | nothing |
+| after that, before the owner's transaction is sent | a session that waits: nothing on chain, nothing it can pay |
+| after it was sent, before `granted` is recorded | maybe the allowance in the session's own account: `finish` looks |
+| after that | the session pays |
+
+A transaction that lands late, or a second one for the same session, does no harm: the account can be created once,
+and it is the owner's. Whatever is in it comes back with a revoke.
 """
 
+import asyncio
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from dataclasses import dataclass
-from typing import Protocol
 from uuid import UUID, uuid4
 
-from solana.exceptions import SolanaRpcException
-from solana.rpc.async_api import AsyncClient
-from solana.rpc.commitment import Confirmed
-from solana.rpc.core import RPCException, TransactionExpiredBlockheightExceededError, UnconfirmedTxError
 from solders.instruction import Instruction
 from solders.keypair import Keypair
-from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.system_program import CreateAccountWithSeedParams, create_account_with_seed
-from solders.transaction import VersionedTransaction
 from spl.token.instructions import (
     approve_checked,
     get_associated_token_address,
@@ -32,43 +35,32 @@ from spl.token.instructions import (
 from spl.token.models import ApproveCheckedParams, InitializeAccount3Params, TransferCheckedParams
 
 from autopay.adapters.extensions import account_length
+from autopay.adapters.ledger import PostgresLedger
+from autopay.adapters.ledger.records import OwnerTransaction, SessionRecord
+from autopay.adapters.owner_transaction import OwnerNode, OwnerRefused, OwnerUnknown, signed_by
 from autopay.adapters.vault import Vault
-from autopay.domain.errors import ChainUnavailable, PermanentFault, TransientFault
+from autopay.domain.errors import ChainUnavailable, PermanentFault
 from autopay.domain.money import DECIMALS, Currency, show
-from autopay.domain.ports import AgentRecord
+
+LAMPORTS_PER_SOL = 10**9
+SHOWN_POLL_S, SHOWN_PATIENCE_S = 0.1, 15
+"""A node behind a load balancer may be some slots behind the one that confirmed."""
 
 
-class GrantRefused(PermanentFault):
-    """The session cannot be granted."""
+class OwnerLacks(PermanentFault):
+    """The owner cannot grant this, and nothing was sent."""
 
 
-class GrantUnknown(TransientFault):
-    """It is not known whether the session was granted."""
+@dataclass(frozen=True)
+class GrantTerms:
+    """What a session may do; no hosts means every host."""
 
-
-class SessionBook(Protocol):
-    """Where a granted session is recorded: the ledger."""
-
-    async def create_session(
-        self,
-        agent: str,
-        currency: Currency,
-        mint: str,
-        source_account: str,
-        owner: str,
-        authority: str,
-        sealed_key: str,
-        allowance_atomic: int,
-        tx_limit: int,
-        duration_s: int,
-        session_id: UUID,
-    ) -> None:
-        """Record the session as ACTIVE."""
-        ...
-
-    async def end_session(self, session_id: UUID) -> bool:
-        """Revoke it and destroy its key."""
-        ...
+    currency: Currency
+    mint: str
+    allowance_atomic: int
+    tx_limit: int
+    duration_s: int
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,98 +74,138 @@ class GrantedSession:
 
 
 async def grant_session(
-    rpc_url: str,
-    ledger: SessionBook,
-    vault: Vault,
-    *,
-    agent: AgentRecord,
-    owner: Keypair,
-    currency: Currency,
-    mint: str,
-    allowance_atomic: int,
-    tx_limit: int,
-    duration_s: int,
+    node: OwnerNode, ledger: PostgresLedger, vault: Vault, *, agent: str, owner: Keypair, terms: GrantTerms
 ) -> GrantedSession:
-    """Make the key, have the owner's transaction confirmed, and record the session.
+    """Open the session, sign for the owner with a key at hand, and finish the grant; raises what these three do."""
+    record = await open_grant(node, ledger, vault, agent=agent, owner=owner.pubkey(), terms=terms)
+    signature = await send_grant(node, ledger, record, owner)
+    await finish_grant(node, ledger, record)
+    return GrantedSession(record.session_id, record.source_account, record.authority, signature)
 
-    The session is in the ledger before the owner's transaction leaves, so that whatever happens on the way, the
-    account that holds the allowance is known. A transaction that was refused ends the session again.
+
+async def open_grant(
+    node: OwnerNode, ledger: PostgresLedger, vault: Vault, *, agent: str, owner: Pubkey, terms: GrantTerms
+) -> SessionRecord:
+    """Make the key and record the session with what the owner is to sign; it can pay nothing yet.
 
     Raises:
-        GrantRefused: the owner lacks tokens or SOL, or the chain refused the transaction.
-        ChainUnavailable: the node does not answer; nothing was sent.
-        GrantUnknown: it was sent and not confirmed in time.
+        OwnerLacks: tokens, or SOL; nothing was recorded.
+        ChainUnavailable: the node does not answer; nothing was recorded.
     """
     session_id, key = uuid4(), Keypair()
-    async with AsyncClient(rpc_url, commitment=Confirmed) as client:
-        with _named_faults():
-            account, steps = await _steps(
-                client, owner, key.pubkey(), Pubkey.from_string(mint), allowance_atomic, session_id
-            )
-        await ledger.create_session(
-            agent=agent.name,
-            currency=currency,
-            mint=mint,
-            source_account=str(account),
-            owner=str(owner.pubkey()),
-            authority=str(key.pubkey()),
-            sealed_key=vault.seal(bytes(key), purpose="session-key", row=str(session_id)),
-            allowance_atomic=allowance_atomic,
-            tx_limit=tx_limit,
-            duration_s=duration_s,
-            session_id=session_id,
-        )
-        try:
-            with _named_faults():
-                signature = await _send(client, owner, steps)
-        except GrantRefused:
-            await ledger.end_session(session_id)
-            raise
-        except ChainUnavailable as fault:
-            note = f"{fault}; if the grant lands after all, its allowance is in account {account} of the owner's"
-            raise GrantUnknown(note) from None
-    return GrantedSession(session_id, str(account), str(key.pubkey()), signature)
+    account, steps = await _steps(node, owner, key.pubkey(), Pubkey.from_string(terms.mint), terms, session_id)
+    await ledger.create_session(
+        agent=agent,
+        currency=terms.currency,
+        mint=terms.mint,
+        source_account=str(account),
+        owner=str(owner),
+        authority=str(key.pubkey()),
+        sealed_key=vault.seal(bytes(key), purpose="session-key", row=str(session_id)),
+        allowance_atomic=terms.allowance_atomic,
+        tx_limit=terms.tx_limit,
+        duration_s=terms.duration_s,
+        session_id=session_id,
+        hosts=terms.hosts,
+        owner_transaction=await node.draft(owner, steps, "grant"),
+    )
+    record = await ledger.session_record(session_id)
+    assert record is not None, "just recorded"
+    return record
 
 
-@contextmanager
-def _named_faults() -> Iterator[None]:
-    """Turn what the RPC client raises into faults that say no URL: it may hold an access key."""
+async def draft_again(node: OwnerNode, ledger: PostgresLedger, record: SessionRecord) -> OwnerTransaction:
+    """A fresh transaction for a session that still waits: the same account, key and allowance.
+
+    Raises:
+        OwnerLacks: tokens, or SOL.
+        OwnerRefused: there is nothing to sign any more.
+    """
+    owner = Pubkey.from_string(record.owner)
+    terms = GrantTerms(record.currency, record.mint, record.allowance_atomic, record.tx_limit, 0)
+    delegate, mint = Pubkey.from_string(record.authority), Pubkey.from_string(record.mint)
+    _, steps = await _steps(node, owner, delegate, mint, terms, record.session_id)
+    asked = await node.draft(owner, steps, "grant")
+    if not await ledger.await_owner(record.session_id, asked):
+        raise OwnerRefused(f"session {record.session_id} waits for no grant any more")
+    return asked
+
+
+async def send_grant(node: OwnerNode, ledger: PostgresLedger, record: SessionRecord, owner: Keypair) -> str:
+    """Sign what the session waits for and send it; a refused grant ends the session.
+
+    Raises:
+        OwnerRefused: the chain refused the transaction; the session is ended.
+        OwnerUnknown: nobody knows whether it landed; the session still waits.
+    """
+    assert record.owner_transaction is not None, "it waits for its owner"
     try:
-        yield
-    except RPCException as error:
-        raise GrantRefused(_plain(error)) from None
-    except SolanaRpcException as error:
-        raise ChainUnavailable(type(error.__cause__).__name__) from None
-    except (UnconfirmedTxError, TransactionExpiredBlockheightExceededError):
-        raise ChainUnavailable("the grant was not confirmed in time") from None
-    except (OSError, ValueError) as error:
-        raise ChainUnavailable(type(error).__name__) from None
+        return await node.send(
+            signed_by(record.owner_transaction, owner), record.owner_transaction.last_valid_block_height
+        )
+    except OwnerRefused:
+        await ledger.end_session(record.session_id)
+        raise
+    except (ChainUnavailable, OwnerUnknown) as fault:
+        again = f"see whether it did: starter.py session submit {record.session_id}"
+        raise OwnerUnknown(f"{fault}; {again}") from None
+
+
+async def finish_grant(node: OwnerNode, ledger: PostgresLedger, record: SessionRecord) -> None:
+    """Wait until the chain shows the delegation at confirmed, and let the session pay.
+
+    Raises:
+        OwnerUnknown: the chain does not show it.
+        OwnerRefused: the session was ended in the meantime; its account holds the allowance.
+    """
+    deadline = time.monotonic() + SHOWN_PATIENCE_S
+    while not await is_shown(node, record):
+        if time.monotonic() > deadline:
+            raise OwnerUnknown(
+                f"the chain does not show the delegation yet; look again: starter.py session submit {record.session_id}"
+            )
+        await asyncio.sleep(SHOWN_POLL_S)
+    if not await ledger.granted(record.session_id):
+        raise OwnerRefused(
+            f"session {record.session_id} was ended in the meantime, and its account was funded all the same; "
+            f"bring it back: starter.py session revoke {record.session_id}"
+        )
+
+
+async def is_shown(node: OwnerNode, record: SessionRecord) -> bool:
+    """Whether the chain, at confirmed, lets the session's key spend exactly its allowance."""
+    account = await node.token_account(record.source_account)
+    return (
+        account is not None
+        and (account.owner, account.mint, account.delegate) == (record.owner, record.mint, record.authority)
+        and account.delegated_atomic == record.allowance_atomic
+        and account.amount_atomic >= record.allowance_atomic
+    )
 
 
 async def _steps(
-    client: AsyncClient, owner: Keypair, delegate: Pubkey, mint: Pubkey, allowance: int, session_id: UUID
+    node: OwnerNode, me: Pubkey, delegate: Pubkey, mint: Pubkey, terms: GrantTerms, session_id: UUID
 ) -> tuple[Pubkey, list[Instruction]]:
-    info = (await client.get_account_info(mint)).value
+    info = await node.raw_account(mint)
     if info is None:
-        raise GrantRefused(f"there is no mint {mint} on this network")
-    program, size = info.owner, account_length(bytes(info.data))
-    home = get_associated_token_address(owner.pubkey(), mint, program)
-    await _check_funds(client, owner.pubkey(), home, allowance)
+        raise OwnerLacks(f"there is no mint {mint} on this network")
+    program, data, _ = info
+    size, amount = account_length(data), terms.allowance_atomic
+    home = get_associated_token_address(me, mint, program)
+    rent = await node.rent(size)
+    await _check_funds(node, me, home, terms, rent)
     seed = hashlib.sha256(session_id.bytes).hexdigest()[:32]
-    account = Pubkey.create_with_seed(owner.pubkey(), seed, program)
-    rent = (await client.get_minimum_balance_for_rent_exemption(size)).value
-    me = owner.pubkey()
-    create = create_account_with_seed(
-        CreateAccountWithSeedParams(
-            from_pubkey=me, to_pubkey=account, base=me, seed=seed, lamports=rent, space=size, owner=program
-        )
-    )
+    account = Pubkey.create_with_seed(me, seed, program)
     return account, [
-        create,
+        create_account_with_seed(
+            CreateAccountWithSeedParams(
+                from_pubkey=me, to_pubkey=account, base=me, seed=seed, lamports=rent, space=size, owner=program
+            )
+        ),
         initialize_account3(InitializeAccount3Params(program_id=program, account=account, mint=mint, owner=me)),
         transfer_checked(
             TransferCheckedParams(
-                program_id=program, source=home, mint=mint, dest=account, owner=me, amount=allowance, decimals=DECIMALS
+                program_id=program, source=home, mint=mint, dest=account, owner=me, amount=amount, decimals=DECIMALS
             )
         ),
         approve_checked(
@@ -183,37 +215,20 @@ async def _steps(
                 mint=mint,
                 delegate=delegate,
                 owner=me,
-                amount=allowance,
+                amount=amount,
                 decimals=DECIMALS,
             )
         ),
     ]
 
 
-async def _check_funds(client: AsyncClient, owner: Pubkey, home: Pubkey, allowance: int) -> None:
-    if (await client.get_account_info(home)).value is None:
-        raise GrantRefused(f"the owner {owner} has no token account in this currency ({home})")
-    held = int((await client.get_token_account_balance(home)).value.amount)
-    if held < allowance:
-        missing = show(allowance - held, "more in this currency")
-        raise GrantRefused(f"the owner {owner} needs {missing}")
-    if (await client.get_balance(owner)).value == 0:
-        raise GrantRefused(f"the owner {owner} has no SOL for the transaction's fee and the account's rent")
-
-
-async def _send(client: AsyncClient, owner: Keypair, steps: list[Instruction]) -> str:
-    latest = (await client.get_latest_blockhash(Confirmed)).value
-    message = MessageV0.try_compile(owner.pubkey(), steps, [], latest.blockhash)
-    transaction = VersionedTransaction(message, [owner])
-    signature = (await client.send_transaction(transaction)).value
-    confirmed = await client.confirm_transaction(
-        signature, Confirmed, sleep_seconds=0.1, last_valid_block_height=latest.last_valid_block_height
-    )
-    status = confirmed.value[0]
-    if status is not None and status.err is not None:
-        raise GrantRefused(f"the chain refused it: {status.err}")
-    return str(signature)
-
-
-def _plain(error: RPCException) -> str:
-    return str(error.args[0])[:300] if error.args else "the node refused the transaction"
+async def _check_funds(node: OwnerNode, owner: Pubkey, home: Pubkey, terms: GrantTerms, rent: int) -> None:
+    tokens, sol = await node.token_account(str(home)), await node.raw_account(owner)
+    if tokens is None:
+        raise OwnerLacks(f"the owner {owner} has no {terms.currency} account ({home}): send it some first")
+    if tokens.amount_atomic < terms.allowance_atomic:
+        missing = show(terms.allowance_atomic - tokens.amount_atomic, f"more {terms.currency}")
+        raise OwnerLacks(f"the owner {owner} needs {missing} in its account {home}")
+    if sol is None or sol[2] <= rent:
+        lent = f"{rent / LAMPORTS_PER_SOL:.6f} SOL"
+        raise OwnerLacks(f"the owner {owner} needs more than {lent}: the account's rent, lent until it is closed")

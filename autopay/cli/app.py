@@ -30,6 +30,7 @@ MODULE_OF = {
     "pause": "agents",
     "resume": "agents",
     "stop": "agents",
+    "session": "session",
     "ledger": "ledger",
     "retry": "retry",
     "weather": "weather",

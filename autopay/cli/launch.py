@@ -9,7 +9,7 @@ from autopay.cli.agent_calls import START_WORKER, AgentCalls, AgentNotRunning
 from autopay.cli.console import say, show_json
 from autopay.cli.exits import CommandError, examples
 from autopay.cli.invocation import HomeOption, JsonOption, run_async
-from autopay.cli.launching import AlreadyRunning, LaunchOrder, launch_agent
+from autopay.cli.launching import LaunchOrder, launch_agent
 from autopay.cli.options import agent_name, amount_atomic, currency_of, phase_of, session_s, watches_of
 from autopay.cli.places import chain_errors, known_agent, ledger_of, mint_of, vault_of
 from autopay.domain.money import Currency, show
@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
         "launch trader --phase full --allowance 5 --tx-limit 500 --duration 24h",
         'launch scout --watch "http://127.0.0.1:8403/api/market-feed every=30s max-price=0.01"',
         "launch trader --currency USDC --currency CASH --owner-keypair ~/.config/solana/id.json",
+        "launch trader --phase full --no-grant",
     )
     app.command("launch", epilog=launches)(launch)
     app.command("fund", epilog=examples("fund trader 5", "fund trader 5 --currency CASH"))(fund)
@@ -40,6 +41,9 @@ def launch(
     owner_keypair: Annotated[
         Path | None, typer.Option(help="The owner's key, who grants the session; used once, stored nowhere.")
     ] = None,
+    no_grant: Annotated[
+        bool, typer.Option("--no-grant", help="Start it with the sessions that it has; see `session grant`.")
+    ] = False,
     watch: Annotated[
         list[str] | None,
         typer.Option(help='Data to keep fresh: "URL every=30s max-price=0.01 currency=CASH weight=2 name=x".'),
@@ -61,6 +65,7 @@ def launch(
         duration_s=session_s(duration),
         watches=watches_of(watch or []),
         owner_keypair=owner_keypair,
+        grants=not no_grant,
     )
     settings = Settings.load(home=home).resolve()
     has_worker = run_async(_launch(settings, order))
@@ -68,7 +73,8 @@ def launch(
         show_json({"agent": order.name, "workflow_id": agent_workflow_id(order.name), "phase": order.phase.value})
     else:
         money = " and ".join(show(order.allowance_atomic, each) for each in order.currencies)
-        say(f"agent {order.name} runs in phase {order.phase.value}; it may spend {money}", "green")
+        spends = f"it may spend {money}" if order.grants else "it spends what its sessions allow"
+        say(f"agent {order.name} runs in phase {order.phase.value}; {spends}", "green")
     if not has_worker:
         say(f"No worker runs, so it waits; {START_WORKER}", "yellow")
 
@@ -76,12 +82,9 @@ def launch(
 async def _launch(settings: Settings, order: LaunchOrder) -> bool:
     vault = vault_of(settings)
     client = await connect(settings)
-    calls = AgentCalls(client, order.name, settings.task_queue)
-    if await calls.is_running():
-        raise AlreadyRunning(order.name)
     async with ledger_of(settings) as ledger:
         await launch_agent(settings, ledger, client, vault, order)
-    return await calls.has_worker()
+    return await AgentCalls(client, order.name, settings.task_queue).has_worker()
 
 
 def fund(

@@ -1,30 +1,30 @@
 """Brings an agent to life: its row in the ledger, a session in each currency, its workflow.
 
-What must not live here: option texts, and what is printed.
+One command at a time does this for an agent (`Grants.turn`): of two that launch it at once, the second finds it
+running. What must not live here: option texts, and what is printed.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from solders.keypair import Keypair
-from solders.pubkey import Pubkey
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from autopay.adapters.grant import GrantedSession, grant_session
+from autopay.adapters.grant import GrantedSession, GrantTerms, grant_session
 from autopay.adapters.ledger import PostgresLedger
 from autopay.adapters.vault import Vault
+from autopay.cli.agent_calls import AgentCalls
 from autopay.cli.exits import CommandError
-from autopay.cli.places import chain_errors, check_network, mint_of
+from autopay.cli.places import mint_of
+from autopay.cli.session_owner import known_wallet, owner_key, owner_node
 from autopay.domain.agent import AgentSpec, AgentState, Phase, Watch
+from autopay.domain.errors import UnknownAgent
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.ports import AgentRecord
+from autopay.domain.offer import Reason, Refused
 from autopay.domain.request import agent_workflow_id
 from autopay.settings import Settings
-from autopay.stack_file import OWNER_FILE
 from workflows.attributes import agent_attributes
 
 
@@ -37,7 +37,10 @@ class AlreadyRunning(CommandError):
 
 @dataclass(frozen=True)
 class LaunchOrder:
-    """What an agent is launched with, and what its sessions may spend; the allowance is per currency."""
+    """What an agent is launched with, and what its sessions may spend; the allowance is per currency.
+
+    Without `grants` it is started with the sessions that it has.
+    """
 
     name: str
     phase: Phase
@@ -47,6 +50,7 @@ class LaunchOrder:
     duration_s: int
     watches: tuple[Watch, ...] = ()
     owner_keypair: Path | None = None
+    grants: bool = True
 
     def spec(self) -> AgentSpec:
         """What its workflow is started with."""
@@ -66,57 +70,48 @@ async def launch_agent(
         raise CommandError("an agent in phase demo never runs on mainnet: use --phase interactive or full")
     if order.phase is Phase.INTERACTIVE:
         raise CommandError("phase interactive needs a person's approvals, which do not exist yet: use demo or full")
-    mints = {currency: mint_of(settings, currency) for currency in order.currencies}
-    await check_network(settings)
-    owner = await _owner(settings, order)
-    agent = await _agent_row(ledger, order, owner)
-    granted = [
-        await grant_session(
-            settings.solana_rpc_url,
-            ledger,
-            vault,
-            agent=agent,
-            owner=owner,
+    async with ledger.turn(order.name):
+        if await AgentCalls(client, order.name, settings.task_queue).is_running():
+            raise AlreadyRunning(order.name)
+        granted = await _grant_all(settings, ledger, vault, order) if order.grants else []
+        if not order.grants:
+            await _require_sessions(ledger, order)
+        await ledger.set_phase(order.name, order.phase)
+        await _start_workflow(client, settings.task_queue, order.spec())
+    return granted
+
+
+async def _grant_all(
+    settings: Settings, ledger: PostgresLedger, vault: Vault, order: LaunchOrder
+) -> list[GrantedSession]:
+    terms = [
+        GrantTerms(
             currency=currency,
-            mint=mint,
+            mint=mint_of(settings, currency),
             allowance_atomic=order.allowance_atomic,
             tx_limit=order.tx_limit,
             duration_s=order.duration_s,
         )
-        for currency, mint in mints.items()
+        for currency in order.currencies
     ]
-    await _start_workflow(client, settings.task_queue, order.spec())
-    return granted
+    async with owner_node(settings) as node:
+        await node.check_network()
+        owner = await owner_key(settings, order.owner_keypair, terms)
+        await known_wallet(ledger, order.name, str(owner.pubkey()), order.phase)
+        return [await grant_session(node, ledger, vault, agent=order.name, owner=owner, terms=each) for each in terms]
 
 
-async def _owner(settings: Settings, order: LaunchOrder) -> Keypair:
-    """The wallet whose tokens the agent may spend; on the embedded chain a test wallet with fresh money."""
-    if order.owner_keypair is not None:
-        return read_keypair(order.owner_keypair)
-    if not settings.on_localnet:
-        raise CommandError("--owner-keypair FILE is needed on this network: the owner signs what the agent may spend")
-    from localnet.tokens import ensure_sol, faucet, load_or_create_keypair  # noqa: PLC0415 (an extra)
-
-    owner = load_or_create_keypair(settings.home / OWNER_FILE)
-    with chain_errors():
-        await ensure_sol(settings.solana_rpc_url, owner.pubkey())
-        for currency in order.currencies:
-            mint = Pubkey.from_string(mint_of(settings, currency))
-            await faucet(settings.solana_rpc_url, owner.pubkey(), mint, order.allowance_atomic)
-    return owner
-
-
-async def _agent_row(ledger: PostgresLedger, order: LaunchOrder, owner: Keypair) -> AgentRecord:
-    wallet = str(owner.pubkey())
-    agent = await ledger.create_agent(order.name, order.phase, wallet)
-    if agent.wallet_address and agent.wallet_address != wallet:
-        raise CommandError(
-            f"agent {order.name!r} belongs to wallet {agent.wallet_address}, not to {wallet}: "
-            "launch it with that wallet's --owner-keypair, or under another name"
-        )
-    await ledger.set_wallet(order.name, wallet)
-    await ledger.set_phase(order.name, order.phase)
-    return await ledger.agent(order.name)
+async def _require_sessions(ledger: PostgresLedger, order: LaunchOrder) -> None:
+    for currency in order.currencies:
+        try:
+            session = await ledger.session(order.name, currency)
+        except UnknownAgent:
+            session = Refused(reason=Reason.SESSION_MISSING, message=f"there is no agent {order.name!r} yet")
+        if isinstance(session, Refused):
+            raise CommandError(
+                f"{session.message}: grant it a session first, starter.py session grant {order.name}, "
+                "or launch it without --no-grant"
+            )
 
 
 async def _start_workflow(client: Client, task_queue: str, spec: AgentSpec) -> None:
@@ -133,13 +128,3 @@ async def _start_workflow(client: Client, task_queue: str, spec: AgentSpec) -> N
         )
     except WorkflowAlreadyStartedError:
         raise AlreadyRunning(spec.name) from None
-
-
-def read_keypair(path: Path) -> Keypair:
-    """A key in the Solana CLI's format: a JSON list of 64 numbers. Never quoted in an error."""
-    try:
-        return Keypair.from_bytes(bytes(json.loads(path.expanduser().read_text())))
-    except OSError as error:
-        raise CommandError(f"--owner-keypair {path}: {error.strerror}") from None
-    except (ValueError, TypeError):
-        raise CommandError(f"--owner-keypair {path}: not a key as `solana-keygen` writes it") from None
