@@ -146,6 +146,7 @@ async def open_book(
     tx_limit: int = 1_000,
     duration_s: int = 3_600,
     currency: Currency = Currency.USDC,
+    hosts: tuple[str, ...] = (),
 ) -> Book:
     """An agent with an ACTIVE session, whose prices may jump."""
     await ledger.create_agent(agent)
@@ -163,5 +164,6 @@ async def open_book(
         tx_limit=tx_limit,
         duration_s=duration_s,
         session_id=session_id,
+        hosts=hosts,
     )
     return Book(ledger, agent, session_id)

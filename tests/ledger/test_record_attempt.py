@@ -198,3 +198,12 @@ async def test_the_request_shows_price_payee_and_newest_attempt(book: Book) -> N
     attempt = await book.recorded()
     result = await book.ledger.result(attempt.request_key)
     assert (result.status, result.price, result.pay_to) == (RequestStatus.UNRESOLVED, "0.001000", "seller")
+
+
+async def test_a_session_pays_only_the_hosts_that_it_was_granted_for(ledger: PostgresLedger) -> None:
+    book = await open_book(ledger, hosts=("*.elsewhere.test", "market.test:8443"))
+    refused = await book.reserve(await book.accepted())
+    assert isinstance(refused, Refused)
+    assert refused.reason is Reason.HOST_NOT_ALLOWED
+    allowed = await open_book(ledger, "other", hosts=("market.test",))
+    assert isinstance(await allowed.reserve(await allowed.accepted()), RecordedAttempt)

@@ -11,6 +11,7 @@ from autopay.adapters.ledger.fences import require_no_fence, require_not_forgott
 from autopay.adapters.ledger.judging import ask, consume, host_and_port, judged, resource_of
 from autopay.adapters.ledger.requests import attempts_of
 from autopay.adapters.ledger.rows import recorded_attempt
+from autopay.adapters.ledger.scope import host_refusal
 from autopay.adapters.ledger.sessions import allowance_refusal, refusal_of, taken
 from autopay.adapters.ledger.transaction import Transactional, agent_named, request_and_agent
 from autopay.adapters.statuses import OPEN, Delivery, TransactionStatus, advance
@@ -77,7 +78,11 @@ class Attempts(Transactional):
             _require_same(session, request, signed)
             payments, spent, now = await taken(db, session_id)
             amount = signed.offer.amount_atomic
-            refused = refusal_of(session, payments, now) or allowance_refusal(session, spent, amount)
+            refused = (
+                refusal_of(session, payments, now)
+                or host_refusal(session, host_and_port(request.url or ""))
+                or allowance_refusal(session, spent, amount)
+            )
             if refused is not None:
                 return refused
             judgement = await judged(db, request, agent, signed.offer, signed.program)
