@@ -18,7 +18,7 @@ from typing import Protocol, assert_never
 
 from autopay.domain.agent import Held, Notice
 from autopay.domain.forgotten import PaidBefore
-from autopay.domain.money import show, to_units
+from autopay.domain.money import show
 from autopay.domain.offer import Challenge, Offer, Reason, Refused
 from autopay.domain.payment import (
     Answer,
@@ -35,8 +35,16 @@ from autopay.domain.payment import (
     Verdict,
     next_step,
 )
+from autopay.domain.payment_report import (
+    MOST_SAID,
+    notice_of,
+    paid_before_result,
+    result_of,
+    said,
+    why_unpaid,
+)
 from autopay.domain.policy import Awaiting
-from autopay.domain.request import RequestError, RequestResult, RequestStatus, payment_workflow_id
+from autopay.domain.request import RequestResult, RequestStatus
 from autopay.domain.steps import (
     AttemptRef,
     Closing,
@@ -60,9 +68,6 @@ AWAY = ("chain_unavailable", "node_behind", "ledger_unavailable", "ledger_fenced
 
 FORGOTTEN = "unknown_request"
 """The ledger does not know what this run knows: it was restored. The run ends; the ledger's view is taken up anew."""
-
-MOST_SAID = 400
-"""Characters of a message that travels in results and notices: it may quote a seller."""
 
 
 class StepFailed(Exception):
@@ -170,7 +175,7 @@ class PaymentRun:
             await self._ask_a_person(signed)
             return
         if isinstance(signed, PaidBefore):
-            self._end_as_paid_before(signed)
+            self._result = paid_before_result(self.order, self.payment, signed)
             return
         if isinstance(signed, Refused):
             self._end(RequestStatus.REFUSED, signed.reason, signed.message)
@@ -201,7 +206,7 @@ class PaymentRun:
     async def _held_by(self, held: Held | None, error: str | None, message: str) -> None:
         if held != self._held:
             self._held = held
-            notice = self._notice(self._as_result(RequestStatus.WAITING), final=False)
+            notice = self._notice(self._result_as(RequestStatus.WAITING), final=False)
             said = {"held": held, "error": error, "message": message[:MOST_SAID] or None}
             await self.steps.announce(notice.model_copy(update=said))
 
@@ -270,7 +275,7 @@ class PaymentRun:
         self.payment = self.payment.answered(answer)
         if self.payment.delivered and not self._announced_answer:
             self._announced_answer = True
-            await self.steps.announce(self._notice(self._as_result(RequestStatus.DELIVERED), final=False))
+            await self.steps.announce(self._notice(self._result_as(RequestStatus.DELIVERED), final=False))
 
     async def _verify(self, step: Resolve) -> None:
         last = self.payment.last
@@ -289,37 +294,16 @@ class PaymentRun:
         why = f": {verdict.reason}" if isinstance(verdict, Unknown | Dead) else ""
         self._show(f"{self._price()} is {verdict.kind}{why}")
 
-    def _end_as_paid_before(self, paid: PaidBefore) -> None:
-        message = "a payment that a restored ledger had forgotten was this request's: it is not paid again"
-        self._end(RequestStatus.UNDELIVERED, "paid_before_restore", message)
-        assert self._result is not None
-        known = {
-            "price": f"{to_units(paid.amount_atomic):f}",
-            "currency": paid.currency,
-            "transaction": paid.transaction,
-        }
-        self._result = self._result.model_copy(update=known)
-
     def _finish(self, done: Done) -> None:
         match done.result:
             case "delivered" | "delivered_unpaid":
                 self._end(RequestStatus.DELIVERED)
             case "undelivered":
-                self._end(RequestStatus.UNDELIVERED, "paid_undelivered", f"paid, and {self._said()}")
+                self._end(RequestStatus.UNDELIVERED, "paid_undelivered", f"paid, and {said(self.payment)}")
             case "unpaid":
-                self._end(RequestStatus.FAILED, *self._why_unpaid())
+                self._end(RequestStatus.FAILED, *why_unpaid(self.payment))
             case _:
                 assert_never(done.result)
-
-    def _why_unpaid(self) -> tuple[str, str]:
-        number = len(self.payment.attempts)
-        proven = "it is proven that nothing was paid"
-        if self.payment.conflict:
-            return "seller_rejected", f"{self._said()}; {proven}"
-        return "payment_not_settled", f"{self._said()}; {number} attempt(s), none of which settled: {proven}"
-
-    def _said(self) -> str:
-        return f"the seller answers HTTP {self.payment.http_status}" if self.payment.http_status else "no answer came"
 
     async def _stands(self, result: RequestResult) -> bool:
         """Whether the ledger agrees that this is the end.
@@ -351,37 +335,13 @@ class PaymentRun:
         return self.payment.last is not None and isinstance(self.payment.last.outcome, Settled)
 
     def _end(self, status: RequestStatus, error: str | None = None, message: str = "") -> None:
-        known = RequestError(type=error, message=message[:MOST_SAID]) if error else None
-        self._result = self._as_result(status, known)
+        self._result = self._result_as(status, error, message)
 
-    def _as_result(self, status: RequestStatus, error: RequestError | None = None) -> RequestResult:
-        last, signed = self.payment.last, self.signed
-        return RequestResult(
-            request_id=self.order.request_id,
-            status=status,
-            http_status=self.payment.http_status,
-            price=f"{to_units(signed.amount_atomic):f}" if signed else None,
-            currency=signed.currency if signed else None,
-            transaction=last.signature if last else None,
-            pay_to=signed.pay_to if signed else None,
-            attempts=len(self.payment.attempts),
-            workflow_id=payment_workflow_id(self.order.agent, self.order.request_id),
-            error=error,
-        )
+    def _result_as(self, status: RequestStatus, error: str | None = None, message: str = "") -> RequestResult:
+        return result_of(self.order, self.payment, self.signed, status, error, message)
 
     def _notice(self, result: RequestResult, *, final: bool) -> Notice:
-        last = self.payment.last
-        owed = self.signed if last is not None and not isinstance(last.outcome, Dead) else None
-        return Notice(
-            request_id=self.order.request_id,
-            status=result.status,
-            final=final,
-            currency=owed.currency if owed else None,
-            amount_atomic=owed.amount_atomic if owed else 0,
-            transaction=result.transaction,
-            error=result.error.type if result.error else None,
-            message=result.error.message if result.error else None,
-        )
+        return notice_of(self.payment, self.signed, result, final=final)
 
     def _answered(self, http_status: int | None) -> None:
         self.payment = self.payment.model_copy(update={"http_status": http_status})
