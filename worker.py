@@ -42,6 +42,7 @@ from autopay.domain.money import Currency
 from autopay.domain.network import usdc_mint
 from autopay.domain.ports import Chain, Facilitator, Ledger, Seller, Signer
 from autopay.domain.ports import Vault as VaultPort
+from autopay.domain.reach import Reach
 from autopay.logs import set_up_logging
 from autopay.schedules import schedule_adoption
 from autopay.settings import Settings, SettingsError
@@ -82,8 +83,7 @@ def activities(
     facilitator: Facilitator | None = None,
 ) -> Sequence[Callable[..., Any]]:
     """Every activity, with its adapters; tests bring their own."""
-    hosts = frozenset(settings.allowed_http_hosts)
-    fetch = Fetch(ledger, seller, vault, hosts)
+    fetch = Fetch(ledger, seller, vault)
     parse = Parse(ledger, settings.network, mints(settings), facilitator)
     sign = Sign(ledger, chain, signer)
     submit = Submit(ledger, seller, vault, facilitator)
@@ -157,7 +157,8 @@ async def run(settings: Settings, alive: Path | None = None) -> None:
         await until_it_answers(chain.check_network)
         watch = SolanaAccountWatch(chain, settings.solana_ws_url)
         stack.push_async_callback(watch.close)
-        seller = HttpSeller(settings.body_limit_bytes, settings.request_timeout_s)
+        reach = Reach.of(settings.allowed_http_hosts, settings.allowed_private_hosts)
+        seller = HttpSeller(reach, settings.body_limit_bytes, settings.request_timeout_s)
         stack.push_async_callback(seller.close)
         client = await connect(settings)
         facilitator = None

@@ -3,7 +3,7 @@
 from temporalio import activity
 
 from autopay.domain.errors import SellerUnavailable
-from autopay.domain.offer import Challenge, Reason, Refused, origin
+from autopay.domain.offer import Challenge, Refused
 from autopay.domain.ports import Extras, Ledger, Plain, RequestRecord, Seller, Vault
 from autopay.domain.steps import Failed, Fetched, Free, PayOrder
 
@@ -17,35 +17,22 @@ def open_extras(vault: Vault, record: RequestRecord) -> Extras:
 
 
 class Fetch:
-    """The plain request. `http_hosts` are hosts beside loopback that may be asked without TLS."""
+    """The plain request."""
 
-    def __init__(self, ledger: Ledger, seller: Seller, vault: Vault, http_hosts: frozenset[str]) -> None:
+    def __init__(self, ledger: Ledger, seller: Seller, vault: Vault) -> None:
         self._ledger = ledger
         self._seller = seller
         self._vault = vault
-        self._http_hosts = http_hosts
 
     @activity.defn(name="fetch")
     async def fetch(self, order: PayOrder) -> Fetched:
         """Ask, store what came, and say what it is. Raises SellerUnavailable when it is worth asking again."""
-        if (refused := self._transport(order.url)) is not None:
-            return refused
         record = await self._ledger.request(order.request_key)
         plain = await self._seller.ask(order.url, order.method, open_extras(self._vault, record))
-        await self._ledger.record_plain(order.request_key, plain)
+        if isinstance(plain, Refused):
+            return plain
+        await self._ledger.record_plain(order.request_key, plain.model_copy(update={"breaker": order.breaker}))
         return _meaning(plain)
-
-    def _transport(self, url: str) -> Refused | None:
-        target = origin(url)
-        if target is None:
-            return Refused(reason=Reason.INSECURE_TRANSPORT, message=f"{url[:200]!r} is not an http(s) address")
-        scheme, host, _ = target
-        if scheme == "https" or host in ("localhost", "127.0.0.1", "::1") or host in self._http_hosts:
-            return None
-        return Refused(
-            reason=Reason.INSECURE_TRANSPORT,
-            message=f"{host} is asked without TLS; use https, or name it in AUTOPAY_ALLOWED_HTTP_HOSTS",
-        )
 
 
 def _meaning(plain: Plain) -> Free | Failed | Challenge | Refused:

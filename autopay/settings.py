@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from autopay.domain.agent import AGENT_TASK_QUEUE
 from autopay.domain.network import Network, cash_mint
+from autopay.domain.reach import Reach
 from autopay.stack_file import KEYRING_FILE, StackFile, running_stack
 
 PREFIX = "AUTOPAY_"
@@ -56,8 +57,12 @@ class Settings(BaseSettings):
     task_queue: str = Field(AGENT_TASK_QUEUE, min_length=1, max_length=200)
     body_limit_bytes: int = Field(5_000_000, ge=1_000, le=100_000_000)
     request_timeout_s: float = Field(120, gt=0, le=3_600)
+    anchor_keypair: str = Field("", description="Key file (Solana CLI) of the wallet that pays for ledger anchors")
     allowed_http_hosts: Annotated[list[str], NoDecode] = Field(
         [], description="Hosts that may be asked over plain http, comma separated; loopback always may"
+    )
+    allowed_private_hosts: Annotated[list[str], NoDecode] = Field(
+        [], description="Hosts, addresses and networks (CIDR) that may be asked although they are not public"
     )
     log_format: Literal["auto", "json", "console"] = "auto"
     worker_max_activities: int = Field(100, ge=1, le=10_000)
@@ -77,10 +82,16 @@ class Settings(BaseSettings):
         name = str(value).upper()
         return Network.DEVNET if name == "LOCALNET" else name
 
-    @field_validator("allowed_http_hosts", mode="before")
+    @field_validator("allowed_http_hosts", "allowed_private_hosts", mode="before")
     @classmethod
     def _comma_separated(cls, value: Any) -> Any:
         return [host.strip() for host in value.split(",") if host.strip()] if isinstance(value, str) else value
+
+    @field_validator("allowed_private_hosts")
+    @classmethod
+    def _private_hosts(cls, value: list[str]) -> list[str]:
+        Reach.of((), value)
+        return value
 
     @field_validator("solana_rpc_url", "facilitator_url")
     @classmethod

@@ -1,4 +1,6 @@
-"""Talks HTTP to sellers: one exchange a call, no redirects, everything bounded.
+"""Talks HTTP to sellers: one exchange a call, no redirects, no proxies, no cookies, everything bounded.
+
+Status line and headers are bounded by httpcore (100 kB), the body and the time of a whole exchange here.
 
 What must not live here: deciding what an answer means (`autopay.domain.answers`), or retrying.
 """
@@ -7,16 +9,21 @@ import asyncio
 import email.utils
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
+from autopay.adapters.checked_connection import CheckedTransport, NotAllowed, Resolve, resolve
 from autopay.adapters.wire import read_challenge, read_receipt
 from autopay.domain.agent import host_of
 from autopay.domain.errors import SellerUnavailable
+from autopay.domain.offer import Reason, Refused, origin
 from autopay.domain.ports import Extras, Plain, Reply
-from autopay.domain.request import Method
+from autopay.domain.reach import Reach
+from autopay.domain.request import Method, check_url
 
 PAYMENT_HEADERS = {1: "X-PAYMENT", 2: "PAYMENT-SIGNATURE"}
+MAX_HEADERS = 200
 _RESERVED = {"x-payment", "payment-signature", "host", "content-length", "transfer-encoding", "connection"}
 
 
@@ -24,17 +31,28 @@ class HttpSeller:
     """Implements the port `Seller` with httpx; one connection pool for all sellers.
 
     Args:
+        reach: which sellers may be asked, for the plain request and for the paid one.
         body_limit_bytes: answers above it count as no answer.
         timeout_s: for a paid request; a facilitator may take 30 s to confirm and be asked twice.
+        resolve: names to addresses.
     """
 
-    def __init__(self, body_limit_bytes: int = 5_000_000, timeout_s: float = 120) -> None:
+    def __init__(
+        self,
+        reach: Reach,
+        body_limit_bytes: int = 5_000_000,
+        timeout_s: float = 120,
+        resolve: Resolve = resolve,
+    ) -> None:
+        self._reach = reach
         self._limit = body_limit_bytes
         self._pay_timeout = httpx.Timeout(timeout_s, connect=10)
         self._http = httpx.AsyncClient(
+            transport=CheckedTransport(reach, resolve, connections=200, kept_alive=50),
+            trust_env=False,  # no proxy and no .netrc that nobody thought of
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # agents share the client
             follow_redirects=False,
             timeout=httpx.Timeout(30, connect=10),
-            limits=httpx.Limits(max_connections=200, max_keepalive_connections=50),
             headers={
                 "User-Agent": "autopay",
                 "Accept": "application/json, */*;q=0.5",
@@ -46,21 +64,36 @@ class HttpSeller:
         """Close the connection pool."""
         await self._http.aclose()
 
-    async def ask(self, url: str, method: Method, extras: Extras) -> Plain:
-        """The request without a payment; its 402 is read into a challenge or a refusal."""
-        headers, reply = await self._exchange(url, method, extras, {}, self._http.timeout)
+    async def ask(self, url: str, method: Method, extras: Extras) -> Plain | Refused:
+        """The request without a payment; its 402 is read into a challenge or a refusal.
+
+        Refused: `reach` does not allow the URL or the address behind it; nobody was asked.
+        """
+        try:
+            headers, reply = await self._exchange(url, method, extras, {}, self._http.timeout)
+        except NotAllowed as error:
+            return error.refused
         challenge = read_challenge(headers, reply.body) if reply.http_status == 402 else None
         return Plain(reply=reply, challenge=challenge)
 
     async def pay(self, url: str, method: Method, extras: Extras, version: int, payment: bytes) -> Reply:
-        """The identical request with the recorded payment header."""
+        """The identical request with the recorded payment header.
+
+        Raises:
+            SellerUnavailable: no complete answer came, or `reach` does not allow the address that the seller has now,
+                which keeps the payment from leaving.
+        """
         header = {PAYMENT_HEADERS[version]: payment.decode()}
-        _, reply = await self._exchange(url, method, extras, header, self._pay_timeout)
+        try:
+            _, reply = await self._exchange(url, method, extras, header, self._pay_timeout)
+        except NotAllowed as error:
+            raise SellerUnavailable(f"not asked: {error}") from None
         return reply
 
     async def _exchange(
         self, url: str, method: Method, extras: Extras, payment: dict[str, str], timeout: httpx.Timeout
     ) -> tuple[Mapping[str, str], Reply]:
+        self._check(url)
         own = {name: value for name, value in extras.headers.items() if name.lower() not in _RESERVED}
         if extras.body is not None and not any(name.lower() == "content-type" for name in own):
             own["Content-Type"] = "application/json"
@@ -85,15 +118,38 @@ class HttpSeller:
         )
         return response.headers, reply
 
+    def _check(self, url: str) -> None:
+        """See that the URL means one host to everybody who reads it, and that this one may be asked.
+
+        Raises:
+            NotAllowed: no exchange may begin.
+        """
+        target = origin(url)
+        try:
+            check_url(url)
+            parsed = httpx.URL(url)
+        except (ValueError, httpx.InvalidURL) as error:
+            raise NotAllowed(_unreadable(url, str(error))) from None
+        if target is None or parsed.raw_host.decode() != target[1]:
+            raise NotAllowed(_unreadable(url, "its host can be read in two ways"))
+        if (refused := self._reach.transport(*target)) is not None:
+            raise NotAllowed(refused)
+
     async def _bounded(self, response: httpx.Response) -> bytes:
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             raise SellerUnavailable("an answer that is compressed, which was not asked for")
+        if len(response.headers.raw) > MAX_HEADERS:
+            raise SellerUnavailable(f"an answer of over {MAX_HEADERS} headers")
         body = bytearray()
         async for chunk in response.aiter_raw():
             body += chunk
             if len(body) > self._limit:
                 raise SellerUnavailable(f"an answer of over {self._limit} bytes")
         return bytes(body)
+
+
+def _unreadable(url: str, why: str) -> Refused:
+    return Refused(reason=Reason.INSECURE_TRANSPORT, message=f"{url[:200]!r} is not an http(s) address: {why[:200]}")
 
 
 MAX_RETRY_AFTER_MS = 60_000

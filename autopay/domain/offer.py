@@ -37,6 +37,7 @@ class Reason(StrEnum):
     MEMO_INVALID = "memo_invalid"
     ORIGIN_MISMATCH = "origin_mismatch"
     INSECURE_TRANSPORT = "insecure_transport"
+    ADDRESS_NOT_ALLOWED = "address_not_allowed"
     PRICE_ABOVE_MAXIMUM = "price_above_maximum"
     MINT_UNUSABLE = "mint_unusable"
     SOURCE_ACCOUNT_MISSING = "source_account_missing"

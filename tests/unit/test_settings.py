@@ -55,6 +55,8 @@ def stack_file(home: Path, *, pid: int | None = None, born: str | None = None) -
         ("AUTOPAY_SOLANA_RPC_URL", "localhost:8899", "should start with http:// or https://"),
         ("AUTOPAY_SOLANA_RPC_URL", "http://node:70000", "port out of range"),
         ("AUTOPAY_SOLANA_WS_URL", "http://x", "should start with ws:// or wss://"),
+        ("AUTOPAY_ALLOWED_PRIVATE_HOSTS", "10.0.0.0/8,10.0.0.1/8", "10.0.0.1/8 has host bits set"),
+        ("AUTOPAY_ALLOWED_PRIVATE_HOSTS", "shop_", "neither a host nor a network"),
         ("AUTOPAY_LOG_FORMAT", "xml", "'auto', 'json' or 'console'"),
     ],
 )
@@ -100,7 +102,9 @@ def test_localnet_stands_for_devnet(monkeypatch: pytest.MonkeyPatch, name: str) 
 
 def test_hosts_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTOPAY_ALLOWED_HTTP_HOSTS", "a.internal, b.internal:80")
+    monkeypatch.setenv("AUTOPAY_ALLOWED_PRIVATE_HOSTS", "10.0.0.0/8, *.internal,fd00::5")
     assert Settings.load().allowed_http_hosts == ["a.internal", "b.internal:80"]
+    assert Settings.load().allowed_private_hosts == ["10.0.0.0/8", "*.internal", "fd00::5"]
 
 
 def test_what_is_missing_is_named_with_a_way_out() -> None:
