@@ -31,12 +31,17 @@ MODULE_OF = {
     "resume": "agents",
     "stop": "agents",
     "session": "session",
+    "policy": "policy",
+    "approvals": "approvals",
+    "approve": "approvals",
+    "deny": "approvals",
     "ledger": "ledger",
     "retry": "retry",
     "weather": "weather",
     "db": "database",
     "seed": "database",
     "keyring": "keyring",
+    "vault": "vault",
 }
 """Which module of this package brings a command, in the order of `--help`; it has a `register(app)`."""
 

@@ -35,8 +35,13 @@ async def ledger_of(settings: Settings) -> AsyncIterator[PostgresLedger]:
 
 def vault_of(settings: Settings) -> Vault:
     """The vault that seals what this command records."""
+    return Vault(keyring_of(settings))
+
+
+def keyring_of(settings: Settings) -> Keyring:
+    """The keys of AUTOPAY_KEYRING."""
     try:
-        return Vault(Keyring.parse(settings.keyring.get_secret_value()))
+        return Keyring.parse(settings.keyring.get_secret_value())
     except ValueError as error:
         raise SettingsError(f"AUTOPAY_KEYRING is not valid: {error}") from None
 

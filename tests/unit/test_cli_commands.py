@@ -22,6 +22,7 @@ COMMANDS = (
     "weather",
     "seed",
     "keyring",
+    "vault rotate",
     "ledger show",
     "ledger reconcile",
     "ledger disputes",
@@ -85,6 +86,7 @@ def test_the_help_lists_every_exit_code(capsys: pytest.CaptureFixture[str]) -> N
         (["retry", "a b"], "not a request id"),
         (["retry", "a", "--timeout", "soon"], "not a duration"),
         (["retry", "a"], "AUTOPAY_DATABASE_URL is not set"),
+        (["vault", "rotate"], "AUTOPAY_DATABASE_URL is not set"),
     ],
 )
 def test_a_mistake_ends_with_exit_code_2_and_says_what_is_wrong(
