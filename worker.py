@@ -29,6 +29,7 @@ from activities.log import Log
 from activities.parse import Parse
 from activities.sign import Sign
 from activities.submit import Submit
+from activities.top_up import TopUp
 from activities.verify import Verify
 from autopay.adapters.account_watch import SolanaAccountWatch
 from autopay.adapters.chain import SolanaChain
@@ -40,7 +41,7 @@ from autopay.adapters.vault import Keyring, Vault
 from autopay.domain.errors import PermanentFault, TransientFault
 from autopay.domain.money import Currency
 from autopay.domain.network import usdc_mint
-from autopay.domain.ports import Chain, Facilitator, Ledger, Seller, Signer
+from autopay.domain.ports import AccountWatch, AgentLedger, Chain, Facilitator, Ledger, Seller, Signer
 from autopay.domain.ports import Vault as VaultPort
 from autopay.domain.reach import Reach
 from autopay.logs import set_up_logging
@@ -50,6 +51,7 @@ from autopay.temporal import connect
 from workflows.adopt import Adopt
 from workflows.agent import Agent
 from workflows.paid_request import PaidRequest
+from workflows.policies import WAITS
 from workflows.redeliver import Redeliver
 
 DRAIN = timedelta(seconds=30)
@@ -57,6 +59,9 @@ DRAIN = timedelta(seconds=30)
 
 BEAT = timedelta(seconds=10)
 """How often a worker shows that it is alive."""
+
+MAX_WAITS = 1000
+"""Agents that may wait for money at once, on one worker."""
 
 PATIENCE = timedelta(seconds=60)
 """How long a worker that starts waits for the database and the chain to answer."""
@@ -75,7 +80,7 @@ def mints(settings: Settings) -> dict[Currency, str]:
 def activities(
     settings: Settings,
     *,
-    ledger: Ledger,
+    ledger: AgentLedger,
     chain: Chain,
     seller: Seller,
     signer: Signer,
@@ -100,6 +105,7 @@ def activities(
         closing.log,
         closing.recall,
         agent.recover,
+        agent.change_phase,
         agent.enqueue,
         agent.ended_among,
         agent.balances,
@@ -120,6 +126,16 @@ def make_worker(
         max_concurrent_activities=settings.worker_max_activities,
         max_concurrent_local_activities=settings.worker_max_activities,
         max_concurrent_workflow_tasks=settings.worker_max_workflow_tasks,
+    )
+
+
+def make_waits_worker(client: Client, settings: Settings, ledger: Ledger, accounts: AccountWatch) -> Worker:
+    """A worker of the queue for waits: each agent that is short of money has one, which costs next to nothing."""
+    return Worker(
+        client,
+        task_queue=settings.task_queue + WAITS,
+        activities=[TopUp(ledger, accounts).wait_for_top_up],
+        max_concurrent_activities=MAX_WAITS,
     )
 
 
@@ -155,8 +171,6 @@ async def run(settings: Settings, alive: Path | None = None) -> None:
         chain = SolanaChain(settings.solana_rpc_url, settings.network)
         stack.push_async_callback(chain.close)
         await until_it_answers(chain.check_network)
-        watch = SolanaAccountWatch(chain, settings.solana_ws_url)
-        stack.push_async_callback(watch.close)
         reach = Reach.of(settings.allowed_http_hosts, settings.allowed_private_hosts)
         seller = HttpSeller(reach, settings.body_limit_bytes, settings.request_timeout_s)
         stack.push_async_callback(seller.close)
@@ -176,10 +190,12 @@ async def run(settings: Settings, alive: Path | None = None) -> None:
             facilitator=facilitator,
         )
         steps = [*steps, AdoptStep(ledger).adopt]
+        accounts = SolanaAccountWatch(chain, settings.solana_ws_url)
+        stack.push_async_callback(accounts.close)
         stopped = asyncio.Event()
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, stopped.set)
-        async with make_worker(client, settings, steps):
+        async with make_worker(client, settings, steps), make_waits_worker(client, settings, ledger, accounts):
             if alive is not None:
                 beating = asyncio.create_task(beat(client, alive))
                 stack.callback(beating.cancel)

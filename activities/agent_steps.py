@@ -1,4 +1,4 @@
-"""What an agent does to the world itself: its queue in the ledger, and its balances on the chain."""
+"""What an agent does to the world itself: its queue and phase in the ledger, and its balances on the chain."""
 
 from typing import Literal
 
@@ -9,9 +9,12 @@ from autopay.domain.errors import PermanentFault
 from autopay.domain.money import Currency, to_atomic
 from autopay.domain.network import Network
 from autopay.domain.offer import Refused
-from autopay.domain.ports import Chain, Ledger, OpenSession
-from autopay.domain.request import RequestResult, RequestSpec, x402_request_id
-from autopay.domain.steps import Backlog, BalanceQuery, Enqueued, EnqueuedOrRefused, InFlight, QueuedRequest, ToEnqueue
+from autopay.domain.ports import AgentLedger, Chain, OpenSession
+from autopay.domain.request import RequestResult, RequestStatus, x402_request_id
+from autopay.domain.steps import Backlog, BalanceQuery, Enqueued, EnqueuedOrRefused, InFlight, PhaseChange, ToEnqueue
+
+MOST_SAID = 400
+"""Characters of a message that travels in a notice."""
 
 
 class DemoOnMainnet(PermanentFault):
@@ -21,7 +24,7 @@ class DemoOnMainnet(PermanentFault):
 class AgentSteps:
     """The agent's own activities."""
 
-    def __init__(self, ledger: Ledger, chain: Chain, network: Network) -> None:
+    def __init__(self, ledger: AgentLedger, chain: Chain, network: Network) -> None:
         self._ledger = ledger
         self._chain = chain
         self._network = network
@@ -29,56 +32,76 @@ class AgentSteps:
     @activity.defn(name="recover")
     async def recover(self, spec: AgentSpec) -> Backlog:
         """What the ledger holds for this agent: requests that wait, and requests that are under way."""
-        if spec.phase == Phase.DEMO and self._network == Network.MAINNET:
-            raise DemoOnMainnet(spec.name)
-        waiting = await self._ledger.queue(spec.name)
-        open_ids = await self._ledger.open_requests(spec.name)
-        return Backlog(
-            queue=tuple([await self._queued(spec.name, row.request_id, row.priority_score) for row in waiting]),
-            open=tuple([await self._queued(spec.name, request_id, 0.0) for request_id in open_ids]),
-        )
+        self._check(spec.name, spec.phase)
+        return await self._ledger.backlog(spec.name)
 
-    async def _queued(self, agent: str, request_id: str, score: float) -> QueuedRequest:
-        spec = (await self._ledger.request(x402_request_id(agent, request_id))).spec
-        return queued_request(spec, score)
+    @activity.defn(name="change_phase")
+    async def change_phase(self, change: PhaseChange) -> None:
+        """How much the agent may do without a person, from the next payment on that is signed."""
+        self._check(change.agent, Phase(change.phase))
+        await self._ledger.set_phase(change.agent, Phase(change.phase))
+
+    def _check(self, agent: str, phase: Phase) -> None:
+        if phase == Phase.DEMO and self._network == Network.MAINNET:
+            raise DemoOnMainnet(agent)
 
     @activity.defn(name="enqueue")
     async def enqueue(self, to_enqueue: ToEnqueue) -> EnqueuedOrRefused:
-        """Accept a request into the ledger and its queue; a known id with the same terms is answered as it stands."""
+        """Accept a request into the ledger and its queue, or answer it with what the agent has already.
+
+        A known id with the same terms is answered as it stands.
+        """
         agent, spec = to_enqueue.agent, to_enqueue.spec
+        if to_enqueue.fresh_since is not None:
+            fresh = await self._ledger.answer_fresh(agent, spec, to_enqueue.fresh_since)
+            if fresh is not None:
+                return fresh
         refused = await self._ledger.accept(agent, spec, to_enqueue.score, to_enqueue.queue_limit)
         if refused is not None:
             return refused
-        record = await self._ledger.request(x402_request_id(agent, spec.request_id))
-        return Enqueued(status=record.result.status)
+        result = (await self._ledger.request(x402_request_id(agent, spec.request_id))).result
+        return Enqueued(status=result.status, content_of=result.content_of)
 
     @activity.defn(name="ended_among")
     async def ended_among(self, believed: InFlight) -> list[Notice]:
-        """Those of the requests that have ended, as the notice that each should have sent."""
-        notices = []
-        for request_id in believed.request_ids:
-            record = await self._ledger.request(x402_request_id(believed.agent, request_id))
-            if record.closed:
-                notices.append(_notice_of(record.result))
-        return notices
+        """Those of the requests that have ended, as the notice that each should have sent.
+
+        One that the ledger does not know (it was restored) has ended, too: nothing more will be heard of it.
+        """
+        ended, unknown = await self._ledger.ended_among(believed.agent, believed.request_ids)
+        lost = [
+            Notice(
+                request_id=request_id,
+                status=RequestStatus.FAILED,
+                final=True,
+                error="unknown_request",
+                message="the ledger does not know this request",
+            )
+            for request_id in unknown
+        ]
+        return [*(_notice_of(result) for result in ended), *lost]
 
     @activity.defn(name="balances")
     async def balances(self, query: BalanceQuery) -> list[Spendable]:
-        """What the agent can spend in each of its currencies; recorded as balance snapshots."""
+        """What the agent can spend in each of its currencies; recorded as balance snapshots.
+
+        PAUSED when no currency has what it needs, which pauses the agent; LOW where only some have not.
+        """
         found = []
         for currency in query.currencies:
             session = await self._ledger.session(query.agent, currency)
-            spendable = (
+            found.append(
                 _nothing(currency, session.message)
                 if isinstance(session, Refused)
                 else await self._spendable(currency, session)
             )
-            threshold = query.thresholds.get(currency, 0)
+        pauses = all(each.spendable_atomic < query.needed[each.currency] for each in found)
+        for each in found:
+            needed = query.needed[each.currency]
             status: Literal["SUFFICIENT", "LOW", "PAUSED"] = "SUFFICIENT"
-            if spendable.spendable_atomic < threshold:
-                status = "PAUSED" if query.paused else "LOW"
-            await self._ledger.record_balance(query.agent, currency, spendable.balance_atomic, threshold, status)
-            found.append(spendable)
+            if each.spendable_atomic < needed:
+                status = "PAUSED" if pauses else "LOW"
+            await self._ledger.record_balance(query.agent, each.currency, each.balance_atomic, needed, status)
         return found
 
     async def _spendable(self, currency: Currency, session: OpenSession) -> Spendable:
@@ -102,6 +125,7 @@ class AgentSteps:
             balance_atomic=balance,
             spendable_atomic=max(0, limits[limit]),
             limit=limit,
+            account=session.key.source_account,
         )
 
 
@@ -111,17 +135,14 @@ def _notice_of(result: RequestResult) -> Notice:
         request_id=result.request_id,
         status=result.status,
         final=True,
+        error=result.error.type if result.error else None,
+        http_status=result.http_status,
         currency=result.currency if paid else None,
         amount_atomic=to_atomic(result.price) if paid and result.price else 0,
         transaction=result.transaction,
-        message=result.error.message if result.error else None,
+        message=result.error.message[:MOST_SAID] if result.error else None,
     )
 
 
 def _nothing(currency: Currency, problem: str) -> Spendable:
     return Spendable(currency=currency, balance_atomic=0, spendable_atomic=0, limit="none", session_problem=problem)
-
-
-def queued_request(spec: RequestSpec, score: float) -> QueuedRequest:
-    """What the agent keeps in mind of a request that waits."""
-    return QueuedRequest(request_id=spec.request_id, url=spec.url, method=spec.method, score=score, watch=spec.watch)

@@ -1,26 +1,58 @@
 """What an agent hears and answers: its signals, updates and queries. Safe at any moment of the loop in agent.py.
 
-A handler changes `AgentMemory` and sets `news`, which wakes the loop; those that need the queue wait until the run
-has read it from the ledger.
+A handler changes `AgentMemory` and sets `news`, which wakes the loop. Signals only note what they want, also before a
+run has read the ledger, and the loop acts on it; updates that need the ledger's queue wait for it a little.
 """
 
 import asyncio
+from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.agent_steps import AgentSteps, queued_request
-    from autopay.domain.agent import Accepted, AgentSpec, AgentStatus, Notice, Phase, Rules, Watch, host_of
+    from activities.agent_steps import AgentSteps
+    from autopay.domain.agent import (
+        MAX_WATCHES,
+        Accepted,
+        AgentSpec,
+        AgentStatus,
+        Notice,
+        Phase,
+        Rules,
+        Watch,
+        host_of,
+    )
     from autopay.domain.agent_memory import AgentMemory
+    from autopay.domain.agent_report import report
+    from autopay.domain.network import Network
     from autopay.domain.offer import Reason, Refused
-    from autopay.domain.request import CLOSED, RequestResult, RequestSpec, payment_workflow_id, x402_request_id
-    from autopay.domain.steps import PayOrder, QueuedRequest, ToEnqueue
+    from autopay.domain.payment_run import StepFailed
+    from autopay.domain.request import (
+        CLOSED,
+        RequestResult,
+        RequestSpec,
+        RequestStatus,
+        payment_workflow_id,
+        x402_request_id,
+    )
+    from autopay.domain.steps import Enqueued, PayOrder, PhaseChange, QueuedRequest, ToEnqueue
 
 from workflows import policies
 from workflows.attributes import request_attributes
+from workflows.durable_steps import named_faults
 from workflows.paid_request import PaidRequest
+
+RECOVERY = timedelta(seconds=30)
+"""How long an update waits for the ledger when a run begins; then it fails, and may be asked again."""
+
+MOST_CANCELS = 1000
+
+
+def rejected(kind: str, message: str) -> ApplicationError:
+    """What the caller of an update is told; `kind` is for programs."""
+    return ApplicationError(message, type=kind, non_retryable=True)
 
 
 class AgentMessages:
@@ -29,27 +61,29 @@ class AgentMessages:
     def __init__(self, spec: AgentSpec, memory: AgentMemory | None = None) -> None:
         self.memory = memory or AgentMemory(spec=spec)
         self.over = False
-        self.news = True
+        self.news = False
         self.is_recovered = False
-        self.ended_meanwhile: set[str] = set()
+        self.phase_changes = asyncio.Lock()
 
     # Signals
 
     @workflow.signal
     def pause(self, reason: str | None = None) -> None:
         """Start nothing new until `resume`; what is in flight finishes."""
-        self.memory.pause = reason or "paused by signal"
+        self.memory.pause = (reason or "paused by signal")[:400]
         self.news = True
 
     @workflow.signal
     def resume(self) -> None:
-        """Go on; balances are read again at once."""
-        self.memory.pause, self.memory.next_balance, self.news = None, None, True
+        """Go on; balances are read again at once, and so is whatever failed tried."""
+        self.memory.pause, self.memory.retry_at, self.news = None, None, True
+        self.memory.look_at_money(workflow.now())
 
     @workflow.signal
     def check_balances(self) -> None:
         """Read the balances now: money has come in. A person's pause stays."""
-        self.memory.next_balance, self.news = None, True
+        self.memory.look_at_money(workflow.now())
+        self.news = True
 
     @workflow.signal
     def stop(self) -> None:
@@ -57,29 +91,19 @@ class AgentMessages:
         self.memory.stopping = self.news = True
 
     @workflow.signal
-    async def cancel(self, request_id: str) -> None:
+    def cancel(self, request_id: str) -> None:
         """Cancel one request: a waiting one never starts, one in flight pays nothing more than it has signed."""
-        await workflow.wait_condition(lambda: self.is_recovered)
-        name = self.memory.spec.name
-        for request in [each for each in self.memory.queue if each.request_id == request_id]:
-            self.memory.queue.remove(request)
-            self.memory.in_flight[request_id] = request
-            await self._start(request, canceled=True)
-        try:
-            await workflow.get_external_workflow_handle(payment_workflow_id(name, request_id)).cancel()
-        except ApplicationError as gone:
-            workflow.logger.info("nothing to cancel for %s: %s", request_id, gone.message)
+        if request_id not in self.memory.cancels and len(self.memory.cancels) < MOST_CANCELS:
+            self.memory.cancels.append(request_id)
         self.news = True
 
     @workflow.signal
     def notice(self, notice: Notice) -> None:
-        """From a `PaidRequest`: answered, or settled."""
-        if self.is_recovered and notice.request_id not in self.memory.in_flight:
-            return  # counted before: the ledger was faster
-        self.memory.noticed(notice)
-        if notice.final and not self.is_recovered:
-            self.ended_meanwhile.add(notice.request_id)
-        self.memory.next_balance = None if notice.final else self.memory.next_balance
+        """From a `PaidRequest`: held, answered, or settled."""
+        if self.is_recovered:
+            self.memory.noticed(notice, workflow.now())
+        else:
+            self.memory.unheard.append(notice)
         self.news = True
 
     # Updates
@@ -87,21 +111,30 @@ class AgentMessages:
     @workflow.update
     async def request(self, spec: RequestSpec) -> Accepted:
         """Take a request; returns on acceptance, the result comes from the ledger."""
-        await workflow.wait_condition(lambda: self.is_recovered)
-        refused = await self._enqueue(spec, self.memory.score(None, 0))
-        if refused is not None:
-            raise ApplicationError(refused.message, type=refused.reason.value, non_retryable=True)
-        workflow_id = payment_workflow_id(self.memory.spec.name, spec.request_id)
-        return Accepted(request_id=spec.request_id, workflow_id=workflow_id, queued=len(self.memory.queue))
+        try:
+            await workflow.wait_condition(lambda: self.is_recovered or self.over, timeout=RECOVERY)
+            self._require_going_on()
+            outcome = await self._enqueue(spec)
+        except TimeoutError:
+            raise rejected("ledger_unavailable", self.memory.trouble or "the ledger does not answer") from None
+        except StepFailed as failed:
+            raise rejected(failed.type, failed.message) from None
+        if isinstance(outcome, Refused):
+            raise rejected(outcome.reason.value, outcome.message)
+        return Accepted(
+            request_id=spec.request_id,
+            workflow_id=payment_workflow_id(self.memory.spec.name, spec.request_id),
+            queued=len(self.memory.queue),
+            status=outcome.status,
+            content_of=outcome.content_of,
+        )
 
     @request.validator
     def _may_request(self, spec: RequestSpec) -> None:
-        if self.memory.stopping or self.over:
-            raise ApplicationError("the agent is stopping", type=Reason.AGENT_STOPPED.value, non_retryable=True)
-        full = len(self.memory.queue) >= self.memory.spec.rules.queue_limit
-        if full and not self.memory.knows(spec.request_id):
+        self._require_going_on()
+        if self.memory.is_full() and not self.memory.knows(spec.request_id):
             limit = self.memory.spec.rules.queue_limit
-            raise ApplicationError(f"{limit} requests wait", type=Reason.QUEUE_FULL.value, non_retryable=True)
+            raise rejected(Reason.QUEUE_FULL.value, f"{limit} requests wait already, for their turn or for a person")
 
     @workflow.update
     def watch(self, watch: Watch) -> None:
@@ -109,35 +142,71 @@ class AgentMessages:
         self.memory.watch(watch, workflow.now())
         self.news = True
 
+    @watch.validator
+    def _may_watch(self, watch: Watch) -> None:
+        self._require_going_on()
+        known = {each.name for each in self.memory.spec.watches}
+        if watch.name not in known and len(known) >= MAX_WATCHES:
+            raise rejected("too_many_watches", f"an agent keeps at most {MAX_WATCHES} watches")
+        if watch.currency is not None and watch.currency not in self.memory.spec.currencies:
+            own = ", ".join(self.memory.spec.currencies)
+            raise rejected("unknown_currency", f"this agent pays in {own}, not in {watch.currency}")
+
     @workflow.update
     def unwatch(self, name: str) -> None:
-        """Stop keeping this data fresh."""
+        """Stop keeping this data fresh; what it has queued stays."""
         self.memory.unwatch(name)
         self.news = True
 
     @unwatch.validator
     def _is_watched(self, name: str) -> None:
         if all(watch.name != name for watch in self.memory.spec.watches):
-            raise ApplicationError(f"there is no watch {name!r}", type="unknown_watch", non_retryable=True)
+            raise rejected("unknown_watch", f"there is no watch {name!r}")
 
     @workflow.update
     def rules(self, rules: Rules) -> None:
         """Change the agent's own limits."""
-        self.memory.spec = self.memory.spec.model_copy(update={"rules": rules})
-        self.memory.next_balance, self.news = None, True
+        self.memory.change_rules(rules)
+        self.news = True
+
+    @rules.validator
+    def _may_change_rules(self, rules: Rules) -> None:  # noqa: ARG002 (the limits of each value are its type's)
+        self._require_going_on()
 
     @workflow.update
-    def phase(self, phase: Phase) -> None:
-        """Change how much the agent may do without a person."""
-        self.memory.spec = self.memory.spec.model_copy(update={"phase": phase})
-        self.news = True
+    async def phase(self, phase: Phase) -> None:
+        """Change how much the agent may do without a person: in the ledger, where payments look, then here."""
+        async with self.phase_changes:
+            try:
+                with named_faults():
+                    await workflow.execute_local_activity_method(
+                        AgentSteps.change_phase,
+                        PhaseChange(agent=self.memory.spec.name, phase=phase.value),
+                        start_to_close_timeout=policies.LEDGER_STEP,
+                        retry_policy=policies.AGENT_RETRIES,
+                        summary=f"from now on in phase {phase.value}",
+                    )
+            except StepFailed as failed:
+                raise rejected(failed.type, failed.message) from None
+            self.memory.change_phase(phase)
+            self.news = True
+
+    @phase.validator
+    def _may_change_phase(self, phase: Phase) -> None:
+        self._require_going_on()
+        if phase == Phase.DEMO and self.memory.spec.network == Network.MAINNET:
+            raise rejected("demo_on_mainnet", "an agent in phase DEMO never runs on mainnet")
+
+    def _require_going_on(self) -> None:
+        if self.memory.stopping or self.over:
+            raise rejected(Reason.AGENT_STOPPED.value, "the agent is stopping")
 
     # Queries
 
     @workflow.query
     def status(self) -> AgentStatus:
         """What the agent is doing, and why."""
-        return self.memory.status(workflow.now(), over=self.over)
+        return report(self.memory, workflow.now(), over=self.over)
 
     @workflow.query
     def queue(self) -> list[QueuedRequest]:
@@ -146,24 +215,67 @@ class AgentMessages:
 
     # What both halves do
 
-    async def _enqueue(self, spec: RequestSpec, score: float) -> Refused | None:
-        outcome = await workflow.execute_local_activity_method(
-            AgentSteps.enqueue,
-            ToEnqueue(
-                agent=self.memory.spec.name, spec=spec, score=score, queue_limit=self.memory.spec.rules.queue_limit
-            ),
-            start_to_close_timeout=policies.LEDGER_STEP,
-            retry_policy=policies.LEDGER_RETRIES,
-            summary=f"enqueue {spec.request_id}",
+    async def _enqueue(self, spec: RequestSpec) -> Enqueued | Refused:
+        """Record the request; it waits then, or was answered from what the agent has. Raises StepFailed."""
+        now = workflow.now()
+        request = QueuedRequest(
+            request_id=spec.request_id,
+            url=spec.url,
+            method=spec.method,
+            score=self.memory.score(spec, now),
+            queued_at=now,
+            watch=spec.watch,
+            max_price_atomic=spec.max_price_atomic,
+            currency=spec.currency,
+            body_hash=spec.body_hash,
         )
+        to_enqueue = ToEnqueue(
+            agent=self.memory.spec.name,
+            spec=spec,
+            score=request.score,
+            queue_limit=self.memory.spec.rules.queue_limit,
+            fresh_since=self.memory.fresh_since(spec, now),
+        )
+        with named_faults():
+            outcome = await workflow.execute_local_activity_method(
+                AgentSteps.enqueue,
+                to_enqueue,
+                start_to_close_timeout=policies.LEDGER_STEP,
+                retry_policy=policies.AGENT_RETRIES,
+                summary=f"enqueue {spec.request_id}, score {request.score:g}",
+            )
         if isinstance(outcome, Refused):
             return outcome
-        if outcome.status not in CLOSED:
-            self.memory.enqueue(queued_request(spec, score))
-            self.news = True
-        return None
+        if outcome.status == RequestStatus.FRESH and outcome.content_at is not None:
+            self.memory.found_fresh(request, outcome.content_at)
+        elif outcome.status not in CLOSED:
+            self.memory.enqueue(request)
+        own = next((watch for watch in self.memory.spec.watches if watch.name == spec.watch), None)
+        if own is not None and outcome.status != RequestStatus.FRESH:
+            self.memory.watching.asked(own, now)
+        self.news = True
+        return outcome
 
-    async def _start(self, request: QueuedRequest, *, canceled: bool = False) -> None:
+    def _hear_what_came_before(self) -> None:
+        """Notices that came before this run had read the ledger."""
+        unheard, self.memory.unheard = self.memory.unheard, []
+        for notice in unheard:
+            self.memory.noticed(notice, workflow.now())
+
+    async def _cancel_what_was_canceled(self) -> None:
+        name = self.memory.spec.name
+        while self.memory.cancels:
+            request_id = self.memory.cancels[0]
+            waiting = self.memory.pull(request_id)
+            if waiting is not None:
+                await self._start(waiting, canceled=True)
+            try:
+                await workflow.get_external_workflow_handle(payment_workflow_id(name, request_id)).cancel()
+            except ApplicationError as gone:
+                workflow.logger.info("nothing to cancel for %s: %s", request_id, gone.message)
+            self.memory.cancels.remove(request_id)
+
+    async def _start(self, request: QueuedRequest, *, canceled: bool = False, breaker: str | None = None) -> None:
         """Start the payment, or find that it already runs; one that has ended has told us, or is in the ledger."""
         name = self.memory.spec.name
         order = PayOrder(
@@ -173,6 +285,7 @@ class AgentMessages:
             url=request.url,
             method=request.method,
             canceled=canceled,
+            breaker=breaker,
         )
         try:
             payment = await workflow.start_child_workflow(

@@ -1,37 +1,86 @@
 """An agent's page in the Temporal UI: its current details, in Markdown. Pure."""
 
-from autopay.domain.agent import AgentStatus
+from collections.abc import Iterator
+from datetime import datetime
+
+from autopay.domain.agent import AgentStatus, WatchStatus
 from autopay.domain.money import show
 
-QUEUE_HEAD = 5
+MOST_WATCHES = 30
+MOST_HELD = 10
 
 
 def page(status: AgentStatus) -> str:
-    """State and why, money, what is under way and next, and the last purchases."""
-    lines = [f"**{status.state}**" + (f": {status.reason}" if status.reason else "") + f" · phase {status.phase}"]
-    lines += [""]
+    """State, why, and what would change it; money, what is under way and next, and the last purchases."""
+    reason = f": {status.reason}" if status.reason else ""
+    lines = [f"**{status.state}**{reason} · agent {status.name}, phase {status.phase}", ""]
+    return "\n".join([*lines, *_money(status), *_under_way(status), *_watches(status), *_last(status)])
+
+
+def _money(status: AgentStatus) -> Iterator[str]:
     for each in status.spendable:
         limit = each.session_problem or f"limited by {each.limit.replace('_', ' ')}"
-        lines.append(
+        yield (
             f"- spendable **{show(each.spendable_atomic, each.currency)}** of "
             f"{show(each.balance_atomic, each.currency)} ({limit})"
         )
     spent = ", ".join(show(amount, currency) for currency, amount in status.spent_atomic.items()) or "nothing"
-    lines.append(
-        f"- spent {spent} in {status.payments} payments; {status.delivered} delivered, {status.refused} refused, "
-        f"{status.failed} failed, {status.undelivered} paid but not delivered"
+    yield (
+        f"- spent {spent} in {status.payments} payments; {status.delivered} delivered, {status.fresh} answered from "
+        f"what was fresh, {status.refused} refused, {status.failed} failed, {status.undelivered} paid but not delivered"
     )
-    lines.append(f"- in flight: {', '.join(status.in_flight) or 'none'}; settling: {len(status.settling)}")
-    lines.append(f"- queue ({len(status.queued)}): {', '.join(status.queued[:QUEUE_HEAD]) or 'empty'}")
-    lines += [
-        f"- watch `{each.watch.name}`: every {each.watch.every_s} s, next at {each.next_due:%H:%M:%S}"
-        for each in status.watches
-    ]
-    if status.last:
-        lines += ["", "| request | status | paid | transaction |", "|---|---|---|---|"]
-        for notice in status.last:
-            paid = show(notice.amount_atomic, notice.currency) if notice.currency else "–"
-            lines.append(
-                f"| {notice.request_id} | {notice.status} | {paid} | {notice.transaction or notice.message or ''} |"
-            )
-    return "\n".join(lines)
+
+
+def _under_way(status: AgentStatus) -> Iterator[str]:
+    for each in status.breakers:
+        until = f", asked again at {each.until:%H:%M:%S}" if each.until else ""
+        yield f"- breaker of `{each.of}`: **{each.state}** after {each.faults} faults{until}"
+    yield f"- in flight: {', '.join(status.in_flight) or 'none'}; settling: {len(status.settling)}"
+    for held in status.held[:MOST_HELD]:
+        why = "a person's approval" if held.why == "approval" else "the chain"
+        said = f": {_cell(held.message)}" if held.message else ""
+        yield f"- held: `{held.request_id}` waits for {why} since {_at(held.since)}{said}"
+    if len(status.held) > MOST_HELD:
+        yield f"- and {len(status.held) - MOST_HELD} more are held"
+    yield f"- queue: {len(status.queued) or 'empty'}"
+    if status.next:
+        yield from ("", "| next | score | queued | waits for |", "|---|---|---|---|")
+        for request in status.next:
+            waits = request.waits or "its turn"
+            yield f"| {request.request_id} | {request.score:.1f} | {_at(request.queued_at)} | {waits} |"
+
+
+def _watches(status: AgentStatus) -> Iterator[str]:
+    if not status.watches:
+        return
+    yield from ("", "| watch | every | next | last price |", "|---|---|---|---|")
+    for each in status.watches[:MOST_WATCHES]:
+        due = _at(each.next_due) if each.next_due is not None else each.waits or "–"
+        yield f"| {each.watch.name} | {each.watch.every_s} s | {due} | {_price(each)} |"
+    if len(status.watches) > MOST_WATCHES:
+        yield f"| and {len(status.watches) - MOST_WATCHES} more | | | |"
+
+
+def _last(status: AgentStatus) -> Iterator[str]:
+    if not status.last:
+        return
+    yield from ("", "| last | status | paid | transaction |", "|---|---|---|---|")
+    for notice in status.last:
+        paid = show(notice.amount_atomic, notice.currency) if notice.currency else "–"
+        said = notice.transaction or _cell(notice.message or "")
+        yield f"| {notice.request_id} | {notice.status} | {paid} | {said} |"
+
+
+def _price(each: WatchStatus) -> str:
+    if each.price_atomic is None:
+        return "–"
+    return show(each.price_atomic, each.currency) if each.currency is not None else "free"
+
+
+def _at(moment: datetime) -> str:
+    return f"{moment:%d %b %H:%M:%S}"
+
+
+def _cell(said: str) -> str:
+    """What others said, so that it stays in its place in a Markdown table or list."""
+    return said.replace("|", "/").replace("\n", " ").replace("<", "‹")[:200]

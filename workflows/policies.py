@@ -75,3 +75,31 @@ ADOPT_RETRIES = RetryPolicy(
     non_retryable_error_types=PERMANENT,
 )
 """A batch takes a second or two; what a run does not manage, the next one a minute later does."""
+
+AGENT_RETRIES = RetryPolicy(
+    initial_interval=timedelta(milliseconds=200),
+    backoff_coefficient=2,
+    maximum_interval=timedelta(seconds=10),
+    maximum_attempts=8,
+    non_retryable_error_types=PERMANENT,
+)
+"""An agent's steps in the ledger: about 22 s of tries, then it waits on a timer, so that an outage of days costs
+little history."""
+
+BALANCES_STEP = timedelta(seconds=15)
+ONCE = RetryPolicy(maximum_attempts=1)
+"""Reading balances is the probe of the chain's breaker, which has the back-off."""
+
+WAITS = "-waits"
+"""The task queue for waits is the agent's own and this: they never take the place of payments."""
+
+TOP_UP_WAIT = timedelta(minutes=10)
+TOP_UP_STEP = timedelta(minutes=11)
+TOP_UP_HEARTBEAT = timedelta(seconds=20)
+TOP_UP_RETRIES = RetryPolicy(
+    initial_interval=timedelta(seconds=5),
+    backoff_coefficient=2,
+    maximum_interval=timedelta(minutes=1),
+    non_retryable_error_types=PERMANENT,
+)
+"""Bounded, then begun again; balances are polled beside it, so nothing depends on it but the speed."""

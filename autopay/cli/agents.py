@@ -108,9 +108,18 @@ def _show_status(found: AgentStatus) -> None:
         problem = f": {money.session_problem}" if money.session_problem else f", by its {money.limit}"
         say_result(f"can spend {show(money.spendable_atomic, money.currency)}{problem}")
     say_result(f"in flight {len(found.in_flight)}, waiting {len(found.queued)}, settling {len(found.settling)}")
+    for held in found.held:
+        asks = f"; starter.py approvals {found.name}" if held.why == "approval" else ""
+        waits = "a person" if held.why == "approval" else "the chain"
+        say_result(f"{held.request_id} waits for {waits} since {held.since:%F %T} UTC: {held.message}{asks}")
     if found.watches:
         rows = (
-            (each.watch.name, f"{each.watch.every_s} s", f"{each.next_due:%H:%M:%S}", each.watch.url)
+            (
+                each.watch.name,
+                f"{each.watch.every_s} s",
+                f"{each.next_due:%H:%M:%S}" if each.next_due else each.waits or "",
+                each.watch.url,
+            )
             for each in found.watches
         )
         show_table(("watch", "every", "next", "url"), rows)

@@ -214,7 +214,8 @@ class _Show:
 
 def _is_seen_paused(status: AgentStatus) -> bool:
     """Paused, nothing in flight, and a watch has gone stale without anything being bought for it."""
-    stale = any(each.next_due < datetime.now(UTC) - SEEN_STALE for each in status.watches)
+    since = [each.stale_since for each in status.watches if each.stale_since is not None]
+    stale = any(each < datetime.now(UTC) - SEEN_STALE for each in since)
     return status.state == AgentState.PAUSED and not status.in_flight and stale
 
 

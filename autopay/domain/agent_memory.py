@@ -1,246 +1,157 @@
 """What an agent knows and decides: pure state that the `Agent` workflow carries from run to run.
 
-Every method takes the time it needs; none does I/O. The queue mirrors the ledger's `priority_queue`, which is read
-again whenever a run begins, so nothing here is the only copy of anything.
+Every method takes the time it needs; none does I/O. Nothing here is the only copy of anything that the ledger has.
+This module: what it hears from payments and of its money. What it says of itself is in agent_report.py.
 """
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from pydantic import BaseModel
-
-from autopay.domain.agent import (
-    AgentSpec,
-    AgentState,
-    AgentStatus,
-    Notice,
-    Phase,
-    Spendable,
-    Watch,
-    WatchStatus,
-)
-from autopay.domain.money import Currency, show
-from autopay.domain.priority import score
+from autopay.domain.agent import AgentState, HeldRequest, Notice, Spendable
+from autopay.domain.agent_facts import MOST_SAID
+from autopay.domain.agent_queue import AgentQueue
+from autopay.domain.breaker import BreakerState
 from autopay.domain.request import RequestStatus
+from autopay.domain.sellers import seller_of
+from autopay.domain.starting import Hindrance
 from autopay.domain.steps import QueuedRequest
 
 LAST_NOTICES = 10
 
-CATCH_UP = timedelta(minutes=1)
-"""How often the ledger is asked about requests in flight, in case a notice was lost."""
+READ_AGAIN = timedelta(seconds=5)
+"""After balances could not be read, while the chain's breaker is still closed; then its waits hold."""
+
+CHAIN_FAULTS = frozenset({"chain_unavailable", "node_behind", "step_timed_out"})
 
 _PAID = (RequestStatus.DELIVERED, RequestStatus.UNDELIVERED)
+_BROUGHT = (RequestStatus.DELIVERED, RequestStatus.FREE)
 
 
-class AgentMemory(BaseModel):
-    """The whole state of an agent between two decisions.
+class AgentMemory(AgentQueue):
+    """The whole state of an agent between two decisions."""
 
-    `pause` is why a person paused it, `short` why it paused itself (money or session); either stops new requests.
-    """
+    # What it hears
 
-    spec: AgentSpec
-    pause: str | None = None
-    short: str | None = None
-    stopping: bool = False
-    next_due: dict[str, datetime] = {}
-    next_balance: datetime | None = None
-    next_catch_up: datetime | None = None
-    spendable: list[Spendable] = []
-    queue: list[QueuedRequest] = []
-    in_flight: dict[str, QueuedRequest] = {}
-    answered: set[str] = set()
-    payments: int = 0
-    counts: dict[RequestStatus, int] = {}
-    spent_atomic: dict[Currency, int] = {}
-    last: list[Notice] = []
-
-    # Watches
-
-    def due_watches(self, now: datetime) -> list[tuple[Watch, float]]:
-        """Watches whose data has gone stale, with how many seconds ago; not those already queued or under way."""
-        busy = self._busy_watches()
-        due = []
-        for watch in self.spec.watches:
-            at = self.next_due.setdefault(watch.name, now)
-            if at <= now and watch.name not in busy:
-                due.append((watch, (now - at).total_seconds()))
-        return due if self.state == AgentState.RUNNING else []
-
-    def _busy_watches(self) -> set[str | None]:
-        """Watches with a request that waits or has not been answered; one whose money settles is free again."""
-        waiting = [request for key, request in self.in_flight.items() if key not in self.answered]
-        return {request.watch for request in [*self.queue, *waiting]} | set(self._watches_without_money())
-
-    def _watches_without_money(self) -> list[str]:
-        """Watches that want one currency only, of which there is too little: they wait, the others go on."""
-        thresholds = self.spec.rules.thresholds
-        short = {
-            each.currency for each in self.spendable if each.spendable_atomic < max(1, thresholds.get(each.currency, 0))
-        }
-        return [watch.name for watch in self.spec.watches if watch.currency in short]
-
-    def scheduled(self, watch: Watch, now: datetime) -> None:
-        """The watch has been enqueued at `now`; its next copy is wanted a window later."""
-        self.next_due[watch.name] = now + timedelta(seconds=watch.every_s)
-
-    def watch(self, watch: Watch, now: datetime) -> None:
-        """Add a watch, or replace the one of that name; it is due at once."""
-        others = tuple(each for each in self.spec.watches if each.name != watch.name)
-        self.spec = self.spec.model_copy(update={"watches": (*others, watch)})
-        self.next_due[watch.name] = now
-
-    def unwatch(self, name: str) -> None:
-        """Forget a watch; what it has queued stays."""
-        others = tuple(each for each in self.spec.watches if each.name != name)
-        self.spec = self.spec.model_copy(update={"watches": others})
-        self.next_due.pop(name, None)
-
-    # The queue
-
-    def knows(self, request_id: str) -> bool:
-        """Whether the request waits or is under way."""
-        return request_id in self.in_flight or any(request.request_id == request_id for request in self.queue)
-
-    def enqueue(self, request: QueuedRequest) -> None:
-        """Put a request in its place: by score, then by age."""
-        if not self.knows(request.request_id):
-            self.queue.append(request)
-            self.queue.sort(key=lambda each: -each.score)
-
-    def take(self) -> QueuedRequest | None:
-        """The next request to start, moved to in flight; None when nothing may start now."""
-        if self.state != AgentState.RUNNING or not self.queue:
-            return None
-        if len(self.in_flight.keys() - self.answered) >= self.spec.rules.max_in_flight or self._demo_is_over():
-            return None
-        request = self.queue.pop(0)
-        self.in_flight[request.request_id] = request
-        return request
-
-    def recovered(self, queue: Sequence[QueuedRequest], still_open: Sequence[QueuedRequest]) -> None:
-        """A run begins: what waits and what is under way, as the ledger has it."""
-        self.in_flight = {request.request_id: request for request in still_open}
-        self.answered &= self.in_flight.keys()
-        self.queue = []
-        for request in queue:
-            self.enqueue(request)
-
-    def wants_to_catch_up(self, now: datetime) -> bool:
-        """Whether the ledger should be asked how the requests in flight stand; true every `CATCH_UP` at most."""
-        if self.next_catch_up is not None and now < self.next_catch_up:
-            return False
-        first = self.next_catch_up is None
-        self.next_catch_up = now + CATCH_UP
-        return bool(self.in_flight) and not first
-
-    def drop(self, request_id: str) -> None:
-        """A request that was in flight is not any more, and there is nothing to count."""
-        self.in_flight.pop(request_id, None)
-        self.answered.discard(request_id)
-
-    def noticed(self, notice: Notice) -> None:
-        """A payment says that its request was answered, or that its money is settled."""
+    def noticed(self, notice: Notice, now: datetime) -> None:
+        """A payment says that its request is held, was answered, or that its money is settled."""
+        request = self.in_flight.get(notice.request_id) or self.pull(notice.request_id)
+        if request is None:
+            return  # heard before: the ledger was faster
+        self._learn(notice, request, now)
+        if notice.status == RequestStatus.WAITING:
+            return
+        self.held.pop(notice.request_id, None)
         if notice.request_id not in self.answered:
-            self._count(notice)
+            self._answered(notice, request, now)
         if notice.final:
-            self.drop(notice.request_id)
-            self.last = [notice, *(each for each in self.last if each.request_id != notice.request_id)][:LAST_NOTICES]
+            self.in_flight.pop(notice.request_id)
+            self.answered.discard(notice.request_id)
+            self.next_balance = None
         else:
             self.answered.add(notice.request_id)
-            self.last = [notice, *self.last][:LAST_NOTICES]
+        said = notice.model_copy(update={"message": notice.message and notice.message[:MOST_SAID]})
+        self.last = [said, *(each for each in self.last if each.request_id != notice.request_id)][:LAST_NOTICES]
 
-    def _count(self, notice: Notice) -> None:
+    def _learn(self, notice: Notice, request: QueuedRequest, now: datetime) -> None:
+        """What a notice says of the seller, the price and the chain."""
+        if request.url:
+            self.sellers.heard(seller_of(request.url), notice, now)
+            self.prices.heard(request.method, request.url, notice)
+        if notice.status == RequestStatus.WAITING:
+            self._hold(notice, now)
+        elif notice.error in CHAIN_FAULTS - {"step_timed_out"}:
+            self.rpc.failed(now)
+        elif notice.final and notice.transaction is not None:
+            self.rpc.hurry(now)
+
+    def _hold(self, notice: Notice, now: datetime) -> None:
+        before = self.held.pop(notice.request_id, None)
+        if notice.held is None:
+            if before is not None and before.why == "chain":
+                self.rpc.succeeded()
+            return
+        if notice.held == "chain" and notice.error in CHAIN_FAULTS:
+            self.rpc.failed(now)
+        since = before.since if before is not None and before.why == notice.held else now
+        self.held[notice.request_id] = HeldRequest(
+            request_id=notice.request_id,
+            why=notice.held,
+            since=since,
+            error=notice.error,
+            message=notice.message and notice.message[:MOST_SAID],
+        )
+
+    def _answered(self, notice: Notice, request: QueuedRequest, now: datetime) -> None:
         self.counts[notice.status] = self.counts.get(notice.status, 0) + 1
         if notice.status in _PAID and notice.currency is not None:
             self.payments += 1
             self.spent_atomic[notice.currency] = self.spent_atomic.get(notice.currency, 0) + notice.amount_atomic
+            self.purse.paid(notice.currency, notice.amount_atomic, now)
+        if notice.status in _BROUGHT:
+            for watch in self.watches_of(request):
+                self.watching.brought(watch, now)
+        own = next((watch for watch in self.spec.watches if watch.name == request.watch), None)
+        if own is not None and notice.status not in _BROUGHT:
+            self.watching.missed(own, now, paid=notice.status == RequestStatus.UNDELIVERED)
+
+    def found_fresh(self, request: QueuedRequest, came_at: datetime) -> None:
+        """A request was answered with what the agent had: content that came at that time."""
+        self.counts[RequestStatus.FRESH] = self.counts.get(RequestStatus.FRESH, 0) + 1
+        for watch in self.watches_of(request):
+            self.watching.brought(watch, came_at)
 
     # Money
 
-    def balances(self, spendable: list[Spendable], now: datetime) -> None:
+    def wants_balances(self, now: datetime) -> bool:
+        """Whether to read the balances now: they are due, and the chain is not being left alone."""
+        if self.rpc.state(now) == BreakerState.OPEN:
+            return False
+        return self.next_balance is None or now >= self.next_balance
+
+    def balances(self, spendable: list[Spendable], began: datetime, now: datetime) -> None:
         """New readings; the agent pauses itself when no currency reaches its threshold, and goes on when one does."""
-        self.spendable = spendable
+        self.purse.read(spendable, began)
+        self.rpc.succeeded()
         self.next_balance = now + timedelta(seconds=self.spec.rules.balance_every_s)
-        thresholds = self.spec.rules.thresholds
-        enough = any(each.spendable_atomic >= max(1, thresholds.get(each.currency, 0)) for each in spendable)
-        self.short = None if enough else self._what_is_missing()
+        self.short = self.purse.shortage(self.spec.rules)
 
-    def _what_is_missing(self) -> str:
-        parts = []
-        for each in self.spendable:
-            threshold = self.spec.rules.thresholds.get(each.currency, 0)
-            if each.spendable_atomic >= max(1, threshold):
-                continue
-            have, need = show(each.spendable_atomic, each.currency), show(threshold, each.currency)
-            if each.session_problem is not None:
-                parts.append(f"{each.currency}: {each.session_problem}")
-            else:
-                parts.append(f"{have} spendable ({each.limit.replace('_', ' ')}), {need} needed")
-        return "; ".join(parts) or "no balance is known"
+    def balances_unread(self, now: datetime) -> None:
+        """The chain did not tell the balances."""
+        self.rpc.failed(now)
+        self.next_balance = now + READ_AGAIN
 
-    # Where it stands
+    def look_at_money(self, now: datetime) -> None:
+        """Somebody says that money has come in, or to go on: balances are read at once."""
+        self.next_balance = None
+        self.rpc.hurry(now)
 
-    def _demo_is_over(self) -> bool:
-        begun = self.payments + len(self.in_flight.keys() - self.answered)
-        return self.spec.phase == Phase.DEMO and begun >= self.spec.rules.demo_payments
+    def wants_top_up(self, now: datetime) -> bool:
+        """Whether something waits for money that could come in by a transfer."""
+        short = self.purse.used_up(self.spec.rules)
+        if self.stopping or not self.purse.transfer_helps():
+            return False
+        if self.short is not None or (short and self.watches_without_money()):
+            return True
+        if self.slots():  # what they may cost is set aside; it is not known yet that money is short
+            return False
+        return any(hindrance is Hindrance.MONEY for _, hindrance in self.desk(now).judged(self.queue))
 
-    @property
-    def state(self) -> AgentState:
-        """In one word."""
-        if self.stopping:
-            return AgentState.STOPPING
-        return AgentState.PAUSED if self.pause is not None or self.short is not None else AgentState.RUNNING
-
-    @property
-    def reason(self) -> str | None:
-        """Why it is not simply running."""
-        if self.stopping:
-            return "draining what is in flight" if self.in_flight else None
-        if self._demo_is_over():
-            return f"the demo's {self.spec.rules.demo_payments} payments are made; it ends when they are final"
-        if self.pause is None and self.short is None and (waiting := self._watches_without_money()):
-            return f"{', '.join(waiting)} must wait: {self._what_is_missing()}"
-        return self.pause if self.pause is not None else self.short
-
-    def is_finished(self) -> bool:
-        """Nothing is in flight, and nothing more may start: stopped, or a demo that has made its payments."""
-        return not self.in_flight and (self.stopping or self._demo_is_over())
+    # Time
 
     def next_wake(self, now: datetime) -> datetime:
-        """When to look again if no message comes: the next due watch or balance reading, at most an hour away."""
+        """When to look again if no message comes, at most an hour away."""
         times = [now + timedelta(hours=1)]
-        if self.next_balance is not None:
+        if self.retry_at is not None:
+            return min(times[0], self.retry_at)
+        if self.rpc.state(now) == BreakerState.OPEN:
+            times += [self.rpc.until] if self.rpc.until is not None else []
+        elif self.next_balance is not None:
             times.append(self.next_balance)
         if self.next_catch_up is not None and self.in_flight:
             times.append(self.next_catch_up)
         if self.state == AgentState.RUNNING:
-            busy = self._busy_watches()
-            times += [at for name, at in self.next_due.items() if name not in busy]
+            plans = self.watching.plans
+            times += [plans[watch.name].due for watch in self.idle_watches() if watch.name in plans]
+            sellers = {seller_of(request.url) for request in self.queue}
+            probes = (self.sellers.breakers[each].until for each in sellers & self.sellers.breakers.keys())
+            times += [until for until in probes if until is not None and until > now]
         return max(now, min(times))
-
-    def status(self, now: datetime, *, over: bool) -> AgentStatus:
-        """The answer to the query `status`."""
-        return AgentStatus(
-            name=self.spec.name,
-            phase=self.spec.phase,
-            state=AgentState.STOPPED if over else self.state,
-            reason=self.reason,
-            spendable=tuple(self.spendable),
-            in_flight=tuple(key for key in self.in_flight if key not in self.answered),
-            settling=tuple(key for key in self.in_flight if key in self.answered),
-            queued=tuple(request.request_id for request in self.queue),
-            watches=tuple(
-                WatchStatus(watch=watch, next_due=self.next_due.get(watch.name, now)) for watch in self.spec.watches
-            ),
-            payments=self.payments,
-            delivered=self.counts.get(RequestStatus.DELIVERED, 0) + self.counts.get(RequestStatus.FREE, 0),
-            refused=self.counts.get(RequestStatus.REFUSED, 0),
-            failed=self.counts.get(RequestStatus.FAILED, 0),
-            undelivered=self.counts.get(RequestStatus.UNDELIVERED, 0),
-            spent_atomic=dict(self.spent_atomic),
-            last=tuple(self.last),
-        )
-
-    def score(self, watch: Watch | None, overdue_s: float) -> float:
-        """The priority of a request that is enqueued now."""
-        return score(watch, overdue_s)

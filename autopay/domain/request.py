@@ -42,6 +42,8 @@ class RequestSpec(BaseModel):
     `request_id` is the caller's idempotency key: the same id of the same agent never pays twice. Prices are in
     base units of whichever currency is paid. `sealed_extras` holds headers and body, sealed by the caller's
     vault, so that secrets never travel through workflow history in clear; `body_hash` binds them to the terms.
+    What the agent has bought before and is not older than `max_age_s` is answered as FRESH, without paying; 0 always
+    buys, None takes the freshness window of the agent's watch of the same data, if there is one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,6 +56,7 @@ class RequestSpec(BaseModel):
     body_hash: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     sealed_extras: str | None = Field(None, max_length=400_000)
     watch: str | None = Field(None, max_length=120)
+    max_age_s: int | None = Field(None, ge=0, le=31_536_000)
 
     @model_validator(mode="after")
     def _askable(self) -> Self:
@@ -95,7 +98,8 @@ class RequestError(BaseModel):
 class RequestResult(BaseModel):
     """What `request --json` prints and `PaidRequest` returns.
 
-    `price` is in token units (a decimal string), `transaction` the settlement's signature on chain.
+    `price` is in token units (a decimal string), `transaction` the settlement's signature on chain. `content_of` is
+    the earlier request whose content answers this one (status FRESH).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -110,6 +114,7 @@ class RequestResult(BaseModel):
     attempts: int = 0
     workflow_id: str
     error: RequestError | None = None
+    content_of: str | None = None
 
 
 def payment_workflow_id(agent: str, request_id: str) -> str:

@@ -21,8 +21,8 @@ from autopay.domain.request import RequestResult, RequestSpec, x402_request_id
 from autopay.domain.steps import PayOrder
 from autopay.settings import Settings
 from autopay.temporal import data_converter
-from tests.workflow.world import SLOT_MS, PlayedChain, PlayedSeller, agent_with_session
-from worker import WORKFLOWS, activities
+from tests.workflow.world import SLOT_MS, PlayedAccountWatch, PlayedChain, PlayedSeller, agent_with_session
+from worker import WORKFLOWS, activities, make_waits_worker
 from workflows.attributes import ALL
 from workflows.paid_request import PaidRequest
 
@@ -38,6 +38,7 @@ class World:
         self.env, self.ledger, self.chain = env, ledger, chain
         self.vault = Vault(KEYRING)
         self.seller = PlayedSeller(chain)
+        self.accounts = PlayedAccountWatch(chain)
         self.client: Client = env.client
         self.started: set[str] = set()
 
@@ -59,6 +60,10 @@ class World:
             activities=steps,
             workflow_runner=SandboxedWorkflowRunner(),
         )
+
+    def waits_worker(self) -> Worker:
+        """The worker of the queue for waits."""
+        return make_waits_worker(self.client, Settings(slot_ms=SLOT_MS), self.ledger, self.accounts)
 
     async def pay(self, request_id: str = "r1") -> WorkflowHandle[PaidRequest, RequestResult]:
         """Accept a request and start its payment."""
@@ -125,13 +130,14 @@ async def world(env: WorkflowEnvironment, ledger: PostgresLedger) -> AsyncIterat
     chain = PlayedChain(env.get_current_time, await env.get_current_time())
     played = World(env, ledger, chain)
     await agent_with_session(ledger, played.vault, chain)
-    worker = played.worker()
-    working = asyncio.create_task(worker.run())
+    workers = [played.worker(), played.waits_worker()]
+    working = [asyncio.create_task(worker.run()) for worker in workers]
     yield played
     # A test that failed leaves workflows behind whose local activities can hold up the SDK's shutdown for ever.
-    shutdown = asyncio.create_task(worker.shutdown())
+    shutdown = asyncio.gather(*(worker.shutdown() for worker in workers))
     await asyncio.wait({shutdown}, timeout=SHUTDOWN_S)
-    working.cancel()
-    await asyncio.wait({working}, timeout=SHUTDOWN_S)
-    assert shutdown.done(), f"the worker did not stop within {SHUTDOWN_S} s"
+    for task in working:
+        task.cancel()
+    await asyncio.wait(working, timeout=SHUTDOWN_S)
+    assert shutdown.done(), f"the workers did not stop within {SHUTDOWN_S} s"
     assert await played.replay_everything() > 0

@@ -3,11 +3,12 @@
 The ledger, the vault, the signer and every activity are the real ones; only what is beyond our process is played.
 """
 
+import asyncio
 import base64
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -145,6 +146,21 @@ def _landed(tx: VersionedTransaction, slot: int, *, final: bool) -> Landed:
             Transfer(source=source, mint=mint, destination=destination, authority=authority, amount_atomic=amount),
         ),
     )
+
+
+class PlayedAccountWatch:
+    """Implements the port `AccountWatch`: money that comes in from outside is seen, and nothing else."""
+
+    def __init__(self, chain: PlayedChain) -> None:
+        self.chain = chain
+        self.waits = 0
+
+    async def changed(self, accounts: tuple[str, ...], timeout_s: float) -> bool:
+        self.waits += 1
+        before, deadline = self.chain.funds, await self.chain.clock() + timedelta(seconds=timeout_s)
+        while self.chain.funds == before and await self.chain.clock() < deadline:  # noqa: ASYNC110 (time is played)
+            await asyncio.sleep(0.02)
+        return self.chain.funds != before
 
 
 Deed = Callable[["PlayedSeller", bytes], Awaitable[Reply]]

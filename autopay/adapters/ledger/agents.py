@@ -7,14 +7,17 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from autopay.adapters.ledger.records import AgentSummary, BalanceRecord
-from autopay.adapters.ledger.rows import agent_record, atomic
+from autopay.adapters.ledger.rows import agent_record, atomic, request_result
 from autopay.adapters.ledger.transaction import Transactional, agent_named
-from autopay.adapters.statuses import OPEN, SPENT, BalanceStatus
-from autopay.adapters.tables import AgentRow, BalanceSnapshotRow, TransactionRow
+from autopay.adapters.policy_tables import ApprovalRow
+from autopay.adapters.statuses import OPEN, SPENT, ApprovalStatus, BalanceStatus, HttpMethod
+from autopay.adapters.tables import AgentRow, BalanceSnapshotRow, QueueRow, RequestRow, TransactionRow
 from autopay.adapters.uuid7 import uuid7
 from autopay.domain.agent import Phase
 from autopay.domain.money import Currency, to_units
 from autopay.domain.ports import AgentRecord
+from autopay.domain.request import RequestResult
+from autopay.domain.steps import Backlog, QueuedRequest
 
 
 class Agents(Transactional):
@@ -64,6 +67,46 @@ class Agents(Transactional):
             row = await agent_named(db, name, lock=True)
             for column, value in values.items():
                 setattr(row, column, value)
+
+    async def backlog(self, agent: str) -> Backlog:
+        """What waits, what is under way, and which of that waits for a person; see the port."""
+        async with self._transaction() as db:
+            owner = await agent_named(db, agent)
+            rows = await db.execute(
+                select(RequestRow, QueueRow.priority_score, QueueRow.queued_at, QueueRow.processed_at)
+                .join(QueueRow, QueueRow.api_request_id == RequestRow.id)
+                .where(RequestRow.agent_id == owner.id, RequestRow.closed_at.is_(None))
+                .order_by(QueueRow.queued_at, QueueRow.id)
+            )
+            waiting: list[QueuedRequest] = []
+            begun: list[QueuedRequest] = []
+            for row, score, queued_at, processed_at in rows:
+                values = {"queued_at": queued_at, "score": float(score)}
+                (waiting if processed_at is None else begun).append(_queued(row, values))
+            asked = await db.execute(
+                select(RequestRow.request_id, ApprovalRow.created_at)
+                .join(ApprovalRow, ApprovalRow.x402_request_id == RequestRow.x402_request_id)
+                .where(
+                    RequestRow.agent_id == owner.id,
+                    RequestRow.closed_at.is_(None),
+                    ApprovalRow.status == ApprovalStatus.PENDING,
+                )
+            )
+            since = {request_id: at for request_id, at in asked if request_id is not None}
+        return Backlog(queue=tuple(waiting), open=tuple(begun), asked=since)
+
+    async def ended_among(
+        self, agent: str, request_ids: Sequence[str]
+    ) -> tuple[Sequence[RequestResult], Sequence[str]]:
+        """How those of the requests ended that have, and which of them nobody knows; see the port."""
+        async with self._transaction() as db:
+            owner = await agent_named(db, agent)
+            mine = RequestRow.agent_id == owner.id
+            rows = await db.scalars(select(RequestRow).where(mine, RequestRow.request_id.in_(request_ids)))
+            found = rows.all()
+        known = {row.request_id for row in found}
+        ended = [request_result(row, agent, []) for row in found if row.closed_at is not None]
+        return ended, [each for each in request_ids if each not in known]
 
     async def agents(self) -> Sequence[AgentSummary]:
         """Every agent that is not archived, by name, with what it spent."""
@@ -139,3 +182,10 @@ class Agents(Transactional):
             )
             for row in rows
         ]
+
+
+def _queued(row: RequestRow, values: dict[str, Any]) -> QueuedRequest:
+    price = None if row.max_price is None else atomic(row.max_price)
+    same = {"request_id": row.request_id, "url": row.url, "watch": row.watch, "body_hash": row.body_hash}
+    more = {"method": HttpMethod(row.method).value, "max_price_atomic": price, "currency": row.currency_preference}
+    return QueuedRequest.model_validate(same | more | values)

@@ -11,7 +11,7 @@ from autopay.adapters.ledger.attempts import locked_attempt
 from autopay.adapters.ledger.content import json_payload, receipt_json, storable, storable_text, with_claim
 from autopay.adapters.ledger.rows import atomic
 from autopay.adapters.ledger.transaction import Transactional, locked_request
-from autopay.adapters.statuses import Delivery, TransactionStatus, advance, error_type_of, move
+from autopay.adapters.statuses import CircuitBreakerState, Delivery, TransactionStatus, advance, error_type_of, move
 from autopay.adapters.tables import RequestRow, TransactionRow
 from autopay.domain.errors import IllegalTransition
 from autopay.domain.payment import Answer, Conflict, Content, NoAnswer, Settlement
@@ -29,6 +29,8 @@ class Answers(Transactional):
             if row.delivery is Delivery.DELIVERED:
                 return
             row.response_status = plain.reply.http_status
+            if plain.breaker is not None:
+                row.circuit_breaker_state = CircuitBreakerState(plain.breaker)
             if plain.challenge is not None:
                 row.x402_instructions = storable(plain.challenge.model_dump(mode="json"))
             elif 200 <= plain.reply.http_status < 300:

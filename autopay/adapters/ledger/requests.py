@@ -1,10 +1,11 @@
 """Requests: accepted once, queued, begun, and ended once."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 from urllib.parse import urlsplit
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from autopay.adapters.ledger.content import storable_text
@@ -18,12 +19,23 @@ from autopay.domain.money import to_units
 from autopay.domain.offer import Reason, Refused
 from autopay.domain.payment import Payment
 from autopay.domain.ports import Queued, RequestRecord
-from autopay.domain.request import CLOSED, RequestResult, RequestSpec, RequestStatus, x402_request_id
+from autopay.domain.request import (
+    CLOSED,
+    RequestResult,
+    RequestSpec,
+    RequestStatus,
+    payment_workflow_id,
+    x402_request_id,
+)
+from autopay.domain.steps import Enqueued
 
 UNPAID = (RequestStatus.FAILED, RequestStatus.REFUSED, RequestStatus.FREE)
 """Ends that say that nothing was paid."""
 
 WAITING = QueueRow.processed_at.is_(None)
+
+MOST_OPEN = timedelta(days=1)
+"""Content that came this long after its request was made is not looked for: it is bought again, which is safe."""
 
 
 class Requests(Transactional):
@@ -48,6 +60,29 @@ class Requests(Transactional):
             score = Decimal(repr(float(priority_score)))
             db.add(QueueRow(id=uuid7(), agent_id=owner.id, api_request_id=row.id, priority_score=score))
             return None
+
+    async def answer_fresh(self, agent: str, spec: RequestSpec, since: datetime) -> Enqueued | None:
+        """End a new request with content that came after that time; see the port."""
+        request_key = x402_request_id(agent, spec.request_id)
+        async with self._transaction() as db:
+            owner = await agent_named(db, agent, lock=True)
+            if await db.scalar(select(RequestRow.id).where(RequestRow.x402_request_id == request_key)) is not None:
+                return None
+            source = await db.scalar(_same_data(owner, spec, since))
+            if source is None:
+                return None
+            result = RequestResult(
+                request_id=spec.request_id,
+                status=RequestStatus.FRESH,
+                http_status=source.response_status,
+                workflow_id=payment_workflow_id(agent, spec.request_id),
+                content_of=source.request_id,
+            )
+            row = _request_row(owner, request_key, spec)
+            row.outcome, row.result = result.status.value, _stored(result)
+            row.closed_at = await db.scalar(select(func.clock_timestamp()))
+            db.add(row)
+            return Enqueued(status=result.status, content_of=source.request_id, content_at=source.answered_at)
 
     async def queue(self, agent: str) -> Sequence[Queued]:
         """What waits, the most urgent first; see the port."""
@@ -106,9 +141,11 @@ class Requests(Transactional):
         return (await self.request(request_key)).result
 
     async def content(self, request_key: str) -> tuple[str, bytes] | None:
-        """Content type and bytes of what was delivered; None when nothing was."""
+        """Content type and bytes of what was delivered, or of what a FRESH request was answered with; None: nothing."""
         async with self._transaction() as db:
-            row, _ = await request_and_agent(db, request_key)
+            row, agent = await request_and_agent(db, request_key)
+            if row.outcome == RequestStatus.FRESH and row.result is not None:
+                row, _ = await request_and_agent(db, x402_request_id(agent, str(row.result["content_of"])))
             if row.delivery is not Delivery.DELIVERED:
                 return None
             body = await db.scalar(select(RequestRow.body).where(RequestRow.id == row.id))
@@ -151,6 +188,24 @@ async def attempts_of(db: AsyncSession, request_key: str) -> list[TransactionRow
         .order_by(TransactionRow.attempt_number)
     )
     return list(rows)
+
+
+def _same_data(owner: AgentRow, spec: RequestSpec, since: datetime) -> Select[RequestRow]:
+    """The newest content for the same method, URL and body that the agent got after that time."""
+    return (
+        select(RequestRow)
+        .where(
+            RequestRow.agent_id == owner.id,
+            RequestRow.created_at > since - MOST_OPEN,
+            RequestRow.url == spec.url,
+            RequestRow.method == HttpMethod(spec.method),
+            RequestRow.body_hash.is_not_distinct_from(spec.body_hash),
+            RequestRow.delivery == Delivery.DELIVERED,
+            RequestRow.answered_at > since,
+        )
+        .order_by(RequestRow.answered_at.desc())
+        .limit(1)
+    )
 
 
 async def _take_from_queue(db: AsyncSession, row: RequestRow) -> None:
