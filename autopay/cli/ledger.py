@@ -1,19 +1,43 @@
 """The group `ledger`, and `ledger show`: every payment, with what it was for and what came of it."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from autopay.adapters.ledger.records import TimelineRow
-from autopay.cli import disputes, reconcile
-from autopay.cli.console import say, show_json, show_table
+from autopay.adapters.ledger.readers_filter import Filter, Page
+from autopay.adapters.ledger.readers_records import PaymentRow, TrailRow
+from autopay.cli import disputes, ledger_export, ledger_prune, ledger_spend, reconcile
+from autopay.cli.console import say
 from autopay.cli.exits import examples
-from autopay.cli.invocation import HomeOption, JsonOption, run_async
-from autopay.cli.options import agent_name
+from autopay.cli.invocation import HomeOption, run_async
+from autopay.cli.ledger_filters import (
+    AgentOption,
+    CsvOption,
+    CurrencyOption,
+    EndpointOption,
+    LinesOption,
+    MaxOption,
+    MinOption,
+    SinceOption,
+    StatusOption,
+    UntilOption,
+    cursor_of,
+    filter_of,
+)
+from autopay.cli.ledger_rows import (
+    PAYMENT_FIELDS,
+    TRAIL_FIELDS,
+    payment_values,
+    show_payments,
+    show_trail,
+    trail_values,
+    write_csv,
+    write_lines,
+)
 from autopay.cli.places import known_agent, ledger_of
-from autopay.domain.money import show as show_amount
 from autopay.settings import Settings
 
 ledger = typer.Typer(help="What was paid, and for what.", no_args_is_help=True)
@@ -24,49 +48,103 @@ def _ledger() -> None:
     """What was paid, and for what."""
 
 
-for module in (reconcile, disputes):
-    module.register(ledger)
-
-
 def register(app: typer.Typer) -> None:
     """Add the group."""
     app.add_typer(ledger, name="ledger")
 
 
-@ledger.command(epilog=examples("ledger show", "ledger show --agent trader --limit 200 --json"))
+class Kind(StrEnum):
+    """What `ledger show` lists."""
+
+    PAYMENTS = "payments"
+    ALL = "all"
+
+
+@ledger.command(
+    epilog=examples(
+        "ledger show",
+        "ledger show --agent trader --since 2h --status FAILED",
+        "ledger show --endpoint '/api/*' --min 0.01 --limit 200 --json",
+        "ledger show --kind all --since yesterday",
+    )
+)
 def show(
-    agent: Annotated[str | None, typer.Option(help="Of this agent only.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many, the newest first.")] = 50,
+    agent: AgentOption = None,
+    endpoint: EndpointOption = None,
+    status: StatusOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    minimum: MinOption = None,
+    maximum: MaxOption = None,
+    currency: CurrencyOption = None,
+    kind: Annotated[Kind, typer.Option(help="Payments, or requests and balances as well.")] = Kind.PAYMENTS,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many.")] = 50,
+    after: Annotated[str | None, typer.Option(help="Go on where the page before ended.", metavar="CURSOR")] = None,
     home: HomeOption = None,
-    as_json: JsonOption = False,
+    as_json: LinesOption = False,
+    as_csv: CsvOption = False,
 ) -> None:
-    """Show payments, the newest first."""
-    name = None if agent is None else agent_name(agent)
-    rows = run_async(_timeline(Settings.load(home=home).resolve("database_url"), name, limit))
-    if as_json:
-        show_json([row.model_dump(mode="json") for row in rows])
-    elif not rows:
-        say("Nothing was paid yet.")
+    """Show payments, the newest first.
+
+    When there are more, the cursor of the next page is the last line on stderr; with --json each line has its own.
+    """
+    if as_json and as_csv:
+        raise typer.BadParameter("either --json or --csv")
+    payments = kind is Kind.PAYMENTS
+    wanted = filter_of(agent, endpoint, status, since, until, minimum, maximum, currency, payments=payments)
+    cursor = None if after is None else cursor_of(after)
+    settings = Settings.load(home=home).resolve("database_url")
+    if payments:
+        _show_payments(run_async(_payments(settings, wanted, cursor, limit)), as_json, as_csv)
     else:
-        show_table(
-            ("time (UTC)", "agent", "request", "status", "amount", "delivery", "transaction"),
-            (_cells(row) for row in rows),
-        )
+        _show_trail(run_async(_trail(settings, wanted, cursor, limit)), as_json, as_csv)
 
 
-async def _timeline(settings: Settings, agent: str | None, limit: int) -> Sequence[TimelineRow]:
+for module in (ledger_export, ledger_spend, ledger_prune, reconcile, disputes):
+    module.register(ledger)
+
+
+async def _payments(settings: Settings, wanted: Filter, after: str | None, limit: int) -> Page[PaymentRow]:
     async with ledger_of(settings) as opened:
-        if agent is not None:
-            await known_agent(opened, agent)
-        return await opened.timeline(agent, limit)
+        if wanted.agent is not None:
+            await known_agent(opened, wanted.agent)
+        return await opened.payments(wanted, after=after, limit=limit)
 
 
-def _cells(row: TimelineRow) -> Sequence[object]:
-    status = f"{row.status} {row.error_code}" if row.error_code else row.status
-    amount = show_amount(row.amount_atomic, row.currency)
-    return (f"{row.created_at:%F %T}", row.agent, row.request_id, status, amount, row.delivery, _shown_hash(row.hash))
+async def _trail(settings: Settings, wanted: Filter, after: str | None, limit: int) -> Page[TrailRow]:
+    async with ledger_of(settings) as opened:
+        if wanted.agent is not None:
+            await known_agent(opened, wanted.agent)
+        return await opened.trail(wanted, after=after, limit=limit)
 
 
-def _shown_hash(signature: str | None) -> str | None:
-    """Its beginning on a terminal, where 88 characters do not fit a row; all of it in a pipe."""
-    return f"{signature[:12]}…" if signature and sys.stdout.isatty() else signature
+def _show_payments(page: Page[PaymentRow], as_json: bool, as_csv: bool) -> None:
+    if as_json or as_csv:
+        _write(map(payment_values, page.rows), PAYMENT_FIELDS, as_csv)
+    elif page.rows:
+        show_payments(page.rows)
+    else:
+        say("There is no such payment.")
+    _tell_next(page.next)
+
+
+def _show_trail(page: Page[TrailRow], as_json: bool, as_csv: bool) -> None:
+    if as_json or as_csv:
+        _write(map(trail_values, page.rows), TRAIL_FIELDS, as_csv)
+    elif page.rows:
+        show_trail(page.rows)
+    else:
+        say("There is nothing of that kind.")
+    _tell_next(page.next)
+
+
+def _write(rows: Iterable[Mapping[str, object]], fields: Sequence[str], as_csv: bool) -> None:
+    if as_csv:
+        write_csv(rows, sys.stdout, fields)
+    else:
+        write_lines(rows, sys.stdout)
+
+
+def _tell_next(cursor: str | None) -> None:
+    if cursor is not None:
+        say(f"there are more: --after {cursor}")

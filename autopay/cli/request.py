@@ -87,6 +87,8 @@ def request(
         say(f"interrupted; ask again with --agent {order.agent} --id {order.request_id}")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     _show(answer, order, as_json)
+    if answer.pruned is not None and not as_json:
+        raise CommandError(f"{answer.pruned}; to buy it anew, ask with another --id", ExitCode.FAULT)
     raise typer.Exit(exit_code_of(answer.result.status))
 
 

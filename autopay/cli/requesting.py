@@ -16,7 +16,7 @@ from autopay.cli.exits import CommandError, ExitCode
 from autopay.cli.launching import AlreadyRunning, LaunchOrder, launch_agent
 from autopay.cli.places import known_agent, ledger_of, vault_of
 from autopay.domain.agent import Phase
-from autopay.domain.errors import UnknownRequest
+from autopay.domain.errors import ContentPruned, UnknownRequest
 from autopay.domain.money import Currency, to_atomic
 from autopay.domain.offer import Reason
 from autopay.domain.ports import Extras
@@ -92,10 +92,11 @@ class RequestOrder:
 
 @dataclass(frozen=True)
 class Answer:
-    """How the request ended, or stands; and the content, if there is one."""
+    """How the request ended, or stands; and the content, or why what was delivered is gone."""
 
     result: RequestResult
     content: bytes | None = None
+    pruned: str | None = None
 
 
 async def ask(settings: Settings, order: RequestOrder) -> Answer:
@@ -149,7 +150,10 @@ async def _answer(ledger: PostgresLedger, order: RequestOrder, spec: RequestSpec
     while (result := await ledger.result(order.key)).status not in CLOSED and time.monotonic() < deadline:
         await asyncio.sleep(min(pause, max(deadline - time.monotonic(), 0)))
         pause = min(pause * 1.5, LAST_POLL_S)
-    stored = await ledger.content(order.key)
+    try:
+        stored = await ledger.content(order.key)
+    except ContentPruned as gone:
+        return Answer(result, pruned=str(gone))
     return Answer(result, stored[1] if stored else None)
 
 

@@ -65,6 +65,10 @@ class UnknownRequest(PermanentFault):
     """The ledger has no such request."""
 
 
+class ContentPruned(PermanentFault):
+    """What was bought was thrown away by `ledger prune`; it stays paid, and its hash is kept."""
+
+
 class NotMigrated(PermanentFault):
     """The database is not at this version's schema; run `starter.py db upgrade`."""
 

@@ -49,7 +49,8 @@ async def test_a_request_is_paid_once_and_printed_as_often_as_asked(operator: Op
     assert (await operator("request", operator.feed, "--id", "once"))[0] == first
     result = await operator.json("request", operator.feed, "--id", "once")
     assert (result["status"], result["attempts"], result["currency"]) == ("delivered", 1, "USDC")
-    rows = await operator.json("ledger", "show", "--agent", "default")
+    lines, _ = await operator("ledger", "show", "--agent", "default", "--json")
+    rows = [json.loads(line) for line in lines.splitlines()]
     assert [row["hash"] for row in rows if row["request_id"] == "once"] == [result["transaction"]]
 
 

@@ -14,7 +14,7 @@ from autopay.adapters.ledger.transaction import Transactional, agent_named, lock
 from autopay.adapters.statuses import Delivery, HttpMethod, TransactionStatus
 from autopay.adapters.tables import AgentRow, QueueRow, RequestRow, TransactionRow
 from autopay.adapters.uuid7 import uuid7
-from autopay.domain.errors import IllegalTransition
+from autopay.domain.errors import ContentPruned, IllegalTransition
 from autopay.domain.money import to_units
 from autopay.domain.offer import Reason, Refused
 from autopay.domain.payment import Payment
@@ -141,13 +141,23 @@ class Requests(Transactional):
         return (await self.request(request_key)).result
 
     async def content(self, request_key: str) -> tuple[str, bytes] | None:
+<<<<<<< Updated upstream
         """Content type and bytes of what was delivered, or of what a FRESH request was answered with; None: nothing."""
+=======
+        """Content type and bytes of what was delivered; None when nothing was.
+
+        Raises:
+            ContentPruned: it was delivered, and thrown away since.
+        """
+>>>>>>> Stashed changes
         async with self._transaction() as db:
             row, agent = await request_and_agent(db, request_key)
             if row.outcome == RequestStatus.FRESH and row.result is not None:
                 row, _ = await request_and_agent(db, x402_request_id(agent, str(row.result["content_of"])))
             if row.delivery is not Delivery.DELIVERED:
                 return None
+            if row.body_pruned_at is not None:
+                raise ContentPruned(f"on {row.body_pruned_at:%F}")
             body = await db.scalar(select(RequestRow.body).where(RequestRow.id == row.id))
         return row.content_type or "application/octet-stream", body or b""
 
