@@ -9,8 +9,8 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Identity, Index, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from autopay.adapters.statuses import AnchorStatus
 from autopay.adapters.tables import Base
+from autopay.domain.audit_anchor import AnchorState
 from autopay.domain.network import Network
 
 
@@ -69,6 +69,6 @@ class AuditAnchorRow(Base):
     signature: Mapped[str]
     wire: Mapped[bytes]
     last_valid_block_height: Mapped[int] = mapped_column(BigInteger)
-    status: Mapped[AnchorStatus] = mapped_column(server_default=AnchorStatus.PENDING.value)
+    status: Mapped[AnchorState] = mapped_column(server_default=AnchorState.PENDING.value)
     slot: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

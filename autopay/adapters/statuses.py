@@ -73,14 +73,6 @@ class ApprovalStatus(StrEnum):
     EXPIRED = "EXPIRED"
 
 
-class AnchorStatus(StrEnum):
-    """`audit_anchors.status`: sent, final on chain, or proven never to land."""
-
-    PENDING = "PENDING"
-    FINALIZED = "FINALIZED"
-    DEAD = "DEAD"
-
-
 OPEN = (TransactionStatus.PENDING, TransactionStatus.RETRYING, TransactionStatus.SUCCESS)
 """An attempt in one of these has no outcome yet: its money is neither spent for sure nor free."""
 

@@ -29,7 +29,6 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from autopay.adapters.statuses import (
-    AnchorStatus,
     ApprovalStatus,
     BalanceStatus,
     CircuitBreakerState,
@@ -40,6 +39,7 @@ from autopay.adapters.statuses import (
     TransactionStatus,
 )
 from autopay.domain.agent import Phase
+from autopay.domain.audit_anchor import AnchorState
 from autopay.domain.money import DECIMALS, Currency
 from autopay.domain.network import Network
 
@@ -82,7 +82,7 @@ class Base(DeclarativeBase):
         CircuitBreakerState: _enum(CircuitBreakerState, "circuit_breaker_state"),
         Delivery: _enum(Delivery, "delivery"),
         ApprovalStatus: _enum(ApprovalStatus, "approval_status"),
-        AnchorStatus: _enum(AnchorStatus, "anchor_status"),
+        AnchorState: _enum(AnchorState, "anchor_status"),
     }
 
 
