@@ -141,15 +141,11 @@ class Requests(Transactional):
         return (await self.request(request_key)).result
 
     async def content(self, request_key: str) -> tuple[str, bytes] | None:
-<<<<<<< Updated upstream
-        """Content type and bytes of what was delivered, or of what a FRESH request was answered with; None: nothing."""
-=======
-        """Content type and bytes of what was delivered; None when nothing was.
+        """Content type and bytes of what was delivered, or of what a FRESH request was answered with; None: nothing.
 
         Raises:
             ContentPruned: it was delivered, and thrown away since.
         """
->>>>>>> Stashed changes
         async with self._transaction() as db:
             row, agent = await request_and_agent(db, request_key)
             if row.outcome == RequestStatus.FRESH and row.result is not None:
@@ -212,6 +208,7 @@ def _same_data(owner: AgentRow, spec: RequestSpec, since: datetime) -> Select[Re
             RequestRow.body_hash.is_not_distinct_from(spec.body_hash),
             RequestRow.delivery == Delivery.DELIVERED,
             RequestRow.answered_at > since,
+            RequestRow.body_pruned_at.is_(None),
         )
         .order_by(RequestRow.answered_at.desc())
         .limit(1)
