@@ -34,14 +34,16 @@ class HttpSeller:
         reach: which sellers may be asked, for the plain request and for the paid one.
         body_limit_bytes: answers above it count as no answer.
         timeout_s: for a paid request; a facilitator may take 30 s to confirm and be asked twice.
+        ask_timeout_s: for a plain request.
         resolve: names to addresses.
     """
 
     def __init__(
         self,
-        reach: Reach,
+        reach: Reach = Reach(),  # noqa: B008 (frozen)
         body_limit_bytes: int = 5_000_000,
         timeout_s: float = 120,
+        ask_timeout_s: float = 30,
         resolve: Resolve = resolve,
     ) -> None:
         self._reach = reach
@@ -52,7 +54,7 @@ class HttpSeller:
             trust_env=False,  # no proxy and no .netrc that nobody thought of
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # agents share the client
             follow_redirects=False,
-            timeout=httpx.Timeout(30, connect=10),
+            timeout=httpx.Timeout(ask_timeout_s, connect=10),
             headers={
                 "User-Agent": "autopay",
                 "Accept": "application/json, */*;q=0.5",

@@ -24,7 +24,7 @@ OPEN = Reach.of(["*.example"], ["*.example"])
 async def selling(
     reach: Reach, resolver: Resolve = resolve, timeout_s: float = 10, limit: int = 100_000
 ) -> AsyncIterator[HttpSeller]:
-    seller = HttpSeller(reach, limit, timeout_s, resolver)
+    seller = HttpSeller(reach, limit, timeout_s, timeout_s, resolver)
     yield seller
     await seller.close()
 
@@ -214,9 +214,10 @@ async def test_a_slow_drip_is_cut_by_the_total_time(drip: tuple[bytes, bytes]) -
             await writer.drain()
             await asyncio.sleep(0.01)
 
-    async with Till().open(forever) as till, selling(Reach(), timeout_s=0.3) as seller:
-        with pytest.raises(SellerUnavailable, match="Timeout"):
-            await pay(seller, f"http://127.0.0.1:{till.port}/")
+    async with Till().open(forever) as till, selling(Reach(), timeout_s=0.2) as seller:
+        for exchange in (ask, pay):
+            with pytest.raises(SellerUnavailable, match="Timeout"):
+                await exchange(seller, f"http://127.0.0.1:{till.port}/")
 
 
 async def test_a_resolver_that_hangs_is_cut_by_the_total_time() -> None:
