@@ -22,7 +22,11 @@ from autopay.domain.request import Method
 
 Amount = Annotated[int, Field(ge=0, le=MAX_ATOMIC)]
 HostRule = Annotated[str, StringConstraints(pattern=HOST_PATTERN, max_length=260)]
-Address = Annotated[str, StringConstraints(pattern=r"^[1-9A-HJ-NP-Za-km-z]{32,44}$")]
+ADDRESS_PATTERN = r"^[1-9A-HJ-NP-Za-km-z]{32,44}$"
+SHORTEST_S, LONGEST_S = 60, 31_536_000
+"""How long a question can be good."""
+
+Address = Annotated[str, StringConstraints(pattern=ADDRESS_PATTERN)]
 
 
 class _Value(BaseModel):
@@ -44,7 +48,7 @@ class Policy(_Value):
     currencies: tuple[Currency, ...] = ()
     price_factor: Decimal | None = Field(Decimal(3), ge=1, le=1_000_000)
     auto_approve_atomic: Amount = 0
-    approval_expires_s: int = Field(86_400, ge=60, le=31_536_000)
+    approval_expires_s: int = Field(86_400, ge=SHORTEST_S, le=LONGEST_S)
 
 
 class Terms(_Value):
@@ -71,7 +75,7 @@ ApprovalState = Literal["PENDING", "APPROVED", "DENIED", "EXPIRED"]
 
 
 class Facts(_Value):
-    """What the ledger knows when it judges; `host` has its port when the URL does, days' sums are base units.
+    """What the ledger knows when it judges; `host` always says its port, days' sums are base units.
 
     `approval` is where a person's word on exactly these terms stands, None when nobody was asked.
     """
