@@ -33,7 +33,9 @@ def register(app: typer.Typer) -> None:
 
 def launch(
     name: Annotated[str, typer.Argument(help="The agent's name.")],
-    phase: Annotated[str, typer.Option(help="demo: ends after 3 payments. full: goes on within its session.")] = "demo",
+    phase: Annotated[
+        str, typer.Option(help="demo: ends after 3 payments. interactive: asks a person. full: goes on.")
+    ] = "demo",
     allowance: Annotated[str, typer.Option(help="What its session may spend, in each currency.")] = "1.00",
     currency: Annotated[list[str] | None, typer.Option(help="USDC or CASH; repeatable.", show_default="USDC")] = None,
     tx_limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many payments its session allows.")] = 3,

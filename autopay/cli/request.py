@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from autopay.adapters.ledger.records import ApprovalRecord
 from autopay.cli.console import say, show_json
 from autopay.cli.exits import CommandError, ExitCode, examples, exit_code_of, table_of_exit_codes
 from autopay.cli.invocation import HomeOption, run_async
@@ -79,7 +80,7 @@ def request(
     )
     settings = Settings.load(home=home).resolve()
     try:
-        answer = run_async(ask(settings, order))
+        answer = run_async(ask(settings, order, _tell_question))
     except TransientFault as fault:  # the request may be under way all the same
         again = f"ask again with: --agent {order.agent} --id {order.request_id}"
         raise CommandError(f"{fault}; {again}", ExitCode.UNREACHABLE) from None
@@ -90,6 +91,13 @@ def request(
     if answer.pruned is not None and not as_json:
         raise CommandError(f"{answer.pruned}; to buy it anew, ask with another --id", ExitCode.FAULT)
     raise typer.Exit(exit_code_of(answer.result.status))
+
+
+def _tell_question(question: ApprovalRecord) -> None:
+    say(
+        f"waits for approval {question.approval_id}: {question.why}; starter.py approve {question.approval_id}",
+        "yellow",
+    )
 
 
 def _show(answer: Answer, order: RequestOrder, as_json: bool) -> None:

@@ -7,9 +7,12 @@ import asyncio
 import contextlib
 import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from autopay.adapters.ledger import PostgresLedger
+from autopay.adapters.ledger.records import ApprovalRecord
 from autopay.adapters.vault import Vault
 from autopay.cli.agent_calls import ANSWER_TIMEOUT_S, AgentCalls, AgentNotRunning, AgentRefuses, AgentSilent
 from autopay.cli.exits import CommandError, ExitCode
@@ -99,10 +102,11 @@ class Answer:
     pruned: str | None = None
 
 
-async def ask(settings: Settings, order: RequestOrder) -> Answer:
+async def ask(settings: Settings, order: RequestOrder, on_question: Callable[[ApprovalRecord], None]) -> Answer:
     """Have the agent take the request, and wait for its end in the ledger, at most `timeout_s`.
 
-    A request that has ended is answered from the ledger alone.
+    A request that has ended is answered from the ledger alone. `on_question` hears of each approval that it waits
+    for, once.
     """
     deadline = time.monotonic() + order.timeout_s
     vault = vault_of(settings)
@@ -113,7 +117,7 @@ async def ask(settings: Settings, order: RequestOrder) -> Answer:
                 await _hand_over(settings, ledger, vault, order, spec)
             except AgentRefuses as refusal:
                 return Answer(order.refused(refusal.error))
-        return await _answer(ledger, order, spec, deadline)
+        return await _answer(ledger, order, spec, deadline, on_question)
 
 
 async def _hand_over(
@@ -141,15 +145,25 @@ async def _hand_over(
         raise CommandError(message, ExitCode.UNREACHABLE) from None
 
 
-async def _answer(ledger: PostgresLedger, order: RequestOrder, spec: RequestSpec, deadline: float) -> Answer:
+async def _answer(
+    ledger: PostgresLedger,
+    order: RequestOrder,
+    spec: RequestSpec,
+    deadline: float,
+    on_question: Callable[[ApprovalRecord], None],
+) -> Answer:
     recorded = await ledger.request(order.key)
     if recorded.spec.terms_hash() != spec.terms_hash():
         message = f"request {order.request_id!r} was made before with other terms: {recorded.spec.url}"
         return Answer(order.refused(RequestError(type=Reason.TERMS_DIFFER.value, message=message)))
-    pause = FIRST_POLL_S
+    pause, told = FIRST_POLL_S, set[UUID]()
     while (result := await ledger.result(order.key)).status not in CLOSED and time.monotonic() < deadline:
         await asyncio.sleep(min(pause, max(deadline - time.monotonic(), 0)))
         pause = min(pause * 1.5, LAST_POLL_S)
+        for question in await ledger.approvals(order.agent) if pause == LAST_POLL_S else ():
+            if question.request_key == order.key and question.approval_id not in told:
+                told.add(question.approval_id)
+                on_question(question)
     try:
         stored = await ledger.content(order.key)
     except ContentPruned as gone:
