@@ -39,8 +39,6 @@ from autopay.adapters.seller import HttpSeller
 from autopay.adapters.signer import PaymentSigner
 from autopay.adapters.vault import Keyring, Vault
 from autopay.domain.errors import PermanentFault, TransientFault
-from autopay.domain.money import Currency
-from autopay.domain.network import usdc_mint
 from autopay.domain.ports import AccountWatch, AgentLedger, Chain, Facilitator, Ledger, Seller, Signer
 from autopay.domain.ports import Vault as VaultPort
 from autopay.domain.reach import Reach
@@ -71,12 +69,6 @@ WORKFLOWS = [Agent, PaidRequest, Adopt, Redeliver]
 log = structlog.get_logger("autopay.worker")
 
 
-def mints(settings: Settings) -> dict[Currency, str]:
-    """The currencies that can be paid in on this network."""
-    known = {Currency.USDC: usdc_mint(settings.network)}
-    return known | ({Currency.CASH: settings.cash_mint} if settings.cash_mint else {})
-
-
 def activities(
     settings: Settings,
     *,
@@ -89,7 +81,7 @@ def activities(
 ) -> Sequence[Callable[..., Any]]:
     """Every activity, with its adapters; tests bring their own."""
     fetch = Fetch(ledger, seller, vault)
-    parse = Parse(ledger, settings.network, mints(settings), facilitator)
+    parse = Parse(ledger, settings.network, settings.mints(), facilitator)
     sign = Sign(ledger, chain, signer)
     submit = Submit(ledger, seller, vault, facilitator)
     verify = Verify(ledger, chain, settings.slot_ms)

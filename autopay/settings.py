@@ -17,7 +17,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from autopay.domain.agent import AGENT_TASK_QUEUE
-from autopay.domain.network import Network, cash_mint
+from autopay.domain.money import Currency
+from autopay.domain.network import Network, cash_mint, usdc_mint
 from autopay.domain.reach import Reach
 from autopay.stack_file import KEYRING_FILE, StackFile, running_stack
 
@@ -130,6 +131,10 @@ class Settings(BaseSettings):
             first = error.errors()[0]
             name = str(first["loc"][0])
             raise SettingsError(f"{PREFIX}{name.upper()}{_wrong(first)}") from None
+
+    def mints(self) -> dict[Currency, str]:
+        """The currencies that can be paid in on this network."""
+        return {Currency.USDC: usdc_mint(self.network)} | ({Currency.CASH: self.cash_mint} if self.cash_mint else {})
 
     @property
     def on_localnet(self) -> bool:

@@ -10,8 +10,8 @@ from autopay.adapters.tables import Base
 
 
 class FenceRow(Base):
-    """Nothing is signed while a row has no `lifted_at`. `height` is the chain's block height when it was first read
-    behind the fence: no payment that was signed before can land 150 blocks later."""
+    """Nothing is signed while a row has no `lifted_at`. `height` is the last block height at which a payment
+    that was signed before the fence could land, as first read behind it."""
 
     __tablename__ = "fences"
     __table_args__ = (

@@ -8,14 +8,17 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from solders.account_decoder import UiAccountEncoding
+from solders.pubkey import Pubkey
 from solders.rpc import requests, responses
-from solders.rpc.config import RpcTransactionConfig
+from solders.rpc.config import RpcAccountInfoConfig, RpcTokenAccountsFilterMint, RpcTransactionConfig
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 from solders.transaction_status import UiTransactionEncoding
+from spl.token.instructions import get_associated_token_address
 
-from autopay.adapters.chain import FINALIZED, PAGE, SolanaChain, read_landed
-from autopay.domain.attempt import Landed, Sighting
+from autopay.adapters.chain import FINALIZED, PAGE, SolanaChain, read_landed, read_token_account
+from autopay.domain.attempt import Landed, Sighting, TokenAccount
 from autopay.domain.errors import NodeBehind, TransientFault
 from autopay.domain.network import Network
 from autopay.domain.reconcile import Payer
@@ -28,6 +31,12 @@ AT_ONCE = 8
 TRIES = 6
 FIRST_WAIT_S = 0.5
 """Doubles: a node that limits or lags is given 15 s in all."""
+
+MEMOS = frozenset(
+    Pubkey.from_string(each)
+    for each in ("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr", "Memo1UhkJRfHyvLMcVucJwxXeuD728EqVDDwQDxFMNo")
+)
+"""The memo program, version 3 and 1 (SPL)."""
 
 T = TypeVar("T")
 
@@ -88,6 +97,51 @@ class HistoryWalk(SolanaChain):
         content = found.transaction.transaction
         assert isinstance(content, VersionedTransaction)
         return read_landed(content, signature, found.slot, failed=found.transaction.meta.err is not None, final=True)
+
+    async def memo(self, signature: str) -> str | None:
+        """The text of the transaction's memo; None when it has none, or more than one.
+
+        Raises:
+            NodeBehind: the node does not show the transaction.
+        """
+        parsed = Signature.from_string(signature)
+        config = RpcTransactionConfig(UiTransactionEncoding.Base64, FINALIZED, 0)
+        found = (await self._ask(requests.GetTransaction(parsed, config), responses.GetTransactionResp)).value
+        if found is None:
+            raise NodeBehind(f"transaction {signature} has no content here")
+        content = found.transaction.transaction
+        assert isinstance(content, VersionedTransaction)
+        message = content.message
+        memos = [
+            bytes(each.data) for each in message.instructions if message.account_keys[each.program_id_index] in MEMOS
+        ]
+        return memos[0].decode(errors="replace") if len(memos) == 1 else None
+
+    async def accounts_of(self, owner: str, mint: str) -> Sequence[TokenAccount]:
+        """The wallet's token accounts of that mint at finalized, without its associated one."""
+        wallet, wanted = Pubkey.from_string(owner), Pubkey.from_string(mint)
+        config = RpcAccountInfoConfig(encoding=UiAccountEncoding.Base64, commitment=FINALIZED)
+        request = requests.GetTokenAccountsByOwner(wallet, RpcTokenAccountsFilterMint(wanted), config)
+        answer = await self._ask(request, responses.GetTokenAccountsByOwnerResp)
+        found = []
+        for each in answer.value:
+            home = get_associated_token_address(wallet, wanted, each.account.owner)
+            account = read_token_account(str(each.pubkey), each.account, answer.context.slot)
+            if account is not None and each.pubkey != home:
+                found.append(account)
+        return found
+
+    async def payers_from(self, account: TokenAccount) -> dict[str, int]:
+        """Who beside the owner moved money out of the account by TransferChecked, and how many base units."""
+        moved: dict[str, int] = {}
+        async for page in self._pages(account.address, None, account.slot):
+            for row in page:
+                if row.failed:
+                    continue
+                for each in (await self._patiently(lambda row=row: self._content(row))).transfers:  # type: ignore[misc]
+                    if each.source == account.address and each.authority != account.owner:
+                        moved[each.authority] = moved.get(each.authority, 0) + each.amount_atomic
+        return moved
 
     async def _known(self, before: str | None) -> str | None:
         """Where to go on; from the top when the node does not know it, as it would show an empty history then."""

@@ -12,10 +12,11 @@ from rich.progress import BarColumn, Progress, TextColumn
 from autopay.adapters.checkpoint import CheckpointFile
 from autopay.adapters.history import HistoryWalk
 from autopay.cli.console import remarks, say, say_result, show_json, show_table
-from autopay.cli.exits import ExitCode, examples
+from autopay.cli.exits import CommandError, ExitCode, examples
 from autopay.cli.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.options import agent_name
 from autopay.cli.places import known_agent, ledger_of
+from autopay.cli.rebook import rebook, show_rebooked
 from autopay.domain.reconcile_marks import Marks
 from autopay.domain.reconcile_report import Entry, Report
 from autopay.domain.reconcile_run import ReconcileRun
@@ -30,6 +31,7 @@ def register(ledger: typer.Typer) -> None:
         "ledger reconcile",
         "ledger reconcile --agent trader --json",
         "ledger reconcile --checkpoint reconciled.json",
+        "ledger reconcile --book",
     )
     ledger.command("reconcile", epilog=shown)(reconcile)
 
@@ -40,6 +42,9 @@ def reconcile(
         Path | None,
         typer.Option(help="Remember here what was compared: the next run walks only what is newer.", dir_okay=False),
     ] = None,
+    book: Annotated[
+        bool, typer.Option("--book", help="After a restore: book what the chain shows, and lift the fence.")
+    ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -47,9 +52,22 @@ def reconcile(
 
     Every transfer that a session key made must be booked, every booked payment must be on chain, and the totals must
     be equal. Ends with 1 when they are not. Payments still under way are listed as unresolved: they are no mismatch.
+
+    A restored ledger is fenced: nothing is signed until --book has booked what was paid after the backup, which takes
+    a minute or two, as payments that are under way must be final first.
     """
     name = None if agent is None else agent_name(agent)
     settings = Settings.load(home=home).resolve("database_url", "solana_rpc_url")
+    if book:
+        if agent is not None or checkpoint is not None:
+            raise CommandError("--book is about the whole ledger: leave out --agent and --checkpoint", ExitCode.USAGE)
+        if (rebooked := run_async(rebook(settings))) is not None:
+            if as_json:
+                show_json(rebooked)
+            else:
+                show_rebooked(rebooked)
+            raise typer.Exit(ExitCode.OK if rebooked.lifted else ExitCode.FAULT)
+        say("no fence is up, so there is nothing to book")
     with _progress() as tell:
         found = run_async(_reconcile(settings, name, checkpoint, tell))
     if as_json:

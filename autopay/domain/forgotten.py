@@ -14,9 +14,6 @@ from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment import Settlement
 
-LIFE_BLOCKS = 150
-"""A blockhash is good for this many blocks (Solana, MAX_PROCESSING_AGE)."""
-
 
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True)
@@ -34,6 +31,18 @@ class ForgottenPayment(_Value):
     memo: str | None
 
 
+class ForgottenSession(_Value):
+    """A session that was granted after the backup: its account is the owner's, its key went with the lost ledger."""
+
+    agent_id: UUID
+    currency: Currency
+    mint: str
+    owner: str
+    source_account: str
+    authority: str
+    allowance_atomic: int
+
+
 class PaidBefore(_Value):
     """The request was paid by a payment that the ledger had forgotten: never paid again, its content is owed."""
 
@@ -41,8 +50,3 @@ class PaidBefore(_Value):
     currency: Currency
     amount_atomic: int
     transaction: str
-
-
-def last_height(height: int) -> int:
-    """The block height up to which a payment that was signed before `height` could land."""
-    return height + LIFE_BLOCKS

@@ -111,6 +111,7 @@ class ReconcileRun:
         self.marks = marks
         self.keep = keep
         self.tell = tell
+        self.walked: list[Walked] = []
         self.seen = 0
         self.progress = (0, 0)
         self.first_held_slot = 0
@@ -120,13 +121,17 @@ class ReconcileRun:
         tip = (await self.chain.finalized_tip()).slot
         self.first_held_slot = await self.chain.first_available_slot()
         payers = await self.books.payers(agent)
-        walked: list[Walked] = []
+        self.walked = []
         for number, payer in enumerate(payers):
             self.progress = (number, len(payers))
             self.tell(*self.progress, self.seen)
-            walked.append(await self._session(payer, tip))
+            self.walked.append(await self._session(payer, tip))
         self.tell(len(payers), len(payers), self.seen)
-        return await self._report(agent, tip, walked)
+        return await self._report(agent, tip, self.walked)
+
+    def met(self, finding: Finding) -> list[tuple[Payer, Line]]:
+        """Where the last walk met that finding."""
+        return [(each.payer, line) for each in self.walked for line in each.findings if line.finding is finding]
 
     async def _session(self, payer: Payer, tip: int) -> Walked:
         """Finish what an earlier run began, then walk what is newer; the last walk meets every finding again."""

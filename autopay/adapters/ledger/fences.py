@@ -8,21 +8,24 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, union
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from autopay.adapters.fence_tables import FenceRow
 from autopay.adapters.ledger.records import FenceRecord
 from autopay.adapters.ledger.rows import atomic
+from autopay.adapters.ledger.scope import scope_of
+from autopay.adapters.ledger.sessions import DESTROYED
 from autopay.adapters.ledger.transaction import Transactional
-from autopay.adapters.statuses import TransactionStatus
-from autopay.adapters.tables import RequestRow, SessionRow, TransactionRow
+from autopay.adapters.statuses import SessionStatus, TransactionStatus
+from autopay.adapters.tables import AgentRow, RequestRow, SessionRow, TransactionRow
 from autopay.adapters.uuid7 import uuid7
 from autopay.domain.errors import IllegalTransition, LedgerFenced
-from autopay.domain.forgotten import ForgottenPayment, PaidBefore
+from autopay.domain.forgotten import ForgottenPayment, ForgottenSession, PaidBefore
 from autopay.domain.money import to_units
 from autopay.domain.offer import Offer
+from autopay.domain.rebooking import Owner
 from autopay.domain.verification import verification_hash
 
 BOOKED_LATER = "booked_after_restore"
@@ -46,7 +49,7 @@ class Fences(Transactional):
         return FenceRecord(reason=row.reason, raised_at=row.raised_at, height=row.height)
 
     async def note_height(self, height: int) -> int:
-        """The chain stands at this block height behind the fence; returns the height that was first noted.
+        """Payments of before the fence can land up to this block height; returns the height that was first noted.
 
         Raises:
             IllegalTransition: no fence is up.
@@ -66,6 +69,56 @@ class Fences(Transactional):
             row = await _up(db)
             row.lifted_why = why
             row.lifted_at = await db.scalar(select(func.clock_timestamp()))
+
+    async def owners(self) -> Sequence[Owner]:
+        """Every wallet that a session or an agent pays from, with its oldest agent."""
+        sessions = select(SessionRow.owner_wallet, SessionRow.agent_id).where(SessionRow.owner_wallet.is_not(None))
+        wallets = union(sessions, select(AgentRow.wallet_address, AgentRow.id)).subquery()
+        query = (
+            select(wallets.c[0], AgentRow.id, AgentRow.name)
+            .join(AgentRow, AgentRow.id == wallets.c[1])
+            .order_by(wallets.c[0], AgentRow.created_at)
+            .distinct(wallets.c[0])
+        )
+        async with self._transaction() as db:
+            rows = (await db.execute(query)).all()
+        return [Owner(wallet=wallet, agent_id=agent_id, agent=name) for wallet, agent_id, name in rows]
+
+    async def book_session(self, found: ForgottenSession) -> bool:
+        """Record a session that was granted after the backup, as ended: its key is lost, its account is not.
+
+        Raises:
+            IllegalTransition: no fence is up.
+        """
+        async with self._transaction() as db:
+            await _up(db)
+            known = await db.scalar(
+                select(SessionRow.id).where(
+                    SessionRow.source_account == found.source_account, SessionRow.public_key == found.authority
+                )
+            )
+            if known is not None:
+                return False
+            now = await db.scalar(select(func.clock_timestamp()))
+            assert now is not None
+            db.add(
+                SessionRow(
+                    id=uuid7(),
+                    agent_id=found.agent_id,
+                    session_token=DESTROYED,
+                    scope=scope_of(0, 0, found.allowance_atomic, found.currency),
+                    status=SessionStatus.REVOKED,
+                    created_at=now,
+                    expires_at=now,
+                    public_key=found.authority,
+                    currency=found.currency,
+                    mint=found.mint,
+                    source_account=found.source_account,
+                    owner_wallet=found.owner,
+                    allowance=to_units(found.allowance_atomic),
+                )
+            )
+            return True
 
     async def book_forgotten(self, payment: ForgottenPayment) -> bool:
         """Book a payment that the chain shows and the ledger forgot; False when it was booked before.
@@ -151,12 +204,12 @@ async def _up(db: AsyncSession) -> FenceRow:
 async def _forgotten(
     db: AsyncSession, request: RequestRow, memos: Sequence[str], offer: Offer, destination: str
 ) -> TransactionRow | None:
-    """By memo. A memo that the seller fixed is anybody's: then payee and amount must fit, and nobody else have it."""
+    """By memo, whoever it was booked for: a forgotten session's agent is a guess. A memo that the seller fixed is
+    anybody's: then payee and amount must fit, and nobody else have it."""
     mine = TransactionRow.id == request.transaction_id
     taken = select(RequestRow.transaction_id).where(RequestRow.transaction_id.is_not(None))
     free = TransactionRow.id.not_in(taken)
     query = select(TransactionRow).where(
-        TransactionRow.agent_id == request.agent_id,
         TransactionRow.error_code == BOOKED_LATER,
         TransactionRow.memo.in_(memos),
         mine | free,

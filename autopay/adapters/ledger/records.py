@@ -151,7 +151,7 @@ class PolicyInForce(_Record):
 
 
 class FenceRecord(_Record):
-    """A fence that is up: why, since when, and the block height that was first read behind it."""
+    """A fence that is up: why, since when, and the last height at which an older payment could land, once read."""
 
     reason: str
     raised_at: datetime
