@@ -127,7 +127,8 @@ def _point_at_money(found: Sequence[tuple[SessionRecord, Reading]]) -> None:
         if isinstance(reading, TokenAccount) and reading.amount_atomic and status_of(record) in ("EXPIRED", "REVOKED"):
             say(left_in(record, reading.amount_atomic), "yellow")
         if status_of(record) == "WAITING":
-            say(f"session {record.session_id} waits for its owner: starter.py session submit {record.session_id}")
+            what = "is granted on chain, finish it" if isinstance(reading, TokenAccount) else "waits for its owner"
+            say(f"session {record.session_id} {what}: starter.py session submit {record.session_id}", "yellow")
     problem = next((reading for _, reading in found if isinstance(reading, str)), None)
     if problem:
         say(problem, "yellow")

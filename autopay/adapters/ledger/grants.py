@@ -3,12 +3,15 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import func, select, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from autopay.adapters.database import fault_of
 from autopay.adapters.ledger.records import OwnerTransaction, SessionRecord
 from autopay.adapters.ledger.scope import (
     OWNER_TRANSACTION,
@@ -85,14 +88,14 @@ class Grants(Transactional):
     async def turn(self, agent: str) -> AsyncIterator[None]:
         """One at a time grants sessions to an agent and starts it; who comes second waits.
 
-        An advisory lock on a connection of its own: it goes with the process, however that ends.
+        An advisory lock on a connection of its own: it goes with the process, however that ends, and with the
+        connection, so it saves from granting twice and nothing else may depend on it.
 
         Raises:
-            LedgerUnavailable: whose turn it is does not end.
+            LedgerUnavailable: the database does not answer, or whose turn it is does not end.
         """
         key = {"name": f"autopay/turn/{agent}"}
-        async with self.engine.connect() as connection:
-            lock = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        async with self._locking() as lock:
             deadline = time.monotonic() + TURN_PATIENCE_S
             while not await lock.scalar(text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))"), key):
                 if time.monotonic() > deadline:
@@ -101,4 +104,16 @@ class Grants(Transactional):
             try:
                 yield
             finally:
-                await lock.execute(text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))"), key)
+                with suppress(SQLAlchemyError):  # the connection is lost, and the lock with it
+                    await lock.execute(text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))"), key)
+
+    @asynccontextmanager
+    async def _locking(self) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with self.engine.connect() as connection:
+                yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+        except (SQLAlchemyError, OSError) as error:
+            fault = fault_of(error)
+            if fault is None:
+                raise
+            raise fault from error

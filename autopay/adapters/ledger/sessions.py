@@ -182,6 +182,10 @@ def refusal_of(row: SessionRow, payments: int, now: datetime) -> Refused | None:
     if row.status is SessionStatus.ACTIVE and not is_granted(row):
         message = f"the agent's session waits for its owner's signature: starter.py session submit {row.id}"
         return Refused(reason=Reason.SESSION_MISSING, message=message)
+    if row.status is SessionStatus.EXPIRED and row.expires_at > now:
+        return Refused(
+            reason=Reason.SESSION_EXPIRED, message="the agent's session ended when it was granted a newer one"
+        )
     if row.status is SessionStatus.EXPIRED or row.expires_at <= now:
         return Refused(
             reason=Reason.SESSION_EXPIRED, message=f"the agent's session ended at {row.expires_at:%F %T} UTC"
