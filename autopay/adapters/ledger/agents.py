@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import distinct_on, insert
+from sqlalchemy.orm import defer
 
 from autopay.adapters.ledger.records import AgentSummary, BalanceRecord
 from autopay.adapters.ledger.rows import agent_record, atomic, request_result
@@ -75,8 +76,11 @@ class Agents(Transactional):
             rows = await db.execute(
                 select(RequestRow, QueueRow.priority_score, QueueRow.queued_at, QueueRow.processed_at)
                 .join(QueueRow, QueueRow.api_request_id == RequestRow.id)
-                .where(RequestRow.agent_id == owner.id, RequestRow.closed_at.is_(None))
+                .where(
+                    RequestRow.agent_id == owner.id, RequestRow.closed_at.is_(None), RequestRow.request_id.is_not(None)
+                )
                 .order_by(QueueRow.queued_at, QueueRow.id)
+                .options(defer(RequestRow.sealed_extras))
             )
             waiting: list[QueuedRequest] = []
             begun: list[QueuedRequest] = []
@@ -102,8 +106,8 @@ class Agents(Transactional):
         async with self._transaction() as db:
             owner = await agent_named(db, agent)
             mine = RequestRow.agent_id == owner.id
-            rows = await db.scalars(select(RequestRow).where(mine, RequestRow.request_id.in_(request_ids)))
-            found = rows.all()
+            rows = select(RequestRow).where(mine, RequestRow.request_id.in_(request_ids))
+            found = (await db.scalars(rows.options(defer(RequestRow.sealed_extras)))).all()
         known = {row.request_id for row in found}
         ended = [request_result(row, agent, []) for row in found if row.closed_at is not None]
         return ended, [each for each in request_ids if each not in known]
