@@ -12,7 +12,7 @@ BEGIN
     IF TG_OP = 'INSERT' THEN
         -- What a restored ledger forgot is booked as the chain shows it, and was no attempt of a known request.
         IF NEW.status NOT IN ('PENDING', 'FAILED') AND NOT (NEW.status = 'VERIFIED' AND NEW.attempt_number IS NULL
-           AND NEW.error_code = 'booked_after_restore'
+           AND NEW.error_code IS NOT DISTINCT FROM 'booked_after_restore'
            AND num_nulls(NEW.hash, NEW.slot, NEW.verification_hash) = 0) THEN
             RAISE EXCEPTION 'payment % cannot begin as %', NEW.id, NEW.status USING ERRCODE = 'AP001';
         END IF;
