@@ -18,8 +18,9 @@ from typing import Any
 import structlog
 import uvloop
 from temporalio.client import Client
+from temporalio.common import WorkerDeploymentVersion
 from temporalio.service import RPCError
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig, WorkflowRunner
 
 from activities.adopt import Adopt as AdoptStep
 from activities.agent_steps import AgentSteps
@@ -43,6 +44,7 @@ from autopay.domain.ports import AccountWatch, AgentLedger, Chain, Facilitator, 
 from autopay.domain.ports import Vault as VaultPort
 from autopay.domain.reach import Reach
 from autopay.logs import set_up_logging
+from autopay.rollout import DEPLOYMENT
 from autopay.schedules import schedule_adoption
 from autopay.settings import Settings, SettingsError
 from autopay.temporal import connect
@@ -118,7 +120,16 @@ def make_worker(
         max_concurrent_activities=settings.worker_max_activities,
         max_concurrent_local_activities=settings.worker_max_activities,
         max_concurrent_workflow_tasks=settings.worker_max_workflow_tasks,
+        deployment_config=_deployment(settings),
     )
+
+
+def _deployment(settings: Settings) -> WorkerDeploymentConfig | None:
+    """The version that this worker is of, if it is of one; each workflow says itself how it moves between them."""
+    if not settings.build_id:
+        return None
+    version = WorkerDeploymentVersion(deployment_name=DEPLOYMENT, build_id=settings.build_id)
+    return WorkerDeploymentConfig(version=version, use_worker_versioning=True)
 
 
 def make_waits_worker(client: Client, settings: Settings, ledger: Ledger, accounts: AccountWatch) -> Worker:

@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     cash_mint: str = Field("", description="Phantom CASH's mint, where the network does not have a public one")
     slot_ms: int = Field(400, ge=1, le=10_000, description="Milliseconds a slot takes on this network")
     task_queue: str = Field(AGENT_TASK_QUEUE, min_length=1, max_length=200)
+    build_id: str = Field(
+        "", max_length=100, pattern=r"^[A-Za-z0-9._+-]*$", description="This worker's build; see `starter.py rollout`"
+    )
     body_limit_bytes: int = Field(5_000_000, ge=1_000, le=100_000_000)
     request_timeout_s: float = Field(120, gt=0, le=3_600)
     anchor_keypair: str = Field("", description="Key file (Solana CLI) of the wallet that pays for ledger anchors")

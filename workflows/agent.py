@@ -10,6 +10,7 @@ import asyncio
 from datetime import datetime, timedelta
 
 from temporalio import workflow
+from temporalio.common import VersioningBehavior
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
@@ -37,7 +38,7 @@ BETWEEN_WAITS = timedelta(seconds=10)
 SHORTEST = timedelta(milliseconds=200)
 
 
-@workflow.defn(name="Agent")
+@workflow.defn(name="Agent", versioning_behavior=VersioningBehavior.PINNED)
 class Agent(AgentMessages):
     """A long-running agent. Start with an `AgentSpec`; a continued run also gets its `AgentMemory`."""
 
@@ -218,7 +219,10 @@ class Agent(AgentMessages):
         """Wait for what is half done, and carry the rest; a message that comes meanwhile makes the server try again."""
         self._end_wait_for_top_up()
         await workflow.wait_condition(lambda: workflow.all_handlers_finished() and self.reading is None)
-        workflow.continue_as_new(args=[self.memory.spec, self.memory.carried()])
+        workflow.continue_as_new(
+            args=[self.memory.spec, self.memory.carried()],
+            initial_versioning_behavior=workflow.ContinueAsNewVersioningBehavior.AUTO_UPGRADE,
+        )
 
     async def _wait(self) -> None:
         now = workflow.now()

@@ -145,7 +145,8 @@ class DurableSteps:
     async def wait(self, wait_ms: int, why: str) -> None:
         """A durable timer; the place to continue as new when an outage has made the history long."""
         if workflow.info().is_continue_as_new_suggested():
-            workflow.continue_as_new(self.order)
+            newest = workflow.ContinueAsNewVersioningBehavior.AUTO_UPGRADE
+            workflow.continue_as_new(self.order, initial_versioning_behavior=newest)
         await workflow.sleep(timedelta(milliseconds=wait_ms), summary=why)
 
     async def person(self, awaiting: Awaiting) -> None:

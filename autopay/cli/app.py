@@ -41,6 +41,7 @@ MODULE_OF = {
     "db": "database",
     "seed": "database",
     "keyring": "keyring",
+    "rollout": "rollout",
     "vault": "vault",
 }
 """Which module of this package brings a command, in the order of `--help`; it has a `register(app)`."""
