@@ -1,0 +1,104 @@
+"""An agent's memory at a desk: a clock, requests to queue, and what payments say. No workflow, no ledger."""
+
+from datetime import UTC, datetime, timedelta
+
+from autopay.domain.agent import AgentSpec, AgentStatus, Held, Notice, Phase, Rules, Spendable, Watch
+from autopay.domain.agent_memory import AgentMemory
+from autopay.domain.agent_report import report
+from autopay.domain.breaker import BreakerState
+from autopay.domain.money import Currency
+from autopay.domain.request import RequestSpec, RequestStatus
+from autopay.domain.steps import QueuedRequest
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+PRICE = 1_000
+A, B, C = "https://a.example/x", "https://b.example/x", "https://c.example/x"
+
+
+class Desk:
+    """Drives one memory as the workflow does."""
+
+    def __init__(
+        self, *watches: Watch, funds: int | None = 1_000_000, phase: Phase = Phase.FULL, **rules: object
+    ) -> None:
+        limits = Rules.model_validate({"thresholds": {Currency.USDC: 2 * PRICE}} | rules)
+        self.memory = AgentMemory(spec=AgentSpec(name="desk", phase=phase, watches=watches, rules=limits))
+        self.now = START
+        self.memory.watching.plan("desk", watches, START)
+        if funds is not None:
+            self.read(funds)
+
+    def wait(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    def read(self, funds: int, account: str | None = "account") -> None:
+        """The balances are read."""
+        reading = Spendable(
+            currency=Currency.USDC, balance_atomic=funds, spendable_atomic=funds, limit="balance", account=account
+        )
+        self.memory.balances([reading], self.now, self.now)
+
+    def queue(self, request_id: str, url: str = A, **more: object) -> None:
+        """A request by hand is accepted."""
+        spec = RequestSpec.model_validate({"request_id": request_id, "url": url} | more)
+        self.memory.enqueue(
+            QueuedRequest(
+                request_id=request_id,
+                url=url,
+                score=self.memory.score(spec, self.now),
+                queued_at=self.now,
+                watch=spec.watch,
+                max_price_atomic=spec.max_price_atomic,
+                currency=spec.currency,
+            )
+        )
+
+    def due(self) -> list[str]:
+        """Watches that are due are queued; their names."""
+        due = self.memory.due_watches(self.now)
+        for watch in due:
+            self.queue(f"{watch.name}-{self.now.timestamp():.0f}", watch.url, watch=watch.name)
+            self.memory.watching.asked(watch, self.now)
+        return [watch.name for watch in due]
+
+    def start(self) -> list[str]:
+        """All that may start does; their ids."""
+        started = []
+        while (taken := self.memory.take(self.now)) is not None:
+            started.append(taken[0].request_id)
+        return started
+
+    def start_one(self) -> tuple[str, BreakerState] | None:
+        taken = self.memory.take(self.now)
+        return (taken[0].request_id, taken[1]) if taken is not None else None
+
+    def notice(self, request_id: str, status: RequestStatus, *, final: bool = True, **more: object) -> None:
+        """A payment says something."""
+        values = {"request_id": request_id, "status": status, "final": final} | more
+        self.memory.noticed(Notice.model_validate(values), self.now)
+
+    def delivered(self, request_id: str, amount: int = PRICE, *, final: bool = True) -> None:
+        self.notice(
+            request_id,
+            RequestStatus.DELIVERED,
+            final=final,
+            currency=Currency.USDC,
+            amount_atomic=amount,
+            transaction="s",
+        )
+
+    def silent(self, request_id: str) -> None:
+        self.notice(request_id, RequestStatus.FAILED, error="seller_unavailable")
+
+    def hold(self, request_id: str, why: Held | None, error: str | None = None) -> None:
+        self.notice(request_id, RequestStatus.WAITING, final=False, held=why, error=error)
+
+    def know_price(self, url: str, amount: int) -> None:
+        """The endpoint was bought from once, long ago."""
+        self.queue(f"known-{url}-{amount}"[-60:].replace("/", "."), url)
+        (request_id,) = self.start()
+        self.delivered(request_id, amount) if amount else self.notice(request_id, RequestStatus.FREE)
+        self.memory.purse.paid_since.clear()
+
+    def status(self) -> AgentStatus:
+        return report(self.memory, self.now, over=False)
