@@ -25,6 +25,7 @@ STATES = {
     "allowance",
     "policies": "id agent_id policy set_at",
     "counterparties": "id network origin pay_to accepted_by accepted_at",
+    "fences": "id reason raised_at height lifted_at lifted_why",
     "api_request_logs": "id agent_id endpoint method response_status x402_instructions# transaction_id created_at "
     "request_id x402_request_id url terms_hash max_price currency_preference watch body_hash delivery conflict "
     "outcome error_code error_message result# content_type body_sha256 price pay_to answered_at closed_at",
@@ -39,7 +40,10 @@ STATES = {
 Never a sealed or secret column, never a body: what was delivered is told by `body_sha256`.
 """
 
-BORN = {"policies": "set_at", "counterparties": "accepted_at"}  # else created_at
+BORN = {"policies": "set_at", "counterparties": "accepted_at", "fences": "raised_at"}  # else created_at
+
+UNOWNED = ("counterparties", "fences")
+"""Tables whose rows belong to no agent."""
 
 FOREVER = ("transactions", "api_request_logs")
 """Tables whose rows are never deleted."""
@@ -151,7 +155,7 @@ def _adoption() -> str:
 
 def _chain_of(table: str) -> str:
     nobody = "'00000000-0000-0000-0000-000000000000'::uuid"
-    return {"agents": "id", "counterparties": nobody}.get(table, f"coalesce(agent_id, {nobody})")
+    return {"agents": "id", **dict.fromkeys(UNOWNED, nobody)}.get(table, f"coalesce(agent_id, {nobody})")
 
 
 def _watch(table: str) -> None:
@@ -163,7 +167,7 @@ def _watch(table: str) -> None:
             f"CREATE CONSTRAINT TRIGGER audit_{verb} AFTER {moment} ON {table} DEFERRABLE INITIALLY DEFERRED "
             f"FOR EACH ROW {when} EXECUTE FUNCTION audit_write()"
         )
-    if table != "counterparties":
+    if table not in UNOWNED:
         note = "audit_note_agent" if table == "agents" else "audit_note"
         op.execute(
             f"CREATE TRIGGER audit_note AFTER {' OR '.join(moments.values())} ON {table} "

@@ -173,7 +173,7 @@ def row_misfit(table: str, row: Mapping[str, Any], told: Told | None) -> Misfit 
 
 
 def _chain_of(table: str, row: Mapping[str, Any]) -> UUID:
-    owner = row["id"] if table == "agents" else row["agent_id"]
+    owner = row["id"] if table == "agents" else row.get("agent_id")
     return UUID(owner) if owner is not None else NOBODY
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
-from autopay.domain.audit import ANY_CHAIN, BIRTHS, Event, Head, Misfit, Reason, read_exactly, row_misfit, told_by
+from autopay.domain.audit import BIRTHS, Event, Head, Misfit, Reason, read_exactly, row_misfit, told_by
 from autopay.domain.audit_anchor import Anchor, AnchorState, heads_in, lines_of, root_of
 from autopay.domain.audit_report import Finding
 from autopay.domain.audit_walk import ChainWalk, Findings
@@ -18,11 +18,11 @@ ROWS_A_PAGE = 200
 ANCHORS_A_PAGE = 20
 HASHES_A_QUESTION = 1_000
 
-TABLES = ("agents", "sessions", "policies", "counterparties", "api_request_logs", "transactions", "approvals")
-"""What events tell of."""
+OWNED = ("agents", "sessions", "policies", "api_request_logs", "transactions", "approvals")
+"""Tables whose rows belong to an agent."""
 
-OWNED = tuple(table for table in TABLES if table != ANY_CHAIN)
-"""Those whose rows belong to an agent."""
+TABLES = (*OWNED, "counterparties", "fences")
+"""What events tell of."""
 
 Tell = Callable[[str, int], None]
 

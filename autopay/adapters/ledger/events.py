@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, func, literal_column, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from autopay.adapters.audit_tables import AuditAnchorRow, AuditEventRow, AuditHeadRow
+from autopay.adapters.fence_tables import FenceRow
 from autopay.adapters.ledger.transaction import Transactional
 from autopay.adapters.policy_tables import ApprovalRow, CounterpartyRow, PolicyRow
 from autopay.adapters.tables import AgentRow, RequestRow, SessionRow, TransactionRow
@@ -17,7 +18,7 @@ from autopay.domain.audit_anchor import Anchor
 
 _TABLES: dict[str, Any] = {
     row.__tablename__: row
-    for row in (AgentRow, SessionRow, PolicyRow, CounterpartyRow, RequestRow, TransactionRow, ApprovalRow)
+    for row in (AgentRow, SessionRow, PolicyRow, CounterpartyRow, FenceRow, RequestRow, TransactionRow, ApprovalRow)
 }
 
 _PROOF = ("audit_events", "audit_heads", "audit_anchors")
