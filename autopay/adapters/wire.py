@@ -3,13 +3,15 @@
 Every malformed thing becomes a `Refused` or `None`; nothing here raises on what a seller sent.
 """
 
+import base64
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 from x402.extensions.payment_identifier import PAYMENT_IDENTIFIER, is_payment_identifier_extension
-from x402.http.utils import decode_payment_response_header, safe_base64_decode
+from x402.http.utils import decode_payment_response_header
 from x402.schemas import PaymentRequirements, ResourceInfo
 from x402.schemas.v1 import PaymentRequirementsV1
 
@@ -18,6 +20,14 @@ from autopay.domain.ports import Receipt
 
 MAX_OFFER_CHARS = 65_536
 MAX_EXTENSIONS_CHARS = 16_384
+MAX_DEPTH = 64
+"""Of lists and objects within each other: what is read near the parser's own limit might not be echoed any more."""
+
+_REQUIRED = {
+    1: ("scheme", "network", "asset", "maxAmountRequired", "payTo"),
+    2: ("scheme", "network", "asset", "amount", "payTo"),
+}
+"""Texts of an entry, by the names that the protocol has: the SDK's types take their Python names, too."""
 
 
 class _Broken(ValueError):
@@ -33,7 +43,7 @@ def read_challenge(headers: Mapping[str, str], body: bytes) -> Challenge | Refus
     if len(header or "") > MAX_OFFER_CHARS:
         return Refused(reason=Reason.OFFER_TOO_LARGE, message=f"the offer exceeds {MAX_OFFER_CHARS} characters")
     try:
-        in_header = _challenge(_loads(safe_base64_decode(header))) if header is not None else None
+        in_header = _challenge(_loads(_decoded(header))) if header is not None else None
         in_body = _body_challenge(body, required=header is None)
     except _Broken as broken:
         return Refused(reason=Reason.OFFER_MALFORMED, message=f"the seller's 402 is not an x402 offer: {broken}")
@@ -81,7 +91,7 @@ def _challenge(content: Any) -> Challenge:
     if not isinstance(content, dict):
         raise _Broken("not a JSON object")
     version, accepts = content.get("x402Version"), content.get("accepts")
-    if version not in (1, 2) or isinstance(version, bool):
+    if type(version) is not int or version not in (1, 2):
         raise _Broken("x402Version is neither 1 nor 2")
     if not isinstance(accepts, list):
         raise _Broken("accepts is not a list")
@@ -105,6 +115,8 @@ def _challenge(content: Any) -> Challenge:
 
 
 def _option(entry: Any, version: int) -> Option | None:
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(name), str) for name in _REQUIRED[version]):
+        return None
     try:
         fields: PaymentRequirements | PaymentRequirementsV1 = (
             PaymentRequirements.model_validate(entry) if version == 2 else PaymentRequirementsV1.model_validate(entry)
@@ -146,8 +158,23 @@ def _asks(challenge: Challenge) -> set[tuple[str, str, str]]:
     return {(option.asset, option.amount, option.pay_to) for option in challenge.options}
 
 
+def _decoded(header: str) -> str:
+    """Base64 and nothing else: lax decoders skip what is none, and stop where a first of two headers is padded."""
+    return base64.b64decode(header.strip(), validate=True).decode()
+
+
 def _loads(text: str) -> Any:
-    return json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constants)
+    content = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constants, parse_float=_finite)
+    _require_shallow(content, MAX_DEPTH)
+    return content
+
+
+def _require_shallow(value: Any, depth: int) -> None:
+    if depth < 0:
+        raise _Broken(f"nested over {MAX_DEPTH} deep")
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            _require_shallow(item, depth - 1)
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -159,3 +186,10 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constants(text: str) -> Any:
     raise _Broken(f"{text} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise _Broken(f"{text[:20]} is too large to be echoed")
+    return number

@@ -4,6 +4,7 @@ import base64
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,6 +104,31 @@ def test_a_key_that_stands_twice_is_malformed() -> None:
     twice = '{"x402Version": 2, "accepts": [], "accepts": [1]}'
     encoded = {"payment-required": base64.b64encode(twice.encode()).decode()}
     assert refusal(read_challenge(encoded, b"")) == Reason.OFFER_MALFORMED
+
+
+@pytest.mark.parametrize("spoilt", ["{}, {}", ";{}", "{}!", "\u00e9{}"])
+def test_a_header_that_is_not_all_base64_is_malformed(spoilt: str) -> None:
+    """Lax decoders skip what is no base64, and read only the first of two headers that were joined."""
+    encoded = header(V2)["payment-required"]
+    assert refusal(read_challenge({"payment-required": spoilt.format(encoded, encoded)}, b"")) == Reason.OFFER_MALFORMED
+
+
+@pytest.mark.parametrize(("name", "python_name"), [("payTo", "pay_to"), ("amount", "Amount"), ("asset", "Asset")])
+def test_only_the_protocols_names_are_read(name: str, python_name: str) -> None:
+    entry = {key: value for key, value in V2["accepts"][0].items() if key != name} | {python_name: "1000"}
+    assert refusal(read_challenge(header({**V2, "accepts": [entry]}), b"")) == Reason.OFFER_MALFORMED
+
+
+@pytest.mark.parametrize("version", [2.0, True, "2", None, 3])
+def test_a_version_that_is_not_the_whole_number_is_malformed(version: object) -> None:
+    assert refusal(read_challenge(header({**V2, "x402Version": version}), b"")) == Reason.OFFER_MALFORMED
+
+
+def test_what_could_not_be_echoed_is_malformed() -> None:
+    for text in ("1e999", "NaN", "[" * 100 + "]" * 100):
+        content = json.dumps({**V2, "extensions": {"a": "HERE"}}).replace('"HERE"', text)
+        encoded = {"payment-required": base64.b64encode(content.encode()).decode()}
+        assert refusal(read_challenge(encoded, b"")) == Reason.OFFER_MALFORMED
 
 
 def test_deep_nesting_is_malformed_and_no_crash() -> None:
