@@ -18,7 +18,7 @@ MAX_MEMO_BYTES = 256  # x402 SVM exact scheme, extra.memo
 MAX_OPTIONS = 32
 _ADDRESS = re.compile(r"[1-9A-HJ-NP-Za-km-z]{32,44}")
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-_AMOUNT = re.compile(r"[0-9]{1,20}", re.ASCII)
+_AMOUNT = re.compile(r"[1-9][0-9]{0,19}", re.ASCII)
 
 
 class Reason(StrEnum):
@@ -183,7 +183,7 @@ def _judge(option: Option, challenge: Challenge, wants: Wants) -> Offer | Refuse
     if currency is None:
         known = ", ".join(wants.mints) or "none"
         return refuse(Reason.UNSUPPORTED_ASSET, f"asset {option.asset[:60]!r} is none that we can pay in ({known})")
-    if not _AMOUNT.fullmatch(option.amount) or not 0 < int(option.amount) <= MAX_ATOMIC:
+    if not _AMOUNT.fullmatch(option.amount) or int(option.amount) > MAX_ATOMIC:
         return refuse(Reason.AMOUNT_INVALID, f"{option.amount[:40]!r} is not a whole amount within u64, above 0")
     if not _is_address(option.pay_to) or option.pay_to in wants.own_keys:
         return refuse(Reason.PAYEE_INVALID, f"{option.pay_to[:60]!r} cannot be paid")

@@ -69,6 +69,7 @@ def test_ties_go_to_the_sellers_order() -> None:
         ({"network": "solana-devnet"}, Reason.UNSUPPORTED_NETWORK),
         ({"asset": SELLER}, Reason.UNSUPPORTED_ASSET),
         ({"amount": "0"}, Reason.AMOUNT_INVALID),
+        ({"amount": "01000"}, Reason.AMOUNT_INVALID),
         ({"amount": "-5"}, Reason.AMOUNT_INVALID),
         ({"amount": "1.5"}, Reason.AMOUNT_INVALID),
         ({"amount": "1e3"}, Reason.AMOUNT_INVALID),
