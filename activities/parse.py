@@ -40,7 +40,7 @@ class Parse:
             elif currency in self._mints:
                 mints[currency] = self._mints[currency]
                 budgets[currency] = session.key.allowance_atomic - session.spent_atomic
-                own_keys |= {session.key.owner, session.key.authority}
+                own_keys |= {session.key.owner, session.key.authority, session.key.source_account}
         if not mints and closed:
             return closed[0]
         wants = Wants(
