@@ -110,6 +110,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("body_sha256 IS NOT NULL AND body_pruned_at IS NULL"),
     )
     op.create_index("ix_balance_snapshots_snapshot_at", "balance_snapshots", ["snapshot_at"])
+    op.create_index("ix_audit_events_agent_id_xid_id", "audit_events", ["agent_id", "xid", "id"])
     op.execute(AUDIT_TRAIL_VIEW)
 
 
@@ -117,6 +118,7 @@ def downgrade() -> None:
     """Slower reads; which bodies were pruned is forgotten, and their bytes stay gone."""
     op.execute(AUDIT_TRAIL_VIEW_0004)
     op.execute("DROP FUNCTION copy_endpoint() CASCADE")  # with its trigger
+    op.drop_index("ix_audit_events_agent_id_xid_id", "audit_events")
     op.drop_index("ix_balance_snapshots_snapshot_at", "balance_snapshots")
     for name in ("prunable", "created_at"):
         op.drop_index(f"ix_api_request_logs_{name}", "api_request_logs")

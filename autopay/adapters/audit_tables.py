@@ -23,7 +23,7 @@ class AuditEventRow(Base):
     """
 
     __tablename__ = "audit_events"
-    __table_args__ = (Index(None, "xid", "id"), Index(None, "row_id", "seq"))
+    __table_args__ = (Index(None, "xid", "id"), Index(None, "agent_id", "xid", "id"), Index(None, "row_id", "seq"))
 
     agent_id: Mapped[UUID] = mapped_column(primary_key=True)
     seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)

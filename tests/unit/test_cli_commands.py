@@ -26,6 +26,7 @@ COMMANDS = (
     "ledger show",
     "ledger export",
     "ledger spend",
+    "ledger follow",
     "ledger prune",
     "ledger reconcile",
     "ledger disputes",

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import func, or_, select, text
 
 from autopay.adapters.ledger.audits import Audits
+from autopay.adapters.ledger.follow import Follow
 from autopay.adapters.ledger.readers import Readers
 from autopay.adapters.ledger.readers_filter import Filter
 from autopay.adapters.ledger.records import DisputeRow, TimelineRow
@@ -23,7 +24,7 @@ from autopay.domain.network import Network
 from autopay.domain.steps import PayOrder
 
 
-class Reports(Audits, Readers, Retention):
+class Reports(Audits, Readers, Follow, Retention):
     """Reading, and throwing away what is old."""
 
     async def spent(self, agent: str | None = None, network: Network | None = None) -> dict[Currency, int]:

@@ -3,13 +3,30 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sqlalchemy import select
+from sqlalchemy import event, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction
 
 from autopay.adapters.database import fault_of
+from autopay.adapters.ledger.follow_bell import Bell
 from autopay.adapters.tables import AgentRow, RequestRow
 from autopay.domain.errors import UnknownAgent, UnknownRequest
+
+
+class _Session(Session):
+    """Remembers in `info` whether it wrote."""
+
+
+@event.listens_for(_Session, "after_flush")
+def _flushed(session: Session, _: UOWTransaction) -> None:
+    session.info["wrote"] = True
+
+
+@event.listens_for(_Session, "do_orm_execute")
+def _executed(state: ORMExecuteState) -> None:
+    if state.is_insert or state.is_update or state.is_delete:
+        state.session.info["wrote"] = True
 
 
 class Transactional:
@@ -17,10 +34,12 @@ class Transactional:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
-        self._open = async_sessionmaker(engine, expire_on_commit=False)
+        self._open = async_sessionmaker(engine, expire_on_commit=False, sync_session_class=_Session)
+        self._bell = Bell(engine)
 
     async def dispose(self) -> None:
         """Close every connection; `close` is the port's word for the end of a request."""
+        await self._bell.close()
         await self.engine.dispose()
 
     @asynccontextmanager
@@ -33,6 +52,8 @@ class Transactional:
         try:
             async with self._open.begin() as db:
                 yield db
+            if db.info.get("wrote"):
+                self._bell.ring()
         except (SQLAlchemyError, OSError) as error:
             fault = fault_of(error)
             if fault is None:
