@@ -144,7 +144,7 @@ async def test_a_grant_that_is_cut_off_loses_nothing(shell: Shell) -> None:
     )
     while not [each for each in await shell.ledger.sessions() if each.agent == "six"]:
         assert process.returncode is None
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     await process.wait()
     (cut_off,) = await shell.sessions("six")
