@@ -4,6 +4,7 @@ Money does not live here: a seller that refuses or is refused has answered.
 """
 
 from datetime import datetime
+from functools import lru_cache
 
 from pydantic import BaseModel
 
@@ -22,6 +23,7 @@ _NEVER_ASKED = frozenset({Reason.CANCELED.value, Reason.INSECURE_TRANSPORT.value
 _ANSWERED = frozenset({"seller_rejected", "seller_redirects"})
 
 
+@lru_cache(maxsize=1000)
 def seller_of(url: str) -> str:
     """A seller is an origin: host and port."""
     found = origin(url)
