@@ -1,0 +1,241 @@
+"""A person's approvals: asked once, decided once, used once, and good for exactly their terms and their time."""
+
+import asyncio
+
+import psycopg
+import pytest
+
+from autopay.adapters.ledger import PostgresLedger
+from autopay.domain.agent import Phase
+from autopay.domain.attempt import RecordedAttempt
+from autopay.domain.offer import Reason, Refused
+from autopay.domain.policy import Awaiting
+from autopay.domain.request import RequestStatus
+from tests.ledger.books import PRICE, Book, open_book
+from tests.ledger.terms import (
+    SHOP,
+    accepted,
+    approval,
+    as_owner_of_the_database,
+    asked,
+    decide,
+    interactive,
+    paid,
+    refusal,
+    reserve,
+    set_limits,
+)
+
+OVER = "expires_at = now() - interval '1 second'"
+
+
+@pytest.fixture
+async def asking(book: Book) -> Book:
+    """A book whose agent asks a person about everything."""
+    return await interactive(book)
+
+
+async def test_a_question_is_put_once_for_the_same_terms(asking: Book) -> None:
+    key = await accepted(asking)
+    first, again = await asked(asking, key=key), await asked(asking, key=key)
+    assert first == again
+    (row,) = await asking.ledger.approvals(asking.agent)
+    assert (row.approval_id, row.status, row.request_key) == (first.approval_id, "PENDING", key)
+    assert (row.terms.pay_to, row.terms.amount_atomic, row.terms.program) == ("seller", PRICE, "token program")
+    assert row.terms_hash == row.terms.hash() == first.terms_hash
+    assert await asking.ledger.attempt(key, 1) is None
+
+
+async def test_a_question_put_by_many_at_once_is_one(asking: Book) -> None:
+    key = await accepted(asking)
+    found = await asyncio.gather(*(reserve(asking, key=key) for _ in range(8)))
+    assert {each.approval_id for each in found if isinstance(each, Awaiting)} == {
+        row.approval_id for row in await asking.ledger.approvals()
+    }
+    assert len(await asking.ledger.approvals()) == 1
+
+
+async def test_a_yes_lets_exactly_that_payment_through_and_is_used_up_with_it(asking: Book, database_url: str) -> None:
+    key = await accepted(asking)
+    question = await asked(asking, key=key)
+    assert await decide(asking, question, approve=True) is None
+    attempt = await paid(asking, key=key)
+    assert (await approval(asking, question.approval_id)).status == "CONSUMED"
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("SELECT attempt_id FROM approvals").fetchone() == (attempt.attempt_id,)
+
+
+async def test_a_no_refuses_it_and_stands(asking: Book) -> None:
+    key = await accepted(asking)
+    question = await asked(asking, key=key)
+    for _ in range(2):
+        assert await decide(asking, question, approve=False) is None
+    assert await decide(asking, question, approve=True) is Reason.APPROVAL_DENIED
+    assert await refusal(asking, key=key) is Reason.APPROVAL_DENIED
+
+
+async def test_a_yes_can_be_taken_back_until_something_is_signed_by_it(asking: Book) -> None:
+    key = await accepted(asking)
+    question = await asked(asking, key=key)
+    for _ in range(2):
+        assert await decide(asking, question, approve=True) is None
+    assert await decide(asking, question, approve=False) is None
+    assert await refusal(asking, key=key) is Reason.APPROVAL_DENIED
+    other = await accepted(asking)
+    used = await asked(asking, key=other)
+    assert await decide(asking, used, approve=True) is None
+    await paid(asking, key=other)
+    assert await decide(asking, used, approve=False) is Reason.APPROVAL_DENIED
+    assert (await approval(asking, used.approval_id)).status == "CONSUMED"
+
+
+async def test_a_word_on_terms_that_nobody_was_asked_about_is_refused(asking: Book) -> None:
+    question = await asked(asking)
+    other = question.model_copy(update={"terms_hash": "0" * 64})
+    assert await decide(asking, other, approve=True) is Reason.TERMS_DIFFER
+    unknown = question.model_copy(update={"approval_id": asking.session_id})
+    assert await decide(asking, unknown, approve=True) is Reason.TERMS_DIFFER
+    assert (await approval(asking, question.approval_id)).status == "PENDING"
+
+
+@pytest.mark.parametrize("change", [{"amount": PRICE - 1}, {"pay_to": "other"}])
+async def test_a_changed_offer_needs_an_approval_of_its_own(asking: Book, change: dict[str, object]) -> None:
+    key = await accepted(asking)
+    question = await asked(asking, key=key)
+    assert await decide(asking, question, approve=True) is None
+    other = await asked(asking, SHOP.at(**change), key)
+    assert other.approval_id != question.approval_id
+    assert (await approval(asking, question.approval_id)).status == "APPROVED"
+    await paid(asking, key=key)
+
+
+async def test_two_requests_cannot_use_one_approval(asking: Book) -> None:
+    for _ in range(6):
+        approved, other = await accepted(asking), await accepted(asking)
+        assert await decide(asking, await asked(asking, key=approved), approve=True) is None
+        found = await asyncio.gather(reserve(asking, key=approved), reserve(asking, key=other))
+        assert isinstance(found[0], RecordedAttempt)
+        assert isinstance(found[1], Awaiting)
+
+
+async def test_the_same_request_twice_at_once_is_recorded_once(asking: Book) -> None:
+    key = await accepted(asking)
+    question = await asked(asking, key=key)
+    assert await decide(asking, question, approve=True) is None
+    found = await asyncio.gather(*(reserve(asking, key=key) for _ in range(6)))
+    ids = {each.attempt_id for each in found if isinstance(each, RecordedAttempt)}
+    assert len(ids) == 1
+    assert len(found) == sum(isinstance(each, RecordedAttempt) for each in found)
+
+
+async def test_an_approval_is_not_used_up_by_a_payment_that_cannot_be_reserved(ledger: PostgresLedger) -> None:
+    book = await interactive(await open_book(ledger, tx_limit=1))
+    key = await accepted(book)
+    question = await asked(book, key=key)
+    assert await decide(book, question, approve=True) is None
+    blocker = await accepted(book)
+    assert await decide(book, await asked(book, key=blocker), approve=True) is None
+    attempt = await paid(book, key=blocker)
+    assert await refusal(book, key=key) is Reason.SESSION_TX_LIMIT
+    assert (await approval(book, question.approval_id)).status == "APPROVED"
+    await book.ledger.record_dead(attempt.attempt_id, "expired_unsettled")
+    await paid(book, key=key)
+
+
+async def test_no_approval_lifts_a_limit_that_was_set_after_it(asking: Book) -> None:
+    key = await accepted(asking)
+    assert await decide(asking, await asked(asking, key=key), approve=True) is None
+    await set_limits(asking, per_request_atomic=PRICE - 1)
+    assert await refusal(asking, key=key) is Reason.ABOVE_REQUEST_LIMIT
+
+
+async def test_a_question_that_nobody_answered_in_time_is_refused(asking: Book, database_url: str) -> None:
+    key = await accepted(asking)
+    question = await asked(asking, key=key)
+    as_owner_of_the_database(database_url, "approvals", OVER)
+    assert await asking.ledger.approvals(asking.agent) == []
+    assert await decide(asking, question, approve=True) is Reason.APPROVAL_EXPIRED
+    assert await refusal(asking, key=key) is Reason.APPROVAL_EXPIRED
+    assert (await approval(asking, question.approval_id)).status == "EXPIRED"
+    assert await decide(asking, question, approve=False) is Reason.APPROVAL_EXPIRED
+
+
+async def test_a_yes_is_good_for_as_long_as_the_question_was(asking: Book, database_url: str) -> None:
+    key = await accepted(asking)
+    assert await decide(asking, await asked(asking, key=key), approve=True) is None
+    as_owner_of_the_database(database_url, "approvals", OVER)
+    assert await refusal(asking, key=key) is Reason.APPROVAL_EXPIRED
+
+
+async def test_a_question_is_good_for_as_long_as_policy_says(asking: Book) -> None:
+    await set_limits(asking, approval_expires_s=90)
+    (row,) = [await approval(asking, (await asked(asking)).approval_id)]
+    assert (row.expires_at - row.created_at).total_seconds() == 90
+
+
+async def test_an_approval_whose_payment_is_proven_dead_counts_again_for_the_same_terms(asking: Book) -> None:
+    key = await accepted(asking)
+    question = await asked(asking, key=key)
+    assert await decide(asking, question, approve=True) is None
+    first = await paid(asking, key=key)
+    await asking.ledger.record_dead(first.attempt_id, "expired_unsettled")
+    other = await reserve(asking, SHOP.at(amount=PRICE + 1), key, number=2)
+    assert isinstance(other, Awaiting)
+    second = await paid(asking, key=key, number=2)
+    assert second.attempt_id != first.attempt_id
+
+
+async def test_a_request_that_has_ended_waits_for_nobody(asking: Book) -> None:
+    key = await accepted(asking)
+    await asked(asking, key=key)
+    await asking.end(key, RequestStatus.REFUSED)
+    assert await asking.ledger.approvals(asking.agent) == []
+    assert len(await asking.ledger.approvals(asking.agent, undecided=False)) == 1
+
+
+async def test_questions_are_listed_by_agent_oldest_first(asking: Book) -> None:
+    other = await interactive(await open_book(asking.ledger, "other"))
+    mine = [await asked(asking), await asked(asking)]
+    theirs = await asked(other)
+    rows = await asking.ledger.approvals(asking.agent)
+    assert [row.approval_id for row in rows] == [each.approval_id for each in mine]
+    assert [row.approval_id for row in await asking.ledger.approvals()][-1] == theirs.approval_id
+
+
+async def test_an_agent_that_may_act_alone_by_now_needs_no_answer(asking: Book) -> None:
+    key = await accepted(asking)
+    await asked(asking, key=key)
+    await asking.ledger.set_phase(asking.agent, Phase.FULL)
+    await paid(asking, key=key)
+
+
+async def test_up_to_the_amount_that_needs_no_approval_nobody_is_asked(asking: Book) -> None:
+    await set_limits(asking, auto_approve_atomic=PRICE)
+    await paid(asking)
+    assert (
+        "0.001001 USDC is asked; up to 0.001 USD needs no approval"
+        in (await asked(asking, SHOP.at(amount=PRICE + 1))).why
+    )
+
+
+async def test_a_no_and_a_payment_at_the_same_moment_end_in_one_of_the_two(asking: Book) -> None:
+    for _ in range(10):
+        key = await accepted(asking)
+        question = await asked(asking, key=key)
+        assert await decide(asking, question, approve=True) is None
+        found, denied = await asyncio.gather(reserve(asking, key=key), decide(asking, question, approve=False))
+        status = (await approval(asking, question.approval_id)).status
+        if isinstance(found, RecordedAttempt):
+            assert (status, denied) == ("CONSUMED", Reason.APPROVAL_DENIED)
+        else:
+            assert isinstance(found, Refused)
+            assert (status, denied, found.reason) == ("DENIED", None, Reason.APPROVAL_DENIED)
+
+
+async def test_a_yes_and_a_no_at_the_same_moment_end_as_no(asking: Book) -> None:
+    for _ in range(10):
+        key = await accepted(asking)
+        question = await asked(asking, key=key)
+        await asyncio.gather(decide(asking, question, approve=True), decide(asking, question, approve=False))
+        assert (await approval(asking, question.approval_id)).status == "DENIED"
+        assert await refusal(asking, key=key) is Reason.APPROVAL_DENIED

@@ -1,0 +1,155 @@
+"""Payees and prices: the first payment makes a payee known, and what changes later is refused or asked."""
+
+import asyncio
+
+from autopay.adapters.ledger import PostgresLedger, open_ledger
+from autopay.domain.attempt import RecordedAttempt
+from autopay.domain.network import Network
+from autopay.domain.offer import Reason, Refused
+from tests.ledger.books import PRICE, Book, open_book
+from tests.ledger.terms import (
+    FEED,
+    SHOP,
+    accepted,
+    asked,
+    decide,
+    interactive,
+    paid,
+    refusal,
+    reserve,
+    set_limits,
+)
+
+NAMED = "9xQeWvG816bUx9EPjHmaT23yvVM2ZWbrrpZb9PusVFin"
+
+
+async def known(book: Book) -> list[tuple[str, str, str]]:
+    return [(row.origin, row.pay_to, row.accepted_by) for row in await book.ledger.payees()]
+
+
+async def test_the_first_payment_makes_its_payee_known(book: Book) -> None:
+    await paid(book)
+    await paid(book)
+    assert await known(book) == [("https://market.test:443/", "seller", "first payment")]
+
+
+async def test_another_payee_of_that_origin_is_refused_and_nothing_is_recorded(book: Book) -> None:
+    await paid(book)
+    key = await accepted(book)
+    assert await refusal(book, SHOP.at(pay_to="thief"), key) is Reason.PAYEE_CHANGED
+    assert await book.ledger.attempt(key, 1) is None
+    for spelled in ("https://MARKET.test:443/x", "https://market.test./x"):
+        assert await refusal(book, SHOP.at(url=spelled, pay_to="thief")) is Reason.PAYEE_CHANGED
+    assert len(await known(book)) == 1
+
+
+async def test_other_origins_have_payees_of_their_own(book: Book) -> None:
+    await paid(book)
+    await paid(book, SHOP.at(url="https://market.test:8443/x", pay_to="other"))
+    await paid(book, SHOP.at(url="https://other.test/x", pay_to="third"))
+    assert len(await known(book)) == 3
+
+
+async def test_what_one_agent_paid_is_known_to_every_agent(book: Book) -> None:
+    await paid(book)
+    other = await open_book(book.ledger, "other")
+    assert await refusal(other, SHOP.at(pay_to="thief")) is Reason.PAYEE_CHANGED
+    await paid(other)
+
+
+async def test_a_payee_that_a_person_accepts_may_be_paid_as_well(book: Book) -> None:
+    await paid(book)
+    accepting = (Network.DEVNET, "https://market.test:443/", "new till")
+    assert await book.ledger.accept_payee(*accepting)
+    assert not await book.ledger.accept_payee(*accepting)
+    await paid(book, SHOP.at(pay_to="new till"))
+    await paid(book)
+    assert await refusal(book, SHOP.at(pay_to="thief")) is Reason.PAYEE_CHANGED
+
+
+async def test_a_payee_that_policy_names_may_be_paid_and_is_known_by_policy(book: Book) -> None:
+    await paid(book)
+    await set_limits(book, payees=(NAMED,))
+    await paid(book, SHOP.at(pay_to=NAMED))
+    assert [row[2] for row in await known(book)] == ["first payment", "policy"]
+
+
+async def test_an_interactive_agent_asks_about_another_payee_and_an_approval_makes_it_known(book: Book) -> None:
+    await paid(book)
+    await set_limits(await interactive(book), auto_approve_atomic=10 * PRICE)
+    key, shop = await accepted(book), SHOP.at(pay_to="new till")
+    question = await asked(book, shop, key)
+    assert "market.test:443 wants to be paid at new till; so far it was seller" in question.why
+    assert len(await known(book)) == 1
+    assert await decide(book, question, approve=True) is None
+    await paid(book, shop, key)
+    assert [row[1:] for row in await known(book)] == [("seller", "first payment"), ("new till", "approval")]
+    await paid(book, shop)
+
+
+async def test_a_payment_that_is_refused_makes_nobody_known(ledger: PostgresLedger) -> None:
+    book = await open_book(ledger, allowance=PRICE - 1)
+    assert await refusal(book, SHOP.at(pay_to="thief")) is Reason.ALLOWANCE_EXHAUSTED
+    assert await known(book) == []
+
+
+async def test_of_two_first_payments_at_once_to_different_payees_one_gets_through(
+    ledger: PostgresLedger, database_url: str
+) -> None:
+    second = open_ledger(database_url)
+    books = [await open_book(ledger, "one"), await open_book(ledger, "two")]
+    try:
+        for round_number in range(8):
+            shop = SHOP.at(url=f"https://new-{round_number}.test/x")
+            keys = [await accepted(book, shop) for book in books]
+            found = await asyncio.gather(
+                reserve(books[0], shop.at(pay_to="left"), keys[0]),
+                reserve(books[1], shop.at(pay_to="right"), keys[1], ledger=second),
+            )
+            reasons = [each.reason for each in found if isinstance(each, Refused)]
+            assert reasons == [Reason.PAYEE_CHANGED]
+            assert sum(isinstance(each, RecordedAttempt) for each in found) == 1
+    finally:
+        await second.dispose()
+    assert len(await known(books[0])) == 8
+
+
+async def test_two_first_payments_at_once_to_the_same_payee_both_get_through(book: Book) -> None:
+    other = await open_book(book.ledger, "other")
+    keys = [await accepted(each) for each in (book, other)]
+    found = await asyncio.gather(reserve(book, key=keys[0]), reserve(other, key=keys[1]))
+    assert all(isinstance(each, RecordedAttempt) for each in found)
+    assert len(await known(book)) == 1
+
+
+async def test_a_price_may_be_the_factor_times_the_last_one_paid_for_the_resource(book: Book) -> None:
+    await set_limits(book, price_factor=2)
+    await paid(book)
+    assert await refusal(book, SHOP.at(amount=2 * PRICE + 1)) is Reason.PRICE_JUMP
+    assert await refusal(book, SHOP.at(url=FEED + "?page=2", amount=2 * PRICE + 1)) is Reason.PRICE_JUMP
+    await paid(book, SHOP.at(amount=2 * PRICE))
+    await paid(book, SHOP.at(amount=4 * PRICE))
+    await paid(book, SHOP.at(amount=1))
+    assert await refusal(book, SHOP.at(amount=3)) is Reason.PRICE_JUMP
+
+
+async def test_other_resources_have_prices_of_their_own(book: Book) -> None:
+    await set_limits(book, price_factor=1)
+    await paid(book, SHOP.at(amount=1))
+    await paid(book, SHOP.at(url=FEED + "/all"))
+    post = await accepted(book, method="POST")
+    await paid(book, key=post)
+    other = await open_book(book.ledger, "other")
+    await set_limits(other, price_factor=1)
+    await paid(other)
+
+
+async def test_a_payment_that_is_proven_dead_set_no_price(book: Book) -> None:
+    await set_limits(book, price_factor=1)
+    await paid(book, SHOP.at(amount=1))
+    assert await refusal(book) is Reason.PRICE_JUMP
+    await set_limits(book)
+    dead = await paid(book, SHOP.at(amount=5 * PRICE))
+    await book.ledger.record_dead(dead.attempt_id, "expired_unsettled")
+    await set_limits(book, price_factor=1)
+    assert await refusal(book, SHOP.at(amount=2)) is Reason.PRICE_JUMP
