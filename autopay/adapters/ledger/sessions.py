@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from autopay.adapters.ledger.records import OwnerTransaction, SessionRecord
 from autopay.adapters.ledger.rows import atomic, session_key
-from autopay.adapters.ledger.scope import host_refusal, is_granted, scope_of, sql_is_granted, tx_limit_of
+from autopay.adapters.ledger.scope import is_granted, scope_of, sql_is_granted, tx_limit_of
 from autopay.adapters.ledger.session_records import TAKEN, session_record, session_records
 from autopay.adapters.ledger.transaction import Transactional, agent_named
 from autopay.adapters.statuses import SPENT, SessionStatus, TransactionStatus
@@ -21,8 +21,6 @@ from autopay.domain.ports import Booked, OpenSession
 
 DESTROYED = ""
 """What is left of a sealed key once its session has ended: attempts that are under way need it no more."""
-
-__all__ = ["Sessions", "allowance_refusal", "end_rows", "host_refusal", "refusal_of", "taken"]
 
 
 class Sessions(Transactional):
