@@ -31,6 +31,7 @@ from autopay.cli.ledger_rows import (
     PAYMENT_FIELDS,
     TRAIL_FIELDS,
     payment_values,
+    reader_may_leave,
     show_payments,
     show_trail,
     trail_values,
@@ -94,10 +95,11 @@ def show(
     wanted = filter_of(agent, endpoint, status, since, until, minimum, maximum, currency, payments=payments)
     cursor = None if after is None else cursor_of(after)
     settings = Settings.load(home=home).resolve("database_url")
-    if payments:
-        _show_payments(run_async(_payments(settings, wanted, cursor, limit)), as_json, as_csv)
-    else:
-        _show_trail(run_async(_trail(settings, wanted, cursor, limit)), as_json, as_csv)
+    with reader_may_leave():
+        if payments:
+            _show_payments(run_async(_payments(settings, wanted, cursor, limit)), as_json, as_csv)
+        else:
+            _show_trail(run_async(_trail(settings, wanted, cursor, limit)), as_json, as_csv)
 
 
 for module in (ledger_export, ledger_spend, ledger_follow, ledger_prune, reconcile, disputes, audit, anchor):

@@ -25,7 +25,7 @@ from autopay.cli.ledger_filters import (
     UntilOption,
     filter_of,
 )
-from autopay.cli.ledger_rows import PAYMENT_FIELDS, payment_values, write_csv, write_lines
+from autopay.cli.ledger_rows import PAYMENT_FIELDS, payment_values, reader_may_leave, write_csv, write_lines
 from autopay.cli.places import known_agent, ledger_of
 from autopay.settings import Settings
 
@@ -69,7 +69,7 @@ def export(
     """
     wanted = filter_of(agent, endpoint, status, since, until, minimum, maximum, currency)
     settings = Settings.load(home=home).resolve("database_url")
-    with _opened(target) as stream:
+    with reader_may_leave(), _opened(target) as stream:
         count = run_async(_export(settings, wanted, format_, stream))
     say(f"{count} payments" + (f" in {target}" if target is not None else ""), "green")
 

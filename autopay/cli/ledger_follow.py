@@ -11,6 +11,7 @@ from autopay.cli.exits import examples
 from autopay.cli.invocation import HomeOption, run_async
 from autopay.cli.ledger_filters import AgentOption, LinesOption
 from autopay.cli.ledger_follow_lines import line_of
+from autopay.cli.ledger_rows import reader_may_leave
 from autopay.cli.options import agent_name
 from autopay.cli.places import known_agent, ledger_of
 from autopay.domain.errors import LedgerUnavailable
@@ -39,7 +40,8 @@ def follow(
     name = None if agent is None else agent_name(agent)
     cursor = None if since is None else _cursor(since)
     settings = Settings.load(home=home).resolve("database_url")
-    run_async(_follow(settings, name, cursor, tail, as_json))
+    with reader_may_leave():
+        run_async(_follow(settings, name, cursor, tail, as_json))
 
 
 async def _follow(settings: Settings, agent: str | None, cursor: str | None, tail: int, as_json: bool) -> None:

@@ -2,9 +2,13 @@
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TextIO
 
+import typer
 from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
@@ -12,6 +16,7 @@ from rich.table import Table
 
 from autopay.adapters.ledger.readers_records import PaymentRow, SpendRow, TrailRow
 from autopay.cli.console import out, printable
+from autopay.cli.exits import ExitCode
 from autopay.domain.money import show, to_atomic, to_units
 
 WIDE = 110
@@ -72,6 +77,17 @@ def write_csv(rows: Iterable[Mapping[str, Any]], stream: TextIO, fields: Sequenc
     if header:
         writer.writeheader()
     writer.writerows(rows)
+
+
+@contextmanager
+def reader_may_leave() -> Iterator[None]:
+    """Ends the command quietly when whoever reads its output has seen enough, like `| head`."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
+        raise typer.Exit(ExitCode.OK) from None
 
 
 def show_payments(rows: Sequence[PaymentRow], console: Console | None = None) -> None:
