@@ -52,9 +52,11 @@ class LaunchOrder:
     owner_keypair: Path | None = None
     grants: bool = True
 
-    def spec(self) -> AgentSpec:
+    def spec(self, network: Network) -> AgentSpec:
         """What its workflow is started with."""
-        return AgentSpec(name=self.name, phase=self.phase, currencies=self.currencies, watches=self.watches)
+        return AgentSpec(
+            name=self.name, phase=self.phase, network=network, currencies=self.currencies, watches=self.watches
+        )
 
 
 async def launch_agent(
@@ -68,8 +70,6 @@ async def launch_agent(
     """
     if order.phase is Phase.DEMO and settings.network is Network.MAINNET:
         raise CommandError("an agent in phase demo never runs on mainnet: use --phase interactive or full")
-    if order.phase is Phase.INTERACTIVE:
-        raise CommandError("phase interactive needs a person's approvals, which do not exist yet: use demo or full")
     async with ledger.turn(order.name):
         if await AgentCalls(client, order.name, settings.task_queue).is_running():
             raise AlreadyRunning(order.name)
@@ -77,7 +77,7 @@ async def launch_agent(
         if not order.grants:
             await _require_sessions(ledger, order)
         await ledger.set_phase(order.name, order.phase)
-        await _start_workflow(client, settings.task_queue, order.spec())
+        await _start_workflow(client, settings.task_queue, order.spec(settings.network))
     return granted
 
 
