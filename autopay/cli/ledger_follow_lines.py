@@ -28,11 +28,15 @@ def what_of(event: LedgerEvent) -> str:
         case "api_request_logs", _:
             return ", ".join(_requested(event)) or "noted"
         case _, "changed":
-            changes = (f"{name} → {value}" for name, value in event.values.items() if name not in _QUIET)
+            changes = (_change(name, value) for name, value in event.values.items() if name not in _QUIET)
             return ", ".join(changes) or "changed"
         case _:
             status = event.values.get("status") or event.values.get("name") or event.values.get("pay_to")
             return f"{verb}{f', {status}' if status else ''}"
+
+
+def _change(name: str, value: object) -> str:
+    return f"{name} changed" if isinstance(value, dict | list) else f"{name} → {value}"
 
 
 def _signed(event: LedgerEvent) -> str:

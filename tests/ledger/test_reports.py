@@ -1,5 +1,6 @@
 """What `ledger show`, `ledger export` and `ledger spend` read, on a real PostgreSQL."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -7,6 +8,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from autopay.adapters import migrations
 from autopay.adapters.ledger import readers
 from autopay.adapters.ledger.readers_filter import Filter, Place, like_pattern
 from autopay.adapters.ledger.readers_queries import SpendBy
@@ -125,6 +127,20 @@ async def test_a_payment_keeps_the_path_of_its_request(book: Book, database_url:
     with psycopg.connect(database_url) as connection:
         connection.execute("UPDATE transactions SET endpoint = '/elsewhere'")
         assert connection.execute("SELECT endpoint FROM transactions").fetchall() == [("/api/a",)]
+
+
+async def test_payments_of_before_get_their_path_and_no_event_of_it(book: Book, database_url: str) -> None:
+    await paid(book, "/api/a")
+    await book.recorded()
+    await book.ledger.dispose()
+    await asyncio.to_thread(migrations.downgrade, database_url, "0006_audit")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        events = connection.execute("SELECT count(*) FROM audit_events").fetchall()
+        await asyncio.to_thread(migrations.upgrade, database_url)
+        query = "SELECT endpoint FROM transactions ORDER BY created_at"
+        assert connection.execute(query).fetchall() == [("/api/a",), ("/api/market-feed",)]
+        assert connection.execute("SELECT count(*) FROM audit_events").fetchall() == events
+    assert await keys(book, endpoint="/api/a") == ["1"]
 
 
 # Spending
