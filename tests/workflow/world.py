@@ -20,7 +20,7 @@ from spl.token.instructions import get_associated_token_address
 
 from autopay.adapters.ledger import PostgresLedger
 from autopay.adapters.vault import Vault
-from autopay.domain.agent import Phase
+from autopay.domain.agent import Phase, host_of
 from autopay.domain.attempt import Blockhash, Landed, MintFacts, Sighting, Tip, TokenAccount, Transfer
 from autopay.domain.errors import ChainUnavailable, SellerUnavailable
 from autopay.domain.money import Currency
@@ -174,10 +174,16 @@ class PlayedSeller:
         self.script = list(script) or [deliver]
         self.paid: list[bytes] = []
         self.free = False
+        self.free_hosts: set[str] = set()
+        self.away: set[str] = set()
+        self.asked: list[str] = []
         self.price = PRICE
 
     async def ask(self, url: str, method: Method, extras: Extras) -> Plain:
-        if self.free:
+        self.asked.append(url)
+        if host_of(url) in self.away:
+            raise SellerUnavailable("played")
+        if self.free or host_of(url) in self.free_hosts:
             return Plain(reply=Reply(http_status=200, content_type="application/json", body=b'{"free": true}'))
         accepted = {"scheme": "exact", "network": caip2(Network.DEVNET), "asset": USDC, "amount": str(self.price)}
         more = {"payTo": str(SELLER.pubkey()), "maxTimeoutSeconds": 60}
