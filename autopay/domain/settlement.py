@@ -140,8 +140,8 @@ def _left(account: TokenAccount, attempt: RecordedAttempt, booked: Booked) -> in
     sure when all that was not booked, this attempt and every other open one, is less than what is missing. The
     session's account was opened for it alone and funded with exactly the allowance, so its balance then is allowance
     minus every transfer of the delegate, unless somebody paid in or the owner took out. A balance that equals what
-    the bookings leave says: the delegate moved nothing else. What this cannot see is a transfer that this node's history
-    lacks, though it claims to hold it, and that deposits of the same amount, to the unit, made good.
+    the bookings leave says: the delegate moved nothing else. What this cannot see is a transfer that this node's
+    history lacks, though it claims to hold it, and that deposits of the same amount, to the unit, made good.
     """
     if account.delegate == attempt.authority:
         return account.delegated_atomic
