@@ -8,8 +8,9 @@ from datetime import datetime
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Select, func, null, or_, select, update
+from sqlalchemy import Select, func, null, or_, select, text, update
 
+from autopay.adapters.ledger.readers import LONG_REPORT
 from autopay.adapters.ledger.transaction import Transactional
 from autopay.adapters.tables import RequestRow
 
@@ -33,6 +34,7 @@ class Retention(Transactional):
         """What `prune` would throw away."""
         every = prunable_query(before, None).subquery()
         async with self._transaction() as db:
+            await db.execute(text(LONG_REPORT))
             found = await db.execute(select(func.count(), func.coalesce(func.sum(every.c.size), 0)).select_from(every))
             requests, size = found.one()
         return Prunable(requests=requests, body_bytes=int(size))
