@@ -36,6 +36,7 @@ from autopay.adapters.account_watch import SolanaAccountWatch
 from autopay.adapters.chain import SolanaChain
 from autopay.adapters.facilitator import HttpFacilitator
 from autopay.adapters.ledger import open_ledger
+from autopay.adapters.roles import may_alter_history
 from autopay.adapters.seller import HttpSeller
 from autopay.adapters.signer import PaymentSigner
 from autopay.adapters.vault import Keyring, Vault
@@ -171,6 +172,8 @@ async def run(settings: Settings, alive: Path | None = None) -> None:
         ledger = open_ledger(settings.database_url)
         stack.push_async_callback(ledger.dispose)
         await until_it_answers(ledger.check_schema)
+        if await may_alter_history(ledger.engine):
+            log.warning("this database role may alter history: give the worker autopay_work, see `starter.py db roles`")
         chain = SolanaChain(settings.solana_rpc_url, settings.network)
         stack.push_async_callback(chain.close)
         await until_it_answers(chain.check_network)
@@ -223,7 +226,7 @@ def main() -> int:
             sys.stderr.write("usage: python worker.py [--alive FILE]\n")
             return 2
     try:
-        settings = Settings.load().resolve()
+        settings = Settings.load().resolve().for_work()
         set_up_logging(settings.log_format)
         uvloop.run(run(settings, alive))
     except SettingsError as error:

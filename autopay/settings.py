@@ -172,6 +172,12 @@ class Settings(BaseSettings):
                 raise SettingsError(f"{PREFIX}{name.upper()} is not set: set it, or {START_STACK}")
         return filled
 
+    def for_work(self) -> Self:
+        """These settings, with the embedded database as the role that only works there."""
+        if self.stack is None or self.database_url != self.stack.database_url:
+            return self
+        return self.model_copy(update={"database_url": self.stack.work_url})
+
     def _is_set(self, name: str) -> bool:
         return name in self.model_fields_set and self._has(name)
 

@@ -18,7 +18,7 @@ OWNER_FILE = "owner.json"
 
 
 class StackFile(BaseModel):
-    """Addresses of an embedded stack, and the process that runs it."""
+    """Addresses of an embedded stack, and the process that runs it. `work_url` is the database for workers."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -29,6 +29,7 @@ class StackFile(BaseModel):
     temporal_ui: str
     codec: str
     database_url: str
+    work_url: str
     solana_rpc: str
     solana_ws: str
     facilitator: str

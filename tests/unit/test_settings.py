@@ -31,6 +31,7 @@ def stack_file(home: Path, *, pid: int | None = None, born: str | None = None) -
         temporal_ui="http://127.0.0.1:8000",
         codec="http://127.0.0.1:8001",
         database_url="postgresql://stack@/autopay",
+        work_url="postgresql://worker@/autopay",
         solana_rpc="http://127.0.0.1:9000",
         solana_ws="ws://127.0.0.1:9100",
         facilitator="http://127.0.0.1:9001",
