@@ -38,6 +38,8 @@ MODULE_OF = {
     "ledger": "ledger",
     "retry": "retry",
     "weather": "weather",
+    "backup": "backup",
+    "restore": "backup",
     "db": "database",
     "seed": "database",
     "keyring": "keyring",
