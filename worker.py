@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 import uvloop
 from temporalio.client import Client
-from temporalio.common import WorkerDeploymentVersion
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig, WorkflowRunner
 
@@ -126,11 +126,14 @@ def make_worker(
 
 
 def _deployment(settings: Settings) -> WorkerDeploymentConfig | None:
-    """The version that this worker is of, if it is of one; each workflow says itself how it moves between them."""
+    """The version that this worker is of, if it is of one. Runs stay with the version that began them; workflows
+    themselves say nothing of it, as the server refuses that from a worker without a version."""
     if not settings.build_id:
         return None
     version = WorkerDeploymentVersion(deployment_name=DEPLOYMENT, build_id=settings.build_id)
-    return WorkerDeploymentConfig(version=version, use_worker_versioning=True)
+    return WorkerDeploymentConfig(
+        version=version, use_worker_versioning=True, default_versioning_behavior=VersioningBehavior.PINNED
+    )
 
 
 def make_waits_worker(client: Client, settings: Settings, ledger: Ledger, accounts: AccountWatch) -> Worker:

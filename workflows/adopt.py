@@ -4,7 +4,6 @@ One batch a run. Where it ended is the run's result, which Temporal hands to the
 """
 
 from temporalio import workflow
-from temporalio.common import VersioningBehavior
 
 with workflow.unsafe.imports_passed_through():
     from activities.adopt import Adopt as AdoptStep
@@ -13,7 +12,7 @@ with workflow.unsafe.imports_passed_through():
 from workflows import policies
 
 
-@workflow.defn(name="Adopt", versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
+@workflow.defn(name="Adopt")
 class Adopt:
     """Starts again what the ledger has open; returns how the batch went."""
 

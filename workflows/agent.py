@@ -10,7 +10,6 @@ import asyncio
 from datetime import datetime, timedelta
 
 from temporalio import workflow
-from temporalio.common import VersioningBehavior
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
@@ -38,7 +37,7 @@ BETWEEN_WAITS = timedelta(seconds=10)
 SHORTEST = timedelta(milliseconds=200)
 
 
-@workflow.defn(name="Agent", versioning_behavior=VersioningBehavior.PINNED)
+@workflow.defn(name="Agent")
 class Agent(AgentMessages):
     """A long-running agent. Start with an `AgentSpec`; a continued run also gets its `AgentMemory`."""
 
@@ -210,13 +209,18 @@ class Agent(AgentMessages):
             waiting.cancel()
 
     def _should_continue_as_new(self) -> bool:
-        info = workflow.info()
+        """A long history is left at a moment when no payment runs, or at twice the length in any case."""
+        info, most = workflow.info(), self.memory.spec.rules.history_events
         if info.is_continue_as_new_suggested() or info.is_target_worker_deployment_version_changed():
             return True
-        return info.get_current_history_length() >= self.memory.spec.rules.history_events
+        length = info.get_current_history_length()
+        return length >= most and (not self.running or length >= 2 * most)
 
     async def _continue_as_new(self) -> None:
-        """Wait for what is half done, and carry the rest; a message that comes meanwhile makes the server try again."""
+        """Wait for what is half done, and carry the rest; a message that comes meanwhile makes the server try again.
+
+        Neither the SDK nor the server hands on a static summary: the page says who this is.
+        """
         self._end_wait_for_top_up()
         await workflow.wait_condition(lambda: workflow.all_handlers_finished() and self.reading is None)
         workflow.continue_as_new(

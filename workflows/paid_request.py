@@ -5,7 +5,6 @@ is done `DurableSteps`'. A cancel never drops a payment that was signed; a perso
 import asyncio
 
 from temporalio import workflow
-from temporalio.common import VersioningBehavior
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
@@ -22,7 +21,7 @@ from workflows.attributes import STATUS
 from workflows.durable_steps import DurableSteps
 
 
-@workflow.defn(name="PaidRequest", versioning_behavior=VersioningBehavior.PINNED)
+@workflow.defn(name="PaidRequest")
 class PaidRequest:
     """Pays for one request, exactly once or not at all, and returns what became of it."""
 

@@ -4,7 +4,6 @@ Identical bytes transfer at most once, and those of a settled payment have; noth
 """
 
 from temporalio import workflow
-from temporalio.common import VersioningBehavior
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
@@ -17,7 +16,7 @@ from workflows.attributes import STATUS
 from workflows.durable_steps import DurableSteps
 
 
-@workflow.defn(name="Redeliver", versioning_behavior=VersioningBehavior.PINNED)
+@workflow.defn(name="Redeliver")
 class Redeliver:
     """One more submit of a settled attempt; returns how the request stands then."""
 
