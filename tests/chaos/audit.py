@@ -59,6 +59,7 @@ async def audit(plan: Plan, refused: Mapping[str, str], settings: Settings, clie
     wrong = unexplained(plan.purchases, refused, books, debits, holdings)
     report = await _reconcile(settings)
     wrong += [f"reconcile, {'the code' if in_code else 'the command'}: {each}" for in_code, each in report.wrong]
+    wrong += await _verified(settings, books)
     wrong += await _workflows(client, books)
     wrong += _worker_logs(settings.home / "logs")
     wrong += await asyncio.to_thread(_secrets, plan, settings.home)
@@ -89,7 +90,7 @@ async def _reconcile(settings: Settings) -> _Reconciled:
         await chain.close()
         await ledger.dispose()
     wrong = [(True, each) for each in _not_ok(report)]
-    code, printed, said = await _command(settings.home)
+    code, printed, said = await _command(settings.home, "reconcile")
     if code != 0:
         wrong.append((False, f"exit code {code}: {said}"))
     by_code = json.loads(report.model_dump_json())
@@ -104,10 +105,23 @@ def _not_ok(report: Report) -> list[str]:
     return found if report.ok else ["not ok", *found]
 
 
-async def _command(home: Path) -> tuple[int, dict[str, Any], str]:
+async def _verified(settings: Settings, books: Books) -> list[str]:
+    """The ledger proves itself: its chains, its rows, an anchor of now, and every payment against the blocks."""
+    wrong = []
+    for arguments in (["anchor"], ["verify", "--on-chain"]):
+        code, printed, said = await _command(settings.home, *arguments)
+        if code != 0:
+            wrong.append(f"ledger {' '.join(arguments)}: exit code {code}: {printed.get('findings', said)}")
+    settled = sum(attempt.status == "VERIFIED" for attempt in books.attempts)
+    if not wrong and (printed["payments_on_chain"], printed["anchors_on_chain"]) != (settled, 1):
+        wrong.append(f"ledger verify: of {settled} payments and an anchor it saw {printed}")
+    return wrong
+
+
+async def _command(home: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AUTOPAY_", "TEMPORAL_"))}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(STARTER), "ledger", "reconcile", "--json", "--home", str(home),
+        sys.executable, str(STARTER), "ledger", *arguments, "--json", "--home", str(home),
         stdin=DEVNULL, stdout=PIPE, stderr=PIPE, env=environment,
     )  # fmt: skip
     out, err = await asyncio.wait_for(process.communicate(), CLI_TIMEOUT_S)
