@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
@@ -42,8 +43,8 @@ class World:
         self.client: Client = env.client
         self.started: set[str] = set()
 
-    def worker(self) -> Worker:
-        """A worker with the real activities, its workflows in the sandbox."""
+    def worker(self, **options: Any) -> Worker:
+        """A worker with the real activities, its workflows in the sandbox; `options` are the SDK's."""
         settings = Settings(slot_ms=SLOT_MS)
         steps = activities(
             settings,
@@ -59,6 +60,7 @@ class World:
             workflows=WORKFLOWS,
             activities=steps,
             workflow_runner=SandboxedWorkflowRunner(),
+            **options,
         )
 
     def waits_worker(self) -> Worker:
