@@ -9,7 +9,17 @@ import typer
 
 from autopay.adapters.ledger.readers_filter import Filter, Page
 from autopay.adapters.ledger.readers_records import PaymentRow, TrailRow
-from autopay.cli import anchor, audit, disputes, ledger_export, ledger_follow, ledger_prune, ledger_spend, reconcile
+from autopay.cli import (
+    anchor,
+    audit,
+    disputes,
+    ledger_export,
+    ledger_follow,
+    ledger_prune,
+    ledger_spend,
+    reconcile,
+    resolve,
+)
 from autopay.cli.console import say
 from autopay.cli.exits import examples
 from autopay.cli.invocation import HomeOption, run_async
@@ -102,7 +112,7 @@ def show(
             _show_trail(run_async(_trail(settings, wanted, cursor, limit)), as_json, as_csv)
 
 
-for module in (ledger_export, ledger_spend, ledger_follow, ledger_prune, reconcile, disputes, audit, anchor):
+for module in (ledger_export, ledger_spend, ledger_follow, ledger_prune, reconcile, resolve, disputes, audit, anchor):
     module.register(ledger)
 
 

@@ -32,17 +32,12 @@ from autopay.domain.steps import Backlog, Enqueued
 
 
 class Booked(BaseModel):
-    """A session's allowance, and what the ledger has booked as settled on chain against it up to a slot.
-
-    `open_atomic` is the most that its other attempts, and the one asked about, could have moved by then on
-    top of that; None when nobody knows.
-    """
+    """A session's allowance, and what the ledger has booked as settled on chain against it up to a slot."""
 
     model_config = ConfigDict(frozen=True)
 
     allowance_atomic: int
     settled_atomic: int
-    open_atomic: int | None = None
 
 
 BookedOn = Callable[[UUID, int, UUID], Awaitable[Booked]]

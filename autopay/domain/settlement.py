@@ -5,17 +5,15 @@ R2, no signature is known: walk the source account's history back to what was th
 R3, proof that it never will: finality has passed the last valid block height, the same node's history up to that
 finalized slot does not have it, and the allowance left is exactly what the booked settlements leave.
 
-The allowance is no witness any more once the owner took the delegation away in another wallet. Then the balance is
-asked instead (`_left`), and only then: deposits and the owner's own transfers change it too. An account that was
-closed proves nothing: the attempt stays open, and a person decides.
-
-Anything unequal or unreadable is `Unknown`: the attempt stays open and nothing new is signed.
+Anything unequal or unreadable is `Unknown`: the attempt stays open and nothing new is signed. Among it is a delegation
+that the owner took away elsewhere, and an account that was closed: no balance stands in for the allowance, as deposits
+change it too. A person decides then (`starter.py ledger resolve`).
 """
 
-from autopay.domain.attempt import Landed, RecordedAttempt, Sighting, TokenAccount
+from autopay.domain.attempt import Landed, RecordedAttempt, Sighting
 from autopay.domain.errors import TransientFault
 from autopay.domain.payment import Dead, Seen, Settled, Settlement, Unknown, Verdict
-from autopay.domain.ports import Booked, BookedOn, Chain
+from autopay.domain.ports import BookedOn, Chain
 
 FINALITY_SLOTS = 32
 """Slots between a block and its finality on Solana (31 confirmations and the block itself)."""
@@ -29,6 +27,10 @@ is overlooked shows in the allowance."""
 
 MIN_LOOK_MS = 300
 MAX_LOOK_MS = 10_000
+
+
+A_PERSONS = frozenset({"allowance_unequal", "source_account_unreadable", "node_forgot_the_slot"})
+"""Unknown for these reasons may stay so for ever: the blockhash has expired, and what is missing is a proof."""
 
 
 async def look(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, slot_ms: int) -> Verdict:
@@ -126,25 +128,9 @@ async def _absence(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, 
     account = await chain.token_account(attempt.source_account, final=True, min_slot=tip.slot)
     if account is None:
         return Unknown(reason="source_account_unreadable", retry_after_ms=MAX_LOOK_MS)
+    left = account.delegated_atomic if account.delegate == attempt.authority else 0
     # An attempt that was seen at confirmed is booked: its own booking must not pass for the reason of what is gone.
     booked = await booked_on(attempt.session_id, account.slot, attempt.attempt_id)
-    if booked.allowance_atomic - booked.settled_atomic != _left(account, attempt, booked):
+    if booked.allowance_atomic - booked.settled_atomic != left:
         return Unknown(reason="allowance_unequal", retry_after_ms=MAX_LOOK_MS)
     return Dead(reason="expired_unsettled")
-
-
-def _left(account: TokenAccount, attempt: RecordedAttempt, booked: Booked) -> int:
-    """What the chain still has of the session's allowance: the delegation, or the balance in its stead.
-
-    A delegation that is gone was either used up, which leaves 0, or taken away by the owner. It was taken away for
-    sure when all that was not booked, this attempt and every other open one, is less than what is missing. The
-    session's account was opened for it alone and funded with exactly the allowance, so its balance then is allowance
-    minus every transfer of the delegate, unless somebody paid in or the owner took out. A balance that equals what
-    the bookings leave says: the delegate moved nothing else. What this cannot see is a transfer that this node's
-    history lacks, though it claims to hold it, and that deposits of the same amount, to the unit, made good.
-    """
-    if account.delegate == attempt.authority:
-        return account.delegated_atomic
-    missing = booked.allowance_atomic - booked.settled_atomic
-    was_taken_away = booked.open_atomic is not None and missing > booked.open_atomic
-    return account.amount_atomic if was_taken_away else 0

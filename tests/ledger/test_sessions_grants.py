@@ -151,15 +151,6 @@ async def test_a_record_tells_spent_from_reserved(book: Book) -> None:
     assert await book.ledger.sessions() == await book.ledger.sessions("buyer") == [record]
 
 
-async def test_what_is_open_is_all_that_is_not_booked_by_others(book: Book) -> None:
-    settled = await book.recorded()
-    await book.settled(settled, slot=120)
-    mine = await book.recorded(amount=5)
-    await book.settled(await book.recorded(amount=7), slot=300)
-    booked = await book.ledger.booked_on(book.session_id, 200, mine.attempt_id)
-    assert (booked.settled_atomic, booked.open_atomic) == (PRICE, 5 + 7)
-
-
 @pytest.mark.parametrize(
     ("hosts", "host", "allowed"),
     [

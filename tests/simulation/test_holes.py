@@ -16,7 +16,7 @@ from tests.simulation.product import Activities
 from tests.simulation.shell import Shell
 from tests.simulation.steps import ENVIRONMENT, SimSteps
 from tests.world.chain import CONFIRMED_DEPTH, SLOT_MS
-from tests.world.clock import run_virtually, sleep_ms
+from tests.world.clock import now_ms, run_virtually, sleep_ms
 from tests.world.faults import Process
 from tests.world.node import SimNode, View
 from tests.world.shop import Shop
@@ -61,6 +61,23 @@ def test_a_payment_whose_delegation_was_taken_away_stays_open_and_nothing_new_is
         return ended, len(world.ledger.attempts)
 
     assert run_virtually(story()) == (False, 1)
+
+
+def test_a_person_who_calls_such_a_payment_dead_lets_its_request_go_on() -> None:
+    async def story() -> tuple[bool, list[str]]:
+        world = await world_where_sellers("pending_and_never_lands")
+        running = asyncio.create_task(Shell(world, Activities.over(world), ORDER).run())
+        await sleep_ms(10_000)
+        world.launch("agent", balance=9_000, allowance=7_000, tx_limit=10, duration_ms=9_000_000, key_number=2)
+        await asyncio.wait({running}, timeout=PATIENCE_S)
+        stuck = not running.done()
+        world.faults.quiet_at_ms = now_ms()
+        first = next(iter(world.ledger.attempts))
+        await world.ledger.record_dead(first, "decided by a person: revoked in another wallet")
+        result = await asyncio.wait_for(running, PATIENCE_S)
+        return stuck, [result.status.value, *(each.status.value for each in world.ledger.attempts.values())]
+
+    assert run_virtually(story()) == (True, ["delivered", "FAILED", "VERIFIED"])
 
 
 class LookedAtTwice(SimNode):

@@ -150,15 +150,10 @@ class Sessions(Transactional):
             )
             .scalar_subquery()
         )
-        taken_in_all = (
-            select(func.coalesce(func.sum(TransactionRow.amount), 0))
-            .where(TransactionRow.session_id == SessionRow.id, TAKEN)
-            .scalar_subquery()
-        )
-        query = select(SessionRow.allowance, settled, taken_in_all).where(SessionRow.id == session_id)
+        query = select(SessionRow.allowance, settled).where(SessionRow.id == session_id)
         async with self._transaction() as db:
-            allowance, booked, reserved = (atomic(each) for each in (await db.execute(query)).one())
-        return Booked(allowance_atomic=allowance, settled_atomic=booked, open_atomic=reserved - booked)
+            allowance, booked = (await db.execute(query)).one()
+        return Booked(allowance_atomic=atomic(allowance), settled_atomic=atomic(booked))
 
 
 async def taken(db: AsyncSession, session_id: UUID) -> tuple[int, int, datetime]:
