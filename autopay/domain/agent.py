@@ -168,12 +168,14 @@ class AgentState(StrEnum):
 class WatchStatus(_Value):
     """One watch as the agent sees it.
 
-    `next_due` is when it will be bought again, None while something stands in the way: `waits` says what.
-    `stale_since` is when its data became older than wanted, None when it is fresh. The price is the last one seen.
+    `last` is when its content came, `next_due` when it will be bought again, None while something stands in the way:
+    `waits` says what. `stale_since` is when its data became older than wanted, None when it is fresh. The price is the
+    last one seen.
     """
 
     watch: Watch
     next_due: datetime | None
+    last: datetime | None = None
     stale_since: datetime | None = None
     waits: str | None = None
     price_atomic: int | None = None
@@ -218,6 +220,7 @@ class AgentStatus(_Value):
 
     name: str
     phase: Phase
+    rules: Rules
     state: AgentState
     reason: str | None
     spendable: tuple[Spendable, ...]

@@ -28,6 +28,7 @@ def report(memory: AgentMemory, now: datetime, *, over: bool) -> AgentStatus:
     return AgentStatus(
         name=memory.spec.name,
         phase=memory.spec.phase,
+        rules=memory.spec.rules,
         state=AgentState.STOPPED if over else memory.state,
         reason=_reason(memory, now),
         spendable=tuple(memory.purse.readings),
@@ -107,6 +108,7 @@ def _watch(memory: AgentMemory, watch: Watch, now: datetime, *, over: bool) -> W
     return WatchStatus(
         watch=watch,
         next_due=max(plan.due, now) if plan is not None and waits is None else None,
+        last=plan.last if plan is not None else None,
         stale_since=since if since is not None and since < now else None,
         waits=waits,
         price_atomic=price.amount_atomic if price is not None else None,
