@@ -58,6 +58,8 @@ def request(
 
     An agent pays for it, within its limits and once. The same --id again never pays again: it prints what was
     bought, or goes on waiting.
+
+    Headers and body are sealed and never shown: secrets belong there. The URL, with its query, is recorded in clear.
     """
     headers = headers_of(header or [])
     content = None if body is None else json_body(body)

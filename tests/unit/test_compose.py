@@ -3,6 +3,7 @@
 `compose_spec/compose-spec.json` is the specification's schema (github.com/compose-spec/compose-spec, Apache-2.0).
 """
 
+import importlib.util
 import json
 import re
 import subprocess
@@ -168,7 +169,8 @@ def test_the_example_has_no_secret_and_no_default_of_its_own() -> None:
     ]
     + re.findall(r"starter\.py ((?:[a-z]+ ?)+)", (ROOT / ".env.example").read_text())
     + re.findall(
-        r"(?:starter|starter\.py) ((?:ledger|db|launch|keyring)(?: [a-z]+)?)", (ROOT / "docs/deploy.md").read_text()
+        r"(?:starter|starter\.py) ((?:ledger|db|launch|keyring|vault|session)(?: [a-z]+)?)",
+        (ROOT / "docs/deploy.md").read_text(),
     ),
 )
 def test_every_command_exists(line: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -176,9 +178,19 @@ def test_every_command_exists(line: str, capsys: pytest.CaptureFixture[str]) -> 
     assert f"Usage: starter.py {line.split(maxsplit=1)[0]}" in capsys.readouterr().out
 
 
-def test_only_the_web_ui_is_published_and_only_on_loopback() -> None:
+def test_only_the_web_ui_and_its_codec_server_are_published_and_only_on_loopback() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published == {"temporal-ui": ["127.0.0.1:8080:8080"]}
+    assert published == {"temporal-ui": ["127.0.0.1:8080:8080"], "codec": ["127.0.0.1:8081:8081"]}
+
+
+def test_the_web_ui_finds_the_codec_server_and_is_let_in() -> None:
+    module, *options = SERVICES["codec"]["command"][1:]
+    assert importlib.util.find_spec(module) is not None
+    given = [(options[n], options[n + 1]) for n in range(0, len(options), 2)]
+    assert ("--ui", "http://127.0.0.1:8080") in given
+    assert ("--port", "8081") in given
+    assert SERVICES["temporal-ui"]["environment"]["TEMPORAL_CODEC_ENDPOINT"] == "http://127.0.0.1:8081"
+    assert set(SERVICES["codec"]["environment"]) == {"AUTOPAY_KEYRING"}
 
 
 def test_every_volume_is_a_named_one() -> None:
