@@ -293,7 +293,8 @@ class AgentMessages:
                 order,
                 id=payment_workflow_id(name, request.request_id),
                 parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+                # A run that has ended is no hindrance: a restored ledger may not know its end, or tells it again.
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 search_attributes=request_attributes(order),
                 static_summary=f"{request.method} {host_of(request.url)} for {name}",
                 static_details=f"`{request.method} {request.url}`",
