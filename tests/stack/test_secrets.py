@@ -13,16 +13,19 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
+from google.protobuf import json_format
 from temporalio.client import Client
 
 from autopay.adapters.ledger import open_ledger
 from autopay.adapters.vault import Keyring, Vault
-from autopay.codec import PURPOSE, SealedPayloads
+from autopay.codec import KEY_ID, PURPOSE, SealedPayloads
+from autopay.domain.adoption import ADOPT_ID
 from autopay.domain.request import x402_request_id
 from autopay.settings import Settings
-from autopay.stack_file import OWNER_FILE, StackFile
+from autopay.stack_file import KEYRING_FILE, OWNER_FILE, StackFile
 from localnet.stack import Stack
 from tests.stack.needles import kept_by_database, kept_by_temporal, kept_in_files, written
 from tests.stack.up import starter
@@ -37,6 +40,7 @@ class Home:
     """A stack in which purchases with planted secrets were made, and all that must not be found there."""
 
     path: Path
+    stack: Stack
     addresses: StackFile
     keyring: Keyring
     needles: dict[str, set[bytes]]
@@ -51,11 +55,12 @@ async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Home]:
     path = tmp_path_factory.mktemp("secrets") / "home"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTOPAY_HOME", str(path))
-        async with Stack(path, slot_ms=50, workers=1, ephemeral=True, report=lambda _: None) as addresses:
+        stack = Stack(path, slot_ms=50, workers=1, ephemeral=True, report=lambda _: None)
+        async with stack as addresses:
             await _buy(path, addresses)
             settings = Settings.load(home=path).resolve()
             keyring = Keyring.parse(settings.keyring.get_secret_value())
-            yield Home(path, addresses, keyring, await _needles(path, addresses, keyring))
+            yield Home(path, stack, addresses, keyring, await _needles(path, addresses, keyring))
 
 
 async def _run(path: Path, *arguments: str, code: int = 0) -> None:
@@ -101,6 +106,7 @@ async def _needles(path: Path, addresses: StackFile, keyring: Keyring) -> dict[s
     found = {"the owner's key": written(owner[:32]) | written(owner)}
     with psycopg.connect(addresses.database_url) as db:
         sessions = db.execute("SELECT id, session_token FROM sessions WHERE session_token <> ''").fetchall()
+    assert sessions
     for number, (row, sealed) in enumerate(sessions):
         key = vault.open(sealed, purpose="session-key", row=str(row))
         found[f"session key {number}"] = written(key[:32]) | written(key)
@@ -151,6 +157,23 @@ async def test_what_is_sealed_in_temporal_is_what_was_planted(home: Home) -> Non
     sealed = history.events[0].workflow_execution_started_event_attributes.input.payloads
     (opened,) = await SealedPayloads(home.keyring).decode(sealed)
     assert f"?token={QUERY}".encode() in opened.data
+
+
+async def test_after_a_rotation_everything_goes_on_and_the_schedule_is_sealed_anew(home: Home) -> None:
+    rotated = home.keyring.with_new_key()
+    await home.stack.stop_workers()
+    (home.path / KEYRING_FILE).write_text(rotated.dump())
+    await home.stack.start_workers(1)
+    await home.stack.restart("codec")
+    await _run(home.path, "vault", "rotate")
+    await _run(home.path, "request", f"{home.addresses.market_api}/api/market-feed", "--agent", AGENT)
+    client = await Client.connect(home.addresses.temporal)
+    described = (await client.get_schedule_handle(ADOPT_ID).describe()).raw_description
+    order = described.schedule.action.start_workflow.input
+    assert order.payloads[0].metadata[KEY_ID] == b"2"
+    async with httpx.AsyncClient(trust_env=False) as http:
+        opened = await http.post(f"{home.addresses.codec}/decode", json=json_format.MessageToDict(order))
+    assert b"older_than_s" in base64.b64decode(opened.raise_for_status().json()["payloads"][0]["data"])
 
 
 def test_a_secret_is_found_however_it_is_written_down() -> None:
