@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from autopay.domain.money import MAX_ATOMIC, Currency
+from autopay.domain.money import MAX_ATOMIC, Currency, to_units
 
 Method = Literal["GET", "POST"]
 REQUEST_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,119}$"
@@ -68,6 +68,26 @@ class RequestSpec(BaseModel):
         cap = str(self.max_price_atomic) if self.max_price_atomic is not None else None
         terms = [self.method, self.url, self.body_hash, cap, self.currency]
         return hashlib.sha256(json.dumps(terms).encode()).hexdigest()
+
+    def differs_from(self, other: "RequestSpec") -> str:
+        """The terms of this one that another does not have, in words: `another method (GET, not POST)`."""
+        pairs: dict[str, tuple[object, object]] = {
+            "method": (self.method, other.method),
+            "URL": (self.url, other.url),
+            "body": (self.body_hash, other.body_hash),
+            "maximum price": (_priced(self.max_price_atomic), _priced(other.max_price_atomic)),
+            "currency": (self.currency or "any", other.currency or "any"),
+        }
+        differ = [
+            f"another {name}" + (f" ({mine}, not {theirs})" if name != "body" else "")
+            for name, (mine, theirs) in pairs.items()
+            if mine != theirs
+        ]
+        return " and ".join(differ) or "other terms"
+
+
+def _priced(amount_atomic: int | None) -> str:
+    return "none" if amount_atomic is None else f"{to_units(amount_atomic):f}"
 
 
 class RequestStatus(StrEnum):

@@ -3,16 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import defer
 
-from autopay.adapters.ledger.records import AgentSummary, BalanceRecord
+from autopay.adapters.ledger.records import BalanceRecord
 from autopay.adapters.ledger.rows import agent_record, atomic, request_result
 from autopay.adapters.ledger.transaction import Transactional, agent_named
 from autopay.adapters.policy_tables import ApprovalRow
-from autopay.adapters.statuses import OPEN, SPENT, ApprovalStatus, BalanceStatus, HttpMethod
-from autopay.adapters.tables import AgentRow, BalanceSnapshotRow, QueueRow, RequestRow, TransactionRow
+from autopay.adapters.statuses import ApprovalStatus, BalanceStatus, HttpMethod
+from autopay.adapters.tables import AgentRow, BalanceSnapshotRow, QueueRow, RequestRow
 from autopay.adapters.uuid7 import uuid7
 from autopay.domain.agent import Phase
 from autopay.domain.money import Currency, to_units
@@ -111,35 +111,6 @@ class Agents(Transactional):
         known = {row.request_id for row in found}
         ended = [request_result(row, agent, []) for row in found if row.closed_at is not None]
         return ended, [each for each in request_ids if each not in known]
-
-    async def agents(self) -> Sequence[AgentSummary]:
-        """Every agent that is not archived, by name, with what it spent."""
-        spent = TransactionRow.status.in_(SPENT)
-        totals = (
-            select(
-                TransactionRow.agent_id,
-                TransactionRow.currency,
-                func.coalesce(func.sum(TransactionRow.amount).filter(spent), 0),
-                func.count().filter(spent),
-                func.count().filter(TransactionRow.status.in_(OPEN)),
-            )
-            .group_by(TransactionRow.agent_id, TransactionRow.currency)
-            .order_by(TransactionRow.currency)
-        )
-        async with self._transaction() as db:
-            rows = (
-                await db.scalars(select(AgentRow).where(AgentRow.archived_at.is_(None)).order_by(AgentRow.name))
-            ).all()
-            sums = (await db.execute(totals)).all()
-        return [
-            AgentSummary(
-                agent=agent_record(row),
-                spent_atomic={total[1]: atomic(total[2]) for total in sums if total[0] == row.id and total[3]},
-                payments=sum(total[3] for total in sums if total[0] == row.id),
-                open_payments=sum(total[4] for total in sums if total[0] == row.id),
-            )
-            for row in rows
-        ]
 
     async def record_balance(
         self,

@@ -5,6 +5,7 @@ from autopay.adapters.ledger.agents import Agents
 from autopay.adapters.ledger.answers import Answers
 from autopay.adapters.ledger.attempts import Attempts
 from autopay.adapters.ledger.fences import Fences
+from autopay.adapters.ledger.fleet import Fleet
 from autopay.adapters.ledger.grants import Grants
 from autopay.adapters.ledger.policies import Policies
 from autopay.adapters.ledger.reports import Reports
@@ -13,7 +14,7 @@ from autopay.adapters.ledger.seed import Seed
 from autopay.adapters.ledger.sessions import Sessions
 
 
-class PostgresLedger(Agents, Sessions, Grants, Policies, Fences, Requests, Attempts, Answers, Reports, Seed):
+class PostgresLedger(Agents, Fleet, Sessions, Grants, Policies, Fences, Requests, Attempts, Answers, Reports, Seed):
     """The ledger port on PostgreSQL. Every method is one transaction, committed when it returns.
 
     Locks are taken in one order everywhere, so that they cannot deadlock: agent, session, attempt, request.

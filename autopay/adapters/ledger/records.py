@@ -16,13 +16,35 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class PurseRecord(_Record):
+    """What an agent's sessions leave it in a currency, by the ledger: no chain is asked.
+
+    `problem` is why nothing can be spent at all. `pauses` says that the agent's last reading, at `read_at`, did not
+    reach `needed_atomic` in any of its currencies; both are None before the first.
+    """
+
+    currency: Currency
+    spendable_atomic: int
+    needed_atomic: int | None
+    problem: str | None
+    pauses: bool
+    read_at: datetime | None
+
+
 class AgentSummary(_Record):
-    """An agent with what it spent (SUCCESS and VERIFIED, base units) and how many payments that were."""
+    """An agent with what it spent (SUCCESS and VERIFIED, base units) and how many payments that were.
+
+    `spent_today_atomic` is since midnight UTC; `queued` wait for their turn, `asked` for a person.
+    """
 
     agent: AgentRecord
     spent_atomic: dict[Currency, int]
+    spent_today_atomic: dict[Currency, int]
     payments: int
     open_payments: int
+    queued: int
+    asked: int
+    purses: tuple[PurseRecord, ...]
 
 
 class OwnerTransaction(_Record):

@@ -47,7 +47,7 @@ class Requests(Transactional):
         async with self._transaction() as db:
             # The agent's row is locked: two calls with one id, or at the queue's limit, come one after the other.
             owner = await agent_named(db, agent, lock=True)
-            known = await db.scalar(select(RequestRow.terms_hash).where(RequestRow.x402_request_id == request_key))
+            known = await db.scalar(select(RequestRow).where(RequestRow.x402_request_id == request_key))
             if known is not None:
                 return _compared(spec, known)
             waiting = await db.scalar(select(func.count()).where(QueueRow.agent_id == owner.id, WAITING))
@@ -157,6 +157,14 @@ class Requests(Transactional):
             body = await db.scalar(select(RequestRow.body).where(RequestRow.id == row.id))
         return row.content_type or "application/octet-stream", body or b""
 
+    async def content_at(self, request_key: str) -> datetime | None:
+        """When what was delivered came; None when nothing was."""
+        query = select(RequestRow.answered_at).where(
+            RequestRow.x402_request_id == request_key, RequestRow.delivery == Delivery.DELIVERED
+        )
+        async with self._transaction() as db:
+            return await db.scalar(query)
+
     async def recall(self, request_key: str) -> Payment:
         """The payment as it stands; see the port."""
         async with self._transaction() as db:
@@ -220,10 +228,10 @@ async def _take_from_queue(db: AsyncSession, row: RequestRow) -> None:
     await db.execute(waiting.values(processed_at=func.clock_timestamp()))
 
 
-def _compared(spec: RequestSpec, known_terms: str) -> Refused | None:
-    if known_terms == spec.terms_hash():
+def _compared(spec: RequestSpec, known: RequestRow) -> Refused | None:
+    if known.terms_hash == spec.terms_hash():
         return None
-    message = f"request id {spec.request_id!r} was used before with other terms"
+    message = f"request id {spec.request_id!r} was used before with {request_spec(known).differs_from(spec)}"
     return Refused(reason=Reason.TERMS_DIFFER, message=message)
 
 
