@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, LiteralString
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
+from sqlalchemy import URL
 
 from autopay.adapters.database import CONNECT_TIMEOUT_S, engine_url
 from autopay.domain.errors import Fault, LedgerUnavailable, PermanentFault
@@ -59,19 +60,25 @@ class Server:
         return self._ledger.username
 
     def url(self, database: str | None = None, role: str | None = None) -> str:
-        """The URL of a database of this server, the ledger's unless told otherwise, with the ledger's search path.
+        """The URL of a database of this server, the ledger's unless told otherwise; see `parameters`."""
+        return self._url(database, role).render_as_string(hide_password=False)
+
+    def parameters(self, database: str | None = None, role: str | None = None) -> dict[str, Any]:
+        """How to connect, for libpq: by the administrator's role, with the ledger's search path.
 
         With `role`, everything is done as that role (SET ROLE), and is its own.
         """
+        url = self._url(database, role)
+        return url.translate_connect_args(username="user", database="dbname") | dict(url.query)
+
+    def _url(self, database: str | None, role: str | None) -> URL:
         url = self._role.set(database=database or self.name)
         if "connect_timeout" not in url.query:
             url = url.update_query_dict({"connect_timeout": str(CONNECT_TIMEOUT_S)})
         options = [str(self._ledger.query["options"])] if "options" in self._ledger.query else []
         if role is not None:
             options.append(f"-c role={role}")
-        if options:
-            url = url.update_query_dict({"options": " ".join(options)})
-        return url.set(drivername="postgresql").render_as_string(hide_password=False)
+        return url.update_query_dict({"options": " ".join(options)}) if options else url
 
     @contextmanager
     def connected(
@@ -84,7 +91,7 @@ class Server:
             RightsMissing: the role may not do what was asked, or names a role that there is not.
         """
         try:
-            with psycopg.connect(self.url(database, role), autocommit=True) as connection:
+            with psycopg.connect(**self.parameters(database, role), autocommit=True) as connection:
                 connection.execute("SET timezone = 'UTC'")
                 connection.execute("SET idle_in_transaction_session_timeout = 0")
                 connection.execute("SET statement_timeout = 0")
@@ -108,7 +115,7 @@ class Server:
         """
         with self.connected(MAINTENANCE) as db:
             version = db.info.server_version // 10_000
-        parameters: dict[str, Any] = conninfo_to_dict(self.url(database))
+        parameters = self.parameters(database)
         # Never in argv, where every account of the machine could read it.
         password = {"PGPASSWORD": str(parameters.pop("password"))} if "password" in parameters else {}
         return run_program(find_program(program, version), f"--dbname={make_conninfo(**parameters)}", *arguments,
