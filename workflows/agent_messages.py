@@ -63,6 +63,7 @@ class AgentMessages:
         self.over = False
         self.news = False
         self.is_recovered = False
+        self.running: set[str] = set()
         self.phase_changes = asyncio.Lock()
 
     # Signals
@@ -302,9 +303,12 @@ class AgentMessages:
         except WorkflowAlreadyStartedError:
             workflow.logger.info("%s has already been started", order.request_id)
         else:
+            self.running.add(order.request_id)
             payment.add_done_callback(lambda ended: self._payment_ended(order.request_id, ended))
 
     def _payment_ended(self, request_id: str, ended: "asyncio.Task[RequestResult]") -> None:
         """A payment tells us itself how it ended. One that was terminated does not: it is adopted, and goes on."""
+        self.running.discard(request_id)
+        self.news = True
         if ended.cancelled() or ended.exception() is not None:
             workflow.logger.warning("the workflow of %s ended badly; it will be adopted", request_id)
