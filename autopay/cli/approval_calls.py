@@ -68,7 +68,7 @@ async def give_word(settings: Settings, ledger: PostgresLedger, row: ApprovalRec
     calls = AgentCalls(client := await connect(settings), row.agent, settings.task_queue)
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            await _update(client, ledger, row, "approve" if approve else "deny")
+            await send_word(client, ledger, row, "approve" if approve else "deny")
     except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
         why = f"its workers are busy, or ended; {START_WORKER}" if await calls.has_worker() else START_WORKER
         message = f"the payment does not answer: {why}; your word may still arrive: {SEE}"
@@ -76,8 +76,12 @@ async def give_word(settings: Settings, ledger: PostgresLedger, row: ApprovalRec
     return True
 
 
-async def _update(client: Client, ledger: PostgresLedger, row: ApprovalRecord, name: str) -> None:
-    """Send the update; one that comes before the payment asks, as after a worker's restart, is sent again."""
+async def send_word(client: Client, ledger: PostgresLedger, row: ApprovalRecord, name: str) -> None:
+    """Send the update of that name; one that comes before the payment asks, as after its restart, is sent again.
+
+    Raises:
+        CommandError: the payment is gone, asks something else, or cannot be answered any more.
+    """
     handle = client.get_workflow_handle(payment_workflow_id(row.agent, row.terms.request_id))
     while True:
         try:

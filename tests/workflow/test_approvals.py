@@ -13,6 +13,8 @@ from temporalio.worker import Worker
 
 from autopay.adapters.ledger import PostgresLedger
 from autopay.adapters.ledger.records import ApprovalRecord
+from autopay.cli.approval_calls import send_word
+from autopay.cli.exits import CommandError, ExitCode
 from autopay.domain.agent import AgentSpec, AgentStatus, Phase, Rules
 from autopay.domain.money import Currency
 from autopay.domain.policy import Policy
@@ -199,6 +201,23 @@ async def test_a_run_after_a_termination_finds_the_question_and_the_answer(offic
     assert (await again.result()).status == RequestStatus.DELIVERED
     assert len(await office.ledger.approvals("tester", undecided=False)) == 1
     assert office.chain.spent == PRICE
+
+
+async def test_the_command_says_why_a_word_does_not_reach_a_payment(office: Office) -> None:
+    handle = await office.pay()
+    question = await office.question()
+    other = question.model_copy(update={"terms_hash": "0" * 64})
+    with pytest.raises(CommandError, match="the seller asks other terms by now"):
+        await send_word(office.client, office.ledger, other, "approve")
+    await handle.terminate("a careless operator")
+    with pytest.raises(CommandError, match="is gone; it is adopted within a minute") as caught:
+        await send_word(office.client, office.ledger, question, "approve")
+    assert caught.value.code is ExitCode.UNFINISHED
+    again = await office.start("r1")
+    await send_word(office.client, office.ledger, question, "deny")
+    assert error_of(await again.result()) == "approval_denied"
+    with pytest.raises(CommandError, match="it was denied at"):
+        await send_word(office.client, office.ledger, question, "approve")
 
 
 async def test_a_held_request_frees_its_slot_and_its_agent_says_what_it_waits_for(office: Office) -> None:
