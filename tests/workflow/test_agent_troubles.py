@@ -133,7 +133,7 @@ async def test_an_agent_that_the_ledger_does_not_know_waits_and_says_so(world: W
     await (await world.pay()).result()
     handle = await world.client.start_workflow(
         Agent.run,
-        {"name": "nobody", "phase": "FULL", "watches": [WATCH.model_dump()]},  # type: ignore[arg-type]
+        {"name": "nobody", "phase": "FULL", "watches": [WATCH.model_dump()]},
         id="agent/nobody",
         task_queue="autopay",
     )
