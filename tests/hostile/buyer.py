@@ -1,0 +1,162 @@
+"""A buyer made of the real parts, without Temporal: the run, the activities as the worker builds them, real adapters.
+
+What must not live here: sellers, and what must come of them.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import uuid4
+
+from temporalio.testing import ActivityEnvironment
+
+from autopay.adapters.chain import SolanaChain
+from autopay.adapters.ledger import PostgresLedger
+from autopay.adapters.seller import HttpSeller
+from autopay.adapters.signer import PaymentSigner
+from autopay.adapters.vault import Vault
+from autopay.domain.agent import Notice
+from autopay.domain.errors import PermanentFault, TransientFault
+from autopay.domain.money import Currency
+from autopay.domain.offer import Challenge
+from autopay.domain.payment import Answer, Payment, Verdict
+from autopay.domain.payment_run import PaymentRun, StepFailed
+from autopay.domain.policy import Awaiting, Decision
+from autopay.domain.request import RequestResult, RequestSpec, x402_request_id
+from autopay.domain.steps import AttemptRef, Closing, Fetched, Parsed, PayOrder, Recalled, SignedOrNot, ToSign
+from autopay.settings import Settings
+from tests.hostile.accounts import USDC
+from tests.hostile.scene import ALLOWANCE, Scene
+from tests.hostile.way import Way
+from worker import activities
+
+SLOT_MS = 20
+MOST_WAIT_S = 0.4
+"""A run's waits are politeness, and made shorter here; what it waits for is asked again until it is there."""
+
+TRIES, PAUSE_S = 3, 0.05
+MOST_WAIT_MS = 60_000
+"""Longer than this no seller may hold a run up at a time."""
+
+
+class RealSteps:
+    """Implements `Steps`: calls each activity, a few times when its fault may pass."""
+
+    def __init__(self, steps: dict[str, Callable[[Any], Awaitable[Any]]], approves: int) -> None:
+        self.questions: list[Awaiting] = []
+        self.waits_ms: list[int] = []
+        self._steps = steps
+        self._approves = approves
+        self._environment = ActivityEnvironment()
+
+    async def recall(self, order: PayOrder) -> Recalled:
+        found: Recalled = await self._tried("recall", order)
+        return found
+
+    async def fetch(self, order: PayOrder) -> Fetched:
+        found: Fetched = await self._tried("fetch", order)
+        return found
+
+    async def parse(self, order: PayOrder, challenge: Challenge) -> Parsed:
+        found: Parsed = await self._tried("parse", order, challenge)
+        return found
+
+    async def sign(self, to_sign: ToSign, price: str) -> SignedOrNot:
+        found: SignedOrNot = await self._tried("sign", to_sign)
+        return found
+
+    async def submit(self, ref: AttemptRef, send: int, price: str) -> Answer:
+        found: Answer = await self._tried("submit", ref)
+        return found
+
+    async def verify(self, ref: AttemptRef, price: str) -> Verdict:
+        found: Verdict = await self._tried("verify", ref)
+        return found
+
+    async def log(self, closing: Closing) -> None:
+        await self._tried("log", closing)
+
+    async def wait(self, wait_ms: int, why: str) -> None:
+        self.waits_ms.append(wait_ms)
+        await asyncio.sleep(min(wait_ms / 1000, MOST_WAIT_S))
+
+    async def person(self, awaiting: Awaiting) -> None:
+        """A person answers at once."""
+        self.questions.append(awaiting)
+        decision = Decision(
+            approval_id=awaiting.approval_id,
+            terms_hash=awaiting.terms_hash,
+            approve=len(self.questions) <= self._approves,
+        )
+        assert await self._tried("decide", decision) is None
+
+    async def announce(self, notice: Notice) -> None:
+        assert len(notice.message or "") <= 400
+
+    def show(self, now: str, payment: Payment) -> None:
+        """For people only."""
+
+    async def _tried(self, name: str, *arguments: Any) -> Any:
+        for left in reversed(range(TRIES)):
+            try:
+                return await self._environment.run(self._steps[name], *arguments)
+            except PermanentFault as fault:
+                raise _given_up(fault) from fault
+            except TransientFault as fault:
+                if not left:
+                    raise _given_up(fault) from fault
+                await asyncio.sleep(PAUSE_S)
+        raise AssertionError("unreachable")
+
+
+def _given_up(fault: Exception) -> StepFailed:
+    name = "".join("_" + char.lower() if char.isupper() else char for char in type(fault).__name__)
+    return StepFailed(name.lstrip("_"), str(fault))
+
+
+class Buyer:
+    """An agent of its own, with a session whose account lies on chain already."""
+
+    def __init__(
+        self, way: Way, scene: Scene, *, ledger: PostgresLedger, chain: SolanaChain, seller: HttpSeller, vault: Vault
+    ) -> None:
+        self.agent = str(way)
+        self.currency = Currency.USDC if way.mint == USDC else Currency.CASH
+        self._way, self._scene, self._ledger, self._vault = way, scene, ledger, vault
+        settings = Settings(slot_ms=SLOT_MS, cash_mint="" if way.mint == USDC else str(way.mint.address))
+        steps = activities(
+            settings, ledger=ledger, chain=chain, seller=seller, signer=PaymentSigner(vault), vault=vault
+        )
+        self.steps = RealSteps({step.__name__: step for step in steps}, way.approves)
+
+    async def open(self) -> None:
+        """The agent, its policy and its session."""
+        session_id = uuid4()
+        await self._ledger.create_agent(self.agent, self._way.phase)
+        await self._ledger.set_policy(self._way.policy, self.agent)
+        await self._ledger.create_session(
+            agent=self.agent,
+            currency=self.currency,
+            mint=str(self._scene.mint.address),
+            source_account=self._scene.address("source"),
+            owner=self._scene.address("owner"),
+            authority=self._scene.address("session"),
+            sealed_key=self._vault.seal(bytes(self._scene.key("session")), purpose="session-key", row=str(session_id)),
+            allowance_atomic=ALLOWANCE,
+            tx_limit=100,
+            duration_s=3_600,
+            session_id=session_id,
+        )
+
+    async def buy(self, number: int) -> RequestResult:
+        """One request, to its end."""
+        request_id = f"request-{number}"
+        spec = RequestSpec(request_id=request_id, url=self._scene.url, max_price_atomic=self._way.most)
+        assert await self._ledger.accept(self.agent, spec, 1.0, 100) is None
+        order = PayOrder(
+            agent=self.agent,
+            request_id=request_id,
+            request_key=x402_request_id(self.agent, request_id),
+            url=self._scene.url,
+        )
+        return await PaymentRun(order, self.steps).run()
