@@ -109,7 +109,7 @@ async def test_the_state_of_the_sellers_breaker_is_kept_with_the_request(book: B
     await book.ledger.record_plain(key, Plain(reply=Reply(http_status=404)))
     async with book.ledger.engine.connect() as db:
         rows = await db.exec_driver_sql("SELECT request_id, circuit_breaker_state FROM api_request_logs ORDER BY 1")
-        assert {row[0]: row[1] for row in rows} == {"first": "HALF_OPEN", "plain": None}
+        assert {row.request_id: row.circuit_breaker_state for row in rows} == {"first": "HALF_OPEN", "plain": None}
 
 
 async def test_the_phase_is_changed_and_an_unknown_agent_told(book: Book) -> None:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from temporalio.client import WorkflowExecutionStatus
 
-from autopay.domain.agent import AgentState, Phase, Rules, Watch
+from autopay.domain.agent import AgentSpec, AgentState, Phase, Rules, Watch
 from autopay.domain.breaker import BreakerState
 from autopay.domain.money import Currency
 from autopay.domain.request import RequestSpec, RequestStatus, x402_request_id
@@ -131,12 +131,8 @@ async def test_what_was_bought_within_its_window_is_not_bought_again(world: Worl
 
 async def test_an_agent_that_the_ledger_does_not_know_waits_and_says_so(world: World) -> None:
     await (await world.pay()).result()
-    handle = await world.client.start_workflow(
-        Agent.run,
-        {"name": "nobody", "phase": "FULL", "watches": [WATCH.model_dump()]},
-        id="agent/nobody",
-        task_queue="autopay",
-    )
+    spec = AgentSpec(name="nobody", phase=Phase.FULL, watches=(WATCH,))
+    handle = await world.client.start_workflow(Agent.run, spec, id="agent/nobody", task_queue="autopay")
     status = await reach(world, handle, lambda status: status.reason is not None, step_s=1)
     assert "There is no agent of that name" in (status.reason or "")
     await world.ledger.create_agent("nobody", Phase.FULL)
