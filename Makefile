@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test simulate chaos check format lock clean help
+.PHONY: demo test simulate chaos bench-ledger check format lock clean help
 
 help:            ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -20,6 +20,9 @@ simulate: $(READY) ## run SEEDS simulated worlds of payments among faults
 
 chaos: $(READY)  ## run payments on the real stack among kill -9 and bad weather (ARGS="--requests 300 --kills 30")
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+bench-ledger: $(READY) ## how fast the ledger reads at a million payments (ARGS="--rows 100000")
+	@$(BIN)/python -m benchmarks.ledger $(ARGS)
 
 check: $(READY)  ## lint, format check and types, as CI does
 	@$(BIN)/ruff check .
