@@ -65,6 +65,10 @@ class UnknownRequest(PermanentFault):
     """The ledger has no such request."""
 
 
+class CursorLost(PermanentFault):
+    """The ledger has no event at that cursor: it was restored from a backup since. Read it from its start."""
+
+
 class ContentPruned(PermanentFault):
     """What was bought was thrown away by `ledger prune`; it stays paid, and its hash is kept."""
 

@@ -14,13 +14,13 @@ from autopay.adapters import migrations
 from autopay.adapters.ledger import PostgresLedger, follow_bell, open_ledger
 from autopay.adapters.ledger.follow import START, LedgerEvent, parse_cursor
 from autopay.cli.ledger_follow_lines import what_of
-from autopay.domain.errors import UnknownAgent
+from autopay.domain.errors import CursorLost, UnknownAgent
 from autopay.domain.payment import Content
 from autopay.domain.request import RequestStatus
 from localnet.postgres import EmbeddedPostgres
 from tests.ledger.books import JSON_REPLY, Book, open_book
 
-PATIENCE_S = 60
+PATIENCE_S = 120
 WRITERS = 12
 CHANGES = 10
 
@@ -144,6 +144,14 @@ async def test_one_agents_events_and_the_last_ones(book: Book) -> None:
 def test_what_is_no_cursor_is_refused(cursor: str) -> None:
     with pytest.raises(ValueError, match="not a cursor"):
         parse_cursor(cursor)
+
+
+async def test_a_cursor_of_another_history_is_refused(book: Book) -> None:
+    last = (await everything(book.ledger))[-1]
+    xid, number = parse_cursor(last.cursor)
+    for lost in (f"{xid}:{number + 1}", f"{xid - 1}:{number}"):
+        with pytest.raises(CursorLost, match="restored from a backup"):
+            await anext(book.ledger.follow(after=lost))
 
 
 async def test_reading_goes_on_after_the_database_was_away() -> None:

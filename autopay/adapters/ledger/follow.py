@@ -27,7 +27,7 @@ from autopay.adapters.ledger.follow_bell import CHANNEL
 from autopay.adapters.ledger.rows import atomic
 from autopay.adapters.ledger.transaction import Transactional, agent_named
 from autopay.adapters.tables import AgentRow, RequestRow, TransactionRow
-from autopay.domain.errors import LedgerUnavailable
+from autopay.domain.errors import CursorLost, LedgerUnavailable
 from autopay.domain.money import Currency
 
 START = "0:0"
@@ -103,6 +103,7 @@ class Follow(Transactional):
         Raises:
             UnknownAgent: there is none of that name.
             ValueError: `after` is not a cursor.
+            CursorLost: there is no event at `after`, or at the last one given out before an outage.
         """
         place = after
         pause = SOON_S
@@ -112,6 +113,7 @@ class Follow(Transactional):
                     place, last = await self._begin(agent, tail)
                     for event in last:
                         yield event
+                await self._require(place)
                 # Listens before it looks: what is committed after the look rings.
                 async with self._listening() as woken:
                     vain = 0
@@ -129,6 +131,14 @@ class Follow(Transactional):
                     on_outage(fault)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_S)
+
+    async def _require(self, cursor: str) -> None:
+        """See that the cursor's event is there: none is ever deleted, but a restored ledger numbers anew."""
+        xid, number = parse_cursor(cursor)
+        there = select(AuditEventRow.id).where(AuditEventRow.xid == xid, AuditEventRow.id == number)
+        async with self._transaction() as db:
+            if cursor != START and await db.scalar(there) is None:
+                raise CursorLost(cursor)
 
     async def _begin(self, agent: str | None, tail: int) -> tuple[str, Sequence[LedgerEvent]]:
         """The cursor of the newest event, and the last `tail` ones up to it."""
