@@ -45,10 +45,15 @@ def show_json(value: BaseModel | dict[str, Any] | Sequence[Any]) -> None:
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
     """Rows for people; cells are text, never markup."""
+    out().print(table_of(columns, rows, title))
+
+
+def table_of(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
+    """The table that `show_table` prints."""
     table = Table(*columns, title=title, box=None, header_style="bold", title_justify="left", pad_edge=False)
     for row in rows:
         table.add_row(*(escape(printable("" if cell is None else str(cell))) for cell in row))
-    out().print(table)
+    return table
 
 
 def printable(text: str) -> str:
