@@ -166,6 +166,7 @@ def _decoded(header: str) -> str:
 def _loads(text: str) -> Any:
     content = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constants, parse_float=_finite)
     _require_shallow(content, MAX_DEPTH)
+    json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair: UnicodeEncodeError, a ValueError
     return content
 
 

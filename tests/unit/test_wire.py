@@ -125,7 +125,7 @@ def test_a_version_that_is_not_the_whole_number_is_malformed(version: object) ->
 
 
 def test_what_could_not_be_echoed_is_malformed() -> None:
-    for text in ("1e999", "NaN", "[" * 100 + "]" * 100):
+    for text in ("1e999", "NaN", "[" * 100 + "]" * 100, r'"\ud800"', r'{"\udfff": 1}'):
         content = json.dumps({**V2, "extensions": {"a": "HERE"}}).replace('"HERE"', text)
         encoded = {"payment-required": base64.b64encode(content.encode()).decode()}
         assert refusal(read_challenge(encoded, b"")) == Reason.OFFER_MALFORMED
