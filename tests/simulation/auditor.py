@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from tests.simulation.audit_events import events_tell_the_truth, payment_row, request_row
+
 OPEN = ("PENDING", "RETRYING", "SUCCESS")
 
 
@@ -25,6 +27,10 @@ class _Audit:
         self.sessions = ledger.sessions
         self.policy = ledger.policy
         self.phases = {name: agent.phase for name, agent in ledger.agents.items()}
+        self.chains = ledger.book.chains
+        self.rows = {each.key: request_row(each) for each in self.requests} | {
+            str(each.attempt_id): payment_row(each) for each in self.attempts
+        }
         self.recorded = {str(event.facts["attempt"]): event for event in self.events if event.kind == "recorded"}
         self.landed = {each.message_hash: each for each in chain.transactions}
 
@@ -42,6 +48,7 @@ class _Audit:
         yield self.every_request_ends()
         yield self.nothing_is_signed_after_a_cancel()
         yield self.nobody_believes_that_the_ledger_forgot()
+        yield events_tell_the_truth(self.chains, self.rows)
 
     def transfer_of(self, attempt: Any) -> Any:
         """The attempt's own transfer, if it landed and moved money."""

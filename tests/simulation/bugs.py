@@ -34,6 +34,7 @@ from tests.simulation.bugs_in_looking import BUGS_IN_LOOKING, Swap
 from tests.world.ledger import MemoryLedger
 from tests.world.rows import AttemptEntry
 from tests.world.seller import SimSeller
+from tests.world.store import transaction
 
 Bug = Callable[[], list[Swap]]
 
@@ -123,6 +124,29 @@ def counts_only_settled_money_against_the_day() -> list[Swap]:
             self.attempts = attempts
 
     return [(MemoryLedger, "judged", judged)]
+
+
+def ends_a_request_again() -> list[Swap]:
+    @transaction
+    def close(self: MemoryLedger, request_key: str, result: RequestResult) -> None:
+        row = self.request_row(request_key)
+        row.result, row.closed, row.processed = result, True, True
+
+    def believes_the_last(self: MemoryLedger, request_key: str) -> Any:
+        return self.request_row(request_key).payment()
+
+    return [(MemoryLedger, "close", close), (MemoryLedger, "recall", transaction(believes_the_last)), *_forgets_ends()]
+
+
+def _forgets_ends() -> list[Swap]:
+    from activities.log import Log  # noqa: PLC0415
+
+    recall = Log.recall
+
+    async def without_the_end(self: Log, order: Any) -> Any:
+        return (await recall(self, order)).model_copy(update={"closed": None})
+
+    return [(Log, "recall", without_the_end)]
 
 
 def sends_before_recording() -> list[Swap]:
@@ -265,6 +289,7 @@ BUGS: dict[str, Bug] = {
         takes_a_yes_to_other_terms,
         asks_a_person_when_it_is_too_late,
         counts_only_settled_money_against_the_day,
+        ends_a_request_again,
         sends_before_recording,
         signs_anew_when_asked_again,
         pays_again_when_paid_content_does_not_come,

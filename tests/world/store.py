@@ -12,6 +12,7 @@ from autopay.domain.errors import IllegalTransition, LedgerUnavailable, UnknownA
 from autopay.domain.money import Currency
 from autopay.domain.ports import AgentRecord
 from tests.world.clock import now_ms
+from tests.world.event_book import EventBook
 from tests.world.faults import Faults
 from tests.world.rows import AttemptEntry, RequestEntry, SessionEntry
 
@@ -31,6 +32,7 @@ def transaction(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[
         if self.is_away() or self.faults.strikes("ledger.away_before_commit"):
             raise LedgerUnavailable("before commit")
         result = method(self, *args, **kwargs)
+        self.book.note(self.requests)
         if self.faults.strikes("ledger.outage_after_commit"):
             self.away_until_ms = now_ms() + self.faults.rng.choice((2_000, 30_000, 700_000))
             raise LedgerUnavailable("after commit, and for longer")
@@ -49,6 +51,7 @@ class Store:
         self.faults = faults
         self.latency_ms = latency_ms
         self.away_until_ms = 0
+        self.book = EventBook()
         self.agents: dict[str, AgentRecord] = {}
         self.sessions: list[SessionEntry] = []
         self.requests: dict[str, RequestEntry] = {}
