@@ -51,6 +51,8 @@ def _moved(event: LedgerEvent) -> str:
         parts.append("submitted" if changed["sends"] == 1 else f"submitted again ({changed['sends']})")
     if changed.get("last_answer"):
         parts.append(f"answered: {changed['last_answer']}")
+    if changed.get("hash") and "status" not in changed:
+        parts.append("seen on chain")
     parts.append(_amount(event))
     text = ", ".join(parts)
     if "status" in changed:
