@@ -67,7 +67,8 @@ AWAY = ("chain_unavailable", "node_behind", "ledger_unavailable", "ledger_fenced
 """Faults of signing that pass: the request is held until they have. Nothing was recorded, so nothing can leave."""
 
 FORGOTTEN = "unknown_request"
-"""The ledger does not know what this run knows: it was restored. The run ends; the ledger's view is taken up anew."""
+"""The ledger does not know what this run knows: it was restored, and its view is taken up anew. A run whose request it
+does not know at all ends; the agent is told, so that it can be asked again."""
 
 
 class StepFailed(Exception):
@@ -117,6 +118,15 @@ class PaymentRun:
 
     async def run(self) -> RequestResult:
         """Step by step until the money is final and the request is closed."""
+        try:
+            return await self._run()
+        except StepFailed as failed:
+            if failed.type == FORGOTTEN:
+                lost = self._result_as(RequestStatus.FAILED, failed.type, failed.message)
+                await self.steps.announce(self._notice(lost, final=True))
+            raise
+
+    async def _run(self) -> RequestResult:
         await self._recall()
         while True:
             while self._result is None:
@@ -270,7 +280,8 @@ class PaymentRun:
             answer = await self.steps.submit(self._ref(step.number), step.send, self._price())
         except StepFailed as failed:
             if failed.type == FORGOTTEN:
-                raise
+                await self._recall()
+                return
             answer = NoAnswer(reason=failed.type)
         self.payment = self.payment.answered(answer)
         if self.payment.delivered and not self._announced_answer:
@@ -287,7 +298,8 @@ class PaymentRun:
             self._chain_away_ms = AWAY_FIRST_MS
         except StepFailed as failed:
             if failed.type == FORGOTTEN:
-                raise
+                await self._recall()
+                return
             verdict = Unknown(reason=failed.type, retry_after_ms=self._chain_away_ms)
             self._chain_away_ms = min(self._chain_away_ms * 2, AWAY_MOST_MS)
         self.payment = self.payment.judged(verdict)
