@@ -46,11 +46,13 @@ def engine_url(database_url: str) -> URL:
 def connect_arguments(url: URL, *, statement_timeout_s: int = STATEMENT_TIMEOUT_S) -> dict[str, Any]:
     """Time-outs for psycopg, as far as the URL does not set them itself; 0 means none.
 
-    Commits wait for the disk whatever the server's default is: what was signed must be recorded before it leaves.
+    Commits wait for the disk whatever the server's default is: what was signed must be recorded before it leaves. The
+    limits are summed after their locks are taken, which sees what others committed meanwhile only at READ COMMITTED.
     """
     parameters = {
         "timezone": "UTC",
         "synchronous_commit": "on",
+        "default_transaction_isolation": "read\\ committed",
         "statement_timeout": f"{statement_timeout_s}s",
         "lock_timeout": f"{LOCK_TIMEOUT_S}s",
         "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_TIMEOUT_S}s",

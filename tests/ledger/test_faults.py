@@ -137,3 +137,16 @@ def test_any_postgres_url_is_understood(given: str, expected: str) -> None:
 def test_another_databases_url_is_refused() -> None:
     with pytest.raises(ValueError, match="not a PostgreSQL URL"):
         open_ledger("mysql://h/d")
+
+
+async def test_limits_are_summed_at_read_committed_whatever_the_database_says(
+    ledger: PostgresLedger, database_url: str
+) -> None:
+    with psycopg.connect(database_url.replace("+psycopg", ""), autocommit=True) as owner:
+        name = owner.info.dbname
+        owner.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'".encode())
+    other = open_ledger(database_url)
+    async with other.engine.connect() as connection:
+        found = (await connection.exec_driver_sql("SHOW transaction_isolation")).scalar_one()
+    await other.dispose()
+    assert found == "read committed"
