@@ -54,6 +54,7 @@ def notice_of(payment: Payment, signed: Signed | None, result: RequestResult, *,
         currency=owed.currency if owed else None,
         amount_atomic=owed.amount_atomic if owed else 0,
         transaction=result.transaction,
+        http_status=result.http_status,
         error=result.error.type if result.error else None,
         message=result.error.message if result.error else None,
     )
