@@ -222,7 +222,7 @@ class _Scenario:
             approval_expires_s=self.rng.choice((60, 600, 7_200)),
         )
         for shop in world.seller.tills if self.rng.random() < 0.7 else ():
-            ledger.payees[shop] = {address(f"{shop}/payee{number}") for number in (0, 1)}
+            ledger.payees[f"{shop}:443"] = {address(f"{shop}/payee{number}") for number in (0, 1)}
         for name, agent in ledger.agents.items():
             phase = "INTERACTIVE" if self.rng.random() < 0.3 else "FULL"
             ledger.agents[name] = agent.model_copy(update={"phase": phase})

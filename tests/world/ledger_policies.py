@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from autopay.adapters.statuses import TransactionStatus
-from autopay.domain.agent import Phase, host_of
+from autopay.adapters.ledger.judging import host_and_port
+from autopay.domain.agent import Phase
 from autopay.domain.forgotten import PaidBefore
 from autopay.domain.offer import Offer, Reason, Refused
 from autopay.domain.policy import ApprovalState, Ask, Awaiting, Decision, Facts, Permit, Policy, Terms, judge
@@ -92,13 +93,13 @@ class Policies(Requests):
             pay_to=offer.pay_to,
             amount_atomic=offer.amount_atomic,
         )
-        host = host_of(row.spec.url)
+        host = host_and_port(row.spec.url)
         mine = [
             each
             for each in self.attempts.values()
             if each.agent == row.agent and each.status is not TransactionStatus.FAILED
         ]
-        here = [each for each in mine if host_of(self.requests[each.request_key].spec.url) == host]
+        here = [each for each in mine if host_and_port(self.requests[each.request_key].spec.url) == host]
         facts = Facts(
             phase=Phase(self.agent_row(row.agent).phase),
             policy=self.policy,
@@ -142,4 +143,4 @@ class Policies(Requests):
             entry = self.approval_of(row, terms)
             assert entry is not None
             entry.status = "CONSUMED"
-        self.payees.setdefault(host_of(row.spec.url), set()).add(terms.pay_to)
+        self.payees.setdefault(host_and_port(row.spec.url), set()).add(terms.pay_to)
