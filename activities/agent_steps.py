@@ -115,10 +115,11 @@ class AgentSteps:
         balance = account.amount_atomic if account else 0
         allowance = account.delegated_atomic if account and account.delegate == session.key.authority else 0
         limits: dict[Literal["balance", "allowance", "session_budget"], int] = {
-            "balance": balance - reserved,
-            "allowance": allowance - reserved,
             "session_budget": session.key.allowance_atomic - session.spent_atomic,
+            "allowance": allowance - reserved,
+            "balance": balance - reserved,
         }
+        # Of equal limits the first is named: what comes in by a transfer helps only where the others leave room.
         limit = min(limits, key=lambda name: limits[name])
         return Spendable(
             currency=currency,
