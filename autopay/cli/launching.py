@@ -4,7 +4,7 @@ One command at a time does this for an agent (`Grants.turn`): of two that launch
 running. What must not live here: option texts, and what is printed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from temporalio.client import Client
@@ -18,7 +18,7 @@ from autopay.cli.agent_calls import AgentCalls
 from autopay.cli.exits import CommandError
 from autopay.cli.places import mint_of
 from autopay.cli.session_owner import known_wallet, owner_key, owner_node
-from autopay.domain.agent import AgentSpec, AgentState, Phase, Watch
+from autopay.domain.agent import AgentSpec, AgentState, Phase, Rules, Watch
 from autopay.domain.errors import UnknownAgent
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
@@ -49,13 +49,19 @@ class LaunchOrder:
     tx_limit: int
     duration_s: int
     watches: tuple[Watch, ...] = ()
+    rules: Rules = field(default_factory=Rules)
     owner_keypair: Path | None = None
     grants: bool = True
 
     def spec(self, network: Network) -> AgentSpec:
         """What its workflow is started with."""
         return AgentSpec(
-            name=self.name, phase=self.phase, network=network, currencies=self.currencies, watches=self.watches
+            name=self.name,
+            phase=self.phase,
+            network=network,
+            currencies=self.currencies,
+            watches=self.watches,
+            rules=self.rules,
         )
 
 
@@ -73,7 +79,7 @@ async def launch_agent(
     async with ledger.turn(order.name):
         if await AgentCalls(client, order.name, settings.task_queue).is_running():
             raise AlreadyRunning(order.name)
-        granted = await _grant_all(settings, ledger, vault, order) if order.grants else []
+        granted = await grant_all(settings, ledger, vault, order) if order.grants else []
         if not order.grants:
             await _require_sessions(ledger, order)
         await ledger.set_phase(order.name, order.phase)
@@ -81,9 +87,10 @@ async def launch_agent(
     return granted
 
 
-async def _grant_all(
+async def grant_all(
     settings: Settings, ledger: PostgresLedger, vault: Vault, order: LaunchOrder
 ) -> list[GrantedSession]:
+    """A fresh session in each currency of the order; the caller has the agent's turn (`Grants.turn`)."""
     terms = [
         GrantTerms(
             currency=currency,
