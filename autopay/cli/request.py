@@ -2,14 +2,19 @@
 
 import secrets
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from autopay.adapters.ledger.records import ApprovalRecord
-from autopay.cli.console import say, show_json
+from autopay.cli.console import printable, remarks, say, show_json
 from autopay.cli.exits import CommandError, ExitCode, examples, exit_code_of, table_of_exit_codes
 from autopay.cli.invocation import HomeOption, run_async
+from autopay.cli.moments import ago
 from autopay.cli.options import (
     agent_name,
     amount_atomic,
@@ -20,8 +25,9 @@ from autopay.cli.options import (
     json_body,
     method_of,
     request_id,
+    whole_seconds,
 )
-from autopay.cli.requesting import Answer, RequestOrder, ask
+from autopay.cli.requesting import Answer, RequestOrder, Tell, ask
 from autopay.domain.errors import TransientFault
 from autopay.domain.request import CLOSED, RequestResult, RequestStatus
 from autopay.settings import Settings
@@ -34,6 +40,7 @@ def register(app: typer.Typer) -> None:
     shown = examples(
         "request http://127.0.0.1:8403/api/market-feed",
         "request https://api.example.com/report --agent trader --id report-7 --max-price 0.01 --json",
+        "request https://api.example.com/report --agent trader --max-age 5m",
         "request https://api.example.com/ask --json-body '{\"question\": \"fees?\"}' --header 'Accept: text/plain'",
     )
     app.command("request", epilog=f"{shown}\n\n{table_of_exit_codes()}")(request)
@@ -50,6 +57,13 @@ def request(
     header: Annotated[list[str] | None, typer.Option(help="'Name: value'; repeatable.")] = None,
     max_price: Annotated[str | None, typer.Option(help="Pay at most so much, in token units: 0.01.")] = None,
     currency: Annotated[str | None, typer.Option(help="Pay in this one only: USDC or CASH.")] = None,
+    max_age: Annotated[
+        str | None,
+        typer.Option(
+            help="What the agent bought before is good for so long: 5m.", show_default="the window of its watch, if any"
+        ),
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Buy it anew, whatever is there.")] = False,
     timeout: Annotated[str, typer.Option(help="How long to wait for the end of it.")] = "2m",
     home: HomeOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of the content.")] = False,
@@ -57,10 +71,12 @@ def request(
     """Buy data from a URL and print it.
 
     An agent pays for it, within its limits and once. The same --id again never pays again: it prints what was
-    bought, or goes on waiting.
+    bought, or goes on waiting. Data that the agent keeps fresh is not bought again while it is.
 
     Headers and body are sealed and never shown: secrets belong there. The URL, with its query, is recorded in clear.
     """
+    if fresh and max_age is not None:
+        raise typer.BadParameter("buys in any case: leave --max-age out", param_hint="--fresh")
     headers = headers_of(header or [])
     content = None if body is None else json_body(body)
     if content is not None and not any(name.lower() == "content-type" for name in headers):
@@ -79,10 +95,12 @@ def request(
         max_price_atomic=None if max_price is None else amount_atomic(max_price),
         currency=None if currency is None else currency_of(currency),
         timeout_s=duration_s(timeout),
+        max_age_s=0 if fresh else None if max_age is None else whole_seconds(max_age),
     )
     settings = Settings.load(home=home).resolve()
     try:
-        answer = run_async(ask(settings, order, _tell_question))
+        with _spinner() as progress:
+            answer = run_async(ask(settings, order, Tell(_tell_question, progress)))
     except TransientFault as fault:  # the request may be under way all the same
         again = f"ask again with: --agent {order.agent} --id {order.request_id}"
         raise CommandError(f"{fault}; {again}", ExitCode.UNREACHABLE) from None
@@ -93,6 +111,23 @@ def request(
     if answer.pruned is not None and not as_json:
         raise CommandError(f"{answer.pruned}; to buy it anew, ask with another --id", ExitCode.FAULT)
     raise typer.Exit(exit_code_of(answer.result.status))
+
+
+@contextmanager
+def _spinner() -> Iterator[Callable[[str], None] | None]:
+    """Shows what is waited for, in one line on stderr that goes again; nothing where no terminal reads."""
+    console = remarks()
+    if not console.is_terminal:
+        yield None
+        return
+    with console.status("") as status:
+        status.stop()  # until there is something to say: most requests take a second
+
+        def show(text: str) -> None:
+            status.update(Text(printable(text)))
+            status.start()
+
+        yield show
 
 
 def _tell_question(question: ApprovalRecord) -> None:
@@ -113,9 +148,17 @@ def _show(answer: Answer, order: RequestOrder, as_json: bool) -> None:
             sys.stdout.buffer.write(b"\n")
         sys.stdout.buffer.flush()
     good = exit_code_of(answer.result.status) is ExitCode.OK
-    say(receipt(answer.result), "green" if good else "yellow")
+    say(_summary(answer), "green" if good else "yellow")
     if answer.result.status not in CLOSED:
         say(f"ask again with: --agent {order.agent} --id {order.request_id}")
+
+
+def _summary(answer: Answer) -> str:
+    result = answer.result
+    if result.status is not RequestStatus.FRESH:
+        return receipt(result)
+    when = f"{ago(answer.content_at, datetime.now(UTC))} " if answer.content_at is not None else ""
+    return f"{result.request_id}: fresh: bought {when}as {result.content_of}; --fresh buys anew"
 
 
 def receipt(result: RequestResult) -> str:

@@ -9,6 +9,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from autopay.adapters.ledger import PostgresLedger
@@ -18,6 +19,7 @@ from autopay.cli.agent_calls import ANSWER_TIMEOUT_S, AgentCalls, AgentNotRunnin
 from autopay.cli.exits import CommandError, ExitCode
 from autopay.cli.launching import AlreadyRunning, LaunchOrder, launch_agent
 from autopay.cli.places import known_agent, ledger_of, vault_of
+from autopay.cli.request_progress import Progress
 from autopay.domain.agent import Phase
 from autopay.domain.errors import ContentPruned, UnknownRequest
 from autopay.domain.money import Currency, to_atomic
@@ -58,6 +60,7 @@ class RequestOrder:
     max_price_atomic: int | None
     currency: Currency | None
     timeout_s: float
+    max_age_s: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -81,6 +84,7 @@ class RequestOrder:
             currency=self.currency,
             body_hash=None if self.body is None else hashlib.sha256(self.body).hexdigest(),
             sealed_extras=sealed,
+            max_age_s=self.max_age_s,
         )
 
     def refused(self, error: RequestError) -> RequestResult:
@@ -95,34 +99,54 @@ class RequestOrder:
 
 @dataclass(frozen=True)
 class Answer:
-    """How the request ended, or stands; and the content, or why what was delivered is gone."""
+    """How the request ended, or stands; and the content, or why what was delivered is gone.
+
+    `content_at` is when content came that was there before (status FRESH).
+    """
 
     result: RequestResult
     content: bytes | None = None
     pruned: str | None = None
+    content_at: datetime | None = None
 
 
-async def ask(settings: Settings, order: RequestOrder, on_question: Callable[[ApprovalRecord], None]) -> Answer:
+@dataclass(frozen=True)
+class Tell:
+    """Who hears what of a request while it is waited for: each approval that it needs, once; and, when somebody
+    looks on, what it waits for."""
+
+    question: Callable[[ApprovalRecord], None]
+    progress: Callable[[str], None] | None = None
+
+
+async def ask(settings: Settings, order: RequestOrder, tell: Tell) -> Answer:
     """Have the agent take the request, and wait for its end in the ledger, at most `timeout_s`.
 
-    A request that has ended is answered from the ledger alone. `on_question` hears of each approval that it waits
-    for, once.
+    A request that has ended is answered from the ledger alone.
     """
     deadline = time.monotonic() + order.timeout_s
     vault = vault_of(settings)
     spec = order.spec(vault)
     async with ledger_of(settings) as ledger:
+        progress = None
         if not await _is_closed(ledger, order.key):
             try:
-                await _hand_over(settings, ledger, vault, order, spec)
+                calls = await _hand_over(settings, ledger, vault, order, spec)
             except AgentRefuses as refusal:
                 return Answer(order.refused(refusal.error))
-        return await _answer(ledger, order, spec, deadline, on_question)
+            if tell.progress is not None:
+                progress = Progress(ledger, calls, order.request_id, settings.slot_ms, tell.progress)
+        recorded = await ledger.request(order.key)
+        if recorded.spec.terms_hash() != spec.terms_hash():
+            message = f"request {order.request_id!r} was made before with {recorded.spec.differs_from(spec)}"
+            return Answer(order.refused(RequestError(type=Reason.TERMS_DIFFER.value, message=message)))
+        result = await _wait(ledger, order, deadline, tell, progress)
+        return await _with_content(ledger, order, result)
 
 
 async def _hand_over(
     settings: Settings, ledger: PostgresLedger, vault: Vault, order: RequestOrder, spec: RequestSpec
-) -> None:
+) -> AgentCalls:
     """The agent takes the request; the default agent is launched first when it does not run."""
     may_launch = order.launch_when_missing and settings.on_localnet
     if order.launch_when_missing and not may_launch:
@@ -143,32 +167,37 @@ async def _hand_over(
     except AgentNotRunning:
         message = f"agent {order.agent!r} is not running: starter.py launch {order.agent}"
         raise CommandError(message, ExitCode.UNREACHABLE) from None
+    return calls
 
 
-async def _answer(
-    ledger: PostgresLedger,
-    order: RequestOrder,
-    spec: RequestSpec,
-    deadline: float,
-    on_question: Callable[[ApprovalRecord], None],
-) -> Answer:
-    recorded = await ledger.request(order.key)
-    if recorded.spec.terms_hash() != spec.terms_hash():
-        message = f"request {order.request_id!r} was made before with other terms: {recorded.spec.url}"
-        return Answer(order.refused(RequestError(type=Reason.TERMS_DIFFER.value, message=message)))
+async def _wait(
+    ledger: PostgresLedger, order: RequestOrder, deadline: float, tell: Tell, progress: Progress | None
+) -> RequestResult:
+    """The request's end, or how it stands at the deadline."""
     pause, told = FIRST_POLL_S, set[UUID]()
     while (result := await ledger.result(order.key)).status not in CLOSED and time.monotonic() < deadline:
         await asyncio.sleep(min(pause, max(deadline - time.monotonic(), 0)))
         pause = min(pause * 1.5, LAST_POLL_S)
-        for question in await ledger.approvals(order.agent) if pause == LAST_POLL_S else ():
+        if pause < LAST_POLL_S:
+            continue
+        for question in await ledger.approvals(order.agent):
             if question.request_key == order.key and question.approval_id not in told:
                 told.add(question.approval_id)
-                on_question(question)
+                tell.question(question)
+        if progress is not None:
+            await progress.look(order.key)
+    return result
+
+
+async def _with_content(ledger: PostgresLedger, order: RequestOrder, result: RequestResult) -> Answer:
+    came_at = None
+    if result.status is RequestStatus.FRESH and result.content_of is not None:
+        came_at = await ledger.content_at(x402_request_id(order.agent, result.content_of))
     try:
         stored = await ledger.content(order.key)
     except ContentPruned as gone:
-        return Answer(result, pruned=str(gone))
-    return Answer(result, stored[1] if stored else None)
+        return Answer(result, pruned=str(gone), content_at=came_at)
+    return Answer(result, stored[1] if stored else None, content_at=came_at)
 
 
 async def _is_closed(ledger: PostgresLedger, key: str) -> bool:
