@@ -62,13 +62,14 @@ class DurableSteps:
 
     async def recall(self, order: PayOrder) -> Recalled:
         """How the ledger knows the request."""
-        return await workflow.execute_local_activity_method(
-            Log.recall,
-            order,
-            start_to_close_timeout=policies.LEDGER_STEP,
-            retry_policy=policies.LEDGER_RETRIES,
-            summary="how the ledger knows this request",
-        )
+        with named_faults():
+            return await workflow.execute_local_activity_method(
+                Log.recall,
+                order,
+                start_to_close_timeout=policies.LEDGER_STEP,
+                retry_policy=policies.LEDGER_RETRIES,
+                summary="how the ledger knows this request",
+            )
 
     async def fetch(self, order: PayOrder) -> Fetched:
         """Step 1."""
@@ -134,13 +135,14 @@ class DurableSteps:
 
     async def log(self, closing: Closing) -> None:
         """Step 6."""
-        await workflow.execute_local_activity_method(
-            Log.log,
-            closing,
-            start_to_close_timeout=policies.LEDGER_STEP,
-            retry_policy=policies.LEDGER_RETRIES,
-            summary=f"close as {closing.result.status}",
-        )
+        with named_faults():
+            await workflow.execute_local_activity_method(
+                Log.log,
+                closing,
+                start_to_close_timeout=policies.LEDGER_STEP,
+                retry_policy=policies.LEDGER_RETRIES,
+                summary=f"close as {closing.result.status}",
+            )
 
     async def wait(self, wait_ms: int, why: str) -> None:
         """A durable timer; the place to continue as new when an outage has made the history long."""
