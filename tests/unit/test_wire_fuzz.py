@@ -94,30 +94,68 @@ VALUES = st.recursive(
 )
 
 
+NASTY_AMOUNTS = st.sampled_from(["01000", "0", "1000.0", " 1000", str(MAX_ATOMIC), str(MAX_ATOMIC + 1), "１０００"])
+ADDRESSES = st.sampled_from([PAYEE, THIEF, US, FACILITATOR, USDC, CASH])
+OTHER_NAMES = {
+    "payTo": ["pay_to", "recipient", "payto"],
+    "amount": ["maxAmountRequired", "price"],
+    "maxAmountRequired": ["max_amount_required", "amount"],
+    "asset": ["currency", "mint"],
+    "feePayer": ["fee_payer", "payer"],
+    "memo": ["Memo"],
+}
+
+
 @st.composite
 def mutated(draw: st.DrawFn) -> dict[str, Any]:
-    """An honest offer with up to four changes: a value replaced, a key added or renamed, an entry repeated."""
+    """An honest offer with up to four changes, each anywhere in it or in what counts in an entry."""
     content = copy.deepcopy(OFFERS[draw(st.sampled_from([1, 2]))])
     for _ in range(draw(st.integers(0, 4))):
-        place = content
-        while True:
-            inner = [each for each in place.values() if isinstance(each, dict)]
-            inner += [
-                entry for each in place.values() if isinstance(each, list) for entry in each if isinstance(entry, dict)
-            ]
-            if not inner or draw(st.booleans()):
-                break
-            place = draw(st.sampled_from(inner))
-        match draw(st.sampled_from(["replace", "add", "rename", "repeat"])):
-            case "replace" if place:
-                place[draw(st.sampled_from(sorted(place)))] = draw(VALUES)
-            case "rename" if place:
-                place[draw(NAMES)] = place.pop(draw(st.sampled_from(sorted(place))))
-            case "repeat" if isinstance(content.get("accepts"), list):
-                content["accepts"] *= draw(st.integers(0, 3))
-            case _:
-                place[draw(NAMES)] = draw(VALUES)
+        draw(st.sampled_from([_change_anything, _change_terms, _change_terms]))(draw, content)
     return content
+
+
+def _change_anything(draw: st.DrawFn, content: dict[str, Any]) -> None:
+    """A value replaced, a key added or renamed, the entries repeated."""
+    place = content
+    while (inner := _objects_in(place)) and not draw(st.booleans()):
+        place = draw(st.sampled_from(inner))
+    match draw(st.sampled_from(["replace", "add", "rename", "repeat"])):
+        case "replace" if place:
+            place[draw(st.sampled_from(sorted(place)))] = draw(VALUES)
+        case "rename" if place:
+            place[draw(NAMES)] = place.pop(draw(st.sampled_from(sorted(place))))
+        case "repeat" if isinstance(content.get("accepts"), list):
+            content["accepts"] *= draw(st.integers(0, 3))
+        case _:
+            place[draw(NAMES)] = draw(VALUES)
+
+
+def _change_terms(draw: st.DrawFn, content: dict[str, Any]) -> None:
+    """A nasty amount, another address, or another name for a field, in the place of the official one or beside it."""
+    entries = [each for each in _objects_in(content) if "scheme" in each]
+    if not entries:
+        return
+    entry = draw(st.sampled_from(entries))
+    places = [entry, *_objects_in(entry)]
+    place = draw(st.sampled_from(places))
+    names = sorted(OTHER_NAMES.keys() & place.keys())
+    if not names:
+        return
+    name = draw(st.sampled_from(names))
+    value = draw(NASTY_AMOUNTS if "mount" in name else ADDRESSES)
+    match draw(st.sampled_from(["value", "name", "beside"])):
+        case "value":
+            place[name] = value
+        case "name":
+            place[draw(st.sampled_from(OTHER_NAMES[name]))] = place.pop(name)
+        case _:
+            place[draw(st.sampled_from(OTHER_NAMES[name]))] = value
+
+
+def _objects_in(place: dict[str, Any]) -> list[dict[str, Any]]:
+    lists = [each for each in place.values() if isinstance(each, list)]
+    return [each for group in (place.values(), *lists) for each in group if isinstance(each, dict)]
 
 
 def in_header(content: bytes) -> dict[str, str]:
@@ -242,7 +280,7 @@ def test_what_is_nested_is_echoed_or_refused(depth: int, where: str) -> None:
     text = json.dumps(content).replace('"HERE"', "[" * depth + "]" * depth)
     for found in read_everywhere(text.encode()):
         check_chosen(found)
-        assert isinstance(found, Refused) == (depth + (4 if where == "extra" else 2) > MAX_DEPTH), depth
+        assert isinstance(found, Refused) == (depth + (3 if where == "extra" else 1) > MAX_DEPTH), depth
 
 
 RECEIPTS = st.fixed_dictionaries(
