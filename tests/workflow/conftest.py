@@ -1,6 +1,9 @@
 """The time-skipping server, a sandboxed worker over the played world, and a replay of every history that was made."""
 
 import asyncio
+import gzip
+import os
+import re
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -9,7 +12,7 @@ from typing import Any
 
 import pytest
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer, Worker
@@ -27,7 +30,13 @@ from worker import WORKFLOWS, activities, make_waits_worker
 from workflows.attributes import ALL
 from workflows.paid_request import PaidRequest
 
-KEYRING = Keyring.generate()
+KEYRING = Keyring({0: bytes(32), 1: b"histories of tests are no secret"})
+"""Always the same, so that the histories of a release can be read by every later one."""
+
+RECORD_TO = os.environ.get("AUTOPAY_RECORD_HISTORIES")
+"""Where `make histories` keeps what the tests of this release make."""
+
+MOST_RECORDED = 60_000
 SHUTDOWN_S = 30
 URL = "https://seller.example/api/feed"
 
@@ -42,6 +51,7 @@ class World:
         self.accounts = PlayedAccountWatch(chain)
         self.client: Client = env.client
         self.started: set[str] = set()
+        self.test = ""
 
     def worker(self, **options: Any) -> Worker:
         """A worker with the real activities, its workflows in the sandbox; `options` are the SDK's."""
@@ -103,8 +113,20 @@ class World:
             except RPCError:  # no agent in this test
                 continue
             await replayer.replay_workflow(history)
+            self._record(workflow_id, history)
             count += 1
         return count
+
+    def _record(self, workflow_id: str, history: WorkflowHistory) -> None:
+        if RECORD_TO is None:
+            return
+        kind = workflow_id.partition("/")[0]  # one agent and one payment of each test tell enough
+        name = re.sub(r"[^A-Za-z0-9]+", "-", f"{self.test}-{kind}").strip("-")
+        folder = Path(RECORD_TO)
+        folder.mkdir(parents=True, exist_ok=True)
+        packed = gzip.compress(history.to_json().encode(), mtime=0)
+        if len(packed) <= MOST_RECORDED:
+            (folder / f"{name}.json.gz").write_bytes(packed)
 
 
 async def register_attributes(client: Client) -> None:
@@ -127,10 +149,13 @@ async def env() -> AsyncIterator[WorkflowEnvironment]:
 
 
 @pytest.fixture
-async def world(env: WorkflowEnvironment, ledger: PostgresLedger) -> AsyncIterator[World]:
+async def world(
+    env: WorkflowEnvironment, ledger: PostgresLedger, request: pytest.FixtureRequest
+) -> AsyncIterator[World]:
     """The played world with one agent, `tester`; every history is replayed at the end."""
     chain = PlayedChain(env.get_current_time, await env.get_current_time())
     played = World(env, ledger, chain)
+    played.test = request.node.name.removeprefix("test_")
     await agent_with_session(ledger, played.vault, chain)
     workers = [played.worker(), played.waits_worker()]
     working = [asyncio.create_task(worker.run()) for worker in workers]
