@@ -32,6 +32,7 @@ from spl.token.instructions import (
 )
 from spl.token.models import MintToParams
 
+from autopay.domain.errors import TransientFault
 from localnet.chain.genesis import MINT_AUTHORITY
 
 T = TypeVar("T")
@@ -40,7 +41,7 @@ LAMPORTS_PER_SOL = 1_000_000_000
 POLL_SECONDS = 0.02
 
 
-class TokenError(Exception):
+class TokenError(TransientFault):
     """The embedded chain refused or did not confirm a set-up transaction."""
 
 
