@@ -18,6 +18,11 @@ from autopay.cli.invocation import HomeOption, JsonOption
 from autopay.cli.places import ledger_of
 from autopay.settings import Settings
 
+LOST = (
+    "What goes with it: idempotency keys, so that requests that were paid could be paid again under the same id, "
+    "and what recovers payments that are under way. Make a backup first: starter.py backup"
+)
+
 db = typer.Typer(help="The ledger's schema.", no_args_is_help=True)
 
 
@@ -46,10 +51,14 @@ def downgrade(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """Take the schema back. What the newer revisions recorded is lost."""
+    """Take the schema back. What the newer revisions recorded is lost.
+
+    Idempotency keys are among it: a request that was paid before could be paid again under the same id.
+    """
     url = Settings.load(home=home).resolve("database_url").database_url
     now = migrations.current(url)
     if not yes:
+        say(LOST, "yellow")
         typer.confirm(f"Drop what was recorded between {revision} and {now}?", abort=True, err=True)
     with _revision_errors():
         migrations.downgrade(url, revision)

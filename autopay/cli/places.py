@@ -61,7 +61,9 @@ def chain_errors() -> Iterator[None]:
         yield
     except (SolanaRpcException, RPCException, UnconfirmedTxError, TimeoutError) as error:
         why = type(error.__cause__ or error).__name__
-        raise CommandError(f"the chain does not answer as it should ({why})", ExitCode.UNREACHABLE) from None
+        raise CommandError(
+            f"the chain does not answer as it should ({why}): check AUTOPAY_SOLANA_RPC_URL", ExitCode.UNREACHABLE
+        ) from None
 
 
 async def check_network(settings: Settings) -> None:

@@ -24,6 +24,9 @@ _FAIR: dict[str, Any] = {
 }
 _TIMEOUT_S = 5
 
+_CONCERNS = {"lag_slots": ("chain",), "stand_still": ("chain",), "price_factor": ("market", "knowledge")}
+"""Faults that not every service knows; the others would take them and do nothing."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -71,12 +74,28 @@ def weather(
         "price_factor": price_factor,
     }
     change = {name: value for name, value in change.items() if value is not None}
+    _refuse_without_effect(service, change)
     stack = stack_of(Settings.load(home=home))
-    found = {name: _put(stack, name, change, clear=clear) for name in ([service] if service else SERVICES)}
+    found = {
+        name: _put(stack, name, {fault: change[fault] for fault in change if _concerns(fault, name)}, clear=clear)
+        for name in ([service] if service else SERVICES)
+    }
     if as_json:
         show_json(found)
     else:
         show_table(("service", "weather"), ((name, _words(state)) for name, state in found.items()))
+
+
+def _concerns(fault: str, service: str) -> bool:
+    return service in _CONCERNS.get(fault, SERVICES)
+
+
+def _refuse_without_effect(service: str | None, change: dict[str, Any]) -> None:
+    for fault in change:
+        if service is not None and not _concerns(fault, service):
+            whom = " and ".join(_CONCERNS[fault])
+            option = f"--{fault.replace('_', '-')}"
+            raise typer.BadParameter(f"has no effect on the {service}: it is for {whom}", param_hint=option)
 
 
 def stack_of(settings: Settings) -> StackFile:

@@ -22,7 +22,7 @@ class PermanentFault(Fault):
 
 
 class ChainUnavailable(TransientFault):
-    """The Solana RPC node does not answer, or answers with an error of its own."""
+    """The Solana RPC node of AUTOPAY_SOLANA_RPC_URL does not answer, or answers with an error of its own."""
 
 
 class NodeBehind(TransientFault):
@@ -30,7 +30,7 @@ class NodeBehind(TransientFault):
 
 
 class LedgerUnavailable(TransientFault):
-    """The ledger's database does not answer."""
+    """The ledger's database (AUTOPAY_DATABASE_URL) does not answer."""
 
 
 class LedgerFenced(TransientFault):
