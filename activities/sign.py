@@ -49,7 +49,9 @@ class Sign:
         if isinstance(mint, Refused):
             return mint
         destination = self._signer.destination(offer, mint)
-        memos = self._signer.memos(session.key.agent_id, order.request_key, offer)
+        # The seller's memo, if it fixes one, and ours: it may have fixed none when it was paid before.
+        offers = (offer, offer.model_copy(update={"memo": None}))
+        memos = [memo for each in offers for memo in self._signer.memos(session.key.agent_id, order.request_key, each)]
         not_now = await self._ledger.permit(order.request_key, offer, mint.program, memos, destination)
         if not_now is not None:
             return not_now

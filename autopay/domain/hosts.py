@@ -1,5 +1,6 @@
 """Which hosts a rule means: `api.example.com`, `*.example.com`, `api.example.com:8443`. Pure."""
 
+import ipaddress
 import re
 
 HOST_PATTERN = r"^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$|^\[[0-9a-f:]+\](:[0-9]{1,5})?$"
@@ -27,9 +28,24 @@ def is_any_of(patterns: tuple[str, ...], host: str) -> bool:
     return any(matches(pattern, host) for pattern in patterns)
 
 
+def canonical(name: str) -> str:
+    """The one way to write a host without its port: lower case, no dot at its end, IPv6 as in RFC 5952 and in brackets.
+
+    An IPv4 address in IPv6 notation is that IPv4 address, and a zone does not make another host.
+    """
+    plain = name.lower().rstrip(".")
+    if not plain.startswith("["):
+        return plain
+    try:
+        address = ipaddress.IPv6Address(plain.strip("[]").partition("%")[0])
+    except ValueError:
+        return plain
+    return str(address.ipv4_mapped or f"[{address}]")
+
+
 def _split(host: str) -> tuple[str, str | None]:
     lowered = host.lower()
     found = _PORT.search(lowered)
     if found is None:
-        return lowered.rstrip("."), None
-    return lowered[: found.start()].rstrip("."), found[1]
+        return canonical(lowered), None
+    return canonical(lowered[: found.start()]), found[1]

@@ -33,6 +33,8 @@ from autopay.domain.hosts import HOST_PATTERN, is_any_of, matches
         ("[::1]:8403", "[::1]:8403", True),
         ("[::1]:8403", "[::1]:8404", False),
         ("127.0.0.1:8403", "127.0.0.1:8403", True),
+        ("[2606:4700:0:0::1]", "[2606:4700::1]:443", True),
+        ("127.0.0.1", "[::ffff:127.0.0.1]:8403", True),
     ],
 )
 def test_a_rule_means_a_host_or_not(rule: str, host: str, meant: bool) -> None:
@@ -67,6 +69,10 @@ def test_anything_else_is_no_rule(rule: str) -> None:
         ("http://127.0.0.1:8403/feed", "127.0.0.1:8403"),
         ("http://[::1]:8403/feed", "[::1]:8403"),
         ("HTTPS://api.example.com", "api.example.com:443"),
+        ("https://[2606:4700:0:0::0001]/x", "[2606:4700::1]:443"),
+        ("https://[::FFFF:1.2.3.4]/x", "1.2.3.4:443"),
+        ("https://[::ffff:102:304]/x", "1.2.3.4:443"),
+        ("https://[fe80::1%25eth0]/x", "[fe80::1]:443"),
     ],
 )
 def test_a_host_has_one_name_however_a_url_spells_it(url: str, host: str) -> None:

@@ -204,8 +204,9 @@ async def _up(db: AsyncSession) -> FenceRow:
 async def _forgotten(
     db: AsyncSession, request: RequestRow, memos: Sequence[str], offer: Offer, destination: str
 ) -> TransactionRow | None:
-    """By memo, whoever it was booked for: a forgotten session's agent is a guess. A memo that the seller fixed is
-    anybody's: then payee and amount must fit, and nobody else have it."""
+    """By memo, whoever it was booked for: a forgotten session's agent is a guess. A memo that the seller fixes is
+    anybody's: then payee and amount must fit, and nobody else have it. Ours, among `memos` as well, is the request's
+    own: it was paid, whatever memo the seller wants by now."""
     mine = TransactionRow.id == request.transaction_id
     taken = select(RequestRow.transaction_id).where(RequestRow.transaction_id.is_not(None))
     free = TransactionRow.id.not_in(taken)
@@ -215,8 +216,8 @@ async def _forgotten(
         mine | free,
     )
     if offer.memo is not None:
-        query = query.where(
-            TransactionRow.destination_account == destination,
-            TransactionRow.amount == to_units(offer.amount_atomic),
+        fits = (TransactionRow.destination_account == destination) & (
+            TransactionRow.amount == to_units(offer.amount_atomic)
         )
+        query = query.where((TransactionRow.memo != offer.memo) | fits)
     return await db.scalar(query.order_by(TransactionRow.slot).limit(1))

@@ -18,7 +18,9 @@ from autopay.adapters.policy_tables import ApprovalRow, CounterpartyRow, PolicyR
 from autopay.adapters.statuses import ApprovalStatus, TransactionStatus
 from autopay.adapters.tables import AgentRow, RequestRow, TransactionRow
 from autopay.adapters.uuid7 import uuid7
-from autopay.domain.offer import Offer, Refused, origin
+from autopay.domain.hosts import canonical
+from autopay.domain.money import show
+from autopay.domain.offer import Offer, Reason, Refused, origin
 from autopay.domain.policy import ApprovalState, Ask, Awaiting, Facts, Permit, Policy, Terms, judge
 
 FIRST_PAYMENT, BY_APPROVAL, BY_POLICY = "first payment", "approval", "policy"
@@ -50,13 +52,13 @@ def origin_text(url: str) -> str:
 def host_and_port(url: str) -> str:
     """The host as rules and days' limits know it: `api.example.com:443`, the port always said, IPv6 in brackets.
 
-    One host has one such text, however a URL spells it: `API.example.com.` would else have a day's limit of its own.
+    One host has one such text, however a URL spells it: `API.example.com.` would else have a day's limit of its own,
+    and an IPv6 address as many as there are ways to write it.
     """
     found = origin(url)
     assert found is not None, "a URL was checked when the request was accepted"
     _, host, port = found
-    name = host.rstrip(".")
-    return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+    return f"{canonical(f'[{host}]' if ':' in host else host)}:{port}"
 
 
 async def judged(db: AsyncSession, request: RequestRow, agent: AgentRow, offer: Offer, program: str) -> Judgement:
@@ -76,8 +78,20 @@ async def judged(db: AsyncSession, request: RequestRow, agent: AgentRow, offer: 
         amount_atomic=offer.amount_atomic,
     )
     approval = await _approval(db, request, terms)
-    facts = await _facts(db, agent, terms, _state_of(approval))
-    return Judgement(terms, facts, judge(terms, facts), approval)
+    facts = await _facts(db, agent, terms, await _state_of(db, approval))
+    return Judgement(terms, facts, _beyond_the_caller(request, offer) or judge(terms, facts), approval)
+
+
+def _beyond_the_caller(request: RequestRow, offer: Offer) -> Refused | None:
+    """The caller's own limits: asked when an offer is chosen, and here of whatever `sign` was handed."""
+    most, currency = request.max_price, request.currency_preference
+    if most is not None and offer.amount_atomic > atomic(most):
+        price, cap = show(offer.amount_atomic, offer.currency), show(atomic(most), offer.currency)
+        return Refused(reason=Reason.PRICE_ABOVE_MAXIMUM, message=f"{price} is asked, the maximum is {cap}")
+    if currency is not None and offer.currency != currency:
+        message = f"{offer.currency} is asked, the caller pays in {currency}"
+        return Refused(reason=Reason.UNSUPPORTED_ASSET, message=message)
+    return None
 
 
 async def policy_of(db: AsyncSession, agent_id: UUID) -> tuple[Policy, PolicyRow | None]:
@@ -222,10 +236,11 @@ async def _approval(db: AsyncSession, request: RequestRow, terms: Terms) -> Appr
     return row
 
 
-def _state_of(row: ApprovalRow | None) -> ApprovalState | None:
-    """CONSUMED counts as given: the request's earlier attempts are proven dead when another is judged."""
+async def _state_of(db: AsyncSession, row: ApprovalRow | None) -> ApprovalState | None:
+    """CONSUMED counts as given for its time: the request's earlier attempts are proven dead when another is judged."""
     if row is None:
         return None
     if row.status is ApprovalStatus.CONSUMED:
-        return "APPROVED"
+        is_good = await db.scalar(select(func.clock_timestamp() < row.expires_at))
+        return "APPROVED" if is_good else "EXPIRED"
     return cast("ApprovalState", row.status.value)

@@ -1,10 +1,10 @@
 """Policies, approvals and payees: what a person says about payments, and the question put before one is signed."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from autopay.adapters.ledger.fences import paid_before, require_no_fence
@@ -19,6 +19,8 @@ from autopay.domain.forgotten import PaidBefore
 from autopay.domain.network import Network
 from autopay.domain.offer import Offer, Reason, Refused
 from autopay.domain.policy import Ask, Awaiting, Decision, Policy, Terms
+
+_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
 
 
 class Policies(Transactional):
@@ -82,10 +84,22 @@ class Policies(Transactional):
             return [_approval(row, name) for row, name in await db.execute(query)]
 
     async def set_policy(self, policy: Policy, agent: str | None = None) -> None:
-        """From now on this policy holds: for one agent, or for all that have none of their own."""
+        """From now on this policy holds: for one agent, or for all that have none of their own.
+
+        The newest holds, so it is newer than all before it, whatever became of the database's clock meanwhile.
+        """
         async with self._transaction() as db:
             owner = await agent_named(db, agent) if agent is not None else None
-            row = PolicyRow(id=uuid7(), agent_id=owner.id if owner else None, policy=policy.model_dump(mode="json"))
+            agent_id = owner.id if owner else None
+            await db.execute(_ONE_AT_A_TIME, {"key": f"policy {agent_id}"})
+            last = select(func.max(PolicyRow.set_at)).where(PolicyRow.agent_id.is_not_distinct_from(agent_id))
+            after = last.scalar_subquery() + timedelta(microseconds=1)
+            row = PolicyRow(
+                id=uuid7(),
+                agent_id=agent_id,
+                policy=policy.model_dump(mode="json"),
+                set_at=func.greatest(func.clock_timestamp(), after),
+            )
             db.add(row)
 
     async def policy(self, agent: str) -> PolicyInForce:

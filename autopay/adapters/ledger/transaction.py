@@ -13,6 +13,9 @@ from autopay.adapters.ledger.follow_bell import Bell
 from autopay.adapters.tables import AgentRow, RequestRow
 from autopay.domain.errors import UnknownAgent, UnknownRequest
 
+ANEW = {"populate_existing": True}
+"""For locks: what others committed while one waited counts. SQLAlchemy else keeps what a transaction read before."""
+
 
 class _Session(Session):
     """Remembers in `info` whether it wrote."""
@@ -68,7 +71,7 @@ async def agent_named(db: AsyncSession, name: str, *, lock: bool = False) -> Age
         UnknownAgent: there is none of that name.
     """
     query = select(AgentRow).where(AgentRow.name == name)
-    row = await db.scalar(query.with_for_update(key_share=True) if lock else query)
+    row = await db.scalar(query.with_for_update(key_share=True).execution_options(**ANEW) if lock else query)
     if row is None:
         raise UnknownAgent(name)
     return row
@@ -85,7 +88,8 @@ async def request_and_agent(db: AsyncSession, request_key: str, *, lock: bool = 
         .join(AgentRow, AgentRow.id == RequestRow.agent_id)
         .where(RequestRow.x402_request_id == request_key)
     )
-    found = (await db.execute(query.with_for_update(of=RequestRow, key_share=True) if lock else query)).one_or_none()
+    locked = query.with_for_update(of=RequestRow, key_share=True).execution_options(**ANEW)
+    found = (await db.execute(locked if lock else query)).one_or_none()
     if found is None:
         raise UnknownRequest(request_key)
     return found[0], found[1]
