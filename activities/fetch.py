@@ -28,7 +28,8 @@ class Fetch:
     async def fetch(self, order: PayOrder) -> Fetched:
         """Ask, store what came, and say what it is. Raises SellerUnavailable when it is worth asking again."""
         record = await self._ledger.request(order.request_key)
-        plain = await self._seller.ask(order.url, order.method, open_extras(self._vault, record))
+        # The ledger's URL, not the order's: policy judges that one, and an order is a message that anyone may send.
+        plain = await self._seller.ask(record.spec.url, record.spec.method, open_extras(self._vault, record))
         if isinstance(plain, Refused):
             return plain
         await self._ledger.record_plain(order.request_key, plain.model_copy(update={"breaker": order.breaker}))

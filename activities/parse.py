@@ -44,7 +44,7 @@ class Parse:
         if not mints and closed:
             return closed[0]
         wants = Wants(
-            url=order.url,
+            url=spec.url,
             network=self._network,
             mints=mints,
             max_price_atomic=spec.max_price_atomic,

@@ -54,7 +54,8 @@ class Submit:
         beat = asyncio.create_task(_heartbeats())
         try:
             extras = open_extras(self._vault, record)
-            reply = await self._seller.pay(ref.order.url, ref.order.method, extras, attempt.version, payment)
+            spec = record.spec  # not the order's URL: the payment goes where policy looked
+            reply = await self._seller.pay(spec.url, spec.method, extras, attempt.version, payment)
             answer = classify(reply, reply.claim)
             await self._keep(attempt.attempt_id, reply, answer)
         except SellerUnavailable as fault:
