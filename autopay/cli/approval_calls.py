@@ -29,7 +29,8 @@ SEE = "see `starter.py approvals --all`"
 
 
 async def find_approval(ledger: PostgresLedger, text: str) -> ApprovalRecord:
-    """The approval whose id begins so, dashes or not; one that waits comes before those that have been decided.
+    """The approval whose id begins so, dashes or not. Those that wait no more count as well: who types the beginning
+    of an id means what he saw, not another one that was asked in the same minute.
 
     Raises:
         CommandError: there is none, or several, or it is no id.
@@ -37,15 +38,13 @@ async def find_approval(ledger: PostgresLedger, text: str) -> ApprovalRecord:
     wanted = text.lower().replace("-", "")
     if not PREFIX.fullmatch(wanted):
         raise CommandError(f"{text!r} is not an approval's id, or at least its first 4 characters: {SEE}")
-    for undecided in (True, False):
-        rows = await ledger.approvals(undecided=undecided)
-        found = [row for row in rows if row.approval_id.hex.startswith(wanted)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            ids = ", ".join(str(row.approval_id) for row in found[:5])
-            raise CommandError(f"{text!r} may mean {len(found)} approvals: {ids}{', …' if len(found) > 5 else ''}")
-    raise CommandError(f"there is no approval {text!r}: {SEE}")
+    found = [row for row in await ledger.approvals(undecided=False) if row.approval_id.hex.startswith(wanted)]
+    if not found:
+        raise CommandError(f"there is no approval {text!r}: {SEE}")
+    if len(found) > 1:
+        ids = ", ".join(str(row.approval_id) for row in found[-5:])
+        raise CommandError(f"{text!r} may mean {len(found)} approvals: {ids}{', …' if len(found) > 5 else ''}")
+    return found[0]
 
 
 async def give_word(settings: Settings, ledger: PostgresLedger, row: ApprovalRecord, *, approve: bool) -> bool:
