@@ -1,5 +1,6 @@
 """The command line without any service: help, mistakes, and the exit codes."""
 
+import json
 import os
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from autopay.cli.app import MODULE_OF, run
 from autopay.cli.exits import MEANINGS, ExitCode, exit_code_of
+from autopay.cli.launch_file import EXAMPLE
 from autopay.domain.request import RequestStatus
 
 COMMANDS = (
@@ -19,6 +21,12 @@ COMMANDS = (
     "pause",
     "resume",
     "stop",
+    "phase",
+    "watch",
+    "unwatch",
+    "rules",
+    "queue",
+    "cancel",
     "weather",
     "seed",
     "keyring",
@@ -81,6 +89,21 @@ def test_the_help_lists_every_exit_code(capsys: pytest.CaptureFixture[str]) -> N
         (["launch", "a", "--phase", "wild"], "demo, interactive or full"),
         (["launch", "a/b"], "not an agent's name"),
         (["launch", "a", "--tx-limit", "0"], "greater than or equal to 1"),
+        (["launch"], "say which agent, or --file"),
+        (["launch", "a", "--dry-run"], "--dry-run is for --file"),
+        (["launch", "a", "--file", "x.toml"], "leave an agent's name out"),
+        (["launch", "--file", "x.toml", "--tx-limit", "3"], "leave --tx-limit out"),
+        (["launch", "--file", "x.toml"], "x.toml: No such file"),
+        (["request", "http://x", "--fresh", "--max-age", "5m"], "leave --max-age out"),
+        (["request", "http://x", "--max-age", "0.5s"], "whole number of seconds"),
+        (["agents", "--sort", "age"], "'age' is not one of name,"),
+        (["phase", "a", "wild"], "demo, interactive or full"),
+        (["watch", "a", "http://x"], "has no every="),
+        (["rules", "a", "--show", "--queue-limit", "3"], "changes nothing"),
+        (["rules", "a", "--threshold", "usdc"], "is not a threshold like"),
+        (["cancel", "a", "b c"], "not a request id"),
+        (["weather", "facilitator", "--lag-slots", "3"], "no effect on the facilitator: it is for chain"),
+        (["weather", "chain", "--price-factor", "3"], "it is for market and knowledge"),
         (["weather", "moon"], "'moon' is not one of"),
         (["weather", "chain", "--error-rate", "2"], "less than or equal to 1"),
         (["fund", "a", "lots"], "not an amount"),
@@ -119,7 +142,32 @@ def test_an_unreachable_database_is_exit_code_6(
 ) -> None:
     monkeypatch.setenv("AUTOPAY_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
     assert run(["ledger", "show"]) == ExitCode.UNREACHABLE
-    assert capsys.readouterr().err.startswith("error: ")
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert "AUTOPAY_DATABASE_URL" in said
+
+
+def test_a_file_of_agents_is_checked_without_anything_that_runs(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "agents.toml"
+    file.write_text(EXAMPLE)
+    assert run(["launch", "--file", str(file), "--dry-run"]) == 0
+    captured = capsys.readouterr()
+    assert "2 agents, which may spend 6 USDC and 5 CASH in all; nothing was launched" in captured.err
+    assert run(["launch", "--file", str(file), "--dry-run", "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["name"], line["allowance"]) for line in lines] == [("scout", "1.000000"), ("trader", "5.000000")]
+    file.write_text("[[agent]]\nname = 'a'\nphase = 'wild'\nallowance = 1")
+    assert run(["launch", "--file", str(file)]) == ExitCode.USAGE
+    said = capsys.readouterr().err
+    assert f"{file}, line 3, agent a: phase: 'wild'" in said
+    assert f"{file}, line 4, agent a: allowance:" in said
+
+
+def test_what_a_downgrade_loses_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["db", "downgrade", "--help"]) == 0
+    assert "could be paid again under the same id" in " ".join(capsys.readouterr().out.split())
 
 
 def test_weather_without_a_stack_is_exit_code_6(capsys: pytest.CaptureFixture[str]) -> None:

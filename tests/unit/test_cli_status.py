@@ -1,0 +1,171 @@
+"""What an agent's status says to people: what would help, in commands to type."""
+
+from datetime import timedelta
+
+import pytest
+import typer
+
+from autopay.cli.agent_advice import advice, is_paused_by_hand
+from autopay.cli.agent_rules import changed_rules, thresholds_of
+from autopay.cli.agent_status import status_page
+from autopay.cli.moments import ago, span, until
+from autopay.cli.request_progress import of_agent, of_payment
+from autopay.domain.agent import Rules, Spendable, Watch
+from autopay.domain.breaker import FAULTS
+from autopay.domain.money import Currency
+from autopay.domain.payment import Conflict, Dead, NoAnswer, Payment, Rejected
+from tests.unit.agent_desk import PRICE, START, A, Desk
+
+
+def lines_of(desk: Desk) -> list[str]:
+    """The page's lines, without its tables."""
+    return [each for each in status_page(desk.status(), (), desk.now) if isinstance(each, str)]
+
+
+def read(desk: Desk, spendable: int, **more: object) -> None:
+    """A reading that is limited by something else than the balance."""
+    values = {"currency": "USDC", "balance_atomic": spendable, "spendable_atomic": spendable, "limit": "allowance"}
+    desk.memory.balances([Spendable.model_validate(values | more)], desk.now, desk.now)
+
+
+def test_an_agent_that_is_well_needs_nothing() -> None:
+    assert advice(Desk().status()) == []
+
+
+def test_a_pause_by_hand_is_ended_by_resume() -> None:
+    desk = Desk()
+    desk.memory.pause = "the audit"
+    assert is_paused_by_hand(desk.status())
+    assert advice(desk.status()) == ["to let it go on: starter.py resume desk"]
+    assert lines_of(desk)[0] == "desk is paused: the audit (phase FULL)"
+
+
+def test_an_allowance_that_is_used_up_needs_a_grant() -> None:
+    desk = Desk()
+    read(desk, PRICE, account="account")
+    assert not is_paused_by_hand(desk.status())
+    (line,) = advice(desk.status())
+    assert (
+        line == "0.001 USDC spendable by its allowance, 0.002 USDC needed: starter.py session grant desk --allowance 1"
+    )
+
+
+def test_a_session_that_ended_needs_a_grant_in_its_currency() -> None:
+    desk = Desk()
+    read(desk, 0, limit="none", session_problem="the session has expired", currency="CASH")
+    (line,) = advice(desk.status())
+    assert line.startswith("the session has expired, ")
+    assert line.endswith("session grant desk --allowance 1 --currency CASH")
+
+
+def test_a_balance_that_is_used_up_needs_a_transfer_or_test_money() -> None:
+    desk = Desk(funds=PRICE)
+    assert advice(desk.status())[0].endswith("send 0.001 USDC or more to account")
+    assert advice(desk.status(), on_localnet=True)[0].endswith("starter.py fund desk 1")
+
+
+def test_both_a_person_and_money_can_hold_an_agent_up() -> None:
+    desk = Desk(funds=0)
+    desk.memory.pause = "the audit"
+    assert [line.split(":")[0] for line in advice(desk.status())] == [
+        "to let it go on",
+        "0 USDC spendable by its balance, 0.002 USDC needed",
+    ]
+
+
+def test_an_open_breaker_is_shown_with_its_next_probe() -> None:
+    desk = Desk()
+    for _ in range(FAULTS):
+        desk.memory.balances_unread(desk.now)
+    assert "to ask the chain at once: starter.py resume desk" in advice(desk.status())
+    assert "the chain does not answer: left alone, asked again at 00:00:30 UTC, in 30 s" in lines_of(desk)
+
+
+def test_a_held_request_says_whose_word_it_waits_for() -> None:
+    desk = Desk()
+    desk.queue("held", A)
+    desk.start()
+    desk.hold("held", "approval")
+    desk.wait(90)
+    assert any("held has waited 1 m 30 s for a person (starter.py approvals desk)" in line for line in lines_of(desk))
+    assert "payments wait for a person: starter.py approvals desk" in advice(desk.status())
+
+
+def test_watches_are_shown_with_last_and_next_purchase_and_price() -> None:
+    watch = Watch(name="w", url=A, every_s=60)
+    desk = Desk(watch)
+    desk.wait(60)
+    assert desk.due() == ["w"]
+    (request_id,) = desk.start()
+    desk.delivered(request_id)
+    desk.wait(20)
+    (shown,) = desk.status().watches
+    assert (shown.last, shown.price_atomic) == (START + timedelta(seconds=60), PRICE)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (45.4, "45 s"), (60, "1 m"), (200, "3 m 20 s"), (3_600, "1 h"), (200_000, "2 d 7 h"), (-5, "0 s")],
+)
+def test_a_span_is_its_largest_two_units(seconds: float, text: str) -> None:
+    assert span(seconds) == text
+
+
+def test_moments_are_told_from_now() -> None:
+    now = START
+    assert (ago(now, now), until(now, now)) == ("now", "now")
+    assert (ago(now - timedelta(seconds=90), now), until(now + timedelta(hours=2), now)) == ("1 m 30 s ago", "in 2 h")
+
+
+def test_rules_change_only_where_they_are_told_to() -> None:
+    before = Rules(max_in_flight=3, thresholds={Currency.USDC: 7, Currency.CASH: 8})
+    after = changed_rules(before, {"queue_limit": 9}, thresholds_of(["usdc=0.05"]))
+    assert after == before.model_copy(
+        update={"queue_limit": 9, "thresholds": {Currency.USDC: 50_000, Currency.CASH: 8}}
+    )
+
+
+def test_a_rule_that_cannot_be_names_its_option() -> None:
+    with pytest.raises(typer.BadParameter) as wrong:
+        changed_rules(Rules(), {"balance_every_s": 0}, {})
+    assert wrong.value.param_hint == "--balance-every"
+    for text in ("usdc", "usdc=", "eur=1", "usdc=-1"):
+        with pytest.raises(typer.BadParameter, match="is not a threshold like"):
+            thresholds_of([text])
+
+
+def test_what_a_payment_waits_for_is_told_from_its_attempts() -> None:
+    signed = Payment().signed(1)
+    refused = signed.answered(Conflict(http_status=404))
+    cases = [
+        (signed, "payment 1 is signed and handed to the seller; waiting for its answer"),
+        (
+            signed.answered(NoAnswer(reason="reset")),
+            "no content yet (no answer); the same payment is sent again, 1 of 4",
+        ),
+        (signed.answered(Rejected(http_status=500, reason="")), "no content yet (HTTP 500); the same payment is sent"),
+        (
+            refused,
+            "the seller refused the payment (HTTP 404); waiting for proof that the payment is dead: at most about 1 m",
+        ),
+        (
+            refused.judged(Dead(reason="expired_unsettled")),
+            "payment 1 is proven dead (expired_unsettled); the request ends",
+        ),
+    ]
+    for payment, says in cases:
+        assert payment.last is not None
+        assert of_payment(payment, payment.last, 60).startswith(says)
+
+
+def test_what_a_request_waits_for_is_told_by_its_agent() -> None:
+    desk = Desk(max_in_flight=1)
+    for name in ("one", "two", "three"):
+        desk.queue(name, A)
+    desk.start()
+    assert of_agent(desk.status(), "one") == "the seller is asked for its terms"
+    assert of_agent(desk.status(), "three") == "waits in the queue (place 2 of 2): all slots are taken"
+    desk.hold("one", "chain", error="chain_unavailable")
+    assert of_agent(desk.status(), "one") == "waits for the chain: chain_unavailable"
+    desk.memory.pause = "the audit"
+    assert of_agent(desk.status(), "two") == "waits in the queue (place 1 of 2): desk is paused: the audit"
