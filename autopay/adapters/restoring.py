@@ -30,7 +30,7 @@ PAST = 0
 """Below every transaction's number. Events of a backup have the numbers of a server that may have counted further:
 readers, which read by (number, id) up to the oldest transaction that is open, would not see them or not in order."""
 
-_LONGEST_NAME = 63 - len("_restoring_20260101_000000")
+_LONGEST_NAME = 63 - len("_restoring_20260101_000000_000")
 _END_POLL_S = 0.1
 
 Tell = Callable[[str], None]
@@ -126,6 +126,9 @@ def _swap(server: Server, name: str, tell: Tell) -> str | None:
         return None
     kept_as = f"{_prefix(server)}_before_{_stamp()}"
     with server.connected(MAINTENANCE) as db:
+        invalid = "SELECT 1 FROM pg_database WHERE datname = %s AND datconnlimit = -2"  # half dropped: of no more use
+        if db.execute(invalid, [server.name]).fetchone() is not None:
+            db.execute(quoted("DROP DATABASE {}", server.name))
         present = db.execute("SELECT oid FROM pg_database WHERE datname = %s", [server.name]).fetchone()
         try:
             with _ending_connections(server, present[0] if present else 0), db.transaction():
@@ -181,4 +184,4 @@ def _prefix(server: Server) -> str:
 
 
 def _stamp() -> str:
-    return f"{datetime.now(UTC):%Y%m%d_%H%M%S}"
+    return f"{datetime.now(UTC):%Y%m%d_%H%M%S_%f}"[:-3]

@@ -61,7 +61,7 @@ class Server:
 
     def url(self, database: str | None = None, role: str | None = None) -> str:
         """The URL of a database of this server, the ledger's unless told otherwise; see `parameters`."""
-        return self._url(database, role).render_as_string(hide_password=False)
+        return self._url(database, role).set(drivername="postgresql").render_as_string(hide_password=False)
 
     def parameters(self, database: str | None = None, role: str | None = None) -> dict[str, Any]:
         """How to connect, for libpq: by the administrator's role, with the ledger's search path.
