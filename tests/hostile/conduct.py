@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-import httpx
 from solders.keypair import Keypair
 from solders.message import to_bytes_versioned
 from solders.transaction import VersionedTransaction
@@ -98,10 +97,10 @@ def settles(then: Act, times: int = 1) -> Act:
 async def _settle(visit: Visit) -> dict[str, Any]:
     payment = visit.payment
     wanted = payment["accepted"] if payment["x402Version"] == 2 else entry(visit.scene, 1)
-    async with httpx.AsyncClient(timeout=30) as http:
-        content = json.dumps({"paymentPayload": payment, "paymentRequirements": wanted})
-        headers = {"Content-Type": "application/json"}
-        answer = await http.post(f"{visit.scene.places.facilitator_url}/settle", content=content, headers=headers)
+    places = visit.scene.places
+    content = json.dumps({"paymentPayload": payment, "paymentRequirements": wanted})
+    headers = {"Content-Type": "application/json"}
+    answer = await places.http.post(f"{places.facilitator_url}/settle", content=content, headers=headers)
     receipt: dict[str, Any] = answer.raise_for_status().json()
     return receipt
 
@@ -163,26 +162,19 @@ def holds_back(then: Act) -> Act:
 
 
 async def _height(scene: Scene) -> int:
-    return int(await _rpc(scene, "getBlockHeight", {"commitment": "processed"}))
+    return int(await scene.places.ask_chain("getBlockHeight", {"commitment": "processed"}))
 
 
 async def _broadcast(scene: Scene, payment: dict[str, Any]) -> None:
     transaction = VersionedTransaction.from_bytes(base64.b64decode(payment["payload"]["transaction"]))
     signed = _as_fee_payer(transaction, scene.key("payee"))
     wire = base64.b64encode(bytes(signed)).decode()
-    await _rpc(scene, "sendTransaction", wire, {"encoding": "base64", "skipPreflight": True})
+    await scene.places.ask_chain("sendTransaction", wire, {"encoding": "base64", "skipPreflight": True})
 
 
 def _as_fee_payer(transaction: VersionedTransaction, payer: Keypair) -> VersionedTransaction:
     signature = payer.sign_message(to_bytes_versioned(transaction.message))
     return VersionedTransaction.populate(transaction.message, [signature, *transaction.signatures[1:]])
-
-
-async def _rpc(scene: Scene, method: str, *params: object) -> Any:
-    """The result, or None when the node refuses: what a thief tries need not work."""
-    async with httpx.AsyncClient(timeout=30) as http:
-        asked = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        return (await http.post(scene.places.rpc_url, json=asked)).json().get("result")
 
 
 def receipt_of(transaction: str | None, *, success: bool = True, **more: object) -> dict[str, Any]:

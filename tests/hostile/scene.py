@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 from solders.account import Account
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
@@ -34,21 +35,28 @@ FACILITATOR = key("facilitator")
 """Pays the fees of every honest settlement."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Places:
-    """Where everything is; `stranger` is a transaction that landed and is nobody's here."""
+    """Where everything is, once it runs, and how sellers get there; `stranger` is a transaction of nobody here."""
 
-    rpc_url: str
-    facilitator_url: str
-    trap_url: str
-    stranger: str
+    rpc_url: str = ""
+    facilitator_url: str = ""
+    trap_url: str = ""
+    stranger: str = ""
+    http: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(timeout=30))
+
+    async def ask_chain(self, method: str, *params: object) -> Any:
+        """The result, or None when the node refuses: what a thief tries need not work."""
+        asked = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        return (await self.http.post(self.rpc_url, json=asked)).json().get("result")
 
 
 @dataclass
 class Scene:
-    """One way's ground. `places` and `url` are known once everything runs."""
+    """One way's ground; `url` is known once its shop is open."""
 
     name: str
+    places: Places
     mint: Mint = USDC
     frozen_payee: bool = False
     url: str = ""
@@ -56,7 +64,6 @@ class Scene:
     asked_at: int = 0
     objections: list[dict[str, Any]] = field(default_factory=list)
     kept: list[dict[str, Any]] = field(default_factory=list)
-    places: Places = Places("", "", "", "")
 
     def key(self, role: str) -> Keypair:
         """The key of a role: owner, session, source, payee or thief."""

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import uvicorn
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
@@ -87,23 +86,33 @@ class Town:
 
     def __init__(self, home: Path, database_url: str, ways: Iterable[Way]) -> None:
         self._home, self._database_url = home, database_url
-        self._scenes = {str(way): Scene(str(way), way.mint, way.frozen_payee) for way in ways}
+        self._places = Places()
+        self._scenes = {str(way): Scene(str(way), self._places, way.mint, way.frozen_payee) for way in ways}
         self._vault = Vault(Keyring.generate())
         self._open = contextlib.AsyncExitStack()
-        self._places = Places("", "", "", "")
-        self.trap = Shop(Scene("trap"), says(200), says(200))
+        self.trap = Shop(Scene("trap", self._places), says(200), says(200))
 
     async def __aenter__(self) -> "Town":
-        rpc_url = await self._opened(Served(self._chain_app()))
-        facilitator_url = await self._facilitator(rpc_url)
-        self._places = Places(rpc_url, facilitator_url, await self._opened(self.trap), await _airdrop(rpc_url))
+        try:
+            await self._build()
+        except BaseException:
+            await self._open.aclose()
+            raise
+        return self
+
+    async def _build(self) -> None:
+        places = self._places
+        self._open.push_async_callback(places.http.aclose)
+        places.rpc_url = await self._opened(Served(self._chain_app()))
+        places.facilitator_url = await self._facilitator(places.rpc_url)
+        places.trap_url = await self._opened(self.trap)
+        places.stranger = await places.ask_chain("requestAirdrop", str(Pubkey.new_unique()), LAMPORTS)
         self._ledger = open_ledger(self._database_url)
         self._open.push_async_callback(self._ledger.dispose)
-        self._chain = SolanaChain(rpc_url, Network.DEVNET)
+        self._chain = SolanaChain(places.rpc_url, Network.DEVNET)
         self._patient, self._impatient = HttpSeller(), HttpSeller(timeout_s=IMPATIENT_S, ask_timeout_s=IMPATIENT_S)
         for part in (self._chain, self._patient, self._impatient):
             self._open.push_async_callback(part.close)
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._open.aclose()
@@ -132,7 +141,6 @@ class Town:
     async def try_way(self, way: Way) -> Outcome:
         """Everything that the way says, to its end."""
         scene = self._scenes[str(way)]
-        scene.places = self._places
         shop = Shop(scene, way.plain, way.paid)
         await shop.open()
         seller = self._impatient if way.impatient else self._patient
@@ -163,10 +171,3 @@ class Town:
 def _keep(keypair: Keypair, path: Path) -> None:
     path.write_text(str(list(bytes(keypair))))
     assert load_or_create_keypair(path) == keypair
-
-
-async def _airdrop(rpc_url: str) -> str:
-    """A transaction that has nothing to do with anybody."""
-    async with httpx.AsyncClient(timeout=30) as http:
-        asked = {"jsonrpc": "2.0", "id": 1, "method": "requestAirdrop", "params": [str(Pubkey.new_unique()), LAMPORTS]}
-        return str((await http.post(rpc_url, json=asked)).json()["result"])

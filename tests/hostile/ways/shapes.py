@@ -160,6 +160,12 @@ WAYS = [
         ends=MALFORMED,
     ),
     Way(
+        name="half a character",
+        does="hides half a surrogate pair in its texts",
+        plain=asks(extra={"name": "\ud800"}),
+        ends=MALFORMED,
+    ),
+    Way(
         name="version with a fraction",
         does="gives its version as 2.0",
         plain=asks_all(lambda scene: offer(scene, entry(scene), x402Version=2.0)),
