@@ -135,7 +135,7 @@ def test_every_setting_is_one(name: str) -> None:
 def test_the_settings_of_a_worker_are_enough_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     typed_in = {
-        "LEDGER_PASSWORD": "0af1",
+        "WORKER_PASSWORD": "0af1",
         "AUTOPAY_KEYRING": Keyring.generate().dump(),
         "AUTOPAY_SOLANA_RPC_URL": "https://rpc.example",
     }
@@ -144,7 +144,7 @@ def test_the_settings_of_a_worker_are_enough_for_one(tmp_path: Path, monkeypatch
     for name, value in environment.items():
         monkeypatch.setenv(name, filled_in(str(value), given))
     settings = Settings.load().resolve()
-    assert settings.database_url == "postgresql://autopay:0af1@postgres:5432/autopay"
+    assert settings.database_url == "postgresql://autopay_work:0af1@postgres:5432/autopay"
     assert settings.solana_ws_url == "wss://rpc.example"
     assert {"TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE"} <= set(environment)
 
@@ -169,7 +169,7 @@ def test_the_example_has_no_secret_and_no_default_of_its_own() -> None:
     ]
     + re.findall(r"starter\.py ((?:[a-z]+ ?)+)", (ROOT / ".env.example").read_text())
     + re.findall(
-        r"(?:starter|starter\.py) ((?:ledger|db|launch|keyring|vault|session)(?: [a-z]+)?)",
+        r"(?:starter|starter\.py) ((?:ledger|db|launch|keyring|backup|restore|vault|session)(?: [a-z]+)?)",
         (ROOT / "docs/deploy.md").read_text(),
     ),
 )
