@@ -1,7 +1,6 @@
 """`up`: the embedded stack in the foreground."""
 
 import asyncio
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +8,7 @@ import typer
 
 from autopay.cli.console import say, say_result, show_json
 from autopay.cli.exits import CommandError, ExitCode, examples
+from autopay.cli.foreground import in_foreground
 from autopay.settings import DEFAULT_HOME, Settings
 from autopay.stack_file import StackFile
 
@@ -26,8 +26,6 @@ _TITLES = {
     "knowledge_api": "Knowledge Data API",
     "home": "State and logs",
 }
-
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def register(app: typer.Typer) -> None:
@@ -61,37 +59,14 @@ def up(
     stack = Stack(settings.home, slot_ms=settings.slot_ms, workers=workers or int(worker), report=say)
     try:
         stack.home.hold()
-        asyncio.run(_serve(stack, as_json))
+        asyncio.run(in_foreground(stack, _start_and_stay(stack, as_json), lambda: _tell_stopping(as_json)))
     except StackError as error:
         raise CommandError(str(error), ExitCode.FAULT) from None
 
 
-async def _serve(stack: "Stack", as_json: bool) -> None:
-    """Start, report, and stay until a signal; a signal during the start ends it as well."""
-    signals: asyncio.Queue[None] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-    for number in _STOP_SIGNALS:
-        loop.add_signal_handler(number, signals.put_nowait, None)
-    work = asyncio.create_task(_start_and_stay(stack, as_json))
-    signalled = asyncio.create_task(signals.get())
-    try:
-        await asyncio.wait((work, signalled), return_when=asyncio.FIRST_COMPLETED)
-        if not signalled.done():
-            await work  # it can only have failed
-        elif not as_json:
-            say("stopping ... (Ctrl-C again to kill)")
-    finally:
-        signalled.cancel()
-        impatient = asyncio.create_task(_kill_at_the_next(signals, stack))
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
-        await stack.stop()
-        impatient.cancel()
-
-
-async def _kill_at_the_next(signals: asyncio.Queue[None], stack: "Stack") -> None:
-    await signals.get()
-    await stack.kill_all()
+def _tell_stopping(as_json: bool) -> None:
+    if not as_json:
+        say("stopping ... (Ctrl-C again to kill)")
 
 
 async def _start_and_stay(stack: "Stack", as_json: bool) -> None:
