@@ -69,9 +69,9 @@ class Purse(BaseModel):
 
 def _missing(each: Spendable, needed: int) -> str:
     if each.session_problem is not None:
-        return f"{each.currency}: {each.session_problem}; the owner must grant a new session (launch)"
+        return f"{each.currency}: {each.session_problem}; the owner must grant a new session (session grant)"
     have, need = show(each.spendable_atomic, each.currency), show(needed, each.currency)
     said = f"{have} spendable ({each.limit.replace('_', ' ')}), {need} needed"
     if each.limit == "balance" and each.account is not None:
         return f"{said}: {show(needed - each.spendable_atomic, each.currency)} or more to {each.account} lets it go on"
-    return f"{said}: a new session with a larger allowance lets it go on (launch)"
+    return f"{said}: a new session with a larger allowance lets it go on (session grant)"
