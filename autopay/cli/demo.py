@@ -1,34 +1,32 @@
-"""`demo`: the main job from end to end on the embedded stack, watched live, with the money counted twice."""
+"""`demo`: the whole story on the embedded stack, watched live, with the money counted twice."""
 
 import asyncio
-import signal
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.live import Live
 
-from autopay.adapters.chain import SolanaChain
-from autopay.adapters.ledger import PostgresLedger
-from autopay.cli.agent_calls import AgentCalls
-from autopay.cli.console import out, remarks, say, say_result, show_json, show_table
-from autopay.cli.demo_board import Board
+from autopay.cli.console import say, say_result, show_json
+from autopay.cli.demo_board import Board, console_of_demo
+from autopay.cli.demo_cast import LITTLE, order
+from autopay.cli.demo_count import Verdict, count, show_verdict
+from autopay.cli.demo_stage import Stage
+from autopay.cli.demo_story import STORY
 from autopay.cli.exits import CommandError, ExitCode, examples
-from autopay.cli.launching import LaunchOrder, launch_agent
-from autopay.cli.places import ledger_of, run_async, vault_of
-from autopay.domain.agent import AgentState, AgentStatus, Phase, Watch
-from autopay.domain.money import Currency, show, to_atomic, to_units
+from autopay.cli.foreground import in_foreground
+from autopay.cli.invocation import run_async
+from autopay.cli.launching import launch_agent
+from autopay.cli.places import ledger_of, vault_of
+from autopay.domain.money import show
 from autopay.settings import Settings
-from autopay.stack_file import StackFile
 from autopay.temporal import connect
 
-PATIENCE_S = 120
-POLL_S = 0.15
-SEEN_STALE = timedelta(seconds=2)
+if TYPE_CHECKING:
+    from localnet.stack import Stack
+
+HOME = Path(".autopay/demo")
 
 
 def register(app: typer.Typer) -> None:
@@ -37,230 +35,101 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    home: Annotated[Path | None, typer.Option(help="Where its state is kept.", show_default=".autopay/demo")] = None,
-    requests: Annotated[int, typer.Option(min=2, max=100, help="How many deliveries to watch.")] = 10,
+    home: Annotated[Path | None, typer.Option(help="Where its state is kept.", show_default=str(HOME))] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack running afterwards, until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,
 ) -> None:
-    """Watch an agent buy data: 402, price, signed, submitted, delivered, verified on chain.
+    """Watch an agent buy data through good and bad days, and the money counted twice.
 
-    Starts PostgreSQL, Temporal, a Solana chain, a facilitator, two paid APIs and a worker on this machine, lets an
-    agent buy from both, pauses and resumes it, and counts the money twice: in the ledger and on the chain.
-    Exits 1 when the counts differ.
+    Starts PostgreSQL, Temporal, a Solana chain, a facilitator, two paid APIs and a worker on this machine. An agent
+    buys by priority, runs out of money and goes on, asks a person, sits out an outage of the chain and the death of
+    a worker. Exits 1 when ledger and chain differ.
     """
     try:
         from localnet.child import StackError  # noqa: PLC0415 (an extra that may not be installed)
         from localnet.stack import Stack  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise CommandError(f"the embedded stack needs {error.name}: pip install 'autopay[localnet]'") from None
-    settings = Settings.load(home=home or Path(".autopay/demo"))
-    stack = Stack(settings.home, slot_ms=settings.slot_ms, workers=1, report=say)
+    settings = Settings.load(home=home or HOME)
+    board = Board(console_of_demo())
+    stack = Stack(settings.home, slot_ms=settings.slot_ms, report=board.say)
+    show_ = _Show(stack, settings, board)
     try:
-        verdict = run_async(_on_stack(stack, settings, requests, keep=keep))
+        stack.home.hold()
+        run_async(in_foreground(stack, show_.run(keep=keep), lambda: say("stopping ... (Ctrl-C again to kill)")))
     except StackError as error:
         raise CommandError(str(error), ExitCode.FAULT) from None
+    if show_.verdict is None:
+        raise typer.Exit(ExitCode.INTERRUPTED)
     if as_json:
-        show_json(verdict.as_json())
-    raise typer.Exit(ExitCode.OK if verdict.ok else ExitCode.FAULT)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The demo's sums; `spent_*` in base units."""
-
-    requests: int
-    delivered: int
-    verified: int
-    spent_ledger: dict[Currency, int]
-    spent_chain: dict[Currency, int]
-
-    @property
-    def ok(self) -> bool:
-        """Everything was delivered and is final, and both counts of the money agree."""
-        return (
-            self.requests > 0
-            and self.delivered == self.verified == self.requests
-            and self.spent_ledger == self.spent_chain
-        )
-
-    def as_json(self) -> dict[str, Any]:
-        """The line that programs read; money in token units."""
-        return {
-            "requests": self.requests,
-            "delivered": self.delivered,
-            "verified": self.verified,
-            "spent_ledger": _in_units(self.spent_ledger),
-            "spent_chain": _in_units(self.spent_chain),
-            "ok": self.ok,
-        }
-
-
-def _in_units(spent: dict[Currency, int]) -> dict[str, str]:
-    return {currency.value: f"{to_units(amount):f}" for currency, amount in sorted(spent.items())}
-
-
-async def _on_stack(stack: Any, unresolved: Settings, requests: int, *, keep: bool) -> Verdict:
-    say("starting PostgreSQL, Temporal, a Solana chain, a facilitator, two paid APIs and a worker ...")
-    async with stack as addresses:
-        say(f"all of it answers; watch along in Temporal's web UI: {addresses.temporal_ui}", "bold")
-        settings = unresolved.resolve()
-        async with ledger_of(settings) as ledger:
-            show_begin = await _Show.begin(settings, ledger, addresses)
-            verdict = await show_begin.run(requests)
-        _explain(addresses, settings, keep=keep)
-        if keep:
-            await _until_interrupted()
-    return verdict
+        show_json(show_.verdict.as_json())
+    raise typer.Exit(ExitCode.OK if show_.verdict.ok else ExitCode.FAULT)
 
 
 class _Show:
-    """One run of the demo: an agent from its launch to its last settlement."""
+    """One run of the demo; `verdict` is there when the story has come to its end."""
 
-    def __init__(self, settings: Settings, ledger: PostgresLedger, agent: AgentCalls) -> None:
-        self._settings = settings
-        self._ledger = ledger
-        self._agent = agent
-        self._board = Board(out() if out().is_terminal else remarks())
+    def __init__(self, stack: "Stack", settings: Settings, board: Board) -> None:
+        self.verdict: Verdict | None = None
+        self._stack = stack
+        self._unresolved = settings
+        self._board = board
 
-    @classmethod
-    async def begin(cls, settings: Settings, ledger: PostgresLedger, addresses: StackFile) -> "_Show":
-        """Launch an agent that watches both APIs, in both currencies and both versions of the protocol."""
-        name = f"demo-{time.strftime('%m%d-%H%M%S')}"
-        client = await connect(settings)
-        order = LaunchOrder(
-            name=name,
-            phase=Phase.FULL,
-            currencies=tuple(Currency),
-            allowance_atomic=to_atomic("1"),
-            tx_limit=100,
-            duration_s=3600,
-            watches=_watches(addresses),
-        )
-        granted = await launch_agent(settings, ledger, client, vault_of(settings), order)
-        for session, currency in zip(granted, order.currencies, strict=True):
-            key, signature = session.authority[:8], session.signature[:12]
-            say(f"the owner lets session key {key}… spend at most 1 {currency} ({signature}…)")
-        return cls(settings, ledger, AgentCalls(client, name, settings.task_queue))
-
-    async def run(self, requests: int) -> Verdict:
-        """Buy, pause, resume, stop, and count."""
+    async def run(self, *, keep: bool) -> None:
+        """From the start of the stack to the last count; the caller stops the stack."""
         board = self._board
-        half = max(1, requests // 2)
-        with Live(console=board.console, auto_refresh=False) if board.console.is_terminal else _NoLive() as live:
-            board.live = live
-            board.say(f"agent {self._agent.name} keeps three watches fresh")
-            await self._until(lambda status: status.delivered >= half, f"{half} deliveries")
-            await self._agent.signal("pause", "the demo shows a pause")
-            board.say("signal pause: what is in flight finishes, nothing new begins")
-            await self._until(_is_seen_paused, "the pause")
-            await self._agent.signal("resume")
-            board.say("signal resume: on it goes")
-            await self._until(lambda status: status.delivered >= requests, f"{requests} deliveries")
-            await self._agent.signal("stop")
-            board.say("signal stop: the last payments become final")
-            await self._until(lambda status: status.state == AgentState.STOPPED, "the stop")
-        return await self._count()
+        board.say("starting PostgreSQL, Temporal, a Solana chain, a facilitator and two paid APIs ...")
+        addresses = await self._stack.start()
+        settings = self._unresolved.resolve()
+        board.say(f"all of it answers; watch along in Temporal's web UI: {addresses.temporal_ui}")
+        async with ledger_of(settings) as ledger:
+            stage = Stage(self._stack, settings, ledger, await connect(settings), board)
+            for name in await stage.stop_earlier():
+                board.say(f"agent {name} of a demo that was broken off is told to stop")
+            verdict = await self._play(stage)
+        show_verdict(verdict)
+        self._explain(stage, keep=keep)
+        self.verdict = verdict
+        if keep:
+            await asyncio.Event().wait()
 
-    async def _until(self, reached: Callable[[AgentStatus], bool], what: str) -> None:
-        """Watch until the agent says so."""
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            status = await self._agent.status()
-            self._board.update(await self._ledger.timeline(self._agent.name, limit=100), status)
-            if reached(status):
-                return
-            if time.monotonic() > deadline:
-                raise CommandError(
-                    f"the demo waited {PATIENCE_S} s for {what}; see the logs in {self._settings.home}/logs"
-                )
-            await asyncio.sleep(POLL_S)
-
-    async def _count(self) -> Verdict:
-        """The money twice: what the ledger booked, and what is missing from the sessions' accounts on chain."""
-        rows = await self._ledger.timeline(self._agent.name, limit=1000)
-        bought = [
-            (row.request_id, show(row.amount_atomic, row.currency), row.status, (row.hash or "–")[:24])
-            for row in reversed(rows)
-        ]
-        show_table(("request", "price", "status", "transaction"), bought, title="\nWhat was bought")
-        verdict = Verdict(
-            requests=len({row.request_key for row in rows}),
-            delivered=len({row.request_key for row in rows if row.delivery == "DELIVERED"}),
-            verified=sum(row.status == "VERIFIED" for row in rows),
-            spent_ledger=await self._ledger.spent(self._agent.name),
-            spent_chain=await self._missing_on_chain(),
-        )
-        counts = (verdict.spent_ledger, verdict.spent_chain)
-        money = [(each.value, *(f"{to_units(count.get(each, 0)):f}" for count in counts)) for each in Currency]
-        columns = ("currency", "spent, says the ledger", "spent, says the chain")
-        show_table(columns, money, title="\nThe money, counted twice")
-        say_result("The two counts agree." if verdict.ok else "THE COUNTS DIFFER.")
-        return verdict
-
-    async def _missing_on_chain(self) -> dict[Currency, int]:
-        """What each session's account was funded with, less what it holds at finalized."""
-        chain = SolanaChain(self._settings.solana_rpc_url, self._settings.network)
-        spent: dict[Currency, int] = {}
+    async def _play(self, stage: Stage) -> Verdict:
+        """The agent's whole life; however it ends, the agent buys no more."""
+        board = self._board
         try:
-            for session in await self._ledger.sessions(self._agent.name):
-                account = await chain.token_account(session.source_account, final=True)
-                held = account.amount_atomic if account else 0
-                if missing := session.allowance_atomic - held:
-                    spent[session.currency] = spent.get(session.currency, 0) + missing
+            await asyncio.gather(self._stack.start_workers(1), self._launch(stage))
+            board.say("a worker is ready")
+            facts: dict[str, dict[str, Any]] = {}
+            with (
+                Live(console=board.console, auto_refresh=False) if board.console.is_terminal else nullcontext() as live
+            ):
+                board.live = live
+                for key, title, chapter in STORY:
+                    board.chapter(title)
+                    facts[key] = await chapter(stage)
+            board.live = None
+            return await count(stage, facts)
         finally:
-            await chain.close()
-        return spent
+            board.live = None
+            await stage.leave()
 
+    async def _launch(self, stage: Stage) -> None:
+        """Create the agent, paused until the first chapter."""
+        wanted = order(stage.agent.name, stage.addresses, LITTLE)
+        granted = await launch_agent(stage.settings, stage.ledger, stage.client, vault_of(stage.settings), wanted)
+        await stage.agent.signal("pause", "until the story begins")
+        for session, currency in zip(granted, wanted.currencies, strict=True):
+            key = session.authority[:8]
+            stage.say(f"the owner lets session key {key}… spend {show(LITTLE, currency)} ({session.signature[:12]}…)")
 
-def _is_seen_paused(status: AgentStatus) -> bool:
-    """Paused, nothing in flight, and a watch has gone stale without anything being bought for it."""
-    since = [each.stale_since for each in status.watches if each.stale_since is not None]
-    stale = any(each < datetime.now(UTC) - SEEN_STALE for each in since)
-    return status.state == AgentState.PAUSED and not status.in_flight and stale
-
-
-class _NoLive:
-    """Stands in for `Live` where there is no terminal."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-
-def _watches(addresses: StackFile) -> tuple[Watch, ...]:
-    cap = to_atomic("0.01")
-    market, knowledge = addresses.market_api, addresses.knowledge_api
-    return (
-        Watch(name="market", url=f"{market}/api/market-feed", every_s=3, max_price_atomic=cap, currency=Currency.USDC),
-        Watch(
-            name="insights",
-            url=f"{knowledge}/api/ai-insights?topic=fees",
-            every_s=4,
-            max_price_atomic=cap,
-            currency=Currency.CASH,
-        ),
-        Watch(name="market-v1", url=f"{market}/v1/api/market-feed", every_s=5, max_price_atomic=cap),
-    )
-
-
-def _explain(addresses: StackFile, settings: Settings, *, keep: bool) -> None:
-    home = f" --home {settings.home}" if settings.home != Path(".autopay") else ""
-    if keep:
-        say_result(f"\nThe stack keeps running; Temporal's web UI: {addresses.temporal_ui}")
-        say_result(f"In another terminal: .venv/bin/python starter.py ledger show{home}")
-        say_result(
-            f"                     .venv/bin/python starter.py request {addresses.market_api}/api/market-feed{home}"
-        )
-        say_result("Stop with Ctrl-C.")
-    else:
-        say_result(f"\nTo keep looking at it: make demo ARGS=--keep, then open {addresses.temporal_ui}")
-
-
-async def _until_interrupted() -> None:
-    """Stay until Ctrl-C or SIGTERM."""
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    await stopped.wait()
+    def _explain(self, stage: Stage, *, keep: bool) -> None:
+        home = f" --home {stage.settings.home}" if stage.settings.home != Path(".autopay") else ""
+        say_result(f"All of this took {self._board.seconds:.0f} s, the start of the stack included.")
+        if keep:
+            starter = ".venv/bin/python starter.py"
+            say_result(f"\nThe stack keeps running; Temporal's web UI: {stage.addresses.temporal_ui}")
+            say_result(f"In another terminal: {starter} ledger show{home}")
+            say_result(f"                     {starter} request {stage.addresses.market_api}/api/market-feed{home}")
+            say_result("Stop with Ctrl-C.")
+        else:
+            say_result(f"To keep looking at it: make demo ARGS=--keep, then open {stage.addresses.temporal_ui}")
