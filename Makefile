@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test simulate chaos bench-ledger histories check format lock clean help
+.PHONY: demo test simulate chaos bench-ledger bench-agents histories check format lock clean help
 
 help:            ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -23,6 +23,9 @@ chaos: $(READY)  ## run payments on the real stack among kill -9 and bad weather
 
 bench-ledger: $(READY) ## how fast the ledger reads at a million payments (ARGS="--rows 100000")
 	@$(BIN)/python -m benchmarks.ledger $(ARGS)
+
+bench-agents: $(READY) ## what 200 agents cost on this machine, in eight minutes (ARGS="--agents 20 --every 10")
+	@$(BIN)/python -m benchmarks.agents $(ARGS)
 
 histories: $(READY) ## record this release's workflow histories in tests/histories, once, when it is released
 	@AUTOPAY_RECORD_HISTORIES=tests/histories/$$($(BIN)/python -c "from importlib.metadata import version; print(version('autopay'))") \

@@ -21,7 +21,7 @@ from autopay.domain.errors import Fault
 from autopay.domain.network import Network
 from autopay.settings import Settings, SettingsError
 
-AT_ONCE = 4
+AT_ONCE = 8
 """Each waits for its owner's transaction to be confirmed; more at once only wait for each other."""
 
 
