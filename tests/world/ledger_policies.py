@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from autopay.adapters.statuses import TransactionStatus
 from autopay.adapters.ledger.judging import host_and_port
+from autopay.adapters.statuses import TransactionStatus
 from autopay.domain.agent import Phase
 from autopay.domain.forgotten import PaidBefore
 from autopay.domain.offer import Offer, Reason, Refused
