@@ -1,6 +1,7 @@
 """One ledger and one town for all ways; the trials of those that this run asks for, all at once."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 
 import psycopg
@@ -14,6 +15,9 @@ from tests.hostile.ways.all import WAYS
 
 AT_ONCE = 12
 """Few, so that a payment is settled while its blockhash lives; ways that wait for its death hold no place."""
+
+TRIAL_S = 180
+"""A payment that never finds its end is a failure, not a hang."""
 
 DATABASE = sql.Identifier("hostile")
 
@@ -45,9 +49,7 @@ async def trials(request: pytest.FixtureRequest, town: Town) -> AsyncIterator[Tr
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def trial(way: Way) -> Outcome:
-        if way.waits:
-            return await town.try_way(way)
-        async with slots:
+        async with contextlib.nullcontext() if way.waits else slots, asyncio.timeout(TRIAL_S):
             return await town.try_way(way)
 
     tasks = {str(way): asyncio.create_task(trial(way)) for way in wanted}
