@@ -51,13 +51,14 @@ class Sign:
         destination = self._signer.destination(offer, mint)
         # The seller's memo, if it fixes one, and ours: it may have fixed none when it was paid before.
         offers = (offer, offer.model_copy(update={"memo": None}))
-        memos = [memo for each in offers for memo in self._signer.memos(session.key.agent_id, order.request_key, each)]
+        memos = [memo for each in offers for memo in self._signer.memos(order.agent, order.request_key, each)]
         not_now = await self._ledger.permit(order.request_key, offer, mint.program, memos, destination)
         if not_now is not None:
             return not_now
         if (refused := await self._accounts(order.agent, offer, session, destination)) is not None:
             return refused
         payment_order = PaymentOrder(
+            agent=order.agent,
             request_key=order.request_key,
             number=to_sign.number,
             offer=offer,

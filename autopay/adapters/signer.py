@@ -10,7 +10,6 @@ import hmac
 import json
 from base64 import b64encode
 from collections.abc import Sequence
-from uuid import UUID
 
 from solders.compute_budget import ID as COMPUTE_BUDGET
 from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
@@ -56,10 +55,10 @@ class PaymentSigner:
         """The payee's associated token account: the only place that a facilitator accepts."""
         return str(_associated(offer.pay_to, mint))
 
-    def memos(self, agent_id: UUID, request_key: str, offer: Offer) -> Sequence[str]:
+    def memos(self, agent: str, request_key: str, offer: Offer) -> Sequence[str]:
         """The memo of each attempt, the first one's first: the seller's when it fixes one."""
         numbers = range(1, MAX_ATTEMPTS + 1)
-        return [offer.memo or self._vault.memo(str(agent_id), request_key, number) for number in numbers]
+        return [offer.memo or self._vault.memo(agent, request_key, number) for number in numbers]
 
     def sign(self, order: PaymentOrder, sealed_key: str) -> SignedPayment:
         """Build and sign attempt `order.number`.
@@ -70,7 +69,7 @@ class PaymentSigner:
         """
         row = str(order.session.session_id)
         key = Keypair.from_bytes(self._vault.open(sealed_key, purpose="session-key", row=row))
-        memo = self.memos(order.session.agent_id, order.request_key, order.offer)[order.number - 1]
+        memo = self.memos(order.agent, order.request_key, order.offer)[order.number - 1]
         message = _message(order, memo)
         signed_bytes = to_bytes_versioned(message)
         signature = key.sign_message(signed_bytes)

@@ -150,8 +150,8 @@ class Vault:
     def memo(self, agent: str, request_key: str, number: int) -> str:
         """The memo of an attempt, 32 hex digits: HMAC(agent's secret, request, attempt).
 
-        A lost ledger's payments are recognised on chain by it, with the keyring alone; nobody else can tell whose
-        they are.
+        A lost ledger's payments are recognised on chain by it, with the keyring and the names alone; nobody else can
+        tell whose they are. The agent's name, not its id: a relaunched agent of a lost ledger has another id.
         """
         secret = self._keyring.derive(f"memo/{agent}")
         return hmac.new(secret, f"{request_key}/{number}".encode(), hashlib.sha256).hexdigest()[:32]

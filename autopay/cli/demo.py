@@ -12,7 +12,7 @@ from autopay.cli.console import say, say_result, show_json
 from autopay.cli.demo_board import Board, console_of_demo
 from autopay.cli.demo_cast import LITTLE, order
 from autopay.cli.demo_count import Verdict, count, show_verdict
-from autopay.cli.demo_stage import Stage
+from autopay.cli.demo_stage import Stage, stop_earlier
 from autopay.cli.demo_story import STORY
 from autopay.cli.exits import CommandError, ExitCode, examples
 from autopay.cli.foreground import in_foreground
@@ -83,9 +83,10 @@ class _Show:
         settings = self._unresolved.resolve()
         board.say(f"all of it answers; watch along in Temporal's web UI: {addresses.temporal_ui}")
         async with ledger_of(settings) as ledger:
-            stage = Stage(self._stack, settings, ledger, await connect(settings), board)
-            for name in await stage.stop_earlier():
+            client = await connect(settings)
+            for name in await stop_earlier(settings, ledger, client):
                 board.say(f"agent {name} of a demo that was broken off is told to stop")
+            stage = Stage(self._stack, settings, ledger, client, board)
             verdict = await self._play(stage)
         show_verdict(verdict)
         self._explain(stage, keep=keep)

@@ -32,7 +32,7 @@ def watches(addresses: StackFile) -> tuple[Watch, ...]:
         _watch("market-v1", f"{market}/v1/api/market-feed", 2, Currency.USDC),
         _watch("market", f"{market}/api/market-feed", 4, Currency.USDC),
         _watch("fees", f"{knowledge}/api/ai-insights?topic=fees", 8, Currency.CASH),
-        _watch("status", f"{market}/api/status", 0.5, None),
+        _watch("status", f"{market}/api/status", 3, None),
     )
 
 

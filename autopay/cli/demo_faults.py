@@ -47,16 +47,19 @@ async def a_worker_dies(stage: Stage) -> Facts:
     await stage.weather(stage.addresses.knowledge_api, latency_ms=SLOW_MS)
     stage.say(f"the Knowledge Data API takes {SLOW_MS / 1000:g} s for everything now (weather knowledge --latency)")
     view, request_id = await _payment_under_way(stage)
-    [row] = view.payments_of(request_id)
+    row = view.payments_of(request_id)[0]
     pid = stage.stack.pid(WORKER)
     stage.say(f"{request_id} has left for the seller; now kill -9 {pid}: nobody waits for the answer any more")
     await stage.stack.kill(WORKER)
     await stage.weather(stage.addresses.knowledge_api)
     stage.say(await _who_has_it(stage, request_id))
     view = await stage.until(lambda view: request_id in view.delivered(), f"{request_id} to go on")
-    [after] = view.payments_of(request_id)
-    now = stage.stack.pid(WORKER)
-    stage.say(f"{request_id}: worker {now} sent the same signed bytes again ({after.sends} sends), and got the data")
+    after, now = view.payments_of(request_id)[0], stage.stack.pid(WORKER)
+    if after.attempt_id == row.attempt_id:
+        again = f"sent the same signed bytes again ({after.sends} sends)"
+    else:
+        again = f"found attempt {row.number} expired and unpaid on chain, signed attempt {after.number}"
+    stage.say(f"{request_id}: worker {now} {again}, and got the data")
     return {"pids": [pid, now], "same_attempt": after.attempt_id == row.attempt_id, "sends": after.sends}
 
 

@@ -141,15 +141,6 @@ class Stage:
         what = "" if body is None else f", {json.dumps(body)}"
         self.say(f"the owner asks for {request_id}: {method} {asked.url}{what}")
 
-    async def stop_earlier(self) -> list[str]:
-        """Tell agents of demos that were broken off to stop, before a worker runs that would buy for them."""
-        names = [each.agent.name for each in await self.ledger.agents() if NAME.fullmatch(each.agent.name)]
-        calls = [AgentCalls(self.client, name, self.settings.task_queue) for name in names]
-        running = await asyncio.gather(*(each.is_running() for each in calls))
-        left = [each for each, runs in zip(calls, running, strict=True) if runs]
-        await asyncio.gather(*(each.signal("stop") for each in left))
-        return [each.name for each in left]
-
     async def leave(self) -> None:
         """Tell the agent to stop, so that it buys nothing when this home is started again; never raises."""
         try:
@@ -158,3 +149,13 @@ class Stage:
                     await self.agent.signal("stop")
         except (TimeoutError, CommandError, Fault) as error:
             self.say(f"agent {self.agent.name} could not be told to stop ({error}); the next demo tells it")
+
+
+async def stop_earlier(settings: Settings, ledger: PostgresLedger, client: Client) -> list[str]:
+    """Tell agents of demos that were broken off to stop, before a worker runs that would buy for them."""
+    names = [each.agent.name for each in await ledger.agents() if NAME.fullmatch(each.agent.name)]
+    calls = [AgentCalls(client, name, settings.task_queue) for name in names]
+    running = await asyncio.gather(*(each.is_running() for each in calls))
+    left = [each for each, runs in zip(calls, running, strict=True) if runs]
+    await asyncio.gather(*(each.signal("stop") for each in left))
+    return [each.name for each in left]

@@ -39,7 +39,7 @@ async def by_priority(stage: Stage) -> Facts:
     running = ", ".join(status.in_flight) or "the best"
     names = ", ".join(f"{name} ({score:g})" for name, score in queue)
     stage.say(f"{running} first, then by score (one more is worth twice as much for its price): {names}")
-    await stage.until_agent(lambda status: all(each.last is not None for each in status.watches), "all to be bought")
+    await stage.until_agent(lambda status: _is_short(status) or _all_bought(status), "all to be bought")
     return {"queue": [name for name, _ in queue], "scores": [score for _, score in queue]}
 
 
@@ -85,7 +85,7 @@ async def a_person(stage: Stage) -> Facts:
     await give_word(stage.settings, stage.ledger, question, approve=True)
     stage.say(f"the demo says yes for that person, to exactly these terms: approve {str(question.approval_id)[:8]}")
     view = await stage.until(lambda view: request_id in view.delivered(), "the approved payment")
-    [row] = view.payments_of(request_id)
+    row = view.payments_of(request_id)[0]
     stage.say(f"{request_id}: paid {show(row.amount_atomic, row.currency)} to {row.pay_to}")
     stage.say(f"the answer: {await _answer(stage, row.request_key)}")
     same = (row.amount_atomic, row.pay_to) == (question.terms.amount_atomic, question.terms.pay_to)
@@ -145,6 +145,10 @@ def _all_stale(status: AgentStatus) -> bool:
     now = datetime.now(UTC)
     since = [each.stale_since for each in status.watches]
     return not status.in_flight and all(each is not None and each <= now for each in since)
+
+
+def _all_bought(status: AgentStatus) -> bool:
+    return all(each.last is not None for each in status.watches)
 
 
 def _is_short(status: AgentStatus) -> bool:

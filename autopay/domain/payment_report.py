@@ -19,8 +19,9 @@ def result_of(
     error: str | None = None,
     message: str = "",
 ) -> RequestResult:
-    """The request as it stands."""
+    """The request as it stands; price and payee are of a payment that is not proven dead."""
     last = payment.last
+    signed = signed if last is not None and not isinstance(last.outcome, Dead) else None
     return RequestResult(
         request_id=order.request_id,
         status=status,

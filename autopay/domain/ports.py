@@ -131,6 +131,7 @@ class PaymentOrder(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    agent: str
     request_key: str
     number: int
     offer: Offer
@@ -152,7 +153,7 @@ class Signer(Protocol):
 
     def sign(self, order: PaymentOrder, sealed_key: str) -> SignedPayment: ...
     def destination(self, offer: Offer, mint: MintFacts) -> str: ...
-    def memos(self, agent_id: UUID, request_key: str, offer: Offer) -> Sequence[str]:
+    def memos(self, agent: str, request_key: str, offer: Offer) -> Sequence[str]:
         """What the memo of any attempt of this request would be."""
         ...
 

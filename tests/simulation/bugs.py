@@ -178,6 +178,7 @@ def signs_anew_when_asked_again() -> list[Swap]:
         mint = await self._usable_mint(to_sign.offer)
         assert not isinstance(mint, Refused)
         payment_order = PaymentOrder(
+            agent=order.agent,
             request_key=order.request_key,
             number=to_sign.number,
             offer=to_sign.offer,

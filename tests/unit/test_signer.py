@@ -64,6 +64,7 @@ def order(number: int = 1, key: str = "ap_" + "0" * 48, **changes: Any) -> Payme
         allowance_atomic=10_000,
     )
     return PaymentOrder(
+        agent="trader",
         request_key=key,
         number=number,
         offer=Offer.model_validate(offer | changes),

@@ -106,6 +106,8 @@ class Requests(Store):
         unpaid = (RequestStatus.FAILED, RequestStatus.REFUSED, RequestStatus.FREE)
         if result.status in unpaid and any(each.status is TransactionStatus.VERIFIED for each in row.attempts):
             raise IllegalTransition(f"{request_key} was paid, it cannot end as {result.status}")
+        if result.status in (RequestStatus.DELIVERED, RequestStatus.FREE) and row.delivery != "DELIVERED":
+            raise IllegalTransition(f"{request_key} has no content, it cannot end as {result.status}")
         row.result, row.closed, row.processed = result, True, True
         if result.status is RequestStatus.UNDELIVERED and row.delivery == "NONE":
             row.delivery = "UNDELIVERED"

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from typing import Any
-from uuid import UUID
 
 from autopay.domain.attempt import MintFacts, SignedPayment
 from autopay.domain.errors import SecretUnreadable
@@ -57,10 +56,10 @@ class PlainSigner:
         """The payee's associated token account."""
         return token_account_of(offer.pay_to, mint.mint)
 
-    def memos(self, agent_id: UUID, request_key: str, offer: Offer) -> list[str]:
+    def memos(self, agent: str, request_key: str, offer: Offer) -> list[str]:
         """The memo of each attempt, the first one's first."""
         numbers = range(1, MAX_ATTEMPTS + 1)
-        return [offer.memo or digest("memo", agent_id, request_key, number)[:32] for number in numbers]
+        return [offer.memo or digest("memo", agent, request_key, number)[:32] for number in numbers]
 
     def sign(self, order: PaymentOrder, sealed_key: str) -> SignedPayment:
         """Build attempt `order.number`; equal orders give equal bytes."""
@@ -68,7 +67,7 @@ class PlainSigner:
         if key != order.session.authority:
             raise SecretUnreadable("another session's key")
         offer = order.offer
-        memo = self.memos(order.session.agent_id, order.request_key, offer)[order.number - 1]
+        memo = self.memos(order.agent, order.request_key, offer)[order.number - 1]
         unit_price = int(digest("price", order.request_key, order.number)[:8], 16) if offer.memo else 1
         message = {
             "fee_payer": offer.fee_payer,

@@ -32,6 +32,9 @@ from autopay.domain.steps import Enqueued
 UNPAID = (RequestStatus.FAILED, RequestStatus.REFUSED, RequestStatus.FREE)
 """Ends that say that nothing was paid."""
 
+WITH_CONTENT = (RequestStatus.DELIVERED, RequestStatus.FREE)
+"""Ends that say that the content is stored."""
+
 WAITING = QueueRow.processed_at.is_(None)
 
 MOST_OPEN = timedelta(days=1)
@@ -184,6 +187,8 @@ class Requests(Transactional):
                 raise IllegalTransition(f"{request_key} has a payment without an outcome, it cannot end")
             if result.status in UNPAID and any(attempt.status is TransactionStatus.VERIFIED for attempt in attempts):
                 raise IllegalTransition(f"{request_key} was paid, it cannot end as {result.status}")
+            if result.status in WITH_CONTENT and row.delivery is not Delivery.DELIVERED:
+                raise IllegalTransition(f"{request_key} has no content, it cannot end as {result.status}")
             row.closed_at = await db.scalar(select(func.clock_timestamp()))
             row.outcome = result.status.value
             row.error_code = storable_text(result.error.type) if result.error else None
