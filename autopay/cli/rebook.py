@@ -10,7 +10,7 @@ from autopay.domain.rebooking import Rebooked, Rebooking
 from autopay.settings import Settings
 
 
-async def rebook(settings: Settings) -> Rebooked | None:
+async def rebook(settings: Settings, despite: str | None) -> Rebooked | None:
     """Run it; None when no fence is up, so that there is nothing to book."""
     chain = HistoryWalk(settings.solana_rpc_url, settings.network)
     try:
@@ -20,8 +20,8 @@ async def rebook(settings: Settings) -> Rebooked | None:
                 return None
             say(f"fence since {fence.raised_at:%F %T} UTC: {fence.reason}")
             with remarks().status("reading the chain") as status:
-                mints = settings.mints()
-                return await Rebooking(books, chain, settings.network, mints, asyncio.sleep, status.update).run()
+                run = Rebooking(books, chain, settings.network, settings.mints(), asyncio.sleep, status.update, despite)
+                return await run.run()
     finally:
         await chain.close()
 
@@ -34,7 +34,10 @@ def show_rebooked(found: Rebooked) -> None:
         say("their keys were lost with the old ledger; `session list` shows what their accounts hold", "yellow")
     for problem in found.problems:
         say(f"  {problem}", "red")
-    if found.lifted:
+    if found.lifted and found.problems:
+        say("the fence is lifted all the same, as you said; your reason is in the ledger", "yellow")
+    elif found.lifted:
         say("ledger and chain agree: the fence is lifted, payments go on", "green")
     else:
         say("the fence stays up; try another RPC node, or look at what differs with `ledger reconcile`", "red")
+        say("when you know why it differs: ledger reconcile --book --despite REASON")

@@ -45,6 +45,9 @@ def reconcile(
     book: Annotated[
         bool, typer.Option("--book", help="After a restore: book what the chain shows, and lift the fence.")
     ] = False,
+    despite: Annotated[
+        str | None, typer.Option(metavar="REASON", help="With --book: lift it in spite of what does not fit.")
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -58,10 +61,12 @@ def reconcile(
     """
     name = None if agent is None else agent_name(agent)
     settings = Settings.load(home=home).resolve("database_url", "solana_rpc_url")
+    if despite is not None and not book:
+        raise CommandError("--despite belongs to --book", ExitCode.USAGE)
     if book:
         if agent is not None or checkpoint is not None:
             raise CommandError("--book is about the whole ledger: leave out --agent and --checkpoint", ExitCode.USAGE)
-        if (rebooked := run_async(rebook(settings))) is not None:
+        if (rebooked := run_async(rebook(settings, despite))) is not None:
             if as_json:
                 show_json(rebooked)
             else:

@@ -66,6 +66,7 @@ class RestoredBooks(Books, Protocol):
     async def book_session(self, found: ForgottenSession) -> bool: ...
     async def book_forgotten(self, payment: ForgottenPayment) -> bool: ...
     async def booked_on(self, session_id: UUID, slot: int, besides: UUID | None = None) -> Booked: ...
+    async def newest_known_slot(self) -> int | None: ...
     async def lift_fence(self, why: str) -> None: ...
 
 
@@ -88,7 +89,8 @@ class OwnersChain(ChainWalk, Protocol):
 
 
 class Rebooking:
-    """One run behind the fence; `sleep` waits between looks at the chain, in seconds."""
+    """One run behind the fence; `sleep` waits between looks at the chain, in seconds; `despite` is a person's reason
+    to lift it in spite of what does not fit."""
 
     def __init__(
         self,
@@ -98,6 +100,7 @@ class Rebooking:
         mints: dict[Currency, str],
         sleep: Callable[[float], Awaitable[None]],
         tell: Tell,
+        despite: str | None = None,
     ) -> None:
         self._books = books
         self._chain = chain
@@ -105,6 +108,7 @@ class Rebooking:
         self._mints = mints
         self._sleep = sleep
         self._tell = tell
+        self._despite = despite
 
     async def run(self) -> Rebooked:
         """Find, book, compare, and lift the fence if nothing speaks against it."""
@@ -112,19 +116,25 @@ class Rebooking:
         sessions = await self._forgotten_sessions()
         found = await self._forgotten_payments()
         compared, report = await self._compare()
+        pruned = await self._pruned()
         problems = [
             f"reconcile: {entry.reason.value}, {entry.transaction or entry.request_id}"
             for entry in (*report.unmatched_chain, *report.unmatched_ledger)
         ]
+        problems += pruned
         for payer in compared:
             problems += await self._allowance_problem(payer, report.as_of_slot)
-        if not problems:
-            await self._books.lift_fence(f"reconciled as of slot {report.as_of_slot}: {len(found)} payments booked")
+        why = f"reconciled as of slot {report.as_of_slot}: {len(found)} payments booked"
+        if problems and self._despite:
+            why = f"{why}; a person says, in spite of {len(problems)} problems: {self._despite}"
+        lifted = not problems or self._despite is not None
+        if lifted:
+            await self._books.lift_fence(why)
         amounts: dict[Currency, int] = {}
         for each in found:
             amounts[each.currency] = amounts.get(each.currency, 0) + each.settlement.amount_atomic
         return Rebooked(
-            lifted=not problems,
+            lifted=lifted,
             sessions=sessions,
             payments=len(found),
             amount_atomic=amounts,
@@ -205,13 +215,23 @@ class Rebooking:
         report = await run.run()
         return [each.payer for each in run.walked], report
 
+    async def _pruned(self) -> list[str]:
+        """A node that has thrown away what came after the backup cannot show what was forgotten."""
+        held, known = await self._chain.first_available_slot(), await self._books.newest_known_slot()
+        if known is None or held <= known:
+            return []
+        return [f"the node holds no slot before {held}; the newest payment of the backup is in slot {known}"]
+
     async def _allowance_problem(self, payer: Payer, slot: int) -> list[str]:
         """What the chain says is left of a session's allowance, against what is booked up to that reading."""
         account = await self._chain.token_account(payer.source_account, final=True, min_slot=slot)
-        if account is None or account.delegate != payer.authority:
-            return []  # used up, revoked or closed: nothing is left to compare, and nothing can be signed with it
+        if account is None:
+            return []  # closed: what it held is the owner's again, and nothing can be signed with it
         booked = await self._books.booked_on(payer.session_id, account.slot)
-        missing = booked.allowance_atomic - booked.settled_atomic - account.delegated_atomic
+        left = account.delegated_atomic if account.delegate == payer.authority else 0
+        missing = booked.allowance_atomic - booked.settled_atomic - left
+        if account.delegate != payer.authority and missing == account.amount_atomic:
+            return []  # revoked, and all that is not booked is still there
         if missing == 0:
             return []
         amount = show(abs(missing), payer.currency)

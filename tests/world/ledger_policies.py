@@ -110,6 +110,9 @@ class Policies(Requests):
             last_price_atomic=max(here, key=lambda each: each.recorded_seq).amount_atomic if here else None,
             approval=self.approval_state(row, terms),
         )
+        most = row.spec.max_price_atomic
+        if most is not None and terms.amount_atomic > most:
+            return terms, Refused(reason=Reason.PRICE_ABOVE_MAXIMUM, message="above the caller's maximum")
         return terms, judge(terms, facts)
 
     def approval_of(self, row: RequestEntry, terms: Terms) -> ApprovalEntry | None:
@@ -124,7 +127,9 @@ class Policies(Requests):
             return None
         if entry.status in ("PENDING", "APPROVED") and entry.expires_at_ms <= now_ms():
             entry.status = "EXPIRED"
-        state: ApprovalState = "APPROVED" if entry.status == "CONSUMED" else entry.status  # type: ignore[assignment]
+        if entry.status == "CONSUMED":
+            return "APPROVED" if now_ms() < entry.expires_at_ms else "EXPIRED"
+        state: ApprovalState = entry.status  # type: ignore[assignment]
         return state
 
     def ask(self, row: RequestEntry, terms: Terms, verdict: Ask) -> Awaiting:

@@ -7,8 +7,9 @@
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from sqlalchemy import func, select, union
+from sqlalchemy import ScalarSelect, func, select, union
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -69,6 +70,14 @@ class Fences(Transactional):
             row = await _up(db)
             row.lifted_why = why
             row.lifted_at = await db.scalar(select(func.clock_timestamp()))
+
+    async def newest_known_slot(self) -> int | None:
+        """Of the payments that the ledger knew before the fence."""
+        query = select(func.max(TransactionRow.slot)).where(
+            TransactionRow.error_code.is_distinct_from(BOOKED_LATER), TransactionRow.created_at < _raised_at()
+        )
+        async with self._transaction() as db:
+            return await db.scalar(query)
 
     async def owners(self) -> Sequence[Owner]:
         """Every wallet that a session or an agent pays from, with its oldest agent."""
@@ -192,6 +201,10 @@ async def require_not_forgotten(
     """
     if await _forgotten(db, request, [memo], offer, destination) is not None:
         raise LedgerFenced("this payment was booked after a restore")
+
+
+def _raised_at() -> ScalarSelect[datetime]:
+    return select(FenceRow.raised_at).where(FenceRow.lifted_at.is_(None)).scalar_subquery()
 
 
 async def _up(db: AsyncSession) -> FenceRow:
