@@ -85,7 +85,7 @@ class _Show:
         async with ledger_of(settings) as ledger:
             client = await connect(settings)
             for name in await stop_earlier(settings, ledger, client):
-                board.say(f"agent {name} of a demo that was broken off is told to stop")
+                board.say(f"agent {name} of an earlier demo has not ended: it is told to stop")
             stage = Stage(self._stack, settings, ledger, client, board)
             verdict = await self._play(stage)
         show_verdict(verdict)

@@ -36,7 +36,7 @@ async def the_chain_goes_away(stage: Stage) -> Facts:
     await stage.weather(stage.addresses.solana_rpc)
     stage.say("the RPC answers again")
     await stage.until_agent(lambda status: _rpc(status) is None, "the breaker to close")
-    stage.say("the breaker is CLOSED: a payment that was held asked the chain, or the agent did")
+    stage.say("the breaker is CLOSED: the chain was asked again, and it answered")
     await stage.until(lambda view: held <= view.delivered(), "the held payments")
     stage.say(f"{_names(held)}: paid and delivered")
     return {"faults": breaker.faults, "held": sorted(held), "free": sorted(free)}

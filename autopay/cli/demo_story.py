@@ -73,9 +73,7 @@ async def a_person(stage: Stage) -> Facts:
     """One payment above the auto-approve amount waits for a person, and is paid on exactly the terms shown."""
     await stage.ledger.set_policy(Policy(auto_approve_atomic=AUTO_APPROVED), stage.agent.name)
     await stage.agent.update("phase", Phase.INTERACTIVE)
-    stage.say(
-        f"phase interactive: what costs more than {allowances(AUTO_APPROVED).replace(' and ', ' or ')} asks first"
-    )
+    stage.say(f"phase interactive: what costs more than {show(AUTO_APPROVED, 'USD')} asks first")
     request_id = "a-question"
     await stage.ask(request_id, "POST", "/api/ai-insights", {"question": QUESTION})
     await stage.until_agent(lambda status: _is_held(status, request_id, "approval"), "the payment to ask")

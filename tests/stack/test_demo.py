@@ -1,0 +1,101 @@
+"""`starter.py demo` as a process: its chapters, its sums, and what it leaves behind."""
+
+import asyncio
+import json
+import signal
+import sys
+from asyncio import StreamReader
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autopay.cli.demo_stage import stop_earlier
+from autopay.cli.places import ledger_of
+from autopay.processes import birth
+from autopay.settings import Settings
+from autopay.temporal import connect
+from tests.stack.up import PATIENCE_S, STARTER, clean_environment, starter
+
+STORY_S = 240
+CHAPTERS = ["priority", "money", "person", "outage", "kill", "end"]
+
+
+@asynccontextmanager
+async def demo(home: Path, *options: str) -> AsyncIterator[Process]:
+    """It runs, with a chain of short slots; bytes still live longer than a dead worker goes unnoticed."""
+    story = await asyncio.create_subprocess_exec(
+        sys.executable, str(STARTER), "demo", "--home", str(home), *options,
+        stdin=DEVNULL, stdout=PIPE, stderr=PIPE, env=clean_environment() | {"AUTOPAY_SLOT_MS": "120"},
+    )  # fmt: skip
+    try:
+        yield story
+    finally:
+        if story.returncode is None:
+            story.kill()  # its parts end with it
+            await story.communicate()
+
+
+async def until_said(text: str, stream: StreamReader | None, within_s: float = PATIENCE_S) -> str:
+    """All that it says up to a line with these words."""
+    assert stream is not None
+    said = ""
+    async with asyncio.timeout(within_s):
+        async for line in stream:
+            said += line.decode()
+            if text in said:
+                return said
+    raise AssertionError(f"it ended without saying {text!r}:\n{said}")
+
+
+async def test_every_chapter_happens_the_counts_agree_and_ctrl_c_leaves_nothing_running(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with demo(home, "--json", "--keep") as story:
+        assert story.stderr is not None
+        heard = asyncio.create_task(story.stderr.read())
+        try:
+            await until_said("Stop with Ctrl-C", story.stdout, STORY_S)
+        except AssertionError:
+            pytest.fail((await heard).decode())
+        await assert_left_agents_are_stopped(home)
+        pids = [pid for pid, _ in json.loads((home / "pids.json").read_text()).values()]
+        assert len(pids) == 7
+        story.send_signal(signal.SIGINT)
+        assert story.stdout is not None
+        out = await asyncio.wait_for(story.stdout.read(), PATIENCE_S)
+        err = (await heard).decode()
+        assert await story.wait() == 0, err
+        assert [pid for pid in pids if birth(pid) is not None] == []
+    said: dict[str, Any] = json.loads(out.splitlines()[-1])
+    assert said["ok"]
+    assert said["ledger_verify"]["ok"]
+    assert said["spent_ledger"] == said["spent_chain"]
+    assert said["requests"] == said["delivered"] == said["verified"] > 10
+    assert_told(said["chapters"])
+
+
+async def assert_left_agents_are_stopped(home: Path) -> None:
+    """An agent of that name, as a demo leaves that is killed, is told to stop by the next one; others are not."""
+    for name in ("demo-0101-000000", "demonstrator"):
+        code, _, err = await starter("launch", name, "--phase", "full", "--home", str(home))
+        assert code == 0, err
+    settings = Settings.load(home=home).resolve()
+    async with ledger_of(settings) as ledger:
+        assert await stop_earlier(settings, ledger, await connect(settings)) == ["demo-0101-000000"]
+
+
+def assert_told(chapters: dict[str, Any]) -> None:
+    """What each chapter must have seen."""
+    assert list(chapters) == CHAPTERS
+    assert chapters["priority"]["scores"] == sorted(chapters["priority"]["scores"], reverse=True)
+    assert "needed" in chapters["money"]["reason"]
+    assert chapters["person"]["paid_as_approved"]
+    assert chapters["outage"]["held"]
+    assert chapters["outage"]["free"]
+    assert chapters["kill"]["same_attempt"]
+    assert chapters["kill"]["sends"] == 2
+    assert len(set(chapters["kill"]["pids"])) == 2
+    assert all(chapters["end"]["sent_again"].values())
