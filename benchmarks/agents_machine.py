@@ -35,7 +35,7 @@ def cost_of(pid: int) -> Cost:
         one = todo.pop()
         todo += children.get(one, [])
         if one in stats:
-            ticks += int(stats[one][11]) + int(stats[one][12])  # fields 14 and 15 of proc(5): utime, stime
+            ticks += sum(int(each) for each in stats[one][11:15])  # proc(5): utime, stime; cutime, cstime of the ended
             pages += int(stats[one][21])  # field 24: rss
     return Cost(ticks / TICKS, pages * PAGE / 1e6)
 
