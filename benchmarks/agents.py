@@ -211,7 +211,7 @@ def report(
             "",
             f"Written by `make bench-agents` on {datetime.now(UTC):%F}; run it to repeat this (some minutes).",
             "",
-            f"- machine: {machine()}; its load was {steady.load:.1f} at the end",
+            f"- machine: {machine()}; its load was {steady.load:.1f} at the end, other work included",
             f"- {count} agents in phase FULL, a watch of {every_s} s each; one worker; slots of 400 ms",
             "",
             "| what | |",
