@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -153,13 +154,35 @@ async def world(
     env: WorkflowEnvironment, ledger: PostgresLedger, request: pytest.FixtureRequest
 ) -> AsyncIterator[World]:
     """The played world with one agent, `tester`; every history is replayed at the end."""
+    async with played(env, ledger, request.node.name) as made:
+        yield made
+
+
+@pytest.fixture
+async def live_world(ledger: PostgresLedger, request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    """The same on a real development server, whose time is real: the time-skipping one can lock up for ever when many
+    messages meet a run that continues as new with payments under way."""
+    started = await WorkflowEnvironment.start_local(
+        dev_server_existing_path=shutil.which("temporal", path=str(Path(sys.executable).parent)),
+        dev_server_extra_args=["--dynamic-config-value", "history.transferProcessorMaxPollRPS=1000"],
+        dev_server_log_level="error",
+        data_converter=data_converter(KEYRING),
+        search_attributes=ALL,
+    )
+    async with started as running, played(running, ledger, request.node.name) as made:
+        yield made
+
+
+@asynccontextmanager
+async def played(env: WorkflowEnvironment, ledger: PostgresLedger, test: str) -> AsyncIterator[World]:
+    """The world of one test on that server, with its workers."""
     chain = PlayedChain(env.get_current_time, await env.get_current_time())
-    played = World(env, ledger, chain)
-    played.test = request.node.name.removeprefix("test_")
-    await agent_with_session(ledger, played.vault, chain)
-    workers = [played.worker(), played.waits_worker()]
+    made = World(env, ledger, chain)
+    made.test = test.removeprefix("test_")
+    await agent_with_session(ledger, made.vault, chain)
+    workers = [made.worker(), made.waits_worker()]
     working = [asyncio.create_task(worker.run()) for worker in workers]
-    yield played
+    yield made
     # A test that failed leaves workflows behind whose local activities can hold up the SDK's shutdown for ever.
     shutdown = asyncio.gather(*(worker.shutdown() for worker in workers))
     await asyncio.wait({shutdown}, timeout=SHUTDOWN_S)
@@ -167,4 +190,4 @@ async def world(
         task.cancel()
     await asyncio.wait(working, timeout=SHUTDOWN_S)
     assert shutdown.done(), f"the workers did not stop within {SHUTDOWN_S} s"
-    assert await played.replay_everything() > 0
+    assert await made.replay_everything() > 0

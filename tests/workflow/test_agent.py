@@ -24,7 +24,7 @@ async def launch(world: World, phase: Phase = Phase.FULL, *watches: Watch, rules
     return await world.client.start_workflow(Agent.run, spec, id="agent/tester", task_queue="autopay")
 
 
-async def reach(world: World, handle: Handle, what: Callable[[AgentStatus], bool], step_s: int = 20) -> AgentStatus:
+async def reach(world: World, handle: Handle, what: Callable[[AgentStatus], bool], step_s: float = 20) -> AgentStatus:
     """Let virtual time pass until the agent's status is so."""
     for _ in range(360):
         status = await handle.query(Agent.status)

@@ -18,6 +18,8 @@ from workflows.agent import Agent
 SMALL = RULES.model_copy(update={"history_events": 200, "balance_every_s": 60})
 """A run every few minutes."""
 
+WAVES = 9
+
 
 async def refusal(update: object) -> str:
     """The stable name of why an update was rejected."""
@@ -110,22 +112,23 @@ async def test_signals_that_come_before_the_ledger_was_read_are_kept(world: Worl
     assert world.chain.spent == 0
 
 
-async def test_messages_around_new_runs_are_neither_lost_nor_doubled(world: World) -> None:
+async def test_messages_around_new_runs_are_neither_lost_nor_doubled(live_world: World) -> None:
+    world = live_world
     handle = await launch(world, Phase.FULL, rules=SMALL.model_copy(update={"max_in_flight": 3}))
     world.seller.free = True
-    for wave in range(4):
+    for wave in range(WAVES):
         specs = [RequestSpec(request_id=f"r{wave}-{number}", url=f"{URL}?{wave}-{number}") for number in range(6)]
         await asyncio.gather(*(handle.execute_update(Agent.request, spec) for spec in specs))
         await handle.signal(Agent.pause, f"wave {wave}")
         await handle.signal(Agent.resume)
-        await world.env.sleep(7)
-    status = await reach(world, handle, lambda status: status.delivered == 24, step_s=5)
+        await reach(world, handle, lambda status, wave=wave: status.delivered > 6 * wave, step_s=0.05)
+    status = await reach(world, handle, lambda status: status.delivered == 6 * WAVES, step_s=0.2)
     assert (status.queued, status.in_flight) == ((), ())
     histories = await runs(world)
     assert len(histories) >= 3
-    assert max(histories) < 2 * SMALL.history_events
+    assert max(histories) < 3 * SMALL.history_events
     await handle.execute_update(Agent.rules, Rules.model_validate(SMALL.model_dump() | {"max_in_flight": 5}))
     await handle.signal(Agent.stop)
     ended = await handle.result()
-    assert ended.delivered == 24
-    assert sorted(world.seller.asked) == sorted(f"{URL}?{wave}-{n}" for wave in range(4) for n in range(6))
+    assert ended.delivered == 6 * WAVES
+    assert sorted(world.seller.asked) == sorted(f"{URL}?{wave}-{n}" for wave in range(WAVES) for n in range(6))
