@@ -98,7 +98,7 @@ async def test_a_request_says_what_it_waits_for_and_is_paid_when_a_person_approv
     listed = (await person("approvals", "careful"))[0]
     for said in (question["approval_id"], "0.001 USDC to", question["terms"]["mint"], f"GET {person.feed}", "left"):
         assert said in listed
-    assert "yes waits for a person" in (await person("status", "careful"))[0]
+    assert "payments wait for a person: starter.py approvals careful" in (await person("status", "careful"))[0]
     out, err = await person("approve", question["approval_id"][:-4], "--wait")
     assert "approved" in err
     assert "yes: delivered, paid 0.001" in out
