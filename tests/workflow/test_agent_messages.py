@@ -1,12 +1,13 @@
 """Messages to an `Agent`: at any moment, also before it has read the ledger and between two runs; nothing is lost."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
-from autopay.domain.agent import MAX_WATCHES, AgentSpec, AgentState, Phase, Rules, Watch
+from autopay.domain.agent import MAX_WATCHES, AgentSpec, AgentState, AgentStatus, Phase, Rules, Watch
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.request import RequestSpec
@@ -112,6 +113,11 @@ async def test_signals_that_come_before_the_ledger_was_read_are_kept(world: Worl
     assert world.chain.spent == 0
 
 
+def more_than(delivered: int) -> Callable[[AgentStatus], bool]:
+    """Whether so many requests and one more are delivered."""
+    return lambda status: status.delivered > delivered
+
+
 async def test_messages_around_new_runs_are_neither_lost_nor_doubled(live_world: World) -> None:
     world = live_world
     handle = await launch(world, Phase.FULL, rules=SMALL.model_copy(update={"max_in_flight": 3}))
@@ -121,7 +127,7 @@ async def test_messages_around_new_runs_are_neither_lost_nor_doubled(live_world:
         await asyncio.gather(*(handle.execute_update(Agent.request, spec) for spec in specs))
         await handle.signal(Agent.pause, f"wave {wave}")
         await handle.signal(Agent.resume)
-        await reach(world, handle, lambda status, wave=wave: status.delivered > 6 * wave, step_s=0.05)
+        await reach(world, handle, more_than(6 * wave), step_s=0.05)
     status = await reach(world, handle, lambda status: status.delivered == 6 * WAVES, step_s=0.2)
     assert (status.queued, status.in_flight) == ((), ())
     histories = await runs(world)
