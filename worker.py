@@ -32,23 +32,23 @@ from activities.sign import Sign
 from activities.submit import Submit
 from activities.top_up import TopUp
 from activities.verify import Verify
-from autopay.adapters.account_watch import SolanaAccountWatch
-from autopay.adapters.chain import SolanaChain
-from autopay.adapters.facilitator import HttpFacilitator
-from autopay.adapters.ledger import open_ledger
-from autopay.adapters.roles import may_alter_history
-from autopay.adapters.seller import HttpSeller
-from autopay.adapters.signer import PaymentSigner
+from autopay.adapters.postgres import open_ledger
+from autopay.adapters.postgres.maintenance.roles import may_alter_history
+from autopay.adapters.solana.account_watch import SolanaAccountWatch
+from autopay.adapters.solana.chain import SolanaChain
+from autopay.adapters.solana.signer import PaymentSigner
 from autopay.adapters.vault import Keyring, Vault
+from autopay.adapters.x402.facilitator import HttpFacilitator
+from autopay.adapters.x402.seller import HttpSeller
 from autopay.domain.errors import PermanentFault, TransientFault
-from autopay.domain.ports import AccountWatch, AgentLedger, Chain, Facilitator, Ledger, Seller, Signer
-from autopay.domain.ports import Vault as VaultPort
-from autopay.domain.reach import Reach
+from autopay.domain.payment.ports import AccountWatch, AgentLedger, Chain, Facilitator, Ledger, Seller, Signer
+from autopay.domain.payment.ports import Vault as VaultPort
+from autopay.domain.policy.reach import Reach
 from autopay.logs import set_up_logging
-from autopay.rollout import DEPLOYMENT
-from autopay.schedules import schedule_adoption
 from autopay.settings import Settings, SettingsError
-from autopay.temporal import connect
+from autopay.temporal.connection import connect
+from autopay.temporal.rollout import DEPLOYMENT
+from autopay.temporal.schedules import schedule_adoption
 from workflows.adopt import Adopt
 from workflows.agent import Agent
 from workflows.paid_request import PaidRequest

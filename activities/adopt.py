@@ -5,11 +5,11 @@ from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from autopay.domain.adoption import Adopted, AdoptFrom, OpenBook
-from autopay.domain.agent import host_of
+from autopay.domain.agent.spec import host_of
+from autopay.domain.payment.adoption import Adopted, AdoptFrom, OpenBook
+from autopay.domain.payment.steps import PayOrder
 from autopay.domain.request import payment_workflow_id
-from autopay.domain.steps import PayOrder
-from workflows.attributes import request_attributes
+from autopay.temporal.attributes import request_attributes
 
 
 class Adopt:

@@ -4,14 +4,22 @@ from typing import Literal
 
 from temporalio import activity
 
-from autopay.domain.agent import AgentSpec, Notice, Phase, Spendable
+from autopay.domain.agent.spec import AgentSpec, Notice, Phase, Spendable
 from autopay.domain.errors import PermanentFault
 from autopay.domain.money import Currency, to_atomic
 from autopay.domain.network import Network
-from autopay.domain.offer import Refused
-from autopay.domain.ports import AgentLedger, Chain, OpenSession
+from autopay.domain.payment.offer import Refused
+from autopay.domain.payment.ports import AgentLedger, Chain, OpenSession
+from autopay.domain.payment.steps import (
+    Backlog,
+    BalanceQuery,
+    Enqueued,
+    EnqueuedOrRefused,
+    InFlight,
+    PhaseChange,
+    ToEnqueue,
+)
 from autopay.domain.request import RequestResult, RequestStatus, x402_request_id
-from autopay.domain.steps import Backlog, BalanceQuery, Enqueued, EnqueuedOrRefused, InFlight, PhaseChange, ToEnqueue
 
 MOST_SAID = 400
 """Characters of a message that travels in a notice."""

@@ -2,9 +2,9 @@
 
 from temporalio import activity
 
-from autopay.domain.offer import Refused
-from autopay.domain.policy import Decision
-from autopay.domain.ports import Ledger
+from autopay.domain.payment.offer import Refused
+from autopay.domain.payment.ports import Ledger
+from autopay.domain.policy.policy import Decision
 
 
 class Decide:

@@ -3,9 +3,9 @@
 from temporalio import activity
 
 from autopay.domain.errors import SellerUnavailable
-from autopay.domain.offer import Challenge, Refused
-from autopay.domain.ports import Extras, Ledger, Plain, RequestRecord, Seller, Vault
-from autopay.domain.steps import Failed, Fetched, Free, PayOrder
+from autopay.domain.payment.offer import Challenge, Refused
+from autopay.domain.payment.ports import Extras, Ledger, Plain, RequestRecord, Seller, Vault
+from autopay.domain.payment.steps import Failed, Fetched, Free, PayOrder
 
 
 def open_extras(vault: Vault, record: RequestRecord) -> Extras:

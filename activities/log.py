@@ -3,9 +3,9 @@
 from temporalio import activity
 
 from activities.sign import summary_of
-from autopay.domain.ports import Ledger
+from autopay.domain.payment.ports import Ledger
+from autopay.domain.payment.steps import Closing, PayOrder, Recalled
 from autopay.domain.request import CLOSED
-from autopay.domain.steps import Closing, PayOrder, Recalled
 
 
 class Log:

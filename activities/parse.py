@@ -4,9 +4,9 @@ from temporalio import activity
 
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.offer import Challenge, Offer, Reason, Refused, Wants, choose
-from autopay.domain.ports import Facilitator, Ledger
-from autopay.domain.steps import Parsed, PayOrder
+from autopay.domain.payment.offer import Challenge, Offer, Reason, Refused, Wants, choose
+from autopay.domain.payment.ports import Facilitator, Ledger
+from autopay.domain.payment.steps import Parsed, PayOrder
 
 
 class Parse:

@@ -8,12 +8,12 @@
 
 from temporalio import activity
 
-from autopay.domain.attempt import MintFacts, RecordedAttempt, TokenAccount
 from autopay.domain.errors import LedgerFenced
 from autopay.domain.money import DECIMALS, show
-from autopay.domain.offer import Offer, Reason, Refused
-from autopay.domain.ports import Chain, Ledger, OpenSession, PaymentOrder, Signer
-from autopay.domain.steps import Signed, SignedOrNot, ToSign
+from autopay.domain.payment.attempt import MintFacts, RecordedAttempt, TokenAccount
+from autopay.domain.payment.offer import Offer, Reason, Refused
+from autopay.domain.payment.ports import Chain, Ledger, OpenSession, PaymentOrder, Signer
+from autopay.domain.payment.steps import Signed, SignedOrNot, ToSign
 
 
 def summary_of(attempt: RecordedAttempt) -> Signed:

@@ -15,11 +15,11 @@ from uuid import UUID
 from temporalio import activity
 
 from activities.fetch import open_extras
-from autopay.domain.answers import classify
 from autopay.domain.errors import LedgerUnavailable, SellerUnavailable, UnknownRequest
-from autopay.domain.payment import Answer, NoAnswer, Rejected
-from autopay.domain.ports import Facilitator, Ledger, Reply, Seller, Vault
-from autopay.domain.steps import AttemptRef
+from autopay.domain.payment.answers import classify
+from autopay.domain.payment.payment import Answer, NoAnswer, Rejected
+from autopay.domain.payment.ports import Facilitator, Ledger, Reply, Seller, Vault
+from autopay.domain.payment.steps import AttemptRef
 
 HEARTBEAT_S = 3
 KEEP_TRYING_S = 25  # within what SUBMIT_STEP leaves beside the seller's 120 s

@@ -4,9 +4,9 @@ import asyncio
 
 from temporalio import activity
 
-from autopay.domain.offer import Refused
-from autopay.domain.ports import AccountWatch, Ledger
-from autopay.domain.steps import TopUpQuery
+from autopay.domain.payment.offer import Refused
+from autopay.domain.payment.ports import AccountWatch, Ledger
+from autopay.domain.payment.steps import TopUpQuery
 
 BEAT_S = 5
 """Between heartbeats, which also tell that the wait has been cancelled."""

@@ -3,10 +3,10 @@
 from temporalio import activity
 
 from autopay.domain.errors import UnknownRequest
-from autopay.domain.payment import Dead, Seen, Settled, Unknown, Verdict
-from autopay.domain.ports import Chain, Ledger
-from autopay.domain.settlement import look
-from autopay.domain.steps import AttemptRef
+from autopay.domain.payment.payment import Dead, Seen, Settled, Unknown, Verdict
+from autopay.domain.payment.ports import Chain, Ledger
+from autopay.domain.payment.settlement import look
+from autopay.domain.payment.steps import AttemptRef
 
 
 class Verify:

@@ -5,9 +5,8 @@ from logging.config import fileConfig
 from alembic import context
 from sqlalchemy import NullPool, create_engine, text
 
-from autopay.adapters import audit_tables, fence_tables, policy_tables  # noqa: F401  (their tables join the metadata)
-from autopay.adapters.database import connect_arguments, engine_url
-from autopay.adapters.tables import Base
+from autopay.adapters.postgres.database import connect_arguments, engine_url
+from autopay.adapters.postgres.tables.core import Base
 from autopay.settings import Settings
 
 UPGRADE_LOCK = 0x6175746F706179  # "autopay": one migration at a time, whoever starts it

@@ -16,10 +16,10 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from autopay.domain.agent import AGENT_TASK_QUEUE
+from autopay.domain.agent.spec import AGENT_TASK_QUEUE
 from autopay.domain.money import Currency
 from autopay.domain.network import Network, cash_mint, usdc_mint
-from autopay.domain.reach import Reach
+from autopay.domain.policy.reach import Reach
 from autopay.stack_file import KEYRING_FILE, StackFile, running_stack
 
 PREFIX = "AUTOPAY_"

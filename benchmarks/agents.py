@@ -21,16 +21,16 @@ from pathlib import Path
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from autopay.adapters.ledger import PostgresLedger, open_ledger
-from autopay.adapters.ledger.readers_filter import Filter
-from autopay.cli.launch_many import Launched, launch_all
-from autopay.cli.launching import LaunchOrder
-from autopay.cli.places import vault_of
-from autopay.domain.agent import Phase, Watch
+from autopay.adapters.postgres import PostgresLedger, open_ledger
+from autopay.adapters.postgres.reports.filter import Filter
+from autopay.cli.agent.launch_many import Launched, launch_all
+from autopay.cli.agent.launching import LaunchOrder
+from autopay.cli.connect.places import vault_of
+from autopay.domain.agent.spec import Phase, Watch
 from autopay.domain.money import Currency
 from autopay.domain.request import agent_workflow_id, payment_workflow_id
 from autopay.settings import Settings
-from autopay.temporal import connect
+from autopay.temporal.connection import connect
 from benchmarks.agents_machine import Cost, cost_of, machine
 from localnet.stack import Stack
 

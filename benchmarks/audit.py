@@ -19,9 +19,9 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from autopay.adapters import migrations
-from autopay.adapters.ledger.proof import open_proof
-from autopay.domain.audit_run import AuditRun
+from autopay.adapters.postgres.audit.proof import open_proof
+from autopay.adapters.postgres.maintenance import migrations
+from autopay.domain.audit.run import AuditRun
 from localnet.postgres import EmbeddedPostgres
 
 AGENTS = 8

@@ -24,8 +24,8 @@ from sqlalchemy import ClauseElement, Connection, Executable, create_engine, tex
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from autopay.adapters import migrations
-from autopay.adapters.database import engine_url
+from autopay.adapters.postgres.database import engine_url
+from autopay.adapters.postgres.maintenance import migrations
 from benchmarks.ledger_probes import Probe, probes
 from benchmarks.ledger_rows import load
 from localnet.postgres import EmbeddedPostgres

@@ -7,11 +7,11 @@ from uuid import UUID
 
 from sqlalchemy import ClauseElement, Connection, text
 
-from autopay.adapters.ledger.follow import PAGE as EVENTS
-from autopay.adapters.ledger.follow import events_query
-from autopay.adapters.ledger.readers_filter import Filter, Place
-from autopay.adapters.ledger.readers_queries import SpendBy, payments_query, spend_query, trail_query
-from autopay.adapters.ledger.retention import prunable_query
+from autopay.adapters.postgres.maintenance.prune import prunable_query
+from autopay.adapters.postgres.reports.filter import Filter, Place
+from autopay.adapters.postgres.reports.follow import PAGE as EVENTS
+from autopay.adapters.postgres.reports.follow import events_query
+from autopay.adapters.postgres.reports.queries import SpendBy, payments_query, spend_query, trail_query
 from benchmarks.ledger_rows import BUSY_AGENT, RARE_ENDPOINT
 
 PAGE = 50

@@ -70,7 +70,7 @@ def codec_program(home: Path, ports: Mapping[str, int]) -> Program:
     async def answers() -> bool:
         return await _ask("GET", url(ports["codec"]) + "/health") is not None
 
-    return Program("codec", _module("autopay.codec_server", *command), answers, {"AUTOPAY_HOME": str(home)})
+    return Program("codec", _module("autopay.temporal.codec_server", *command), answers, {"AUTOPAY_HOME": str(home)})
 
 
 def worker_child(home: Path, logs: Path, number: int) -> Child:

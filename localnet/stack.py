@@ -16,9 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from autopay.adapters.migrations import upgrade
-from autopay.adapters.roles import Role, apply_rights, make_roles
-from autopay.adapters.server import Server
+from autopay.adapters.postgres.maintenance.migrations import upgrade
+from autopay.adapters.postgres.maintenance.roles import Role, apply_rights, make_roles
+from autopay.adapters.postgres.maintenance.server import Server
 from autopay.processes import own_birth
 from autopay.stack_file import StackFile
 from localnet.chain.genesis import CASH_MINT, USDC_MINT

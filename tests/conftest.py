@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from autopay.adapters import migrations
-from autopay.adapters.ledger import PostgresLedger, open_ledger
+from autopay.adapters.postgres import PostgresLedger, open_ledger
+from autopay.adapters.postgres.maintenance import migrations
 from localnet.postgres import EmbeddedPostgres
 
 TEMPLATE = "migrated"

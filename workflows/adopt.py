@@ -7,7 +7,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.adopt import Adopt as AdoptStep
-    from autopay.domain.adoption import Adopted, AdoptFrom, AdoptOrder
+    from autopay.domain.payment.adoption import Adopted, AdoptFrom, AdoptOrder
 
 from workflows import policies
 

@@ -15,17 +15,17 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from activities.agent_steps import AgentSteps
     from activities.top_up import TopUp
-    from autopay.domain.agent import AgentSpec, AgentState, AgentStatus
-    from autopay.domain.agent_memory import CHAIN_FAULTS, AgentMemory
-    from autopay.domain.agent_report import report
-    from autopay.domain.offer import Refused
-    from autopay.domain.payment_run import StepFailed
-    from autopay.domain.steps import BalanceQuery, InFlight, TopUpQuery
+    from autopay.domain.agent.memory import CHAIN_FAULTS, AgentMemory
+    from autopay.domain.agent.report import report
+    from autopay.domain.agent.spec import AgentSpec, AgentState, AgentStatus
+    from autopay.domain.payment.offer import Refused
+    from autopay.domain.payment.run import StepFailed
+    from autopay.domain.payment.steps import BalanceQuery, InFlight, TopUpQuery
 
+from autopay.temporal.attributes import STATE
 from workflows import policies
 from workflows.agent_messages import AgentMessages
 from workflows.agent_page import page
-from workflows.attributes import STATE
 from workflows.durable_steps import named_faults
 
 LOOK_AGAIN = timedelta(seconds=5)

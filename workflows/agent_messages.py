@@ -11,7 +11,8 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.agent_steps import AgentSteps
-    from autopay.domain.agent import (
+    from autopay.domain.agent.report import report
+    from autopay.domain.agent.spec import (
         MAX_WATCHES,
         Accepted,
         AgentStatus,
@@ -20,12 +21,11 @@ with workflow.unsafe.imports_passed_through():
         Rules,
         Watch,
     )
-    from autopay.domain.agent_report import report
     from autopay.domain.network import Network
-    from autopay.domain.offer import Reason, Refused
-    from autopay.domain.payment_run import StepFailed
+    from autopay.domain.payment.offer import Reason, Refused
+    from autopay.domain.payment.run import StepFailed
+    from autopay.domain.payment.steps import PhaseChange, QueuedRequest
     from autopay.domain.request import RequestSpec, payment_workflow_id
-    from autopay.domain.steps import PhaseChange, QueuedRequest
 
 from workflows import policies
 from workflows.agent_requests import AgentRequests

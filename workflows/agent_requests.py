@@ -8,9 +8,10 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
     from activities.agent_steps import AgentSteps
-    from autopay.domain.agent import AgentSpec, host_of
-    from autopay.domain.agent_memory import AgentMemory
-    from autopay.domain.offer import Refused
+    from autopay.domain.agent.memory import AgentMemory
+    from autopay.domain.agent.spec import AgentSpec, host_of
+    from autopay.domain.payment.offer import Refused
+    from autopay.domain.payment.steps import Enqueued, PayOrder, QueuedRequest, ToEnqueue
     from autopay.domain.request import (
         CLOSED,
         RequestResult,
@@ -19,10 +20,9 @@ with workflow.unsafe.imports_passed_through():
         payment_workflow_id,
         x402_request_id,
     )
-    from autopay.domain.steps import Enqueued, PayOrder, QueuedRequest, ToEnqueue
 
+from autopay.temporal.attributes import request_attributes
 from workflows import policies
-from workflows.attributes import request_attributes
 from workflows.durable_steps import named_faults
 from workflows.paid_request import PaidRequest
 

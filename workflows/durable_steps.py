@@ -18,13 +18,11 @@ with workflow.unsafe.imports_passed_through():
     from activities.sign import Sign
     from activities.submit import Submit
     from activities.verify import Verify
-    from autopay.domain.agent import Notice, host_of
-    from autopay.domain.offer import Challenge
-    from autopay.domain.payment import Answer, Attempt, Payment, Verdict
-    from autopay.domain.payment_run import StepFailed
-    from autopay.domain.policy import Awaiting
-    from autopay.domain.request import RequestStatus, agent_workflow_id
-    from autopay.domain.steps import (
+    from autopay.domain.agent.spec import Notice, host_of
+    from autopay.domain.payment.offer import Challenge
+    from autopay.domain.payment.payment import Answer, Attempt, Payment, Verdict
+    from autopay.domain.payment.run import StepFailed
+    from autopay.domain.payment.steps import (
         AttemptRef,
         Closing,
         Fetched,
@@ -35,9 +33,11 @@ with workflow.unsafe.imports_passed_through():
         SignedOrNot,
         ToSign,
     )
+    from autopay.domain.policy.policy import Awaiting
+    from autopay.domain.request import RequestStatus, agent_workflow_id
 
+from autopay.temporal.attributes import STATUS, payment_attributes
 from workflows import policies
-from workflows.attributes import STATUS, payment_attributes
 
 SECOND = timedelta(seconds=1)
 

@@ -10,14 +10,14 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from activities.decide import Decide
     from autopay.domain.money import show
-    from autopay.domain.offer import Reason
-    from autopay.domain.payment_run import PaymentRun, StepFailed
-    from autopay.domain.policy import Decision
+    from autopay.domain.payment.offer import Reason
+    from autopay.domain.payment.run import PaymentRun, StepFailed
+    from autopay.domain.payment.steps import PayOrder
+    from autopay.domain.policy.policy import Decision
     from autopay.domain.request import RequestResult, RequestStatus
-    from autopay.domain.steps import PayOrder
 
+from autopay.temporal.attributes import STATUS
 from workflows import policies
-from workflows.attributes import STATUS
 from workflows.durable_steps import DurableSteps
 
 

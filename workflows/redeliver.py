@@ -7,12 +7,12 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from autopay.domain.payment import NoAnswer
-    from autopay.domain.payment_run import StepFailed
+    from autopay.domain.payment.payment import NoAnswer
+    from autopay.domain.payment.run import StepFailed
+    from autopay.domain.payment.steps import AttemptRef
     from autopay.domain.request import RequestResult
-    from autopay.domain.steps import AttemptRef
 
-from workflows.attributes import STATUS
+from autopay.temporal.attributes import STATUS
 from workflows.durable_steps import DurableSteps
 
 

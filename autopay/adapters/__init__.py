@@ -1,1 +1,1 @@
-"""The only I/O: each adapter implements one port of `autopay.domain.ports`."""
+"""The only I/O: each adapter implements one port of `autopay.domain.payment.ports`."""

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from autopay.domain.errors import PermanentFault
 from autopay.domain.network import Network
-from autopay.domain.reconcile_marks import Marks
+from autopay.domain.reconcile.marks import Marks
 
 EVERY_S = 1.0
 

@@ -12,45 +12,45 @@ from typing import NoReturn
 
 import typer
 
-from autopay.cli.console import say
-from autopay.cli.exits import CommandError, ExitCode, table_of_exit_codes
+from autopay.cli.connect.console import say
+from autopay.cli.connect.exits import CommandError, ExitCode, table_of_exit_codes
 from autopay.domain.errors import Fault, PermanentFault, TransientFault
 from autopay.settings import SettingsError
 
 PROGRAM = "starter.py"
 
 MODULE_OF = {
-    "demo": "demo",
-    "up": "up",
-    "launch": "launch",
-    "fund": "launch",
-    "request": "request",
-    "agents": "agent_list",
-    "status": "agents",
-    "pause": "agents",
-    "resume": "agents",
-    "stop": "agents",
-    "phase": "agent_rules",
-    "watch": "agent_rules",
-    "unwatch": "agent_rules",
-    "rules": "agent_rules",
-    "queue": "agent_queue",
-    "cancel": "agent_queue",
-    "session": "session",
-    "policy": "policy",
-    "approvals": "approvals",
-    "approve": "approvals",
-    "deny": "approvals",
-    "ledger": "ledger",
-    "retry": "retry",
-    "weather": "weather",
-    "backup": "backup",
-    "restore": "backup",
-    "db": "database",
-    "seed": "database",
-    "keyring": "keyring",
-    "rollout": "rollout",
-    "vault": "vault",
+    "demo": "demo.demo",
+    "up": "operate.up",
+    "launch": "agent.launch",
+    "fund": "agent.launch",
+    "request": "request.request",
+    "agents": "agent.list",
+    "status": "agent.agents",
+    "pause": "agent.agents",
+    "resume": "agent.agents",
+    "stop": "agent.agents",
+    "phase": "agent.rules",
+    "watch": "agent.rules",
+    "unwatch": "agent.rules",
+    "rules": "agent.rules",
+    "queue": "agent.queue",
+    "cancel": "agent.queue",
+    "session": "session.session",
+    "policy": "policy.policy",
+    "approvals": "request.approvals",
+    "approve": "request.approvals",
+    "deny": "request.approvals",
+    "ledger": "ledger.ledger",
+    "retry": "request.retry",
+    "weather": "operate.weather",
+    "backup": "operate.backup",
+    "restore": "operate.backup",
+    "db": "operate.database",
+    "seed": "operate.database",
+    "keyring": "operate.keyring",
+    "rollout": "operate.rollout",
+    "vault": "operate.vault",
 }
 """Which module of this package brings a command, in the order of `--help`; it has a `register(app)`."""
 

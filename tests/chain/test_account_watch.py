@@ -11,8 +11,8 @@ from solders.pubkey import Pubkey
 from spl.token.instructions import approve_checked, revoke
 from spl.token.models import ApproveCheckedParams, RevokeParams
 
-from autopay.adapters.account_watch import SolanaAccountWatch
-from autopay.adapters.chain import SolanaChain
+from autopay.adapters.solana.account_watch import SolanaAccountWatch
+from autopay.adapters.solana.chain import SolanaChain
 from autopay.domain.errors import ChainUnavailable
 from autopay.domain.network import Network
 from localnet.chain.genesis import DECIMALS, MINT_AUTHORITY

@@ -2,7 +2,7 @@
 
 import pytest
 
-from autopay.adapters.chain import SolanaChain
+from autopay.adapters.solana.chain import SolanaChain
 from autopay.domain.errors import WrongNetwork
 from autopay.domain.network import Network
 from tests.chain.node import ChainNode

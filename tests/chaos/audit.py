@@ -19,11 +19,11 @@ from typing import Any
 import httpx
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from autopay.adapters.history import HistoryWalk
-from autopay.adapters.ledger import open_ledger
-from autopay.domain.reconcile_marks import Marks
-from autopay.domain.reconcile_report import Report
-from autopay.domain.reconcile_run import ReconcileRun
+from autopay.adapters.postgres import open_ledger
+from autopay.adapters.solana.history import HistoryWalk
+from autopay.domain.reconcile.marks import Marks
+from autopay.domain.reconcile.report import Report
+from autopay.domain.reconcile.run import ReconcileRun
 from autopay.settings import Settings
 from tests.chaos.books import Books, read_books
 from tests.chaos.onchain import ChainReader, Debit, Holding

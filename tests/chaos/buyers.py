@@ -19,10 +19,10 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from autopay.adapters.vault import Vault
-from autopay.domain.agent import Accepted
+from autopay.domain.agent.spec import Accepted
 from autopay.domain.money import Currency
-from autopay.domain.offer import Reason
-from autopay.domain.ports import Extras
+from autopay.domain.payment.offer import Reason
+from autopay.domain.payment.ports import Extras
 from autopay.domain.request import RequestSpec, agent_workflow_id, x402_request_id
 from tests.chaos.plan import Purchase
 from tests.chaos.progress import Progress

@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autopay.adapters.ledger import open_ledger
+from autopay.adapters.postgres import open_ledger
 from autopay.adapters.vault import Keyring, Vault
-from autopay.cli.launching import LaunchOrder, launch_agent
-from autopay.domain.agent import Phase
+from autopay.cli.agent.launching import LaunchOrder, launch_agent
+from autopay.domain.agent.spec import Phase
 from autopay.domain.money import Currency, to_atomic
 from autopay.settings import Settings
 from autopay.stack_file import StackFile
-from autopay.temporal import connect
+from autopay.temporal.connection import connect
 from localnet.child import StackError
 from localnet.stack import Stack
 from tests.chaos.audit import Findings, audit

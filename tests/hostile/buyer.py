@@ -10,20 +10,20 @@ from uuid import uuid4
 
 from temporalio.testing import ActivityEnvironment
 
-from autopay.adapters.chain import SolanaChain
-from autopay.adapters.ledger import PostgresLedger
-from autopay.adapters.seller import HttpSeller
-from autopay.adapters.signer import PaymentSigner
+from autopay.adapters.postgres import PostgresLedger
+from autopay.adapters.solana.chain import SolanaChain
+from autopay.adapters.solana.signer import PaymentSigner
 from autopay.adapters.vault import Vault
-from autopay.domain.agent import Notice
+from autopay.adapters.x402.seller import HttpSeller
+from autopay.domain.agent.spec import Notice
 from autopay.domain.errors import PermanentFault, TransientFault
 from autopay.domain.money import Currency
-from autopay.domain.offer import Challenge
-from autopay.domain.payment import Answer, Payment, Verdict
-from autopay.domain.payment_run import PaymentRun, StepFailed
-from autopay.domain.policy import Awaiting, Decision
+from autopay.domain.payment.offer import Challenge
+from autopay.domain.payment.payment import Answer, Payment, Verdict
+from autopay.domain.payment.run import PaymentRun, StepFailed
+from autopay.domain.payment.steps import AttemptRef, Closing, Fetched, Parsed, PayOrder, Recalled, SignedOrNot, ToSign
+from autopay.domain.policy.policy import Awaiting, Decision
 from autopay.domain.request import RequestResult, RequestSpec, x402_request_id
-from autopay.domain.steps import AttemptRef, Closing, Fetched, Parsed, PayOrder, Recalled, SignedOrNot, ToSign
 from autopay.settings import Settings
 from tests.hostile.accounts import USDC
 from tests.hostile.scene import ALLOWANCE, Scene

@@ -10,11 +10,11 @@ import uvicorn
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from autopay.adapters.chain import SolanaChain
-from autopay.adapters.ledger import open_ledger
-from autopay.adapters.ledger.records import TimelineRow
-from autopay.adapters.seller import HttpSeller
+from autopay.adapters.postgres import open_ledger
+from autopay.adapters.postgres.records import TimelineRow
+from autopay.adapters.solana.chain import SolanaChain
 from autopay.adapters.vault import Keyring, Vault
+from autopay.adapters.x402.seller import HttpSeller
 from autopay.domain.network import Network
 from autopay.domain.request import RequestResult
 from localnet.chain.app import build_app

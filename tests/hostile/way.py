@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from autopay.domain.agent import Phase
-from autopay.domain.offer import Reason
-from autopay.domain.policy import Policy
+from autopay.domain.agent.spec import Phase
+from autopay.domain.payment.offer import Reason
+from autopay.domain.policy.policy import Policy
 from autopay.domain.request import RequestStatus
 from tests.hostile.accounts import USDC, Mint
 from tests.hostile.conduct import delivers, settles

@@ -4,14 +4,14 @@ from dataclasses import dataclass, field
 from itertools import count
 from uuid import UUID, uuid4
 
-from autopay.adapters.ledger import PostgresLedger
-from autopay.domain.attempt import RecordedAttempt, SignedPayment
+from autopay.adapters.postgres import PostgresLedger
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.offer import Offer, Refused
-from autopay.domain.payment import Answer, Content, Settlement
-from autopay.domain.policy import Awaiting, Policy
-from autopay.domain.ports import Ledger, Receipt, Reply
+from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment
+from autopay.domain.payment.offer import Offer, Refused
+from autopay.domain.payment.payment import Answer, Content, Settlement
+from autopay.domain.payment.ports import Ledger, Receipt, Reply
+from autopay.domain.policy.policy import Awaiting, Policy
 from autopay.domain.request import RequestResult, RequestSpec, RequestStatus, x402_request_id
 
 PRICE = 1_000

@@ -2,7 +2,7 @@
 
 import pytest
 
-from autopay.adapters.ledger import PostgresLedger
+from autopay.adapters.postgres import PostgresLedger
 from tests.ledger.books import Book, open_book
 
 

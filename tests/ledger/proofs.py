@@ -7,13 +7,13 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from autopay.adapters.ledger.proof import open_proof
-from autopay.domain.audit import Reason
-from autopay.domain.audit_report import Finding
-from autopay.domain.audit_run import AuditRun
+from autopay.adapters.postgres.audit.proof import open_proof
+from autopay.domain.audit.events import Reason
+from autopay.domain.audit.report import Finding
+from autopay.domain.audit.run import AuditRun
 from autopay.domain.money import Currency
-from autopay.domain.payment import Rejected
-from autopay.domain.ports import Reply
+from autopay.domain.payment.payment import Rejected
+from autopay.domain.payment.ports import Reply
 from autopay.domain.request import RequestStatus
 from tests.ledger.books import Book, open_book
 

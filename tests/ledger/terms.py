@@ -5,13 +5,13 @@ from uuid import UUID
 
 import psycopg
 
-from autopay.adapters.ledger import PostgresLedger
-from autopay.adapters.ledger.records import ApprovalRecord
-from autopay.domain.agent import Phase
-from autopay.domain.attempt import RecordedAttempt, SignedPayment
+from autopay.adapters.postgres import PostgresLedger
+from autopay.adapters.postgres.records import ApprovalRecord
+from autopay.domain.agent.spec import Phase
 from autopay.domain.money import Currency
-from autopay.domain.offer import Reason, Refused
-from autopay.domain.policy import Awaiting, Decision, Policy
+from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment
+from autopay.domain.payment.offer import Reason, Refused
+from autopay.domain.policy.policy import Awaiting, Decision, Policy
 from tests.ledger.books import PRICE, Book, offer_of, signed_payment, spec_of
 
 FEED = "https://market.test/api/market-feed"

@@ -8,10 +8,10 @@ import pytest
 
 from autopay.domain.errors import IllegalTransition
 from autopay.domain.network import Network
-from autopay.domain.payment import Conflict, Content, Dead, NoAnswer, Rejected, Settled
-from autopay.domain.ports import Plain, Receipt, Reply
+from autopay.domain.payment.payment import Conflict, Content, Dead, NoAnswer, Rejected, Settled
+from autopay.domain.payment.ports import Plain, Receipt, Reply
+from autopay.domain.payment.verification import verification_hash
 from autopay.domain.request import RequestStatus
-from autopay.domain.verification import verification_hash
 from tests.ledger.books import JSON_REPLY, Book, settlement_of
 
 SILENCE = Reply(http_status=0)

@@ -5,11 +5,11 @@ import asyncio
 import psycopg
 import pytest
 
-from autopay.adapters.ledger import PostgresLedger
-from autopay.domain.agent import Phase
-from autopay.domain.attempt import RecordedAttempt
-from autopay.domain.offer import Reason, Refused
-from autopay.domain.policy import Awaiting
+from autopay.adapters.postgres import PostgresLedger
+from autopay.domain.agent.spec import Phase
+from autopay.domain.payment.attempt import RecordedAttempt
+from autopay.domain.payment.offer import Reason, Refused
+from autopay.domain.policy.policy import Awaiting
 from autopay.domain.request import RequestStatus
 from tests.ledger.books import PRICE, Book, open_book
 from tests.ledger.terms import (

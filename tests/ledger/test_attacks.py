@@ -11,17 +11,17 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.fetch import Fetch
 from activities.submit import Submit
-from autopay.adapters.seller import HttpSeller
 from autopay.adapters.vault import Keyring, Vault
-from autopay.domain.attempt import RecordedAttempt
+from autopay.adapters.x402.seller import HttpSeller
 from autopay.domain.errors import IllegalTransition
-from autopay.domain.forgotten import PaidBefore
 from autopay.domain.money import Currency
-from autopay.domain.offer import Reason, Refused
-from autopay.domain.payment import Content
-from autopay.domain.ports import Plain, Reply
+from autopay.domain.payment.attempt import RecordedAttempt
+from autopay.domain.payment.offer import Reason, Refused
+from autopay.domain.payment.payment import Content
+from autopay.domain.payment.ports import Plain, Reply
+from autopay.domain.payment.steps import AttemptRef, Free, PayOrder
+from autopay.domain.reconcile.forgotten import PaidBefore
 from autopay.domain.request import RequestStatus
-from autopay.domain.steps import AttemptRef, Free, PayOrder
 from tests.ledger.books import PRICE, Book, offer_of, signed_payment, spec_of
 from tests.ledger.terms import (
     accepted,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from solders.keypair import Keypair
 
-from autopay.adapters.ledger import open_ledger
+from autopay.adapters.postgres import open_ledger
 from autopay.cli.app import run
 from tests.ledger.books import open_book
 from tests.ledger.proofs import Tamperer, busy

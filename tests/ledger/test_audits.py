@@ -3,17 +3,17 @@
 import psycopg
 import pytest
 
-from autopay.adapters.ledger import PostgresLedger
-from autopay.domain.adoption import Unfinished
-from autopay.domain.attempt import Transfer
+from autopay.adapters.postgres import PostgresLedger
 from autopay.domain.errors import UnknownAgent
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.payment import Rejected
-from autopay.domain.ports import Reply
-from autopay.domain.reconcile import BookedAttempt
-from autopay.domain.reconcile_marks import Marks, Seen
-from autopay.domain.reconcile_run import ReconcileRun
+from autopay.domain.payment.adoption import Unfinished
+from autopay.domain.payment.attempt import Transfer
+from autopay.domain.payment.payment import Rejected
+from autopay.domain.payment.ports import Reply
+from autopay.domain.reconcile.compare import BookedAttempt
+from autopay.domain.reconcile.marks import Marks, Seen
+from autopay.domain.reconcile.run import ReconcileRun
 from autopay.domain.request import RequestStatus, x402_request_id
 from tests.ledger.books import PRICE, Book, open_book, settlement_of, spec_of
 from tests.unit.books_and_chain import BooksAndChain

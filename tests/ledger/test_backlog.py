@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from autopay.adapters.ledger import PostgresLedger
-from autopay.domain.agent import Phase
+from autopay.adapters.postgres import PostgresLedger
+from autopay.domain.agent.spec import Phase
 from autopay.domain.errors import UnknownAgent
 from autopay.domain.money import Currency
-from autopay.domain.ports import AgentLedger, Plain, Reply
+from autopay.domain.payment.ports import AgentLedger, Plain, Reply
 from autopay.domain.request import RequestStatus
 from tests.ledger.books import JSON_REPLY, Book, spec_of
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from autopay.adapters import migrations
-from autopay.adapters.backup import BackupUnreadable, back_up
-from autopay.adapters.ledger import open_ledger
-from autopay.adapters.restoring import leftovers, restore_database, restore_file
-from autopay.adapters.roles import Role, apply_rights, make_roles
-from autopay.adapters.server import MAINTENANCE, ProgramFailed, RightsMissing, Server, quoted
+from autopay.adapters.postgres import open_ledger
+from autopay.adapters.postgres.maintenance import migrations
+from autopay.adapters.postgres.maintenance.backup import BackupUnreadable, back_up
+from autopay.adapters.postgres.maintenance.restore import leftovers, restore_database, restore_file
+from autopay.adapters.postgres.maintenance.roles import Role, apply_rights, make_roles
+from autopay.adapters.postgres.maintenance.server import MAINTENANCE, ProgramFailed, RightsMissing, Server, quoted
 from autopay.domain.errors import LedgerFenced, LedgerUnavailable
 from localnet.postgres import EmbeddedPostgres
 from tests.ledger.books import Book, signed_payment

@@ -7,9 +7,9 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, event
 
-from autopay.adapters.database import engine_url
-from autopay.adapters.ledger import PostgresLedger, open_ledger
-from autopay.adapters.migrations import downgrade
+from autopay.adapters.postgres import PostgresLedger, open_ledger
+from autopay.adapters.postgres.database import engine_url
+from autopay.adapters.postgres.maintenance.migrations import downgrade
 from autopay.domain.errors import LedgerUnavailable, NotMigrated
 from tests.ledger.books import Book
 

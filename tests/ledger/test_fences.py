@@ -4,13 +4,13 @@ from uuid import uuid4
 
 import pytest
 
-from autopay.adapters.ledger import PostgresLedger
-from autopay.domain.attempt import RecordedAttempt
+from autopay.adapters.postgres import PostgresLedger
 from autopay.domain.errors import IllegalTransition, LedgerFenced
-from autopay.domain.forgotten import ForgottenPayment, PaidBefore
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.payment import Settlement
+from autopay.domain.payment.attempt import RecordedAttempt
+from autopay.domain.payment.payment import Settlement
+from autopay.domain.reconcile.forgotten import ForgottenPayment, PaidBefore
 from autopay.domain.request import RequestStatus
 from tests.ledger.books import PRICE, Book, offer_of, open_book, signed_payment
 

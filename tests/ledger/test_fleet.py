@@ -1,8 +1,8 @@
 """All agents at once: what each spent, may still spend, and has waiting."""
 
-from autopay.adapters.ledger import PostgresLedger
+from autopay.adapters.postgres import PostgresLedger
 from autopay.domain.money import Currency
-from autopay.domain.offer import Refused
+from autopay.domain.payment.offer import Refused
 from autopay.domain.request import RequestStatus
 from tests.ledger.books import PRICE, Book, open_book, spec_of
 

@@ -10,12 +10,13 @@ from tempfile import TemporaryDirectory
 import psycopg
 import pytest
 
-from autopay.adapters import migrations
-from autopay.adapters.ledger import PostgresLedger, follow_bell, open_ledger
-from autopay.adapters.ledger.follow import START, LedgerEvent, parse_cursor
-from autopay.cli.ledger_follow_lines import what_of
+from autopay.adapters.postgres import PostgresLedger, open_ledger
+from autopay.adapters.postgres import bell as follow_bell
+from autopay.adapters.postgres.maintenance import migrations
+from autopay.adapters.postgres.reports.follow import START, LedgerEvent, parse_cursor
+from autopay.cli.ledger.follow_lines import what_of
 from autopay.domain.errors import CursorLost, UnknownAgent
-from autopay.domain.payment import Content
+from autopay.domain.payment.payment import Content
 from autopay.domain.request import RequestStatus
 from localnet.postgres import EmbeddedPostgres
 from tests.ledger.books import JSON_REPLY, Book, open_book

@@ -14,10 +14,10 @@ from psycopg.rows import dict_row
 from sqlalchemy import CheckConstraint, Enum, create_engine
 from sqlalchemy.exc import IntegrityError
 
-from autopay.adapters import migrations
-from autopay.adapters.database import engine_url
-from autopay.adapters.ledger import open_ledger
-from autopay.adapters.tables import Base
+from autopay.adapters.postgres import open_ledger
+from autopay.adapters.postgres.database import engine_url
+from autopay.adapters.postgres.maintenance import migrations
+from autopay.adapters.postgres.tables.core import Base
 from autopay.domain.errors import LedgerUnavailable
 from tests.ledger.books import Book, open_book
 
@@ -151,7 +151,7 @@ async def test_two_upgrades_at_once_are_one(empty_database_url: str) -> None:
 
 async def upgrade_elsewhere(url: str) -> tuple[int | None, str]:
     """Upgrade in a process of its own, in another directory; its exit status, and what it said."""
-    code = "import sys; from autopay.adapters.migrations import upgrade; upgrade(sys.argv[1])"
+    code = "import sys; from autopay.adapters.postgres.maintenance.migrations import upgrade; upgrade(sys.argv[1])"
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",

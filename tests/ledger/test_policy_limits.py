@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from autopay.adapters.ledger import PostgresLedger, open_ledger
-from autopay.domain.attempt import RecordedAttempt
+from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.domain.money import Currency
-from autopay.domain.offer import Reason, Refused
-from autopay.domain.policy import Policy
+from autopay.domain.payment.attempt import RecordedAttempt
+from autopay.domain.payment.offer import Reason, Refused
+from autopay.domain.policy.policy import Policy
 from tests.ledger.books import PRICE, Book, open_book
 from tests.ledger.terms import FEED, SHOP, Shop, accepted, as_owner_of_the_database, paid, refusal, reserve, set_limits
 

@@ -2,10 +2,10 @@
 
 import asyncio
 
-from autopay.adapters.ledger import PostgresLedger, open_ledger
-from autopay.domain.attempt import RecordedAttempt
+from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.domain.network import Network
-from autopay.domain.offer import Reason, Refused
+from autopay.domain.payment.attempt import RecordedAttempt
+from autopay.domain.payment.offer import Reason, Refused
 from tests.ledger.books import PRICE, Book, open_book
 from tests.ledger.terms import (
     FEED,

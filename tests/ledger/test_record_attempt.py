@@ -8,10 +8,10 @@ import secrets
 import psycopg
 import pytest
 
-from autopay.adapters.ledger import PostgresLedger
-from autopay.domain.attempt import RecordedAttempt
+from autopay.adapters.postgres import PostgresLedger
 from autopay.domain.errors import IllegalTransition, UnknownRequest
-from autopay.domain.offer import Reason, Refused
+from autopay.domain.payment.attempt import RecordedAttempt
+from autopay.domain.payment.offer import Reason, Refused
 from autopay.domain.request import RequestStatus
 from tests.ledger.books import PRICE, Book, open_book, signed_payment
 

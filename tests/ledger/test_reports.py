@@ -8,11 +8,11 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from autopay.adapters import migrations
-from autopay.adapters.ledger import readers
-from autopay.adapters.ledger.readers_filter import Filter, Place, like_pattern
-from autopay.adapters.ledger.readers_queries import SpendBy
-from autopay.adapters.ledger.readers_records import PaymentRow, SpendRow, TrailRow
+from autopay.adapters.postgres.maintenance import migrations
+from autopay.adapters.postgres.reports import readers
+from autopay.adapters.postgres.reports.filter import Filter, Place, like_pattern
+from autopay.adapters.postgres.reports.queries import SpendBy
+from autopay.adapters.postgres.reports.records import PaymentRow, SpendRow, TrailRow
 from autopay.domain.errors import UnknownAgent
 from autopay.domain.money import Currency
 from autopay.domain.network import Network

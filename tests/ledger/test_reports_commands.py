@@ -15,12 +15,12 @@ import pytest
 import typer
 from rich.console import Console
 
-from autopay.adapters.ledger import open_ledger
-from autopay.adapters.ledger.readers_records import PaymentRow
+from autopay.adapters.postgres import open_ledger
+from autopay.adapters.postgres.reports.records import PaymentRow
 from autopay.adapters.vault import Keyring
 from autopay.cli.app import run
-from autopay.cli.ledger_filters import moment
-from autopay.cli.ledger_rows import PAYMENT_FIELDS, SPEND_FIELDS, show_payments
+from autopay.cli.ledger.filters import moment
+from autopay.cli.ledger.rows import PAYMENT_FIELDS, SPEND_FIELDS, show_payments
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.request import RequestStatus

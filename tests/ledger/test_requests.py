@@ -6,9 +6,9 @@ import pytest
 
 from autopay.domain.errors import IllegalTransition, UnknownAgent, UnknownRequest
 from autopay.domain.money import Currency
-from autopay.domain.offer import Challenge, Option, Reason, Refused
-from autopay.domain.payment import Payment
-from autopay.domain.ports import Plain, Reply
+from autopay.domain.payment.offer import Challenge, Option, Reason, Refused
+from autopay.domain.payment.payment import Payment
+from autopay.domain.payment.ports import Plain, Reply
 from autopay.domain.request import RequestError, RequestStatus, payment_workflow_id
 from tests.ledger.books import Book, spec_of
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from autopay.adapters.ledger.sealed import COLUMNS, Sealed, SealedColumn
+from autopay.adapters.postgres.maintenance.reseal import COLUMNS, Sealed, SealedColumn
 from autopay.adapters.vault import Keyring, Vault
 from tests.ledger.books import Book, signed_payment, spec_of
 

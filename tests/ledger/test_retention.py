@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from autopay.adapters.ledger import retention
-from autopay.adapters.ledger.retention import Prunable
+from autopay.adapters.postgres.maintenance import prune as retention
+from autopay.adapters.postgres.maintenance.prune import Prunable
 from autopay.domain.errors import ContentPruned
 from autopay.domain.request import RequestStatus
 from tests.ledger.books import JSON_REPLY, Book

@@ -6,10 +6,18 @@ from typing import LiteralString
 import psycopg
 import pytest
 
-from autopay.adapters import migrations
-from autopay.adapters.ledger import PostgresLedger, open_ledger
-from autopay.adapters.roles import SEALED, WORK, Role, apply_rights, make_roles, may_alter_history, missing_roles
-from autopay.adapters.server import RightsMissing, Server
+from autopay.adapters.postgres import PostgresLedger, open_ledger
+from autopay.adapters.postgres.maintenance import migrations
+from autopay.adapters.postgres.maintenance.roles import (
+    SEALED,
+    WORK,
+    Role,
+    apply_rights,
+    make_roles,
+    may_alter_history,
+    missing_roles,
+)
+from autopay.adapters.postgres.maintenance.server import RightsMissing, Server
 from autopay.cli import app
 from autopay.domain.errors import LedgerFenced
 from autopay.domain.request import RequestStatus

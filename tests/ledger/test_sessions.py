@@ -3,13 +3,13 @@
 import psycopg
 import pytest
 
-from autopay.adapters.ledger import PostgresLedger
-from autopay.domain.agent import Phase
-from autopay.domain.attempt import RecordedAttempt
+from autopay.adapters.postgres import PostgresLedger
+from autopay.domain.agent.spec import Phase
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.offer import Reason, Refused
-from autopay.domain.ports import OpenSession
+from autopay.domain.payment.attempt import RecordedAttempt
+from autopay.domain.payment.offer import Reason, Refused
+from autopay.domain.payment.ports import OpenSession
 from tests.ledger.books import PRICE, Book, open_book
 
 

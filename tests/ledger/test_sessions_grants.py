@@ -11,15 +11,15 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from autopay.adapters.ledger import PostgresLedger, open_ledger
-from autopay.adapters.ledger.records import OwnerTransaction, SessionRecord
-from autopay.adapters.ledger.scope import host_refusal
-from autopay.adapters.tables import SessionRow
-from autopay.domain.attempt import RecordedAttempt
+from autopay.adapters.postgres import PostgresLedger, open_ledger
+from autopay.adapters.postgres.records import OwnerTransaction, SessionRecord
+from autopay.adapters.postgres.sessions.scope import host_refusal
+from autopay.adapters.postgres.tables.core import SessionRow
 from autopay.domain.errors import LedgerUnavailable
 from autopay.domain.money import Currency, to_units
-from autopay.domain.offer import Reason, Refused
-from autopay.domain.ports import OpenSession
+from autopay.domain.payment.attempt import RecordedAttempt
+from autopay.domain.payment.offer import Reason, Refused
+from autopay.domain.payment.ports import OpenSession
 from tests.ledger.books import PRICE, Book, open_book
 
 WORKERS = 4

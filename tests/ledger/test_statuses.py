@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from autopay.adapters.statuses import ErrorType, TransactionStatus, advance, error_type_of, is_legal, move
+from autopay.adapters.postgres.statuses import ErrorType, TransactionStatus, advance, error_type_of, is_legal, move
 from autopay.domain.errors import IllegalTransition
 
 LEGAL = {

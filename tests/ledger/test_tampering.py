@@ -20,15 +20,15 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from autopay.adapters.ledger import open_ledger
-from autopay.adapters.ledger.proof import open_proof
-from autopay.adapters.uuid7 import uuid7
-from autopay.domain.attempt import Transfer
-from autopay.domain.audit import Reason
-from autopay.domain.audit_anchor import Anchor, AnchorState, lines_of, root_of
+from autopay.adapters.postgres import open_ledger
+from autopay.adapters.postgres.audit.proof import open_proof
+from autopay.adapters.postgres.uuid7 import uuid7
+from autopay.domain.audit.anchor import Anchor, AnchorState, lines_of, root_of
+from autopay.domain.audit.events import Reason
 from autopay.domain.network import Network
-from autopay.domain.reconcile_marks import Marks, Seen
-from autopay.domain.reconcile_run import ReconcileRun
+from autopay.domain.payment.attempt import Transfer
+from autopay.domain.reconcile.marks import Marks, Seen
+from autopay.domain.reconcile.run import ReconcileRun
 from localnet.postgres import EmbeddedPostgres
 from tests.ledger.books import PRICE, Book, open_book
 from tests.ledger.proofs import Tamperer, busy, findings, reasons, rows

@@ -8,18 +8,18 @@ from uuid import uuid4
 import pytest
 from solders.keypair import Keypair
 
-from autopay.adapters.anchoring import AnchorChain, AnchorRefused, anchor_now, signed_anchor
-from autopay.adapters.ledger import PostgresLedger
-from autopay.adapters.ledger.proof import ProofLedger, open_proof
-from autopay.domain.attempt import Landed, RecordedAttempt
-from autopay.domain.audit import Reason
-from autopay.domain.audit_anchor import AnchorState, lines_of, memo_of, root_of
-from autopay.domain.audit_chain import ChainCheck
-from autopay.domain.audit_run import AuditRun
-from autopay.domain.audit_walk import Findings
+from autopay.adapters.postgres import PostgresLedger
+from autopay.adapters.postgres.audit.proof import ProofLedger, open_proof
+from autopay.adapters.solana.anchoring import AnchorChain, AnchorRefused, anchor_now, signed_anchor
+from autopay.domain.audit.anchor import AnchorState, lines_of, memo_of, root_of
+from autopay.domain.audit.events import Reason
+from autopay.domain.audit.on_chain import ChainCheck
+from autopay.domain.audit.run import AuditRun
+from autopay.domain.audit.walk import Findings
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.payment import Settlement
+from autopay.domain.payment.attempt import Landed, RecordedAttempt
+from autopay.domain.payment.payment import Settlement
 from tests.chain.conftest import USDC
 from tests.chain.node import ChainNode, eventually
 from tests.chain.wallet import Wallets

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from autopay.adapters import migrations
-from autopay.adapters.statuses import TransactionStatus, is_legal
+from autopay.adapters.postgres.maintenance import migrations
+from autopay.adapters.postgres.statuses import TransactionStatus, is_legal
 from autopay.domain.errors import IllegalTransition
 from autopay.domain.request import RequestStatus
 from tests.ledger.books import Book

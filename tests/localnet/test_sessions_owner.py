@@ -16,8 +16,10 @@ from solders.transaction import VersionedTransaction
 from spl.token.instructions import get_associated_token_address, revoke
 from spl.token.models import RevokeParams
 
-from autopay.adapters.extensions import withheld_atomic
-from autopay.adapters.grant import (
+from autopay.adapters.postgres import PostgresLedger
+from autopay.adapters.postgres.records import OwnerTransaction, SessionRecord
+from autopay.adapters.solana.extensions import withheld_atomic
+from autopay.adapters.solana.grant import (
     GrantTerms,
     OwnerLacks,
     draft_again,
@@ -27,9 +29,7 @@ from autopay.adapters.grant import (
     open_grant,
     send_grant,
 )
-from autopay.adapters.ledger import PostgresLedger
-from autopay.adapters.ledger.records import OwnerTransaction, SessionRecord
-from autopay.adapters.owner_transaction import (
+from autopay.adapters.solana.owner_transaction import (
     OwnerNode,
     OwnerRefused,
     OwnerSignatureWrong,
@@ -39,14 +39,14 @@ from autopay.adapters.owner_transaction import (
     with_signature,
     with_transaction,
 )
-from autopay.adapters.revoke import plan_revoke
+from autopay.adapters.solana.revoke import plan_revoke
 from autopay.adapters.vault import Keyring, Vault
-from autopay.domain.attempt import RecordedAttempt
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.offer import Refused
-from autopay.domain.ports import OpenSession
-from autopay.domain.settlement import look
+from autopay.domain.payment.attempt import RecordedAttempt
+from autopay.domain.payment.offer import Refused
+from autopay.domain.payment.ports import OpenSession
+from autopay.domain.payment.settlement import look
 from localnet.chain.genesis import CASH_MINT, USDC_MINT
 from localnet.tokens import ensure_sol, faucet
 from localnet.topup import mint_to_account

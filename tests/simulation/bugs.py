@@ -9,10 +9,10 @@ from typing import Any
 
 from activities.sign import Sign, summary_of
 from activities.submit import Submit
-from autopay.domain import payment_run
-from autopay.domain.attempt import RecordedAttempt, SignedPayment
-from autopay.domain.offer import Refused
-from autopay.domain.payment import (
+from autopay.domain.payment import run as payment_run
+from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment
+from autopay.domain.payment.offer import Refused
+from autopay.domain.payment.payment import (
     Answer,
     Dead,
     NoAnswer,
@@ -22,14 +22,14 @@ from autopay.domain.payment import (
     Step,
     next_step,
 )
-from autopay.domain.payment import (
+from autopay.domain.payment.payment import (
     Sign as SignNext,
 )
-from autopay.domain.payment_run import PaymentRun, StepFailed
-from autopay.domain.policy import Ask, Permit
-from autopay.domain.ports import Extras, Receipt, Reply
+from autopay.domain.payment.ports import Extras, Receipt, Reply
+from autopay.domain.payment.run import PaymentRun, StepFailed
+from autopay.domain.payment.steps import AttemptRef, Signed, SignedOrNot, ToSign
+from autopay.domain.policy.policy import Ask, Permit
 from autopay.domain.request import RequestResult, RequestStatus
-from autopay.domain.steps import AttemptRef, Signed, SignedOrNot, ToSign
 from tests.simulation.bugs_in_looking import BUGS_IN_LOOKING, Swap
 from tests.world.ledger import MemoryLedger
 from tests.world.rows import AttemptEntry
@@ -173,7 +173,7 @@ def signs_anew_when_asked_again() -> list[Swap]:
         session = await self._ledger.session(order.agent, to_sign.offer.currency)
         if isinstance(session, Refused):
             return session
-        from autopay.domain.ports import PaymentOrder  # noqa: PLC0415
+        from autopay.domain.payment.ports import PaymentOrder  # noqa: PLC0415
 
         mint = await self._usable_mint(to_sign.offer)
         assert not isinstance(mint, Refused)
@@ -208,7 +208,7 @@ def pays_again_when_paid_content_does_not_come() -> list[Swap]:
         return next_step(payment)
 
     def signed(self: Payment, number: int) -> Payment:
-        from autopay.domain.payment import Attempt  # noqa: PLC0415
+        from autopay.domain.payment.payment import Attempt  # noqa: PLC0415
 
         return self.model_copy(update={"attempts": (*self.attempts, Attempt(number=number))})
 

@@ -4,9 +4,9 @@ from typing import Any
 from uuid import UUID
 
 from activities.verify import Verify
-from autopay.domain import settlement
-from autopay.domain.attempt import Landed, RecordedAttempt, Tip
-from autopay.domain.payment import (
+from autopay.domain.payment import settlement
+from autopay.domain.payment.attempt import Landed, RecordedAttempt, Tip
+from autopay.domain.payment.payment import (
     Dead,
     Seen,
     Settled,
@@ -14,8 +14,8 @@ from autopay.domain.payment import (
     Unknown,
     Verdict,
 )
-from autopay.domain.ports import Booked, BookedOn, Chain
-from autopay.domain.steps import AttemptRef
+from autopay.domain.payment.ports import Booked, BookedOn, Chain
+from autopay.domain.payment.steps import AttemptRef
 from tests.world.ledger import MemoryLedger
 from tests.world.node import SimNode
 

@@ -11,9 +11,9 @@ from typing import Any
 from uuid import UUID
 
 from autopay.domain.errors import LedgerUnavailable
-from autopay.domain.policy import Decision, Policy
+from autopay.domain.payment.steps import PayOrder
+from autopay.domain.policy.policy import Decision, Policy
 from autopay.domain.request import RequestSpec, x402_request_id
-from autopay.domain.steps import PayOrder
 from tests.simulation.auditor import audit
 from tests.simulation.product import Activities
 from tests.simulation.shell import Shell

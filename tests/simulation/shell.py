@@ -8,9 +8,9 @@ from contextvars import copy_context
 from uuid import UUID
 
 from autopay.domain.errors import Fault
-from autopay.domain.payment_run import PaymentRun
+from autopay.domain.payment.run import PaymentRun
+from autopay.domain.payment.steps import PayOrder
 from autopay.domain.request import RequestResult
-from autopay.domain.steps import PayOrder
 from tests.simulation.journal import ContinuedAsNew, Journal, WorkflowFailed
 from tests.simulation.product import Activities
 from tests.simulation.steps import SimSteps

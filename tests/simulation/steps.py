@@ -13,13 +13,13 @@ from uuid import UUID
 from temporalio.common import RetryPolicy
 from temporalio.testing import ActivityEnvironment
 
-from autopay.domain.agent import Notice
+from autopay.domain.agent.spec import Notice
 from autopay.domain.errors import PermanentFault, TransientFault
-from autopay.domain.offer import Challenge
-from autopay.domain.payment import Answer, Payment, Verdict
-from autopay.domain.payment_run import PaymentRun, StepFailed
-from autopay.domain.policy import Awaiting
-from autopay.domain.steps import AttemptRef, Closing, Fetched, Parsed, PayOrder, Recalled, SignedOrNot, ToSign
+from autopay.domain.payment.offer import Challenge
+from autopay.domain.payment.payment import Answer, Payment, Verdict
+from autopay.domain.payment.run import PaymentRun, StepFailed
+from autopay.domain.payment.steps import AttemptRef, Closing, Fetched, Parsed, PayOrder, Recalled, SignedOrNot, ToSign
+from autopay.domain.policy.policy import Awaiting
 from tests.simulation.journal import ContinuedAsNew, Journal, Outcome, WorkflowFailed
 from tests.simulation.product import Activities
 from tests.world.clock import moment, now_ms, sleep_ms

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from random import Random
 
-from autopay.domain.attempt import Landed, Sighting, TokenAccount
-from autopay.domain.offer import Offer, Reason
-from autopay.domain.payment import Answer, Seen, Settled, Verdict
-from autopay.domain.payment_run import PaymentRun
+from autopay.domain.payment.attempt import Landed, Sighting, TokenAccount
+from autopay.domain.payment.offer import Offer, Reason
+from autopay.domain.payment.payment import Answer, Seen, Settled, Verdict
+from autopay.domain.payment.run import PaymentRun
+from autopay.domain.payment.settlement import look
+from autopay.domain.payment.steps import AttemptRef, PayOrder, ToSign
 from autopay.domain.request import RequestSpec, RequestStatus, x402_request_id
-from autopay.domain.settlement import look
-from autopay.domain.steps import AttemptRef, PayOrder, ToSign
 from tests.simulation.journal import Journal
 from tests.simulation.product import Activities
 from tests.simulation.shell import Shell

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from autopay.adapters.ledger import PostgresLedger, open_ledger
+from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.cli.app import run
-from autopay.domain.agent import Phase
+from autopay.domain.agent.spec import Phase
 from autopay.settings import Settings
 from localnet.stack import Stack
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from autopay.cli.demo_stage import stop_earlier
-from autopay.cli.places import ledger_of
+from autopay.cli.connect.places import ledger_of
+from autopay.cli.demo.stage import stop_earlier
 from autopay.processes import birth
 from autopay.settings import Settings
-from autopay.temporal import connect
+from autopay.temporal.connection import connect
 from tests.stack.up import PATIENCE_S, STARTER, clean_environment, starter
 
 STORY_S = 240

@@ -8,7 +8,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from autopay.adapters.ledger import PostgresLedger
+from autopay.adapters.postgres import PostgresLedger
 from tests.stack.up import PATIENCE_S, STARTER, clean_environment
 
 

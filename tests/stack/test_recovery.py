@@ -15,9 +15,9 @@ from temporalio.client import (
     ScheduleSpec,
 )
 
-from autopay.domain.adoption import ADOPT_ID, Adopted, AdoptOrder
-from autopay.domain.payment import MAX_SENDS
-from autopay.domain.reconcile_report import Report
+from autopay.domain.payment.adoption import ADOPT_ID, Adopted, AdoptOrder
+from autopay.domain.payment.payment import MAX_SENDS
+from autopay.domain.reconcile.report import Report
 from autopay.domain.request import (
     RequestStatus,
     payment_workflow_id,

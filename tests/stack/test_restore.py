@@ -10,11 +10,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from autopay.adapters.history import HistoryWalk
-from autopay.adapters.server import MAINTENANCE, Server
-from autopay.domain.agent import AgentStatus
+from autopay.adapters.postgres.maintenance.server import MAINTENANCE, Server
+from autopay.adapters.solana.history import HistoryWalk
+from autopay.domain.agent.spec import AgentStatus
 from autopay.domain.errors import UnknownRequest
-from autopay.domain.reconcile import Payer
+from autopay.domain.reconcile.compare import Payer
 from autopay.domain.request import RequestResult, RequestStatus, agent_workflow_id
 from tests.stack.town import FEED, INSIGHT, SLOW_MS, Town, open_town, until
 

@@ -10,11 +10,11 @@ import httpx
 import pytest
 from temporalio.client import Client
 
-from autopay.adapters.ledger import PostgresLedger, open_ledger
+from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.cli.app import run
 from autopay.domain.request import RequestStatus, agent_workflow_id, payment_workflow_id, x402_request_id
 from autopay.settings import Settings
-from autopay.temporal import connect
+from autopay.temporal.connection import connect
 from localnet.stack import Stack
 
 PATIENCE_S = 60

@@ -19,13 +19,13 @@ import pytest
 from google.protobuf import json_format
 from temporalio.client import Client
 
-from autopay.adapters.ledger import open_ledger
+from autopay.adapters.postgres import open_ledger
 from autopay.adapters.vault import Keyring, Vault
-from autopay.codec import KEY_ID, PURPOSE, SealedPayloads
-from autopay.domain.adoption import ADOPT_ID
+from autopay.domain.payment.adoption import ADOPT_ID
 from autopay.domain.request import x402_request_id
 from autopay.settings import Settings
 from autopay.stack_file import KEYRING_FILE, OWNER_FILE, StackFile
+from autopay.temporal.codec import KEY_ID, PURPOSE, SealedPayloads
 from localnet.stack import Stack
 from tests.stack.needles import kept_by_database, kept_by_temporal, kept_in_files, written
 from tests.stack.up import starter

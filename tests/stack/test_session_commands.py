@@ -16,11 +16,11 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from autopay.adapters.ledger import PostgresLedger, open_ledger
+from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.cli.app import run
-from autopay.cli.places import mint_of
-from autopay.domain.attempt import RecordedAttempt
+from autopay.cli.connect.places import mint_of
 from autopay.domain.money import Currency
+from autopay.domain.payment.attempt import RecordedAttempt
 from autopay.settings import Settings
 from localnet.stack import Stack
 from localnet.tokens import ensure_sol, faucet

@@ -10,8 +10,8 @@ import time
 import httpx
 from temporalio.client import Client
 
-from autopay.adapters.ledger import open_ledger
-from autopay.domain.agent import Phase
+from autopay.adapters.postgres import open_ledger
+from autopay.domain.agent.spec import Phase
 from autopay.processes import birth
 from localnet.ports import PORTS_FILE
 from tests.stack.up import PATIENCE_S, Up, starter

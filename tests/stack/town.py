@@ -12,19 +12,19 @@ import httpx
 import pytest
 from temporalio.client import Client, WorkflowHandle
 
-from autopay.adapters.history import HistoryWalk
-from autopay.adapters.ledger import PostgresLedger, open_ledger
+from autopay.adapters.postgres import PostgresLedger, open_ledger
+from autopay.adapters.solana.history import HistoryWalk
 from autopay.adapters.vault import Keyring, Vault
-from autopay.cli.launching import LaunchOrder, launch_agent
-from autopay.domain.agent import Phase
+from autopay.cli.agent.launching import LaunchOrder, launch_agent
+from autopay.domain.agent.spec import Phase
 from autopay.domain.money import Currency
-from autopay.domain.reconcile_marks import Marks
-from autopay.domain.reconcile_report import Report
-from autopay.domain.reconcile_run import ReconcileRun
+from autopay.domain.reconcile.marks import Marks
+from autopay.domain.reconcile.report import Report
+from autopay.domain.reconcile.run import ReconcileRun
 from autopay.domain.request import RequestResult, RequestSpec, agent_workflow_id, x402_request_id
 from autopay.settings import Settings
 from autopay.stack_file import StackFile
-from autopay.temporal import connect
+from autopay.temporal.connection import connect
 from localnet.stack import Stack
 from tests.stack.up import starter
 

@@ -2,13 +2,13 @@
 
 from datetime import UTC, datetime, timedelta
 
-from autopay.domain.agent import AgentSpec, AgentStatus, Held, Notice, Phase, Rules, Spendable, Watch
-from autopay.domain.agent_memory import AgentMemory
-from autopay.domain.agent_report import report
-from autopay.domain.breaker import BreakerState
+from autopay.domain.agent.breaker import BreakerState
+from autopay.domain.agent.memory import AgentMemory
+from autopay.domain.agent.report import report
+from autopay.domain.agent.spec import AgentSpec, AgentStatus, Held, Notice, Phase, Rules, Spendable, Watch
 from autopay.domain.money import Currency
+from autopay.domain.payment.steps import QueuedRequest
 from autopay.domain.request import RequestSpec, RequestStatus
-from autopay.domain.steps import QueuedRequest
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PRICE = 1_000

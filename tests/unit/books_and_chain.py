@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
-from autopay.domain.attempt import Tip, Transfer
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.payment import Settlement
-from autopay.domain.reconcile import BookedAttempt, Payer
-from autopay.domain.reconcile_marks import Batch, Mark, Marks, Seen
-from autopay.domain.reconcile_report import Report
-from autopay.domain.reconcile_run import CheckpointForeign, Closing, ReconcileRun
-from autopay.domain.verification import verification_hash
+from autopay.domain.payment.attempt import Tip, Transfer
+from autopay.domain.payment.payment import Settlement
+from autopay.domain.payment.verification import verification_hash
+from autopay.domain.reconcile.compare import BookedAttempt, Payer
+from autopay.domain.reconcile.marks import Batch, Mark, Marks, Seen
+from autopay.domain.reconcile.report import Report
+from autopay.domain.reconcile.run import CheckpointForeign, Closing, ReconcileRun
 
 PRICE = 1_000
 

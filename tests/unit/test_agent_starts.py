@@ -4,12 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from autopay.domain.agent import AgentState, Phase, Watch
-from autopay.domain.breaker import FAULTS, FIRST_WAIT, BreakerState
+from autopay.domain.agent.breaker import FAULTS, FIRST_WAIT, BreakerState
+from autopay.domain.agent.priority import HIGHEST, LOWEST
+from autopay.domain.agent.spec import AgentState, Phase, Watch
 from autopay.domain.money import Currency
-from autopay.domain.priority import HIGHEST, LOWEST
+from autopay.domain.payment.steps import QueuedRequest
 from autopay.domain.request import RequestStatus
-from autopay.domain.steps import QueuedRequest
 from tests.unit.agent_desk import PRICE, START, A, B, C, Desk
 
 # Slots

@@ -5,12 +5,12 @@ from itertools import pairwise
 
 import pytest
 
-from autopay.domain.agent import AgentSpec, Notice, Phase, Rules, Watch
-from autopay.domain.agent_memory import AgentMemory
+from autopay.domain.agent.memory import AgentMemory
+from autopay.domain.agent.spec import AgentSpec, Notice, Phase, Rules, Watch
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
+from autopay.domain.payment.steps import QueuedRequest
 from autopay.domain.request import RequestSpec, RequestStatus
-from autopay.domain.steps import QueuedRequest
 from tests.unit.agent_desk import PRICE, START, A, B, Desk
 
 WATCH = Watch(name="w", url=A, every_s=600)

@@ -11,11 +11,11 @@ from itertools import pairwise
 
 import pytest
 
-from autopay.domain.agent import AgentSpec, AgentState, Notice, Phase, Rules, Spendable, Watch
-from autopay.domain.agent_memory import LAST_NOTICES, AgentMemory
+from autopay.domain.agent.memory import LAST_NOTICES, AgentMemory
+from autopay.domain.agent.spec import AgentSpec, AgentState, Notice, Phase, Rules, Spendable, Watch
 from autopay.domain.money import Currency
+from autopay.domain.payment.steps import QueuedRequest
 from autopay.domain.request import RequestStatus
-from autopay.domain.steps import QueuedRequest
 from tests.unit.agent_desk import START
 
 YEAR = timedelta(days=365)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from autopay.domain.answers import classify
-from autopay.domain.payment import Answer, Conflict, Content, Rejected
-from autopay.domain.ports import Receipt, Reply
+from autopay.domain.payment.answers import classify
+from autopay.domain.payment.payment import Answer, Conflict, Content, Rejected
+from autopay.domain.payment.ports import Receipt, Reply
 
 SIG = "5" * 64
 YES, NO = Receipt(success=True, transaction=SIG), Receipt(success=False, error_reason="transaction_failed")

@@ -8,10 +8,10 @@ from uuid import UUID
 
 import pytest
 
-from autopay.domain.audit import Event, Head, Misfit, Reason, Told, genesis, misfit, row_misfit, told_by
-from autopay.domain.audit_anchor import heads_in, lines_of, memo_of, root_of
-from autopay.domain.audit_report import Anchored, excludes_not
-from autopay.domain.audit_walk import ChainWalk, Findings
+from autopay.domain.audit.anchor import heads_in, lines_of, memo_of, root_of
+from autopay.domain.audit.events import Event, Head, Misfit, Reason, Told, genesis, misfit, row_misfit, told_by
+from autopay.domain.audit.report import Anchored, excludes_not
+from autopay.domain.audit.walk import ChainWalk, Findings
 from autopay.domain.network import Network
 
 AGENT, OTHER, ROW = UUID(int=1), UUID(int=2), UUID(int=9)

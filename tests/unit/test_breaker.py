@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from autopay.domain.agent import Notice
-from autopay.domain.breaker import FAULTS, FIRST_WAIT, LONGEST_WAIT, Breaker, BreakerState
-from autopay.domain.offer import Reason
+from autopay.domain.agent.breaker import FAULTS, FIRST_WAIT, LONGEST_WAIT, Breaker, BreakerState
+from autopay.domain.agent.sellers import MAX_SELLERS, Sellers, has_answered, seller_of
+from autopay.domain.agent.spec import Notice
+from autopay.domain.payment.offer import Reason
 from autopay.domain.request import RequestStatus
-from autopay.domain.sellers import MAX_SELLERS, Sellers, has_answered, seller_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN

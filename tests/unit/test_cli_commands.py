@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from autopay.cli.agent.launch_file import EXAMPLE
 from autopay.cli.app import MODULE_OF, run
-from autopay.cli.exits import MEANINGS, ExitCode, exit_code_of
-from autopay.cli.launch_file import EXAMPLE
+from autopay.cli.connect.exits import MEANINGS, ExitCode, exit_code_of
 from autopay.domain.request import RequestStatus
 
 COMMANDS = (

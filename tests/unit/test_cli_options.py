@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from autopay.cli import options
+from autopay.cli.connect import options
 from autopay.domain.money import Currency
 
 

@@ -5,15 +5,15 @@ from datetime import timedelta
 import pytest
 import typer
 
-from autopay.cli.agent_advice import advice, is_paused_by_hand
-from autopay.cli.agent_rules import changed_rules, thresholds_of
-from autopay.cli.agent_status import status_page
-from autopay.cli.moments import ago, span, until
-from autopay.cli.request_progress import of_agent, of_payment
-from autopay.domain.agent import Rules, Spendable, Watch
-from autopay.domain.breaker import FAULTS
+from autopay.cli.agent.advice import advice, is_paused_by_hand
+from autopay.cli.agent.rules import changed_rules, thresholds_of
+from autopay.cli.agent.status import status_page
+from autopay.cli.connect.moments import ago, span, until
+from autopay.cli.request.progress import of_agent, of_payment
+from autopay.domain.agent.breaker import FAULTS
+from autopay.domain.agent.spec import Rules, Spendable, Watch
 from autopay.domain.money import Currency
-from autopay.domain.payment import Conflict, Dead, NoAnswer, Payment, Rejected
+from autopay.domain.payment.payment import Conflict, Dead, NoAnswer, Payment, Rejected
 from tests.unit.agent_desk import PRICE, START, A, Desk
 
 

@@ -6,9 +6,9 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.exceptions import ApplicationError
 
 from autopay.adapters.vault import Keyring, Vault
-from autopay.codec import ENCODING, KEY_ID, PayloadUnreadable, SealedPayloads
 from autopay.domain.request import RequestSpec
-from autopay.temporal import data_converter
+from autopay.temporal.codec import ENCODING, KEY_ID, PayloadUnreadable, SealedPayloads
+from autopay.temporal.connection import data_converter
 
 KEYRING = Keyring.generate()
 CODEC = SealedPayloads(KEYRING)

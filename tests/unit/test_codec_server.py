@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from autopay import codec_server
 from autopay.adapters.vault import Keyring
-from autopay.codec import SealedPayloads
-from autopay.codec_server import codec_app
+from autopay.temporal import codec_server
+from autopay.temporal.codec import SealedPayloads
+from autopay.temporal.codec_server import codec_app
 
 UI = "http://127.0.0.1:8233"
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from autopay.cli.demo_count import Verdict
-from autopay.domain.audit_report import AuditReport
+from autopay.cli.demo.count import Verdict
+from autopay.domain.audit.report import AuditReport
 from autopay.domain.money import Currency
 
 

@@ -8,12 +8,12 @@ import pytest
 from solders.rpc.responses import RpcConfirmedTransactionStatusWithSignature
 from solders.signature import Signature
 
-from autopay.adapters.history import HistoryWalk
-from autopay.domain.attempt import Landed
+from autopay.adapters.solana.history import HistoryWalk
 from autopay.domain.errors import ChainUnavailable
 from autopay.domain.network import Network
-from autopay.domain.reconcile_marks import Batch, Mark
-from autopay.domain.reconcile_run import CheckpointForeign
+from autopay.domain.payment.attempt import Landed
+from autopay.domain.reconcile.marks import Batch, Mark
+from autopay.domain.reconcile.run import CheckpointForeign
 from tests.unit.books_and_chain import payer_of, transfer_of
 
 PAYER = payer_of()

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from autopay.adapters.ledger.judging import host_and_port, origin_text, resource_of
+from autopay.adapters.postgres.payments.judging import host_and_port, origin_text, resource_of
 from autopay.domain.hosts import HOST_PATTERN, is_any_of, matches
 
 

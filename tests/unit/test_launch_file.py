@@ -2,8 +2,8 @@
 
 import pytest
 
-from autopay.cli.launch_file import EXAMPLE, LaunchFileError, read_launch_file
-from autopay.domain.agent import Phase, Rules
+from autopay.cli.agent.launch_file import EXAMPLE, LaunchFileError, read_launch_file
+from autopay.domain.agent.spec import Phase, Rules
 from autopay.domain.money import Currency
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from autopay.domain.money import Currency, to_atomic, to_units
 from autopay.domain.network import Network
-from autopay.domain.offer import Challenge, Offer, Option, Reason, Refused, Wants, choose, origin
+from autopay.domain.payment.offer import Challenge, Offer, Option, Reason, Refused, Wants, choose, origin
 
 USDC = "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU"
 CASH = "CASHx9KJUStyftLFWGvEVf59SGeG9sh5FfcnZMVPCASH"

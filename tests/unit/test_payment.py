@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from autopay.domain.payment import (
+from autopay.domain.payment.payment import (
     Attempt,
     Conflict,
     Content,

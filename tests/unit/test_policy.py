@@ -5,11 +5,11 @@ from decimal import Decimal
 import pytest
 from pydantic import ValidationError
 
-from autopay.domain.agent import Phase
+from autopay.domain.agent.spec import Phase
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.offer import Reason, Refused
-from autopay.domain.policy import ApprovalState, Ask, Facts, Permit, Policy, Terms, judge
+from autopay.domain.payment.offer import Reason, Refused
+from autopay.domain.policy.policy import ApprovalState, Ask, Facts, Permit, Policy, Terms, judge
 
 SELLER, OTHER = "9xQeWvG816bUx9EPjHmaT23yvVM2ZWbrrpZb9PusVFin", "7v91N7iZ9mNicL8WfG6cgSCKyRXydQjLh6UYBWwm6y1Q"
 PRICE = 1_000

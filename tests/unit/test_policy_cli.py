@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from autopay.cli.app import run
-from autopay.cli.exits import ExitCode
-from autopay.cli.policy_text import changes, lasting, lines_of
-from autopay.domain.policy import Policy
-from autopay.domain.policy_file import EXAMPLE, FIELDS, read_policy
+from autopay.cli.connect.exits import ExitCode
+from autopay.cli.policy.text import changes, lasting, lines_of
+from autopay.domain.policy.file import EXAMPLE, FIELDS, read_policy
+from autopay.domain.policy.policy import Policy
 
 COMMANDS = (
     "policy set",

@@ -5,8 +5,8 @@ from decimal import Decimal
 import pytest
 
 from autopay.domain.money import Currency
-from autopay.domain.policy import Policy
-from autopay.domain.policy_file import EXAMPLE, PolicyError, read_policy
+from autopay.domain.policy.file import EXAMPLE, PolicyError, read_policy
+from autopay.domain.policy.policy import Policy
 
 SELLER = "9xQeWvG816bUx9EPjHmaT23yvVM2ZWbrrpZb9PusVFin"
 

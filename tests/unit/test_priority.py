@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autopay.domain.priority import HIGHEST, LOWEST, place, score, standing
+from autopay.domain.agent.priority import HIGHEST, LOWEST, place, score, standing
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PATIENCE = timedelta(minutes=HIGHEST - LOWEST)

@@ -4,8 +4,8 @@ import ipaddress
 
 import pytest
 
-from autopay.domain.offer import Reason
-from autopay.domain.reach import Reach, is_loopback_name, is_public
+from autopay.domain.payment.offer import Reason
+from autopay.domain.policy.reach import Reach, is_loopback_name, is_public
 
 CLOSED = Reach()
 

@@ -9,10 +9,10 @@ from uuid import uuid4
 import pytest
 
 from autopay.domain.money import Currency
-from autopay.domain.reconcile import UNRESOLVED, BookedAttempt, Finding, Payer
-from autopay.domain.reconcile_marks import Mark, Seen
-from autopay.domain.reconcile_report import Report
-from autopay.domain.reconcile_run import CheckpointForeign
+from autopay.domain.reconcile.compare import UNRESOLVED, BookedAttempt, Finding, Payer
+from autopay.domain.reconcile.marks import Mark, Seen
+from autopay.domain.reconcile.report import Report
+from autopay.domain.reconcile.run import CheckpointForeign
 from tests.unit.books_and_chain import BooksAndChain, CutOff, booked_of, payer_of, seen_of
 
 Spoil = Callable[[BooksAndChain, Payer], None]

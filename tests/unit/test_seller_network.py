@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from autopay.adapters.checked_connection import Resolve, resolve
-from autopay.adapters.seller import HttpSeller
+from autopay.adapters.x402.checked_connection import Resolve, resolve
+from autopay.adapters.x402.seller import HttpSeller
 from autopay.domain.errors import SellerUnavailable
-from autopay.domain.offer import Reason, Refused
-from autopay.domain.ports import Extras, Plain
-from autopay.domain.reach import Reach
+from autopay.domain.payment.offer import Reason, Refused
+from autopay.domain.payment.ports import Extras, Plain
+from autopay.domain.policy.reach import Reach
 from tests.unit.till import OK, Names, Till, certificate
 
 PUBLIC, LOOPBACK = "192.0.1.1", "127.0.0.1"

@@ -10,7 +10,7 @@ from autopay.domain.network import Network
 from autopay.processes import own_birth
 from autopay.settings import Settings, SettingsError
 from autopay.stack_file import KEYRING_FILE, StackFile, running_stack
-from autopay.temporal import TemporalUnreachable, connect
+from autopay.temporal.connection import TemporalUnreachable, connect
 
 
 @pytest.fixture(autouse=True)

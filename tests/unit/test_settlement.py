@@ -6,12 +6,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from autopay.domain.attempt import Blockhash, Landed, MintFacts, RecordedAttempt, Sighting, Tip, TokenAccount
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.payment import Dead, Unknown, Verdict
-from autopay.domain.ports import Booked, Chain
-from autopay.domain.settlement import A_PERSONS, look
+from autopay.domain.payment.attempt import Blockhash, Landed, MintFacts, RecordedAttempt, Sighting, Tip, TokenAccount
+from autopay.domain.payment.payment import Dead, Unknown, Verdict
+from autopay.domain.payment.ports import Booked, Chain
+from autopay.domain.payment.settlement import A_PERSONS, look
 
 PRICE = 1_000
 ALLOWANCE = 10_000

@@ -12,15 +12,15 @@ from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 from x402.http.utils import decode_payment_signature_header
 
-from autopay.adapters import signer as signer_module
-from autopay.adapters.signer import PaymentSigner
+from autopay.adapters.solana import signer as signer_module
+from autopay.adapters.solana.signer import PaymentSigner
 from autopay.adapters.vault import Keyring, Vault
-from autopay.domain.attempt import Blockhash, MintFacts, SessionKey, SignedPayment
 from autopay.domain.errors import PaymentMisbuilt, SecretUnreadable
 from autopay.domain.money import Currency
 from autopay.domain.network import Network, usdc_mint
-from autopay.domain.offer import Offer
-from autopay.domain.ports import PaymentOrder
+from autopay.domain.payment.attempt import Blockhash, MintFacts, SessionKey, SignedPayment
+from autopay.domain.payment.offer import Offer
+from autopay.domain.payment.ports import PaymentOrder
 
 MINT = MintFacts(mint=usdc_mint(Network.DEVNET), program="TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA", decimals=6)
 KEY, OWNER, PAYEE, FACILITATOR, SOURCE = (Keypair() for _ in range(5))

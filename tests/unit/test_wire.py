@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autopay.adapters.wire import read_challenge, read_receipt
-from autopay.domain.offer import Challenge, Reason, Refused
+from autopay.adapters.x402.wire import read_challenge, read_receipt
+from autopay.domain.payment.offer import Challenge, Reason, Refused
 
 V2: dict[str, Any] = {
     "x402Version": 2,

@@ -19,16 +19,16 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from autopay.adapters.ledger import PostgresLedger
-from autopay.adapters.signer import PaymentSigner
+from autopay.adapters.postgres import PostgresLedger
+from autopay.adapters.solana.signer import PaymentSigner
 from autopay.adapters.vault import Keyring, Vault
+from autopay.domain.payment.steps import PayOrder
 from autopay.domain.request import RequestResult, RequestSpec, x402_request_id
-from autopay.domain.steps import PayOrder
 from autopay.settings import Settings
-from autopay.temporal import data_converter
+from autopay.temporal.attributes import ALL
+from autopay.temporal.connection import data_converter
 from tests.workflow.world import SLOT_MS, PlayedAccountWatch, PlayedChain, PlayedSeller, agent_with_session
 from worker import WORKFLOWS, activities, make_waits_worker
-from workflows.attributes import ALL
 from workflows.paid_request import PaidRequest
 
 KEYRING = Keyring({0: bytes(32), 1: b"histories of tests are no secret"})

@@ -6,7 +6,7 @@ import pytest
 from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
-from autopay.domain.agent import AgentSpec, AgentState, AgentStatus, Phase, Rules, Watch
+from autopay.domain.agent.spec import AgentSpec, AgentState, AgentStatus, Phase, Rules, Watch
 from autopay.domain.money import Currency
 from autopay.domain.request import RequestSpec
 from tests.workflow.conftest import URL, World

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from autopay.adapters.signer import PaymentSigner
-from autopay.domain.agent import AgentSpec, AgentState, Phase, Rules, Watch
+from autopay.adapters.solana.signer import PaymentSigner
+from autopay.domain.agent.spec import AgentSpec, AgentState, Phase, Rules, Watch
 from autopay.domain.money import Currency
 from autopay.domain.request import RequestStatus
 from autopay.settings import Settings

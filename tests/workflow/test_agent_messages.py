@@ -7,7 +7,7 @@ import pytest
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
-from autopay.domain.agent import MAX_WATCHES, AgentSpec, AgentState, AgentStatus, Phase, Rules, Watch
+from autopay.domain.agent.spec import MAX_WATCHES, AgentSpec, AgentState, AgentStatus, Phase, Rules, Watch
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.request import RequestSpec

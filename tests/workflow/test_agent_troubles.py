@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from temporalio.client import WorkflowExecutionStatus
 
-from autopay.domain.agent import AgentSpec, AgentState, Phase, Rules, Watch
-from autopay.domain.breaker import BreakerState
+from autopay.domain.agent.breaker import BreakerState
+from autopay.domain.agent.spec import AgentSpec, AgentState, Phase, Rules, Watch
 from autopay.domain.money import Currency
 from autopay.domain.request import RequestSpec, RequestStatus, x402_request_id
 from tests.workflow.conftest import World

@@ -2,14 +2,14 @@
 
 from uuid import UUID
 
-from autopay.adapters.statuses import SPENT, TransactionStatus, advance, move
-from autopay.domain.attempt import RecordedAttempt, SignedPayment
+from autopay.adapters.postgres.statuses import SPENT, TransactionStatus, advance, move
 from autopay.domain.errors import IllegalTransition
 from autopay.domain.money import Currency
-from autopay.domain.offer import Reason, Refused
-from autopay.domain.payment import MAX_ATTEMPTS, Answer, Conflict, Content, Settlement
-from autopay.domain.policy import Ask, Awaiting
-from autopay.domain.ports import Booked, Receipt, Reply
+from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment
+from autopay.domain.payment.offer import Reason, Refused
+from autopay.domain.payment.payment import MAX_ATTEMPTS, Answer, Conflict, Content, Settlement
+from autopay.domain.payment.ports import Booked, Receipt, Reply
+from autopay.domain.policy.policy import Ask, Awaiting
 from tests.world.ledger_policies import Policies
 from tests.world.rows import AttemptEntry, RequestEntry, SessionEntry
 from tests.world.store import transaction

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from autopay.adapters.ledger.judging import host_and_port
-from autopay.adapters.statuses import TransactionStatus
-from autopay.domain.agent import Phase
-from autopay.domain.forgotten import PaidBefore
-from autopay.domain.offer import Offer, Reason, Refused
-from autopay.domain.policy import ApprovalState, Ask, Awaiting, Decision, Facts, Permit, Policy, Terms, judge
+from autopay.adapters.postgres.payments.judging import host_and_port
+from autopay.adapters.postgres.statuses import TransactionStatus
+from autopay.domain.agent.spec import Phase
+from autopay.domain.payment.offer import Offer, Reason, Refused
+from autopay.domain.policy.policy import ApprovalState, Ask, Awaiting, Decision, Facts, Permit, Policy, Terms, judge
+from autopay.domain.reconcile.forgotten import PaidBefore
 from tests.world.clock import moment, now_ms
 from tests.world.ledger_requests import Requests
 from tests.world.rows import RequestEntry

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from autopay.adapters.statuses import OPEN, TransactionStatus
+from autopay.adapters.postgres.statuses import OPEN, TransactionStatus
 from autopay.domain.errors import IllegalTransition
 from autopay.domain.money import Currency
-from autopay.domain.offer import Reason, Refused
-from autopay.domain.payment import Payment
-from autopay.domain.ports import AgentRecord, OpenSession, Plain, Queued, RequestRecord
+from autopay.domain.payment.offer import Reason, Refused
+from autopay.domain.payment.payment import Payment
+from autopay.domain.payment.ports import AgentRecord, OpenSession, Plain, Queued, RequestRecord
 from autopay.domain.request import CLOSED, RequestResult, RequestSpec, RequestStatus, x402_request_id
 from tests.world.clock import moment, now_ms
 from tests.world.rows import RequestEntry, SessionEntry

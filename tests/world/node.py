@@ -7,8 +7,8 @@ that chooses by chance or by method.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autopay.domain.attempt import Blockhash, Landed, MintFacts, Sighting, Tip, TokenAccount, Transfer
 from autopay.domain.errors import ChainUnavailable, NodeBehind
+from autopay.domain.payment.attempt import Blockhash, Landed, MintFacts, Sighting, Tip, TokenAccount, Transfer
 from tests.world.chain import BLOCKHASH_BLOCKS, FIRST_SLOT, ChainTransaction, SimChain
 from tests.world.clock import now_ms
 

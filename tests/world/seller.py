@@ -10,8 +10,8 @@ from contextvars import copy_context
 from urllib.parse import urlsplit
 
 from autopay.domain.errors import SellerUnavailable
-from autopay.domain.offer import Reason, Refused
-from autopay.domain.ports import Extras, Plain, Reply
+from autopay.domain.payment.offer import Reason, Refused
+from autopay.domain.payment.ports import Extras, Plain, Reply
 from autopay.domain.request import Method
 from tests.world.behaviours import BEHAVIOURS, Payment, Till
 from tests.world.chain import SimChain

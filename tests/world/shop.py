@@ -8,7 +8,7 @@ from typing import Any, Literal
 from solders.pubkey import Pubkey
 
 from autopay.domain.network import Network, usdc_mint, wire_name
-from autopay.domain.offer import Challenge, Option
+from autopay.domain.payment.offer import Challenge, Option
 from tests.world.vault import digest, token_account_of
 
 NETWORK = Network.DEVNET

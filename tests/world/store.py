@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 
 from autopay.domain.errors import IllegalTransition, LedgerUnavailable, UnknownAgent, UnknownRequest
 from autopay.domain.money import Currency
-from autopay.domain.ports import AgentRecord
+from autopay.domain.payment.ports import AgentRecord
 from tests.world.clock import now_ms
 from tests.world.event_book import EventBook
 from tests.world.faults import Faults

@@ -5,9 +5,9 @@ from random import Random
 import pytest
 
 from autopay.domain.errors import IllegalTransition, LedgerUnavailable
-from autopay.domain.payment import Settlement
+from autopay.domain.payment.payment import Settlement
+from autopay.domain.payment.steps import PayOrder, ToSign
 from autopay.domain.request import RequestResult, RequestSpec, RequestStatus, x402_request_id
-from autopay.domain.steps import PayOrder, ToSign
 from tests.simulation.product import Activities
 from tests.world.clock import run_virtually, sleep_ms
 from tests.world.faults import Crashed, Process

@@ -4,11 +4,11 @@ import hashlib
 import json
 from typing import Any
 
-from autopay.domain.attempt import MintFacts, SignedPayment
 from autopay.domain.errors import SecretUnreadable
-from autopay.domain.offer import Offer
-from autopay.domain.payment import MAX_ATTEMPTS
-from autopay.domain.ports import PaymentOrder
+from autopay.domain.payment.attempt import MintFacts, SignedPayment
+from autopay.domain.payment.offer import Offer
+from autopay.domain.payment.payment import MAX_ATTEMPTS
+from autopay.domain.payment.ports import PaymentOrder
 
 
 def digest(*parts: object) -> str:

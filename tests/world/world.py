@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from uuid import uuid5
 
-from autopay.domain.attempt import SessionKey
 from autopay.domain.money import Currency
 from autopay.domain.network import genesis_hash
+from autopay.domain.payment.attempt import SessionKey
 from tests.world.chain import SimChain
 from tests.world.clock import now_ms
 from tests.world.faults import Faults

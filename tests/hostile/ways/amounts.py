@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from autopay.domain.offer import Reason
+from autopay.domain.payment.offer import Reason
 from tests.hostile.asking import GONE, asks, lists
 from tests.hostile.way import Way, refused
 

@@ -2,7 +2,7 @@
 
 from spl.token.constants import TOKEN_PROGRAM_ID
 
-from autopay.domain.offer import Reason
+from autopay.domain.payment.offer import Reason
 from tests.hostile.accounts import (
     NON_TRANSFERABLE,
     PAUSABLE,

@@ -1,6 +1,6 @@
 """Offers that name the wrong people: payees, fee payers, and memos to confuse payments with each other."""
 
-from autopay.domain.offer import Reason
+from autopay.domain.payment.offer import Reason
 from tests.hostile.accounts import USDC
 from tests.hostile.asking import GONE, asks, lists
 from tests.hostile.scene import FACILITATOR, PRICE, Scene, its

@@ -2,7 +2,7 @@
 
 import json
 
-from autopay.domain.offer import Reason
+from autopay.domain.payment.offer import Reason
 from tests.hostile.asking import asks
 from tests.hostile.conduct import (
     GOODS,

@@ -1,9 +1,9 @@
 """Sellers that try what a person has not allowed: limits, payees, prices that creep, terms changed after a yes."""
 
-from autopay.domain.agent import Phase
+from autopay.domain.agent.spec import Phase
 from autopay.domain.money import Currency
-from autopay.domain.offer import Reason
-from autopay.domain.policy import Policy
+from autopay.domain.payment.offer import Reason
+from autopay.domain.policy.policy import Policy
 from tests.hostile.asking import asks
 from tests.hostile.conduct import delivers, in_turn, settles
 from tests.hostile.scene import ALLOWANCE, MOST, PRICE, its, key

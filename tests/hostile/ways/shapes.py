@@ -5,7 +5,7 @@ import gzip
 import json
 from typing import Any
 
-from autopay.domain.offer import Reason
+from autopay.domain.payment.offer import Reason
 from tests.hostile.asking import JSON, asks, asks_all, encoded, entry, offer
 from tests.hostile.conduct import says
 from tests.hostile.scene import PRICE, Scene

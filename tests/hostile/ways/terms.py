@@ -2,7 +2,7 @@
 
 import json
 
-from autopay.domain.offer import Reason
+from autopay.domain.payment.offer import Reason
 from tests.hostile.accounts import USDC
 from tests.hostile.asking import GONE, asks, asks_all, encoded, entry, lists, offer
 from tests.hostile.conduct import in_turn, says

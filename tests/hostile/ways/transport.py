@@ -1,6 +1,6 @@
 """Sellers that break HTTP: cuts, drips, floods, redirects, headers that hide other headers."""
 
-from autopay.domain.offer import Reason
+from autopay.domain.payment.offer import Reason
 from tests.hostile.asking import asks, encoded, entry, offer
 from tests.hostile.conduct import GOODS, delivers, in_turn, says, sends, settles, streams
 from tests.hostile.scene import PRICE, Scene

@@ -1,5 +1,0 @@
-"""The PostgreSQL ledger: `open_ledger(url)` gives a `PostgresLedger`, which implements `ports.Ledger`."""
-
-from autopay.adapters.ledger.postgres import PostgresLedger, open_ledger
-
-__all__ = ["PostgresLedger", "open_ledger"]

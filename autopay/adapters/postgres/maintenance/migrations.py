@@ -1,0 +1,60 @@
+"""Alembic's commands for programs: from any working directory, and silent on stdout."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import NullPool, create_engine
+from sqlalchemy.exc import DBAPIError
+
+from autopay.adapters.postgres.database import connect_arguments, engine_url, fault_of
+
+ALEMBIC_DIR = Path(__file__).resolve().parents[4] / "alembic"
+
+
+def upgrade(database_url: str, revision: str = "head") -> None:
+    """Bring the database's schema to `revision`; all of it or nothing. Already there is fine.
+
+    Raises:
+        LedgerUnavailable: the database does not answer.
+    """
+    _run(command.upgrade, database_url, revision)
+
+
+def downgrade(database_url: str, revision: str) -> None:
+    """Take the schema back to `revision` ("base" drops everything). What a revision recorded is lost with it."""
+    _run(command.downgrade, database_url, revision)
+
+
+def current(database_url: str) -> str | None:
+    """The revision that the database is at; None when it was never migrated."""
+    url = engine_url(database_url)
+    engine = create_engine(url, poolclass=NullPool, connect_args=connect_arguments(url))
+    try:
+        with engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+    except DBAPIError as error:
+        raise fault_of(error) or error from error
+    finally:
+        engine.dispose()
+
+
+def head() -> str:
+    """The newest revision that this version of the program brings."""
+    newest = ScriptDirectory(str(ALEMBIC_DIR)).get_current_head()
+    assert newest is not None
+    return newest
+
+
+def _run(action: Callable[[Config, str], None], database_url: str, revision: str) -> None:
+    config = Config(stdout=io.StringIO())
+    config.set_main_option("script_location", str(ALEMBIC_DIR).replace("%", "%%"))
+    config.attributes["database_url"] = database_url
+    try:
+        action(config, revision)
+    except DBAPIError as error:
+        raise fault_of(error) or error from error

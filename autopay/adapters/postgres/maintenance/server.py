@@ -1,0 +1,190 @@
+"""A PostgreSQL server as its administrator sees it: plain connections, its databases, its own programs.
+
+What must not live here: what is in the ledger's database.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+from sqlalchemy import URL
+
+from autopay.adapters.postgres.database import CONNECT_TIMEOUT_S, engine_url
+from autopay.domain.errors import Fault, LedgerUnavailable, PermanentFault
+
+MAINTENANCE = "postgres"
+"""The database that every server has, to be connected to while others are made and renamed."""
+
+_VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
+
+
+class RightsMissing(PermanentFault):
+    """The database role may not do this; give a role that may with --admin-url."""
+
+
+class ProgramMissing(PermanentFault):
+    """PostgreSQL's own programs (pg_dump, pg_restore) are needed: install the client of the server's version."""
+
+
+class ProgramFailed(Fault):
+    """One of PostgreSQL's own programs gave up."""
+
+
+class Server:
+    """One database on a server, and who administers it.
+
+    Args:
+        database_url: the ledger's; its database need not exist.
+        admin_url: whose role is used instead; its database is not.
+    """
+
+    def __init__(self, database_url: str, admin_url: str | None = None) -> None:
+        self._ledger = engine_url(database_url)
+        self._role = self._ledger if admin_url is None else engine_url(admin_url)
+
+    @property
+    def name(self) -> str:
+        """Of the ledger's database; the user's when the URL has none, as libpq has it."""
+        return self._ledger.database or self._ledger.username or MAINTENANCE
+
+    @property
+    def ledger_user(self) -> str | None:
+        """The role of the ledger's own URL."""
+        return self._ledger.username
+
+    def url(self, database: str | None = None, role: str | None = None) -> str:
+        """The URL of a database of this server, the ledger's unless told otherwise; see `parameters`."""
+        return self._url(database, role).set(drivername="postgresql").render_as_string(hide_password=False)
+
+    def parameters(self, database: str | None = None, role: str | None = None) -> dict[str, Any]:
+        """How to connect, for libpq: by the administrator's role, with the ledger's search path.
+
+        With `role`, everything is done as that role (SET ROLE), and is its own.
+        """
+        url = self._url(database, role)
+        return url.translate_connect_args(username="user", database="dbname") | dict(url.query)
+
+    def _url(self, database: str | None, role: str | None) -> URL:
+        url = self._role.set(database=database or self.name)
+        if "connect_timeout" not in url.query:
+            url = url.update_query_dict({"connect_timeout": str(CONNECT_TIMEOUT_S)})
+        options = [str(self._ledger.query["options"])] if "options" in self._ledger.query else []
+        if role is not None:
+            options.append(f"-c role={role}")
+        return url.update_query_dict({"options": " ".join(options)}) if options else url
+
+    @contextmanager
+    def connected(
+        self, database: str | None = None, role: str | None = None
+    ) -> Iterator["psycopg.Connection[tuple[Any, ...]]"]:
+        """A connection that commits each statement by itself, without time-outs.
+
+        Raises:
+            LedgerUnavailable: the server does not answer, or has no such database.
+            RightsMissing: the role may not do what was asked, or names a role that there is not.
+        """
+        try:
+            with psycopg.connect(**self.parameters(database, role), autocommit=True) as connection:
+                connection.execute("SET timezone = 'UTC'")
+                connection.execute("SET idle_in_transaction_session_timeout = 0")
+                connection.execute("SET statement_timeout = 0")
+                yield connection
+        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject) as error:
+            raise RightsMissing(_first_line(error)) from error
+        except psycopg.OperationalError as error:
+            raise LedgerUnavailable(_first_line(error)) from error
+
+    def databases(self) -> Sequence[str]:
+        """The names of all databases."""
+        with self.connected(MAINTENANCE) as db:
+            return [row[0] for row in db.execute("SELECT datname FROM pg_database ORDER BY datname")]
+
+    def run(self, program: str, *arguments: str, database: str | None = None) -> str:
+        """Run one of PostgreSQL's own programs of the server's version on a database; what it printed.
+
+        Raises:
+            ProgramMissing: there is none for this version.
+            ProgramFailed: with the end of what it said.
+        """
+        with self.connected(MAINTENANCE) as db:
+            version = db.info.server_version // 10_000
+        parameters = self.parameters(database)
+        # Never in argv, where every account of the machine could read it.
+        password = {"PGPASSWORD": str(parameters.pop("password"))} if "password" in parameters else {}
+        return run_program(find_program(program, version), f"--dbname={make_conninfo(**parameters)}", *arguments,
+                           environment=password)  # fmt: skip
+
+
+def run_program(program: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
+    """Run one of PostgreSQL's own programs; what it printed. Files that it writes are its owner's only, times are UTC.
+
+    Raises:
+        ProgramFailed: with the end of what it said.
+    """
+    done = subprocess.run(
+        [str(program), *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env={**os.environ, "TZ": "UTC", "LC_ALL": "C", **(environment or {})},
+        umask=0o077,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines()[-3:] or [f"it ended with {done.returncode}"]
+        raise ProgramFailed("; ".join(said))
+    return done.stdout
+
+
+def find_program(name: str, version: int | None = None) -> Path:
+    """One of PostgreSQL's own programs, of that major version or the next newer one, as older ones refuse; else the
+    newest, which reads every file. Looks in PATH, and in the embedded server's wheel where that is installed.
+
+    Raises:
+        ProgramMissing: there is none.
+    """
+    found: dict[int, Path] = {}
+    for program in _candidates(name):
+        said = _VERSION.search(run_program(program, "--version"))
+        if said is not None:
+            found.setdefault(int(said[1]), program)
+    if version is None and found:
+        return found[max(found)]
+    fitting = [each for each in found if version is not None and each >= version]
+    if not fitting:
+        known = f"found {', '.join(map(str, sorted(found)))}" if found else "found none"
+        raise ProgramMissing(f"{name} of version {version or 'any'}, {known}")
+    return found[min(fitting)]
+
+
+def _candidates(name: str) -> Iterator[Path]:
+    on_path = shutil.which(name)
+    if on_path is not None:
+        yield Path(on_path)
+    try:
+        from localnet.postgres import PostgresNotStarted, binaries  # noqa: PLC0415 (an extra)
+    except ImportError:
+        return
+    try:
+        embedded = binaries() / name
+    except PostgresNotStarted:
+        return
+    if embedded.exists():
+        yield embedded
+
+
+def quoted(statement: LiteralString, *names: str) -> psycopg.sql.Composed:
+    """The statement with names put in for `{}`, quoted as identifiers."""
+    return psycopg.sql.SQL(statement).format(*map(psycopg.sql.Identifier, names))
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0]

@@ -1,0 +1,83 @@
+"""What came from a seller, made fit to be stored: PostgreSQL takes no NUL in text and no odd numbers in JSON. Pure."""
+
+import json
+import math
+from typing import Any
+
+from autopay.domain.payment.ports import Receipt, Reply
+
+MAX_JSON_DEPTH = 200
+MAX_JSON_BYTES = 5_000_000
+"""What is larger is kept as bytes only: parsing it would cost a worker a hundred times its size."""
+
+MAX_CLAIM_CHARS = 128
+"""A signature has at most 88 characters of base58; what is longer is none."""
+
+
+def storable_text(value: str) -> str:
+    """The text without what PostgreSQL refuses: NUL and lone surrogates become U+FFFD."""
+    return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode() if not _is_plain(value) else value
+
+
+def storable(value: Any) -> Any:
+    """The JSON value with every text made storable.
+
+    Raises:
+        ValueError: nested too deep, or a number that is not finite.
+    """
+    return _storable(value, MAX_JSON_DEPTH)
+
+
+def json_payload(content_type: str | None, body: bytes) -> Any | None:
+    """The body as JSON for `success_payload`; None when it is none that JSONB can hold. The bytes are kept beside."""
+    media_type = (content_type or "").split(";")[0].strip().lower()
+    if not media_type.endswith(("/json", "+json")) or len(body) > MAX_JSON_BYTES:
+        return None
+    try:
+        return storable(json.loads(body))
+    except (ValueError, RecursionError):
+        return None
+
+
+def receipt_json(reply: Reply, receipt: Receipt | None) -> dict[str, Any] | None:
+    """The receipt as it came, or as it was read, for `facilitator_response`."""
+    if reply.receipt is not None:
+        try:
+            raw: dict[str, Any] = storable(reply.receipt)
+        except ValueError:
+            pass
+        else:
+            return raw
+    if receipt is None:
+        return None
+    read = {"success": receipt.success, "transaction": receipt.transaction, "errorReason": receipt.error_reason}
+    kept: dict[str, Any] = storable({name: value for name, value in read.items() if value is not None})
+    return kept
+
+
+def with_claim(claims: list[str], receipt: Receipt | None) -> list[str]:
+    """The claims with the receipt's transaction at the end, when it names one that is new."""
+    named = receipt.transaction if receipt is not None else None
+    if not named or named in claims or len(named) > MAX_CLAIM_CHARS or not (named.isascii() and named.isalnum()):
+        return claims
+    return [*claims, named]
+
+
+def _is_plain(value: str) -> bool:
+    return value.isascii() and "\0" not in value
+
+
+def _storable(value: Any, depth: int) -> Any:
+    if depth < 0:
+        raise ValueError("nested too deep")
+    match value:
+        case str():
+            return storable_text(value)
+        case float() if not math.isfinite(value):
+            raise ValueError("not a finite number")
+        case dict():
+            return {storable_text(str(key)): _storable(item, depth - 1) for key, item in value.items()}
+        case list() | tuple():
+            return [_storable(item, depth - 1) for item in value]
+        case _:
+            return value

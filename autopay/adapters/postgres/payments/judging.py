@@ -1,0 +1,246 @@
+"""Gathers what the ledger knows about terms that are to be paid, and lets the domain judge them.
+
+What must not live here: the rules themselves (`autopay.domain.policy.policy`).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import cast
+from uuid import UUID
+
+from sqlalchemy import func, or_, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from autopay.adapters.postgres.rows import atomic
+from autopay.adapters.postgres.statuses import ApprovalStatus, TransactionStatus
+from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, TransactionRow
+from autopay.adapters.postgres.tables.policy import ApprovalRow, CounterpartyRow, PolicyRow
+from autopay.adapters.postgres.uuid7 import uuid7
+from autopay.domain.hosts import canonical
+from autopay.domain.money import show
+from autopay.domain.payment.offer import Offer, Reason, Refused, origin
+from autopay.domain.policy.policy import ApprovalState, Ask, Awaiting, Facts, Permit, Policy, Terms, judge
+
+FIRST_PAYMENT, BY_APPROVAL, BY_POLICY = "first payment", "approval", "policy"
+TAKEN = TransactionRow.status != TransactionStatus.FAILED
+TODAY = func.date_trunc("day", func.now(), "UTC")
+_FIRST_CONTACT = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was judged, from what, and how; `approval` is the person's word on these terms, if one was asked."""
+
+    terms: Terms
+    facts: Facts
+    verdict: Permit | Ask | Refused
+    approval: ApprovalRow | None
+
+
+def resource_of(method: str, url: str) -> str:
+    """What has a price: method, origin and path, without the query."""
+    return f"{method} {origin_text(url)}{url.partition('://')[2].partition('?')[0].partition('#')[0].partition('/')[2]}"
+
+
+def origin_text(url: str) -> str:
+    """Scheme, host and port as one text with a slash at its end: `https://api.example.com:443/`."""
+    return f"{url.partition('://')[0].lower()}://{host_and_port(url)}/"
+
+
+def host_and_port(url: str) -> str:
+    """The host as rules and days' limits know it: `api.example.com:443`, the port always said, IPv6 in brackets.
+
+    One host has one such text, however a URL spells it: `API.example.com.` would else have a day's limit of its own,
+    and an IPv6 address as many as there are ways to write it.
+    """
+    found = origin(url)
+    assert found is not None, "a URL was checked when the request was accepted"
+    _, host, port = found
+    return f"{canonical(f'[{host}]' if ':' in host else host)}:{port}"
+
+
+async def judged(db: AsyncSession, request: RequestRow, agent: AgentRow, offer: Offer, program: str) -> Judgement:
+    """Judge an offer for a request, with what is booked and approved now. Lock the agent first to reserve by it."""
+    assert request.url is not None
+    assert request.request_id is not None
+    terms = Terms(
+        request_id=request.request_id,
+        method=request.method.value,
+        url=request.url,
+        body_hash=request.body_hash,
+        network=offer.network,
+        currency=offer.currency,
+        mint=offer.mint,
+        program=program,
+        pay_to=offer.pay_to,
+        amount_atomic=offer.amount_atomic,
+    )
+    approval = await _approval(db, request, terms)
+    facts = await _facts(db, agent, terms, await _state_of(db, approval))
+    return Judgement(terms, facts, _beyond_the_caller(request, offer) or judge(terms, facts), approval)
+
+
+def _beyond_the_caller(request: RequestRow, offer: Offer) -> Refused | None:
+    """The caller's own limits: asked when an offer is chosen, and here of whatever `sign` was handed."""
+    most, currency = request.max_price, request.currency_preference
+    if most is not None and offer.amount_atomic > atomic(most):
+        price, cap = show(offer.amount_atomic, offer.currency), show(atomic(most), offer.currency)
+        return Refused(reason=Reason.PRICE_ABOVE_MAXIMUM, message=f"{price} is asked, the maximum is {cap}")
+    if currency is not None and offer.currency != currency:
+        message = f"{offer.currency} is asked, the caller pays in {currency}"
+        return Refused(reason=Reason.UNSUPPORTED_ASSET, message=message)
+    return None
+
+
+async def policy_of(db: AsyncSession, agent_id: UUID) -> tuple[Policy, PolicyRow | None]:
+    """The policy that holds for an agent, and the row that says so: its own newest, else everyone's newest."""
+    query = (
+        select(PolicyRow)
+        .where(or_(PolicyRow.agent_id == agent_id, PolicyRow.agent_id.is_(None)))
+        .order_by(PolicyRow.agent_id.is_(None), PolicyRow.set_at.desc(), PolicyRow.id.desc())
+        .limit(1)
+    )
+    row = await db.scalar(query)
+    return (Policy.model_validate(row.policy) if row is not None else Policy()), row
+
+
+async def spent_today(db: AsyncSession, agent_id: UUID, host: str | None = None) -> int:
+    """Base units taken by the agent's payments since midnight UTC, unknown outcomes included; at one host or all."""
+    query = select(func.coalesce(func.sum(TransactionRow.amount), Decimal(0))).where(
+        TransactionRow.agent_id == agent_id, TransactionRow.created_at >= TODAY, TAKEN
+    )
+    return atomic(await db.scalar(query if host is None else query.where(TransactionRow.host == host)))
+
+
+async def spent_today_by_host(db: AsyncSession, agent_id: UUID) -> dict[str, int]:
+    """What `spent_today` is made of: base units by host, the most first."""
+    total = func.sum(TransactionRow.amount)
+    query = (
+        select(TransactionRow.host, total)
+        .where(TransactionRow.agent_id == agent_id, TransactionRow.created_at >= TODAY, TAKEN)
+        .group_by(TransactionRow.host)
+        .order_by(total.desc(), TransactionRow.host)
+    )
+    return {host or "": atomic(amount) for host, amount in await db.execute(query)}
+
+
+async def ask(db: AsyncSession, request: RequestRow, judgement: Judgement) -> Awaiting:
+    """Put the question to a person, once for the same terms."""
+    assert isinstance(judgement.verdict, Ask)
+    row = judgement.approval
+    if row is None:
+        now = await db.scalar(select(func.clock_timestamp()))
+        assert isinstance(now, datetime)
+        row = ApprovalRow(
+            id=uuid7(),
+            agent_id=request.agent_id,
+            x402_request_id=request.x402_request_id,
+            terms_hash=judgement.terms.hash(),
+            terms=judgement.terms.model_dump(mode="json"),
+            why=judgement.verdict.why,
+            status=ApprovalStatus.PENDING,
+            created_at=now,
+            expires_at=now + timedelta(seconds=judgement.facts.policy.approval_expires_s),
+        )
+        db.add(row)
+        await db.flush()
+    terms = judgement.terms
+    return Awaiting(
+        approval_id=row.id,
+        terms_hash=row.terms_hash,
+        why=row.why,
+        currency=terms.currency,
+        amount_atomic=terms.amount_atomic,
+        pay_to=terms.pay_to,
+        expires_at=row.expires_at,
+    )
+
+
+async def consume(db: AsyncSession, judgement: Judgement, attempt_id: UUID) -> None:
+    """The attempt is being recorded: use up the approval, and remember the payee of the first payment."""
+    verdict, terms = judgement.verdict, judgement.terms
+    assert isinstance(verdict, Permit)
+    if verdict.approved:
+        assert judgement.approval is not None
+        judgement.approval.status = ApprovalStatus.CONSUMED
+        judgement.approval.attempt_id = attempt_id
+    known = judgement.facts.known_payees
+    if terms.pay_to in known:
+        return
+    unasked = BY_POLICY if known else FIRST_PAYMENT
+    row = {
+        "id": uuid7(),
+        "network": terms.network,
+        "origin": origin_text(terms.url),
+        "pay_to": terms.pay_to,
+        "accepted_by": BY_APPROVAL if verdict.approved else unasked,
+    }
+    await db.execute(insert(CounterpartyRow).values(row).on_conflict_do_nothing())
+
+
+async def _facts(db: AsyncSession, agent: AgentRow, terms: Terms, approval: ApprovalState | None) -> Facts:
+    policy, _ = await policy_of(db, agent.id)
+    host = host_and_port(terms.url)
+    last_price = await db.scalar(
+        select(TransactionRow.amount)
+        .where(
+            TransactionRow.agent_id == agent.id,
+            TransactionRow.resource == resource_of(terms.method, terms.url),
+            TAKEN,
+        )
+        .order_by(TransactionRow.created_at.desc())
+        .limit(1)
+    )
+    return Facts(
+        phase=agent.autonomy_phase,
+        policy=policy,
+        host=host,
+        spent_host_day_atomic=await spent_today(db, agent.id, host) if policy.per_host_day_atomic is not None else 0,
+        spent_agent_day_atomic=await spent_today(db, agent.id) if policy.per_agent_day_atomic is not None else 0,
+        known_payees=await _payees(db, terms),
+        last_price_atomic=atomic(last_price) if last_price is not None else None,
+        approval=approval,
+    )
+
+
+async def _payees(db: AsyncSession, terms: Terms) -> frozenset[str]:
+    """Payees that the origin is known by. Two first payments to it wait for each other, so that only one is first."""
+    where = origin_text(terms.url)
+    query = select(CounterpartyRow.pay_to).where(
+        CounterpartyRow.network == terms.network, CounterpartyRow.origin == where
+    )
+    known = frozenset(await db.scalars(query))
+    if known:
+        return known
+    await db.execute(_FIRST_CONTACT, {"key": f"counterparty {terms.network} {where}"})
+    return frozenset(await db.scalars(query))
+
+
+async def _approval(db: AsyncSession, request: RequestRow, terms: Terms) -> ApprovalRow | None:
+    """A person's word on exactly these terms; an attempt that used it and is proven dead gave it back."""
+    query = (
+        select(ApprovalRow)
+        .where(ApprovalRow.x402_request_id == request.x402_request_id, ApprovalRow.terms_hash == terms.hash())
+        .order_by(ApprovalRow.created_at.desc())
+        .limit(1)
+        .with_for_update()
+    )
+    row = await db.scalar(query)
+    live = (ApprovalStatus.PENDING, ApprovalStatus.APPROVED)
+    if row is not None and row.status in live:
+        over = update(ApprovalRow).where(ApprovalRow.id == row.id, ApprovalRow.expires_at <= func.clock_timestamp())
+        await db.execute(over.values(status=ApprovalStatus.EXPIRED))
+        await db.refresh(row)
+    return row
+
+
+async def _state_of(db: AsyncSession, row: ApprovalRow | None) -> ApprovalState | None:
+    """CONSUMED counts as given for its time: the request's earlier attempts are proven dead when another is judged."""
+    if row is None:
+        return None
+    if row.status is ApprovalStatus.CONSUMED:
+        is_good = await db.scalar(select(func.clock_timestamp() < row.expires_at))
+        return "APPROVED" if is_good else "EXPIRED"
+    return cast("ApprovalState", row.status.value)

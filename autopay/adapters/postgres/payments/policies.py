@@ -1,0 +1,165 @@
+"""Policies, approvals and payees: what a person says about payments, and the question put before one is signed."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import func, select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from autopay.adapters.postgres.audit.fences import paid_before, require_no_fence
+from autopay.adapters.postgres.payments.judging import ask, judged, policy_of, spent_today_by_host
+from autopay.adapters.postgres.records import ApprovalRecord, PayeeRecord, PolicyInForce
+from autopay.adapters.postgres.statuses import ApprovalStatus
+from autopay.adapters.postgres.tables.core import AgentRow, RequestRow
+from autopay.adapters.postgres.tables.policy import ApprovalRow, CounterpartyRow, PolicyRow
+from autopay.adapters.postgres.transaction import Transactional, agent_named, request_and_agent
+from autopay.adapters.postgres.uuid7 import uuid7
+from autopay.domain.network import Network
+from autopay.domain.payment.offer import Offer, Reason, Refused
+from autopay.domain.policy.policy import Ask, Awaiting, Decision, Policy, Terms
+from autopay.domain.reconcile.forgotten import PaidBefore
+
+_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
+
+
+class Policies(Transactional):
+    """What a person allows."""
+
+    async def permit(
+        self, request_key: str, offer: Offer, program: str, memos: Sequence[str], destination: str
+    ) -> PaidBefore | Awaiting | Refused | None:
+        """Whether these terms may be paid, before anything is signed; see the port."""
+        async with self._transaction() as db:
+            await require_no_fence(db)
+            request, name = await request_and_agent(db, request_key, lock=True)
+            if (paid := await paid_before(db, request, memos, offer, destination)) is not None:
+                return paid
+            judgement = await judged(db, request, await agent_named(db, name), offer, program)
+            if isinstance(judgement.verdict, Ask):
+                return await ask(db, request, judgement)
+            return judgement.verdict if isinstance(judgement.verdict, Refused) else None
+
+    async def decide(self, decision: Decision) -> Refused | None:
+        """Record a person's word, once; see the port."""
+        wanted = ApprovalStatus.APPROVED if decision.approve else ApprovalStatus.DENIED
+        async with self._transaction() as db:
+            row = await db.get(ApprovalRow, decision.approval_id, with_for_update=True)
+            if row is None or row.terms_hash != decision.terms_hash:
+                return Refused(reason=Reason.TERMS_DIFFER, message="nobody was asked about these terms")
+            if row.status is wanted:
+                return None
+            now = await db.scalar(select(func.clock_timestamp()))
+            assert now is not None
+            if row.status is ApprovalStatus.EXPIRED or (row.status is ApprovalStatus.PENDING and row.expires_at <= now):
+                return Refused(
+                    reason=Reason.APPROVAL_EXPIRED, message=f"the question expired at {row.expires_at:%F %T}"
+                )
+            # A yes can be taken back for as long as nothing was signed by it; a no stands.
+            if row.status is not ApprovalStatus.PENDING and (decision.approve or row.status is ApprovalStatus.CONSUMED):
+                return Refused(reason=Reason.APPROVAL_DENIED, message=f"it was decided before: {row.status.value}")
+            row.status, row.decided_at = wanted, now
+            return None
+
+    async def approvals(self, agent: str | None = None, *, undecided: bool = True) -> Sequence[ApprovalRecord]:
+        """What a person is or was asked, oldest first; only what still waits unless told otherwise.
+
+        A request that has ended, by a cancel for one, waits for nobody.
+        """
+        query = (
+            select(ApprovalRow, AgentRow.name)
+            .join(AgentRow, AgentRow.id == ApprovalRow.agent_id)
+            .join(RequestRow, RequestRow.x402_request_id == ApprovalRow.x402_request_id)
+            .order_by(ApprovalRow.created_at, ApprovalRow.id)
+        )
+        if undecided:
+            query = query.where(
+                ApprovalRow.status == ApprovalStatus.PENDING,
+                ApprovalRow.expires_at > func.clock_timestamp(),
+                RequestRow.closed_at.is_(None),
+            )
+        if agent is not None:
+            query = query.where(AgentRow.name == agent)
+        async with self._transaction() as db:
+            return [_approval(row, name) for row, name in await db.execute(query)]
+
+    async def set_policy(self, policy: Policy, agent: str | None = None) -> None:
+        """From now on this policy holds: for one agent, or for all that have none of their own.
+
+        The newest holds, so it is newer than all before it, whatever became of the database's clock meanwhile.
+        """
+        async with self._transaction() as db:
+            owner = await agent_named(db, agent) if agent is not None else None
+            agent_id = owner.id if owner else None
+            await db.execute(_ONE_AT_A_TIME, {"key": f"policy {agent_id}"})
+            last = select(func.max(PolicyRow.set_at)).where(PolicyRow.agent_id.is_not_distinct_from(agent_id))
+            after = last.scalar_subquery() + timedelta(microseconds=1)
+            row = PolicyRow(
+                id=uuid7(),
+                agent_id=agent_id,
+                policy=policy.model_dump(mode="json"),
+                set_at=func.greatest(func.clock_timestamp(), after),
+            )
+            db.add(row)
+
+    async def policy(self, agent: str) -> PolicyInForce:
+        """The policy that holds for an agent, and what is taken of its days' limits."""
+        async with self._transaction() as db:
+            owner = await agent_named(db, agent)
+            policy, row = await policy_of(db, owner.id)
+            by_host = await spent_today_by_host(db, owner.id)
+            return PolicyInForce(
+                agent=agent,
+                policy=policy,
+                own=row is not None and row.agent_id is not None,
+                set_at=row.set_at if row is not None else None,
+                spent_today_atomic=sum(by_host.values()),
+                by_host_today_atomic=by_host,
+            )
+
+    async def default_policy(self) -> tuple[Policy, datetime | None]:
+        """The policy of agents that have none of their own, and when it was set: None for the built-in one."""
+        async with self._transaction() as db:
+            policy, row = await policy_of(db, UUID(int=0))
+            return policy, row.set_at if row is not None else None
+
+    async def payees(self) -> Sequence[PayeeRecord]:
+        """Every payee that an origin is known by, by origin, oldest first."""
+        async with self._transaction() as db:
+            rows = await db.scalars(
+                select(CounterpartyRow).order_by(CounterpartyRow.origin, CounterpartyRow.accepted_at)
+            )
+            return [
+                PayeeRecord(
+                    network=row.network,
+                    origin=row.origin,
+                    pay_to=row.pay_to,
+                    accepted_by=row.accepted_by,
+                    accepted_at=row.accepted_at,
+                )
+                for row in rows
+            ]
+
+    async def accept_payee(self, network: Network, origin: str, pay_to: str) -> bool:
+        """A person says that this origin may be paid there too; False when it was known."""
+        row = {"id": uuid7(), "network": network, "origin": origin, "pay_to": pay_to, "accepted_by": "a person"}
+        async with self._transaction() as db:
+            added = await db.execute(
+                insert(CounterpartyRow).values(row).on_conflict_do_nothing().returning(CounterpartyRow.id)
+            )
+            return len(added.all()) > 0
+
+
+def _approval(row: ApprovalRow, agent: str) -> ApprovalRecord:
+    return ApprovalRecord(
+        approval_id=row.id,
+        agent=agent,
+        request_key=row.x402_request_id,
+        terms=Terms.model_validate(row.terms),
+        terms_hash=row.terms_hash,
+        why=row.why,
+        status=row.status.value,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        decided_at=row.decided_at,
+    )

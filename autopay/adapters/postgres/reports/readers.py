@@ -1,0 +1,93 @@
+"""Reading the ledger row by row: payments, the audit trail, and what was spent. Pages go by a key, never by an offset.
+
+A page is one short transaction; one deep in the past costs what the first one costs. Which index serves which query
+is measured in `benchmarks/ledger.md`.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from autopay.adapters.postgres.reports.filter import Filter, Page, Place
+from autopay.adapters.postgres.reports.queries import SpendBy, payments_query, spend_query, trail_query
+from autopay.adapters.postgres.reports.records import PaymentRow, SpendRow, TrailRow
+from autopay.adapters.postgres.rows import atomic
+from autopay.adapters.postgres.transaction import Transactional, agent_named
+
+EXPORT_PAGE = 1_000
+"""Rows in memory at a time when everything is read."""
+
+EVERYTHING = Filter()
+
+LONG_REPORT = "SET LOCAL statement_timeout = '10min'"
+"""A sum over years of payments may take longer than what a payment waits for."""
+
+
+class Readers(Transactional):
+    """Reading only."""
+
+    async def payments(
+        self, wanted: Filter = EVERYTHING, *, after: str | None = None, limit: int = 50
+    ) -> Page[PaymentRow]:
+        """Payments with the requests that they were for, newest first.
+
+        Args:
+            wanted: which.
+            after: a cursor: only what comes after that row.
+            limit: rows of the page.
+
+        Raises:
+            UnknownAgent: there is none of that name.
+            ValueError: `after` is not a cursor, or a word in `wanted.statuses` is not a payment's status.
+        """
+        place = None if after is None else Place.parse(after)
+        async with self._transaction() as db:
+            found = await db.execute(payments_query(wanted, await _agent_id(db, wanted), place, limit + 1))
+            rows = [_payment_row(row) for row in found]
+        return Page(rows=tuple(rows[:limit]), next=rows[limit - 1].cursor if len(rows) > limit else None)
+
+    async def trail(self, wanted: Filter = EVERYTHING, *, after: str | None = None, limit: int = 50) -> Page[TrailRow]:
+        """Transactions, requests and balances as one timeline (`audit_trail_view`), newest first; see `payments`."""
+        place = None if after is None else Place.parse(after)
+        async with self._transaction() as db:
+            found = await db.execute(trail_query(wanted, await _agent_id(db, wanted), place, limit + 1))
+            rows = [TrailRow.model_validate(dict(row._mapping)) for row in found]
+        return Page(rows=tuple(rows[:limit]), next=rows[limit - 1].cursor if len(rows) > limit else None)
+
+    async def every_payment(self, wanted: Filter = EVERYTHING) -> AsyncIterator[Sequence[PaymentRow]]:
+        """All payments, newest first, in batches: bounded memory, and no transaction that stays open.
+
+        Each row is as it stood when its batch was read; what is recorded meanwhile is newer and left out.
+        """
+        after: str | None = None
+        while True:
+            page = await self.payments(wanted, after=after, limit=EXPORT_PAGE)
+            yield page.rows
+            after = page.next
+            if after is None:
+                return
+
+    async def spend(self, wanted: Filter = EVERYTHING, by: SpendBy | None = None) -> Sequence[SpendRow]:
+        """What was spent, by day, endpoint, payee or agent, or in all; never summed over currencies or networks."""
+        async with self._transaction() as db:
+            await db.execute(text(LONG_REPORT))
+            found = await db.execute(spend_query(wanted, await _agent_id(db, wanted), by))
+            return [_spend_row(row) for row in found]
+
+
+async def _agent_id(db: AsyncSession, wanted: Filter) -> UUID | None:
+    return None if wanted.agent is None else (await agent_named(db, wanted.agent)).id
+
+
+def _payment_row(row: Row[Any]) -> PaymentRow:
+    values = dict(row._mapping)
+    return PaymentRow.model_validate(values | {"amount_atomic": atomic(values.pop("amount"))})
+
+
+def _spend_row(row: Row[Any]) -> SpendRow:
+    values = dict(row._mapping)
+    amounts = {f"{name}_atomic": atomic(values.pop(f"{name}_amount")) for name in ("settled", "open")}
+    return SpendRow.model_validate(values | amounts)

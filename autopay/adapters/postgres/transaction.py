@@ -1,0 +1,105 @@
+"""What every part of the ledger stands on: one database transaction, its faults, and the rows it locks."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy import event, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction
+
+from autopay.adapters.postgres.bell import Bell
+from autopay.adapters.postgres.database import fault_of
+from autopay.adapters.postgres.tables.core import AgentRow, RequestRow
+from autopay.domain.errors import UnknownAgent, UnknownRequest
+
+ANEW = {"populate_existing": True}
+"""For locks: what others committed while one waited counts. SQLAlchemy else keeps what a transaction read before."""
+
+
+class _Session(Session):
+    """Remembers in `info` whether it wrote."""
+
+
+@event.listens_for(_Session, "after_flush")
+def _flushed(session: Session, _: UOWTransaction) -> None:
+    session.info["wrote"] = True
+
+
+@event.listens_for(_Session, "do_orm_execute")
+def _executed(state: ORMExecuteState) -> None:
+    if state.is_insert or state.is_update or state.is_delete:
+        state.session.info["wrote"] = True
+
+
+class Transactional:
+    """Holds the engine; opens transactions."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+        self._open = async_sessionmaker(engine, expire_on_commit=False, sync_session_class=_Session)
+        self._bell = Bell(engine)
+
+    async def dispose(self) -> None:
+        """Close every connection; `close` is the port's word for the end of a request."""
+        await self._bell.close()
+        await self.engine.dispose()
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncSession]:
+        """One transaction, committed at the end of the block.
+
+        A connection that is lost while committing leaves open whether it did. Every method of the ledger may
+        therefore be called again with the same arguments.
+        """
+        try:
+            async with self._open.begin() as db:
+                yield db
+            if db.info.get("wrote"):
+                self._bell.ring()
+        except (SQLAlchemyError, OSError) as error:
+            fault = fault_of(error)
+            if fault is None:
+                raise
+            raise fault from error
+
+
+async def agent_named(db: AsyncSession, name: str, *, lock: bool = False) -> AgentRow:
+    """The agent's row.
+
+    Raises:
+        UnknownAgent: there is none of that name.
+    """
+    query = select(AgentRow).where(AgentRow.name == name)
+    row = await db.scalar(query.with_for_update(key_share=True).execution_options(**ANEW) if lock else query)
+    if row is None:
+        raise UnknownAgent(name)
+    return row
+
+
+async def request_and_agent(db: AsyncSession, request_key: str, *, lock: bool = False) -> tuple[RequestRow, str]:
+    """The request's row, locked against every other change if asked, and its agent's name.
+
+    Raises:
+        UnknownRequest: there is none of that key.
+    """
+    query = (
+        select(RequestRow, AgentRow.name)
+        .join(AgentRow, AgentRow.id == RequestRow.agent_id)
+        .where(RequestRow.x402_request_id == request_key)
+    )
+    locked = query.with_for_update(of=RequestRow, key_share=True).execution_options(**ANEW)
+    found = (await db.execute(locked if lock else query)).one_or_none()
+    if found is None:
+        raise UnknownRequest(request_key)
+    return found[0], found[1]
+
+
+async def locked_request(db: AsyncSession, request_key: str) -> RequestRow:
+    """The request's row, locked against every other change.
+
+    Raises:
+        UnknownRequest: there is none of that key.
+    """
+    row, _ = await request_and_agent(db, request_key, lock=True)
+    return row

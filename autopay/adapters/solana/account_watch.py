@@ -1,0 +1,136 @@
+"""Waits for token accounts to change. Implements the port `AccountWatch`.
+
+The first reading is what later ones are compared with; a subscription is read after as soon as it has begun, so
+nothing falls between the two. Without a WebSocket, or when the node refuses the subscription, accounts are read every
+few seconds. A node that lags behind what was seen before is not believed.
+
+What must not live here: the connection (`account_feed.py`), and what an agent makes of a change.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from autopay.adapters.solana.account_feed import AccountFeed, Inbox, Told
+from autopay.adapters.solana.chain import read_token_account
+from autopay.domain.errors import TransientFault
+from autopay.domain.payment.attempt import TokenAccount
+from autopay.domain.payment.ports import Chain
+
+POLL_S = 3.0
+LISTENING_POLL_S = 30.0
+"""How often accounts are read although a subscription should tell of every change: nodes have lost some."""
+REMEMBERED_S = 120.0
+
+Holding = tuple[int, str | None, int]
+"""Amount, delegate, and what the delegate may still spend, in base units."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A token account as of a slot; None when there is none."""
+
+    slot: int
+    holding: Holding | None
+
+
+class SolanaAccountWatch:
+    """One per worker.
+
+    Args:
+        ws_url: the node's WebSocket; "" when it has none.
+    """
+
+    def __init__(self, chain: Chain, ws_url: str, poll_s: float = POLL_S) -> None:
+        self._chain = chain
+        self._feed = AccountFeed(ws_url) if ws_url else None
+        self._poll_s = poll_s
+        self._remembered: dict[tuple[str, ...], tuple[float, dict[str, Seen]]] = {}
+
+    async def close(self) -> None:
+        """Close the WebSocket."""
+        if self._feed is not None:
+            await self._feed.close()
+
+    async def changed(self, accounts: tuple[str, ...], timeout_s: float) -> bool:
+        """True as soon as one of these token accounts differs in amount, delegate or allowance; False at the time-out.
+
+        Differs from what it was when this was called, or when the last call of this worker for the same accounts
+        ended, if that was at most `REMEMBERED_S` ago: between two calls nothing is missed either.
+
+        Raises:
+            ChainUnavailable, NodeBehind, WrongNetwork: the first or the last reading failed.
+        """
+        known = self._recall(accounts)
+        try:
+            if self._feed is None:
+                return await self._wait(accounts, known, asyncio.Queue(), timeout_s)
+            with self._feed.listen(accounts) as inbox:
+                return await self._wait(accounts, known, inbox, timeout_s)
+        finally:
+            if known.keys() >= set(accounts):
+                self._remembered[accounts] = (time.monotonic(), known)
+
+    async def _wait(self, accounts: tuple[str, ...], known: dict[str, Seen], inbox: Inbox, timeout_s: float) -> bool:
+        if await self._read(accounts, known):
+            return True
+        fault: TransientFault | None = None
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    told = await self._next(accounts, inbox)
+                    if told is not None:
+                        if _differs(known, told.address, _seen_in(told)):
+                            return True
+                        continue
+                    try:
+                        fault = None
+                        if await self._read(accounts, known):
+                            return True
+                    except TransientFault as failed:
+                        fault = failed
+        except TimeoutError:
+            if fault is not None:
+                raise fault from None
+            return False
+
+    async def _next(self, accounts: tuple[str, ...], inbox: Inbox) -> Told | None:
+        """What comes next; None when it is time to read."""
+        listening = self._feed is not None and self._feed.tells(accounts)
+        try:
+            return await asyncio.wait_for(inbox.get(), LISTENING_POLL_S if listening else self._poll_s)
+        except TimeoutError:
+            return None
+
+    async def _read(self, accounts: Iterable[str], known: dict[str, Seen]) -> bool:
+        """Read every account, and whether one differs from what is known of it, if anything is."""
+        found = False
+        for address in accounts:
+            account = await self._chain.token_account(address)
+            slot = known[address].slot if account is None and address in known else 0
+            found |= _differs(known, address, Seen(account.slot, _holding(account)) if account else Seen(slot, None))
+        return found
+
+    def _recall(self, accounts: tuple[str, ...]) -> dict[str, Seen]:
+        """What was seen when the last call ended; what is too old is forgotten."""
+        oldest = time.monotonic() - REMEMBERED_S
+        self._remembered = {key: each for key, each in self._remembered.items() if each[0] >= oldest}
+        return dict(self._remembered.get(accounts, (0.0, {}))[1])
+
+
+def _differs(known: dict[str, Seen], address: str, seen: Seen) -> bool:
+    """Whether this is news; what is seen is known from then on, unless it is older than what was."""
+    before = known.get(address)
+    if before is not None and seen.slot < before.slot:
+        return False
+    known[address] = seen
+    return before is not None and seen.holding != before.holding
+
+
+def _seen_in(told: Told) -> Seen:
+    return Seen(told.slot, _holding(read_token_account(told.address, told.account, told.slot)))
+
+
+def _holding(account: TokenAccount | None) -> Holding | None:
+    return (account.amount_atomic, account.delegate, account.delegated_atomic) if account else None

@@ -1,0 +1,178 @@
+"""Anchors on the Solana chain: builds, sends and reads the memo that commits to the ledger's chains of events.
+
+An anchor is in the ledger, signed bytes and all, before it leaves. After a crash anywhere the next run finds it
+PENDING: it looks whether it landed, sends the same bytes again while they can still land, and gives it up as DEAD
+once the finalized block height has passed what its blockhash allows. At worst something is anchored twice.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+from solders.hash import Hash
+from solders.keypair import Keypair
+from solders.message import MessageV0
+from solders.pubkey import Pubkey
+from solders.rpc import requests, responses
+from solders.rpc.config import RpcContextConfig, RpcSendTransactionConfig, RpcTransactionConfig
+from solders.signature import Signature
+from solders.transaction import VersionedTransaction
+from solders.transaction_status import UiTransactionEncoding
+from spl.memo.constants import MEMO_PROGRAM_ID
+from spl.memo.instructions import create_memo
+from spl.memo.models import MemoParams
+
+from autopay.adapters.postgres.uuid7 import uuid7
+from autopay.adapters.solana.chain import CONFIRMED, FINALIZED
+from autopay.adapters.solana.history import HistoryWalk
+from autopay.domain.audit.anchor import MEMO_PREFIX, Anchor, AnchorOnChain, AnchorState, lines_of, memo_of, root_of
+from autopay.domain.audit.events import Head
+from autopay.domain.errors import PermanentFault, QuestionRefused, TransientFault
+from autopay.domain.network import Network
+from autopay.domain.payment.attempt import Blockhash
+
+POLL_S = 0.4  # a slot
+
+
+class AnchorRefused(PermanentFault):
+    """The ledger cannot be anchored."""
+
+
+class AnchorBook(Protocol):
+    """The ledger, as far as anchors go."""
+
+    async def heads_now(self) -> Sequence[Head]: ...
+
+    async def pending_anchor(self, network: Network) -> Anchor | None: ...
+
+    async def last_anchor(self, network: Network) -> Anchor | None: ...
+
+    async def record_anchor(self, anchor: Anchor) -> bool:
+        """Write-ahead; False when another one of the network is under way."""
+        ...
+
+    async def close_anchor(self, anchor_id: UUID, state: AnchorState, slot: int | None) -> None: ...
+
+
+class Anchored(NamedTuple):
+    """What came of it; `fresh` is False when nothing had changed since that anchor."""
+
+    anchor: Anchor
+    heads: int
+    fresh: bool
+
+
+class AnchorChain(HistoryWalk):
+    """A Solana node that is told anchors, and asked for them; implements the port `ProofChain`."""
+
+    async def anchor(self, signature: str) -> AnchorOnChain | None:
+        """The finalized transaction with its memos; None when there is none, or it failed."""
+        return await self._patiently(lambda: self._memos(signature))
+
+    async def anchors_of(self, payer: str) -> AsyncIterator[AnchorOnChain]:
+        """Every anchor that this wallet paid for, newest first; others may name it, so its signature counts."""
+        tip = await self._patiently(self.finalized_tip)
+        async for page in self._pages(payer, None, tip.slot):
+            for row in page:
+                if row.failed or MEMO_PREFIX not in (row.memos or ""):
+                    continue
+                seen = await self.anchor(row.signature)
+                if seen is not None and seen.payer == payer and any(_is_anchor(memo) for memo in seen.memos):
+                    yield seen
+
+    async def send(self, wire: bytes) -> None:
+        """Hand the bytes over; whether they land is seen later."""
+        config = RpcSendTransactionConfig(skip_preflight=True)
+        await self._ask(requests.SendRawTransaction(wire, config), responses.SendTransactionResp)
+
+    async def lamports(self, wallet: str) -> int:
+        """What the wallet can pay fees with, at confirmed."""
+        request = requests.GetBalance(Pubkey.from_string(wallet), RpcContextConfig(CONFIRMED))
+        return (await self._ask(request, responses.GetBalanceResp)).value
+
+    async def _memos(self, signature: str) -> AnchorOnChain | None:
+        config = RpcTransactionConfig(UiTransactionEncoding.Base64, FINALIZED, 0)
+        request = requests.GetTransaction(Signature.from_string(signature), config)
+        found = (await self._ask(request, responses.GetTransactionResp)).value
+        if found is None or found.transaction.meta is None or found.transaction.meta.err is not None:
+            return None
+        content = found.transaction.transaction
+        assert isinstance(content, VersionedTransaction)
+        keys = content.message.account_keys
+        memos = [
+            bytes(each.data).decode(errors="replace")
+            for each in content.message.instructions
+            if keys[each.program_id_index] == MEMO_PROGRAM_ID
+        ]
+        return AnchorOnChain(signature=signature, slot=found.slot, payer=str(keys[0]), memos=tuple(memos))
+
+
+async def anchor_now(book: AnchorBook, chain: AnchorChain, key: Keypair, network: Network) -> Anchored:
+    """Anchor the heads of all chains as they are now, and return once that is final.
+
+    Raises:
+        AnchorRefused: there is nothing to anchor, the wallet has no SOL, or the transaction never landed.
+        ChainUnavailable: the node does not answer; run it again.
+    """
+    while True:
+        under_way = await book.pending_anchor(network)
+        settled = await _settle(book, chain, under_way) if under_way is not None else None
+        heads = await book.heads_now()
+        lines = lines_of(heads)
+        if not heads:
+            raise AnchorRefused("nothing has ever happened in this ledger")
+        last = await book.last_anchor(network)
+        if last is not None and last.root == root_of(lines):
+            return Anchored(last, len(heads), fresh=settled is not None)
+        if await chain.lamports(str(key.pubkey())) == 0:
+            raise AnchorRefused(f"wallet {key.pubkey()} has no SOL for the fee")
+        anchor = signed_anchor(lines, key, await chain.latest_blockhash(), network)
+        if await book.record_anchor(anchor):
+            settled = await _settle(book, chain, anchor)
+            if settled is None:
+                raise AnchorRefused(f"transaction {anchor.signature} did not land in time; run it again")
+            return Anchored(settled, len(heads), fresh=True)
+
+
+def signed_anchor(lines: bytes, key: Keypair, recent: Blockhash, network: Network) -> Anchor:
+    """The anchor of these heads, signed and not sent."""
+    root = root_of(lines)
+    params = MemoParams(program_id=MEMO_PROGRAM_ID, signer=key.pubkey(), message=memo_of(root).encode())
+    message = MessageV0.try_compile(key.pubkey(), [create_memo(params)], [], Hash.from_string(recent.blockhash))
+    transaction = VersionedTransaction(message, [key])
+    return Anchor(
+        id=uuid7(),
+        network=network,
+        root=root,
+        heads=lines,
+        payer=str(key.pubkey()),
+        signature=str(transaction.signatures[0]),
+        wire=bytes(transaction),
+        last_valid_block_height=recent.last_valid_block_height,
+        status=AnchorState.PENDING,
+        slot=None,
+        created_at=datetime.now(UTC),
+    )
+
+
+async def _settle(book: AnchorBook, chain: AnchorChain, anchor: Anchor) -> Anchor | None:
+    """Send it until it is final; None when it can never be."""
+    while True:
+        height = (await chain.finalized_tip()).block_height
+        seen = await chain.anchor(anchor.signature)
+        if seen is not None:
+            await book.close_anchor(anchor.id, AnchorState.FINALIZED, seen.slot)
+            return anchor.model_copy(update={"status": AnchorState.FINALIZED, "slot": seen.slot})
+        if height > anchor.last_valid_block_height:
+            await book.close_anchor(anchor.id, AnchorState.DEAD, None)
+            return None
+        with suppress(TransientFault, QuestionRefused):  # perhaps it has the bytes already: what counts is what lands
+            await chain.send(anchor.wire)
+        await asyncio.sleep(POLL_S)
+
+
+def _is_anchor(memo: str) -> bool:
+    return memo.startswith(MEMO_PREFIX)

@@ -1,0 +1,213 @@
+"""What the owner of a wallet signs: the message is built, signed here or in any wallet, checked, sent and confirmed.
+
+The owner is the only signer and pays the fee, so its signature is the transaction's id. What must not live here:
+what the message does, and the ledger.
+"""
+
+import asyncio
+import time
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from typing import Literal
+
+from solana.exceptions import SolanaRpcException
+from solana.rpc.core import RPCException
+from solders.hash import Hash
+from solders.instruction import Instruction
+from solders.keypair import Keypair
+from solders.message import MessageV0, to_bytes_versioned
+from solders.pubkey import Pubkey
+from solders.rpc import requests, responses
+from solders.rpc.config import RpcContextConfig, RpcSendTransactionConfig, RpcSignatureStatusConfig
+from solders.rpc.errors import SendTransactionPreflightFailureMessage
+from solders.signature import Signature
+from solders.transaction import VersionedTransaction
+from solders.transaction_status import TransactionConfirmationStatus, TransactionErrorFieldless
+
+from autopay.adapters.postgres.records import OwnerTransaction
+from autopay.adapters.solana.chain import CONFIRMED, SolanaChain
+from autopay.domain.errors import ChainUnavailable, PermanentFault, TransientFault
+from autopay.domain.network import Network
+
+FIRST_POLL_S, LAST_POLL_S = 0.05, 1.0
+PATIENCE_S = 120
+"""For a node that neither shows the transaction nor the blocks in which it could have landed."""
+
+VERSION_0 = 0x80
+"""The first byte of every versioned message of version 0."""
+
+
+class OwnerRefused(PermanentFault):
+    """The owner's transaction was refused."""
+
+
+class OwnerTooLate(PermanentFault):
+    """What the owner signed can land no more: its blockhash has expired."""
+
+
+class OwnerSignatureWrong(PermanentFault):
+    """This is not what the owner was asked to sign."""
+
+
+class OwnerUnknown(TransientFault):
+    """It is not known whether the owner's transaction landed."""
+
+
+class OwnerNode(SolanaChain):
+    """A Solana node that takes owners' transactions, too."""
+
+    def __init__(self, rpc_url: str, network: Network) -> None:
+        super().__init__(rpc_url, network, timeout_s=30)
+
+    async def raw_account(self, address: Pubkey) -> tuple[Pubkey, bytes, int] | None:
+        """The account's program, data and lamports at confirmed; None when there is none."""
+        account = (await self._account(str(address), CONFIRMED, None)).value
+        return None if account is None else (account.owner, bytes(account.data), account.lamports)
+
+    async def rent(self, size: int) -> int:
+        """Lamports that an account of that size must hold."""
+        request = requests.GetMinimumBalanceForRentExemption(size)
+        return (await self._ask(request, responses.GetMinimumBalanceForRentExemptionResp)).value
+
+    async def block_height(self) -> int:
+        """At confirmed."""
+        request = requests.GetBlockHeight(RpcContextConfig(CONFIRMED))
+        return (await self._ask(request, responses.GetBlockHeightResp)).value
+
+    async def draft(
+        self, owner: Pubkey, steps: Sequence[Instruction], does: Literal["grant", "revoke"]
+    ) -> OwnerTransaction:
+        """The message that the owner is to sign, with a blockhash of now."""
+        latest = await self.latest_blockhash()
+        message = MessageV0.try_compile(owner, list(steps), [], Hash.from_string(latest.blockhash))
+        text = b64encode(to_bytes_versioned(message)).decode()
+        return OwnerTransaction(does=does, message=text, last_valid_block_height=latest.last_valid_block_height)
+
+    async def send(self, signed: VersionedTransaction, last_valid_block_height: int) -> str:
+        """Send it and wait until it is confirmed; returns its signature. One that landed before is not sent again.
+
+        Raises:
+            OwnerRefused: the chain says no; nothing of it happened.
+            OwnerTooLate: its blockhash had expired before it was sent.
+            ChainUnavailable: the node did not answer; nothing was sent.
+            OwnerUnknown: it was sent, and nobody knows what became of it.
+        """
+        signature = signed.signatures[0]
+        if not await self._landed(signature):
+            if await self.block_height() > last_valid_block_height:
+                raise OwnerTooLate
+            await self._hand_over(signed)
+            await self._confirm(signature, last_valid_block_height)
+        return str(signature)
+
+    async def _hand_over(self, signed: VersionedTransaction) -> None:
+        config = RpcSendTransactionConfig(preflight_commitment=CONFIRMED)
+        try:
+            await self._rpc.make_request(
+                requests.SendRawTransaction(bytes(signed), config), responses.SendTransactionResp
+            )
+        except RPCException as error:
+            refusal = error.args[0] if error.args else None
+            if not isinstance(refusal, SendTransactionPreflightFailureMessage):
+                raise ChainUnavailable(str(error)[:300]) from None
+            if refusal.data.err == TransactionErrorFieldless.BlockhashNotFound:
+                raise OwnerTooLate from None
+            if refusal.data.err != TransactionErrorFieldless.AlreadyProcessed:
+                raise OwnerRefused(_why(refusal)) from None
+        except (SolanaRpcException, TimeoutError, ValueError) as error:
+            raise OwnerUnknown(type(error.__cause__ or error).__name__) from None
+
+    async def _confirm(self, signature: Signature, last_valid_block_height: int) -> None:
+        pause, deadline = FIRST_POLL_S, time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            try:
+                # The height first: a transaction that is not there afterwards came too late for it.
+                height = await self.block_height()
+                if await self._landed(signature):
+                    return
+            except TransientFault:
+                height = 0
+            if height > last_valid_block_height:
+                break
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, LAST_POLL_S)
+        raise OwnerUnknown("it was sent and not confirmed in time")
+
+    async def _landed(self, signature: Signature) -> bool:
+        """Whether it is confirmed; OwnerRefused when it is there and failed."""
+        config = RpcSignatureStatusConfig(search_transaction_history=True)
+        request = requests.GetSignatureStatuses([signature], config)
+        status = (await self._ask(request, responses.GetSignatureStatusesResp)).value[0]
+        if status is None or status.confirmation_status == TransactionConfirmationStatus.Processed:
+            return False
+        if status.err is not None:
+            raise OwnerRefused(f"the chain refused it: {status.err}")
+        return True
+
+
+def unsigned(asked: OwnerTransaction) -> str:
+    """The transaction for a wallet to sign, base64: all there but the signature, which is 64 zeros."""
+    return b64encode(bytes(VersionedTransaction.populate(_message_of(asked), [Signature.default()]))).decode()
+
+
+def signed_by(asked: OwnerTransaction, owner: Keypair) -> VersionedTransaction:
+    """The transaction, signed with a key at hand."""
+    return VersionedTransaction(_message_of(asked), [owner])
+
+
+def with_signature(asked: OwnerTransaction, owner: str, signature: str) -> VersionedTransaction:
+    """The transaction, with the signature that a wallet gave for it.
+
+    Raises:
+        OwnerSignatureWrong: it is none, or not the owner's over exactly this message.
+    """
+    try:
+        given = Signature.from_string(signature.strip())
+    except ValueError:
+        raise OwnerSignatureWrong("that is no signature in base58") from None
+    if not given.verify(Pubkey.from_string(owner), b64decode(asked.message)):
+        raise OwnerSignatureWrong(f"the signature is not {owner}'s over the transaction that was exported last")
+    return VersionedTransaction.populate(_message_of(asked), [given])
+
+
+def with_transaction(asked: OwnerTransaction, owner: str, transaction: str) -> VersionedTransaction:
+    """The transaction that a wallet gave back, base64.
+
+    Raises:
+        OwnerSignatureWrong: it is not byte for byte the message that was asked for, signed by the owner.
+    """
+    given = read_transaction(transaction)
+    if message_of(given) != asked.message:
+        raise OwnerSignatureWrong("the wallet changed the transaction, or it is not the one that was exported last")
+    return with_signature(asked, owner, str(given.signatures[0]))
+
+
+def read_transaction(text: str) -> VersionedTransaction:
+    """A transaction in base64.
+
+    Raises:
+        OwnerSignatureWrong: it is none.
+    """
+    try:
+        return VersionedTransaction.from_bytes(b64decode("".join(text.split()), validate=True))
+    except ValueError:
+        raise OwnerSignatureWrong("that is no transaction in base64") from None
+
+
+def message_of(transaction: VersionedTransaction) -> str:
+    """The message that is signed, base64."""
+    message = transaction.message
+    raw = to_bytes_versioned(message) if isinstance(message, MessageV0) else bytes(message)
+    return b64encode(raw).decode()
+
+
+def _message_of(asked: OwnerTransaction) -> MessageV0:
+    raw = b64decode(asked.message)
+    assert raw[0] == VERSION_0, "drafts are of version 0"
+    return MessageV0.from_bytes(raw[1:])
+
+
+def _why(refusal: SendTransactionPreflightFailureMessage) -> str:
+    """The program's own last word, when it said one."""
+    said = [line for line in refusal.data.logs or () if "Error" in line or "error" in line]
+    return (f"{refusal.message} ({said[-1]})" if said else refusal.message)[:300]

@@ -1,0 +1,184 @@
+"""Builds, signs and checks a payment: the x402 scheme `exact` on Solana, signed by a session key as delegate.
+
+The layout is the one that the official facilitators verify (x402 SVM exact scheme): SetComputeUnitLimit,
+SetComputeUnitPrice, TransferChecked, Memo. What was built is decoded again and compared with the order before
+anybody gets to see it. What must not live here: deciding whether to pay.
+"""
+
+import hashlib
+import hmac
+import json
+from base64 import b64encode
+from collections.abc import Sequence
+
+from solders.compute_budget import ID as COMPUTE_BUDGET
+from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
+from solders.hash import Hash
+from solders.instruction import Instruction
+from solders.keypair import Keypair
+from solders.message import MessageV0, to_bytes_versioned
+from solders.pubkey import Pubkey
+from solders.signature import Signature
+from solders.transaction import VersionedTransaction
+from spl.token.instructions import get_associated_token_address, transfer_checked
+from spl.token.models import TransferCheckedParams
+from x402.extensions.payment_identifier import append_payment_identifier_to_extensions
+from x402.http.utils import safe_base64_encode
+from x402.schemas import PaymentPayload
+from x402.schemas.v1 import PaymentPayloadV1
+
+from autopay.adapters.vault import Vault
+from autopay.domain.errors import PaymentMisbuilt
+from autopay.domain.network import wire_name
+from autopay.domain.payment.attempt import MintFacts, SignedPayment
+from autopay.domain.payment.offer import Offer
+from autopay.domain.payment.payment import MAX_ATTEMPTS
+from autopay.domain.payment.ports import PaymentOrder
+
+MEMO_PROGRAM = Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr")
+
+BASE_UNITS = 20_000
+UNITS_PER_MEMO_BYTE = 400
+"""A memo costs about 350 units a byte, most of it for logging; measured on the memo program v2."""
+
+MAX_VARIED_PRICE = 50_000
+"""Microlamports per unit; facilitators refuse above 5,000,000."""
+
+
+class PaymentSigner:
+    """Implements the port `Signer`; the key is opened for the length of one call."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    def destination(self, offer: Offer, mint: MintFacts) -> str:
+        """The payee's associated token account: the only place that a facilitator accepts."""
+        return str(_associated(offer.pay_to, mint))
+
+    def memos(self, agent: str, request_key: str, offer: Offer) -> Sequence[str]:
+        """The memo of each attempt, the first one's first: the seller's when it fixes one."""
+        numbers = range(1, MAX_ATTEMPTS + 1)
+        return [offer.memo or self._vault.memo(agent, request_key, number) for number in numbers]
+
+    def sign(self, order: PaymentOrder, sealed_key: str) -> SignedPayment:
+        """Build and sign attempt `order.number`.
+
+        Raises:
+            SecretUnreadable: the session key cannot be opened.
+            PaymentMisbuilt: what was built differs from the order.
+        """
+        row = str(order.session.session_id)
+        key = Keypair.from_bytes(self._vault.open(sealed_key, purpose="session-key", row=row))
+        memo = self.memos(order.agent, order.request_key, order.offer)[order.number - 1]
+        message = _message(order, memo)
+        signed_bytes = to_bytes_versioned(message)
+        signature = key.sign_message(signed_bytes)
+        transaction = VersionedTransaction.populate(message, [Signature.default(), signature])
+        _compare(VersionedTransaction.from_bytes(bytes(transaction)), order, memo)
+        header = _payment_header(order, b64encode(bytes(transaction)).decode())
+        return SignedPayment(
+            offer=order.offer,
+            program=order.mint.program,
+            memo=memo,
+            message_hash=hashlib.sha256(signed_bytes).hexdigest(),
+            buyer_signature=str(signature),
+            blockhash=order.blockhash.blockhash,
+            blockhash_slot=order.blockhash.slot,
+            last_valid_block_height=order.blockhash.last_valid_block_height,
+            source_account=order.session.source_account,
+            destination_account=self.destination(order.offer, order.mint),
+            newest_prior_signature=order.newest_prior_signature,
+            sealed=self._vault.seal(header.encode(), purpose="payment", row=f"{order.request_key}/{order.number}"),
+        )
+
+
+def _associated(owner: str, mint: MintFacts) -> Pubkey:
+    program = Pubkey.from_string(mint.program)
+    return get_associated_token_address(Pubkey.from_string(owner), Pubkey.from_string(mint.mint), program)
+
+
+def _instructions(order: PaymentOrder, memo: str) -> list[Instruction]:
+    price = 1 if order.offer.memo is None else _varied_price(order)
+    transfer = transfer_checked(
+        TransferCheckedParams(
+            program_id=Pubkey.from_string(order.mint.program),
+            source=Pubkey.from_string(order.session.source_account),
+            mint=Pubkey.from_string(order.mint.mint),
+            dest=_associated(order.offer.pay_to, order.mint),
+            owner=Pubkey.from_string(order.session.authority),
+            amount=order.offer.amount_atomic,
+            decimals=order.mint.decimals,
+        )
+    )
+    return [
+        set_compute_unit_limit(BASE_UNITS + UNITS_PER_MEMO_BYTE * len(memo.encode())),
+        set_compute_unit_price(price),
+        transfer,
+        Instruction(MEMO_PROGRAM, memo.encode(), []),
+    ]
+
+
+def _varied_price(order: PaymentOrder) -> int:
+    """A compute-unit price of the attempt's own, so that two attempts under a seller's memo share no message."""
+    digest = hmac.digest(b"compute-unit-price", f"{order.request_key}/{order.number}".encode(), hashlib.sha256)
+    return 1 + int.from_bytes(digest[:4], "big") % MAX_VARIED_PRICE
+
+
+def _message(order: PaymentOrder, memo: str) -> MessageV0:
+    return MessageV0.try_compile(
+        payer=Pubkey.from_string(order.offer.fee_payer),
+        instructions=_instructions(order, memo),
+        address_lookup_table_accounts=[],
+        recent_blockhash=Hash.from_string(order.blockhash.blockhash),
+    )
+
+
+def _compare(transaction: VersionedTransaction, order: PaymentOrder, memo: str) -> None:
+    """Decode field by field and compare with the order, trusting nothing of how it was built."""
+    message = transaction.message
+    assert isinstance(message, MessageV0)
+    keys = [str(key) for key in message.account_keys]
+    programs = [keys[instruction.program_id_index] for instruction in message.instructions]
+    wanted = [str(COMPUTE_BUDGET), str(COMPUTE_BUDGET), order.mint.program, str(MEMO_PROGRAM)]
+    if programs != wanted or message.address_table_lookups or len(transaction.signatures) != 2:
+        raise PaymentMisbuilt("instructions, lookups or signers")
+    _, _, transfer, note = message.instructions
+    data = bytes(transfer.data)
+    facts = {
+        "fee payer": (keys[0], order.offer.fee_payer),
+        "signer": (keys[1], order.session.authority),
+        "accounts": (
+            [keys[index] for index in transfer.accounts],
+            [
+                order.session.source_account,
+                order.offer.mint,
+                str(_associated(order.offer.pay_to, order.mint)),
+                order.session.authority,
+            ],
+        ),
+        "amount": (int.from_bytes(data[1:9], "little"), order.offer.amount_atomic),
+        "instruction": ((len(data), data[0], data[9]), (10, 12, order.mint.decimals)),
+        "memo": ((bytes(note.data), len(note.accounts)), (memo.encode(), 0)),
+        "blockhash": (str(message.recent_blockhash), order.blockhash.blockhash),
+    }
+    for name, (built, decided) in facts.items():
+        if built != decided:
+            raise PaymentMisbuilt(name)
+
+
+def _payment_header(order: PaymentOrder, transaction: str) -> str:
+    """The value of PAYMENT-SIGNATURE (v2) or X-PAYMENT (v1); what the seller sent is echoed as it came."""
+    offer, payload = order.offer, {"transaction": transaction}
+    content: dict[str, object]
+    if offer.version == 1:
+        content = {"x402Version": 1, "scheme": "exact", "network": wire_name(offer.network, 1), "payload": payload}
+        PaymentPayloadV1.model_validate(content)
+        return safe_base64_encode(json.dumps(content))
+    content = {"x402Version": 2, "accepted": json.loads(offer.accepted_raw), "payload": payload}
+    if offer.resource_raw is not None:
+        content["resource"] = json.loads(offer.resource_raw)
+    if offer.extensions_raw is not None:
+        extensions = json.loads(offer.extensions_raw)
+        content["extensions"] = append_payment_identifier_to_extensions(extensions, order.request_key)
+    PaymentPayload.model_validate(content)
+    return safe_base64_encode(json.dumps(content))

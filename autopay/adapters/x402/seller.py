@@ -1,0 +1,173 @@
+"""Talks HTTP to sellers: one exchange a call, no redirects, no proxies, no cookies, everything bounded.
+
+Status line and headers are bounded by httpcore (100 kB), the body and the time of a whole exchange here.
+
+What must not live here: deciding what an answer means (`autopay.domain.payment.answers`), or retrying.
+"""
+
+import asyncio
+import email.utils
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+import httpx
+
+from autopay.adapters.x402.checked_connection import CheckedTransport, NotAllowed, Resolve, resolve
+from autopay.adapters.x402.wire import read_challenge, read_receipt
+from autopay.domain.agent.spec import host_of
+from autopay.domain.errors import SellerUnavailable
+from autopay.domain.payment.offer import Reason, Refused, origin
+from autopay.domain.payment.ports import Extras, Plain, Reply
+from autopay.domain.policy.reach import Reach
+from autopay.domain.request import Method, check_url
+
+PAYMENT_HEADERS = {1: "X-PAYMENT", 2: "PAYMENT-SIGNATURE"}
+MAX_HEADERS = 200
+_RESERVED = {"x-payment", "payment-signature", "host", "content-length", "transfer-encoding", "connection"}
+
+
+class HttpSeller:
+    """Implements the port `Seller` with httpx; one connection pool for all sellers.
+
+    Args:
+        reach: which sellers may be asked, for the plain request and for the paid one.
+        body_limit_bytes: answers above it count as no answer.
+        timeout_s: for a paid request; a facilitator may take 30 s to confirm and be asked twice.
+        ask_timeout_s: for a plain request.
+        resolve: names to addresses.
+    """
+
+    def __init__(
+        self,
+        reach: Reach = Reach(),  # noqa: B008 (frozen)
+        body_limit_bytes: int = 5_000_000,
+        timeout_s: float = 120,
+        ask_timeout_s: float = 30,
+        resolve: Resolve = resolve,
+    ) -> None:
+        self._reach = reach
+        self._limit = body_limit_bytes
+        self._pay_timeout = httpx.Timeout(timeout_s, connect=10)
+        self._http = httpx.AsyncClient(
+            transport=CheckedTransport(reach, resolve, connections=200, kept_alive=50),
+            trust_env=False,  # no proxy and no .netrc that nobody thought of
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # agents share the client
+            follow_redirects=False,
+            timeout=httpx.Timeout(ask_timeout_s, connect=10),
+            headers={
+                "User-Agent": "autopay",
+                "Accept": "application/json, */*;q=0.5",
+                "Accept-Encoding": "identity",  # a few compressed kilobytes can be gigabytes
+            },
+        )
+
+    async def close(self) -> None:
+        """Close the connection pool."""
+        await self._http.aclose()
+
+    async def ask(self, url: str, method: Method, extras: Extras) -> Plain | Refused:
+        """The request without a payment; its 402 is read into a challenge or a refusal.
+
+        Refused: `reach` does not allow the URL or the address behind it; nobody was asked.
+        """
+        try:
+            headers, reply = await self._exchange(url, method, extras, {}, self._http.timeout)
+        except NotAllowed as error:
+            return error.refused
+        challenge = read_challenge(headers, reply.body) if reply.http_status == 402 else None
+        return Plain(reply=reply, challenge=challenge)
+
+    async def pay(self, url: str, method: Method, extras: Extras, version: int, payment: bytes) -> Reply:
+        """The identical request with the recorded payment header.
+
+        Raises:
+            SellerUnavailable: no complete answer came, or `reach` does not allow the address that the seller has now,
+                which keeps the payment from leaving.
+        """
+        header = {PAYMENT_HEADERS[version]: payment.decode()}
+        try:
+            _, reply = await self._exchange(url, method, extras, header, self._pay_timeout)
+        except NotAllowed as error:
+            raise SellerUnavailable(f"not asked: {error}") from None
+        return reply
+
+    async def _exchange(
+        self, url: str, method: Method, extras: Extras, payment: dict[str, str], timeout: httpx.Timeout
+    ) -> tuple[Mapping[str, str], Reply]:
+        self._check(url)
+        own = {name: value for name, value in extras.headers.items() if name.lower() not in _RESERVED}
+        if extras.body is not None and not any(name.lower() == "content-type" for name in own):
+            own["Content-Type"] = "application/json"
+        try:
+            async with (
+                asyncio.timeout(timeout.read),  # httpx's own bound each read, not a drip of them
+                self._http.stream(
+                    method, url, headers={**own, **payment}, content=extras.body, timeout=timeout
+                ) as response,
+            ):
+                body = await self._bounded(response)
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, TimeoutError) as error:
+            raise SellerUnavailable(f"{type(error).__name__} at {host_of(url)}") from None
+        found = read_receipt(response.headers)
+        reply = Reply(
+            http_status=response.status_code,
+            content_type=response.headers.get("content-type"),
+            body=body,
+            claim=found[0] if found else None,
+            receipt=found[1] if found else None,
+            retry_after_ms=_retry_after_ms(response.headers.get("retry-after")),
+        )
+        return response.headers, reply
+
+    def _check(self, url: str) -> None:
+        """See that the URL means one host to everybody who reads it, and that this one may be asked.
+
+        Raises:
+            NotAllowed: no exchange may begin.
+        """
+        target = origin(url)
+        try:
+            check_url(url)
+            parsed = httpx.URL(url)
+        except (ValueError, httpx.InvalidURL) as error:
+            raise NotAllowed(_unreadable(url, str(error))) from None
+        if target is None or parsed.raw_host.decode() != target[1]:
+            raise NotAllowed(_unreadable(url, "its host can be read in two ways"))
+        if (refused := self._reach.transport(*target)) is not None:
+            raise NotAllowed(refused)
+
+    async def _bounded(self, response: httpx.Response) -> bytes:
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
+            raise SellerUnavailable("an answer that is compressed, which was not asked for")
+        if len(response.headers.raw) > MAX_HEADERS:
+            raise SellerUnavailable(f"an answer of over {MAX_HEADERS} headers")
+        body = bytearray()
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > self._limit:
+                raise SellerUnavailable(f"an answer of over {self._limit} bytes")
+        return bytes(body)
+
+
+def _unreadable(url: str, why: str) -> Refused:
+    return Refused(reason=Reason.INSECURE_TRANSPORT, message=f"{url[:200]!r} is not an http(s) address: {why[:200]}")
+
+
+MAX_RETRY_AFTER_MS = 60_000
+
+
+def _retry_after_ms(value: str | None) -> int | None:
+    """Milliseconds of a Retry-After header, in seconds or as a date (RFC 9110, section 10.2.3); at most a minute."""
+    if value is None:
+        return None
+    if value.isascii() and value.isdigit():
+        return min(int(value[:9]) * 1000, MAX_RETRY_AFTER_MS)
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    wait = (moment - datetime.now(UTC)).total_seconds()
+    return int(min(max(wait, 0) * 1000, MAX_RETRY_AFTER_MS))

@@ -1,0 +1,137 @@
+"""Brings an agent to life: its row in the ledger, a session in each currency, its workflow.
+
+One command at a time does this for an agent (`Grants.turn`): of two that launch it at once, the second finds it
+running. What must not live here: option texts, and what is printed.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from autopay.adapters.postgres import PostgresLedger
+from autopay.adapters.solana.grant import GrantedSession, GrantTerms, grant_session
+from autopay.adapters.vault import Vault
+from autopay.cli.connect.agent_calls import AgentCalls
+from autopay.cli.connect.exits import CommandError
+from autopay.cli.connect.places import mint_of
+from autopay.cli.session.owner import known_wallet, owner_key, owner_node
+from autopay.domain.agent.spec import AgentSpec, AgentState, Phase, Rules, Watch
+from autopay.domain.errors import UnknownAgent
+from autopay.domain.money import Currency
+from autopay.domain.network import Network
+from autopay.domain.payment.offer import Reason, Refused
+from autopay.domain.request import agent_workflow_id
+from autopay.settings import Settings
+from autopay.temporal.attributes import agent_attributes
+
+
+class AlreadyRunning(CommandError):
+    """An agent is launched twice."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"agent {name!r} is already running: see `starter.py status {name}`, or stop it first")
+
+
+@dataclass(frozen=True)
+class LaunchOrder:
+    """What an agent is launched with, and what its sessions may spend; the allowance is per currency.
+
+    Without `grants` it is started with the sessions that it has.
+    """
+
+    name: str
+    phase: Phase
+    currencies: tuple[Currency, ...]
+    allowance_atomic: int
+    tx_limit: int
+    duration_s: int
+    watches: tuple[Watch, ...] = ()
+    rules: Rules = field(default_factory=Rules)
+    owner_keypair: Path | None = None
+    grants: bool = True
+
+    def spec(self, network: Network) -> AgentSpec:
+        """What its workflow is started with."""
+        return AgentSpec(
+            name=self.name,
+            phase=self.phase,
+            network=network,
+            currencies=self.currencies,
+            watches=self.watches,
+            rules=self.rules,
+        )
+
+
+async def launch_agent(
+    settings: Settings, ledger: PostgresLedger, client: Client, vault: Vault, order: LaunchOrder
+) -> list[GrantedSession]:
+    """Create or find the agent, grant its sessions, start its workflow.
+
+    Raises:
+        AlreadyRunning: it was launched before.
+        CommandError: there is no owner's key to grant sessions with.
+    """
+    if order.phase is Phase.DEMO and settings.network is Network.MAINNET:
+        raise CommandError("an agent in phase demo never runs on mainnet: use --phase interactive or full")
+    async with ledger.turn(order.name):
+        if await AgentCalls(client, order.name, settings.task_queue).is_running():
+            raise AlreadyRunning(order.name)
+        granted = await grant_all(settings, ledger, vault, order) if order.grants else []
+        if not order.grants:
+            await _require_sessions(ledger, order)
+        await ledger.set_phase(order.name, order.phase)
+        await _start_workflow(client, settings.task_queue, order.spec(settings.network))
+    return granted
+
+
+async def grant_all(
+    settings: Settings, ledger: PostgresLedger, vault: Vault, order: LaunchOrder
+) -> list[GrantedSession]:
+    """A fresh session in each currency of the order; the caller has the agent's turn (`Grants.turn`)."""
+    terms = [
+        GrantTerms(
+            currency=currency,
+            mint=mint_of(settings, currency),
+            allowance_atomic=order.allowance_atomic,
+            tx_limit=order.tx_limit,
+            duration_s=order.duration_s,
+        )
+        for currency in order.currencies
+    ]
+    async with owner_node(settings) as node:
+        await node.check_network()
+        owner = await owner_key(settings, order.owner_keypair, terms)
+        await known_wallet(ledger, order.name, str(owner.pubkey()), order.phase)
+        return [await grant_session(node, ledger, vault, agent=order.name, owner=owner, terms=each) for each in terms]
+
+
+async def _require_sessions(ledger: PostgresLedger, order: LaunchOrder) -> None:
+    for currency in order.currencies:
+        try:
+            session = await ledger.session(order.name, currency)
+        except UnknownAgent:
+            session = Refused(reason=Reason.SESSION_MISSING, message=f"there is no agent {order.name!r} yet")
+        if isinstance(session, Refused):
+            raise CommandError(
+                f"{session.message}: grant it a session first, starter.py session grant {order.name}, "
+                "or launch it without --no-grant"
+            )
+
+
+async def _start_workflow(client: Client, task_queue: str, spec: AgentSpec) -> None:
+    try:
+        await client.start_workflow(
+            "Agent",
+            spec,
+            id=agent_workflow_id(spec.name),
+            task_queue=task_queue,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+            search_attributes=agent_attributes(spec.name, AgentState.RUNNING.value),
+            static_summary=f"agent {spec.name}, phase {spec.phase.value}",
+        )
+    except WorkflowAlreadyStartedError:
+        raise AlreadyRunning(spec.name) from None

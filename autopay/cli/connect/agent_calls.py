@@ -1,0 +1,217 @@
+"""Talks to an agent's workflow: signals, updates, and the queries for its status and queue.
+
+What must not live here: what is printed, and the ledger.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+    WorkflowQueryRejectedError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from autopay.cli.connect.exits import CommandError, ExitCode
+from autopay.domain.agent.spec import Accepted, AgentStatus
+from autopay.domain.payment.offer import Reason
+from autopay.domain.payment.steps import QueuedRequest
+from autopay.domain.request import RequestError, RequestSpec, agent_workflow_id
+
+T = TypeVar("T")
+
+ANSWER_TIMEOUT_S = 15
+BUSY_PAUSE_S = (0.1, 0.5)
+BUSY = (RPCStatusCode.RESOURCE_EXHAUSTED, RPCStatusCode.UNKNOWN)
+"""Too many updates at once, or a server in the middle of its start: the same request again finds what was begun."""
+START_WORKER = "start one: starter.py up --worker, or worker.py"
+
+NOT_NOW = frozenset({"ledger_unavailable", "step_timed_out"})
+"""Types of updates that failed for want of the ledger: the same again may work."""
+
+DECISIONS = frozenset({*Reason, "unknown_watch", "too_many_watches", "unknown_currency", "demo_on_mainnet"})
+"""Types of updates that the agent rejects for what they ask."""
+
+
+class AgentNotRunning(Exception):
+    """No workflow of that agent runs."""
+
+
+class AgentSilent(CommandError):
+    """The agent's workflow runs, and nobody answers for it."""
+
+
+class AgentRefuses(Exception):
+    """The agent did not accept a request."""
+
+    def __init__(self, error: RequestError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+class AgentCalls:
+    """One agent's workflow, seen from outside."""
+
+    def __init__(self, client: Client, name: str, task_queue: str) -> None:
+        self._client = client
+        self._task_queue = task_queue
+        self.name = name
+
+    @property
+    def _handle(self) -> WorkflowHandle[Any, Any]:
+        return self._client.get_workflow_handle(agent_workflow_id(self.name))
+
+    async def is_running(self) -> bool:
+        """Whether the agent's workflow is open."""
+        try:
+            described = await self._handle.describe()
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise _unreachable(error) from None
+        return described.status is WorkflowExecutionStatus.RUNNING
+
+    async def signal(self, name: str, *arguments: Any) -> None:
+        """Send a signal.
+
+        Raises:
+            AgentNotRunning: there is nobody to hear it.
+        """
+        try:
+            await self._handle.signal(name, args=list(arguments))
+        except RPCError as error:
+            raise self._named(error) from None
+
+    async def status(self) -> AgentStatus:
+        """What the agent says of itself; works for one that has stopped, too, as long as Temporal remembers it."""
+        return await self._query("status", AgentStatus)
+
+    async def queue(self) -> list[QueuedRequest]:
+        """What waits in its queue, next first."""
+        return await self._query("queue", list[QueuedRequest])
+
+    async def _query(self, name: str, kind: type[T]) -> T:
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                found: T = await self._handle.query(name, result_type=kind)
+                return found
+        except (TimeoutError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
+            raise await self._silent() from None
+        except ValidationError:
+            message = f"agent {self.name!r} answers in the words of another version: its workers' or this command's"
+            raise CommandError(message, ExitCode.FAULT) from None
+        except RPCError as error:
+            if error.status in (RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.DEADLINE_EXCEEDED):
+                raise await self._silent() from None
+            raise self._named(error) from None
+
+    async def update(self, name: str, argument: Any) -> None:
+        """Change something of the agent.
+
+        Raises:
+            CommandError: it rejects the change, or cannot make it now.
+            AgentNotRunning: there is nobody to ask.
+        """
+        async with self._answers(ANSWER_TIMEOUT_S):
+            try:
+                await self._when_there_is_room(name, argument)
+            except WorkflowUpdateFailedError as error:
+                raise self._rejection(error) from None
+
+    async def request(self, spec: RequestSpec, timeout_s: float) -> Accepted:
+        """Ask for paid data.
+
+        Raises:
+            AgentRefuses: with the reason's name.
+            AgentNotRunning: there is nobody to ask.
+        """
+        async with self._answers(timeout_s):
+            try:
+                accepted: Accepted = await self._when_there_is_room("request", spec, Accepted)
+            except WorkflowUpdateFailedError as error:
+                cause: BaseException = error.cause
+                if isinstance(cause, ApplicationError) and cause.type in set(Reason):
+                    raise AgentRefuses(RequestError(type=cause.type, message=cause.message)) from None
+                raise self._rejection(error) from None
+            return accepted
+
+    @asynccontextmanager
+    async def _answers(self, timeout_s: float) -> AsyncIterator[None]:
+        """Within that time; silence, and a Temporal that does not answer, are told in words."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                yield
+        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
+            raise await self._silent() from None
+        except RPCError as error:
+            raise self._named(error) from None
+
+    async def _when_there_is_room(self, name: str, argument: Any, kind: type | None = None) -> Any:
+        """A workflow takes so many updates at once (10, as Temporal comes); the next one waits for its turn."""
+        while True:
+            try:
+                return await self._handle.execute_update(name, argument, result_type=kind)
+            except RPCError as error:
+                if error.status not in BUSY:
+                    raise
+                await asyncio.sleep(random.uniform(*BUSY_PAUSE_S))  # noqa: S311 - no secret, only a spread
+
+    async def wait_until_stopped(self) -> None:
+        """Return when its workflow has ended, well or not."""
+        try:
+            await self._handle.result()
+        except WorkflowFailureError as error:
+            raise CommandError(f"agent {self.name!r} ended badly: {error.cause or error}", ExitCode.FAULT) from None
+        except RPCError as error:
+            raise self._named(error) from None
+
+    async def has_worker(self) -> bool:
+        """Whether any worker has asked for work lately."""
+        try:
+            answer = await self._client.workflow_service.describe_task_queue(
+                DescribeTaskQueueRequest(
+                    namespace=self._client.namespace,
+                    task_queue=TaskQueue(name=self._task_queue),
+                    task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+                )
+            )
+        except RPCError as error:
+            raise _unreachable(error) from None
+        return bool(answer.pollers)
+
+    def _named(self, error: RPCError) -> Exception:
+        return AgentNotRunning(self.name) if error.status is RPCStatusCode.NOT_FOUND else _unreachable(error)
+
+    def _rejection(self, error: WorkflowUpdateFailedError) -> CommandError:
+        """What the agent rejected is the caller's to mend; anything else is a fault, as of an agent the ledger lost."""
+        cause: BaseException = error.cause
+        kind, said = (cause.type, cause.message) if isinstance(cause, ApplicationError) else (None, str(cause))
+        if kind in DECISIONS:
+            return CommandError(f"agent {self.name!r} says no: {said}")
+        if kind in NOT_NOW:
+            return CommandError(f"agent {self.name!r} cannot do that now: {said}", ExitCode.UNREACHABLE)
+        return CommandError(f"agent {self.name!r} could not do that: {said}", ExitCode.FAULT)
+
+    async def _silent(self) -> AgentSilent:
+        # A worker that ended is listed for some minutes more.
+        why = "its workers are busy, or ended" if await self.has_worker() else "no worker runs"
+        why = f"{why}; {START_WORKER}"
+        return AgentSilent(f"agent {self.name!r} does not answer: {why}", ExitCode.UNREACHABLE)
+
+
+def _unreachable(error: RPCError) -> CommandError:
+    return CommandError(f"Temporal answers with an error: {error.message}", ExitCode.UNREACHABLE)

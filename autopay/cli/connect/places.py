@@ -1,0 +1,83 @@
+"""What a command connects to, from its settings: the ledger, the vault, the chain.
+
+What must not live here: what a command does there.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from solana.exceptions import SolanaRpcException
+from solana.rpc.core import RPCException, UnconfirmedTxError
+
+from autopay.adapters.postgres import PostgresLedger, open_ledger
+from autopay.adapters.solana.chain import SolanaChain
+from autopay.adapters.vault import Keyring, Vault
+from autopay.cli.connect.exits import CommandError, ExitCode
+from autopay.cli.connect.invocation import run_async
+from autopay.domain.errors import UnknownAgent
+from autopay.domain.money import Currency
+from autopay.domain.network import usdc_mint
+from autopay.domain.payment.ports import AgentRecord
+from autopay.settings import Settings, SettingsError
+
+__all__ = ["chain_errors", "check_network", "known_agent", "ledger_of", "mint_of", "run_async", "vault_of"]
+
+
+@asynccontextmanager
+async def ledger_of(settings: Settings) -> AsyncIterator[PostgresLedger]:
+    """The ledger, closed at the end."""
+    ledger = open_ledger(settings.database_url)
+    try:
+        yield ledger
+    finally:
+        await ledger.dispose()
+
+
+def vault_of(settings: Settings) -> Vault:
+    """The vault that seals what this command records."""
+    return Vault(keyring_of(settings))
+
+
+def keyring_of(settings: Settings) -> Keyring:
+    """The keys of AUTOPAY_KEYRING."""
+    try:
+        return Keyring.parse(settings.keyring.get_secret_value())
+    except ValueError as error:
+        raise SettingsError(f"AUTOPAY_KEYRING is not valid: {error}") from None
+
+
+def mint_of(settings: Settings, currency: Currency) -> str:
+    """The currency's mint on this network."""
+    mint = usdc_mint(settings.network) if currency is Currency.USDC else settings.cash_mint
+    if not mint:
+        raise SettingsError(f"AUTOPAY_CASH_MINT is not set: CASH has no public mint on {settings.network}")
+    return mint
+
+
+@contextmanager
+def chain_errors() -> Iterator[None]:
+    """Set-up on the embedded chain either works or ends the command: it has no retries of its own."""
+    try:
+        yield
+    except (SolanaRpcException, RPCException, UnconfirmedTxError, TimeoutError) as error:
+        why = type(error.__cause__ or error).__name__
+        raise CommandError(
+            f"the chain does not answer as it should ({why}): check AUTOPAY_SOLANA_RPC_URL", ExitCode.UNREACHABLE
+        ) from None
+
+
+async def check_network(settings: Settings) -> None:
+    """Refuse a node of another network before anything is signed for it."""
+    chain = SolanaChain(settings.solana_rpc_url, settings.network)
+    try:
+        await chain.latest_blockhash()
+    finally:
+        await chain.close()
+
+
+async def known_agent(ledger: PostgresLedger, name: str) -> AgentRecord:
+    """The agent as the ledger has it, or an error that says what to do."""
+    try:
+        return await ledger.agent(name)
+    except UnknownAgent:
+        raise CommandError(f"there is no agent {name!r}: see `starter.py agents`, or launch it") from None

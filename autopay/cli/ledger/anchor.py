@@ -1,0 +1,85 @@
+"""`ledger anchor`: writes one hash over the whole ledger into the Solana chain."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from solders.keypair import Keypair
+
+from autopay.adapters.postgres.audit.proof import open_proof
+from autopay.adapters.solana.anchoring import AnchorChain, Anchored, anchor_now
+from autopay.cli.connect.console import say, say_result, show_json
+from autopay.cli.connect.exits import CommandError, examples
+from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
+from autopay.cli.connect.places import chain_errors
+from autopay.settings import Settings, SettingsError
+from autopay.stack_file import OWNER_FILE
+
+
+def register(ledger: typer.Typer) -> None:
+    """Add the command to the group `ledger`."""
+    shown = examples("ledger anchor", "ledger anchor --keypair ~/.config/solana/anchor.json --json")
+    ledger.command("anchor", epilog=shown)(anchor)
+
+
+def anchor(
+    keypair: Annotated[
+        Path | None, typer.Option(help="Key of the wallet that pays the fee.", show_default="AUTOPAY_ANCHOR_KEYPAIR")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Anchor the ledger: from then on its history cannot be written anew without `ledger verify` seeing it.
+
+    One memo on the Solana chain commits to the newest event of every agent. Run it by a timer: what it protects is
+    what came before it. Run again after a crash it goes on where it was.
+    """
+    given = None if keypair is None else str(keypair)
+    settings = Settings.load(home=home, anchor_keypair=given).resolve("database_url", "solana_rpc_url")
+    done = run_async(_anchor(settings, _key(settings)))
+    found = done.anchor
+    if as_json:
+        show_json(found.model_dump(mode="json", exclude={"heads", "wire"}) | {"chains": done.heads, "new": done.fresh})
+    elif done.fresh:
+        say(f"anchored {done.heads} chains of events in slot {found.slot}", "green")
+        say_result(found.signature)
+    else:
+        say(f"nothing happened since the anchor of {found.created_at:%F %T} UTC")
+        say_result(found.signature)
+
+
+async def _anchor(settings: Settings, key: Keypair) -> Anchored:
+    books = open_proof(settings.database_url)
+    chain = AnchorChain(settings.solana_rpc_url, settings.network)
+    try:
+        if settings.on_localnet:
+            from localnet.tokens import ensure_sol  # noqa: PLC0415 (an extra)
+
+            with chain_errors():
+                await ensure_sol(settings.solana_rpc_url, key.pubkey())
+        return await anchor_now(books, chain, key, settings.network)
+    finally:
+        await chain.close()
+        await books.dispose()
+
+
+def anchor_wallet(settings: Settings) -> str | None:
+    """The address of the wallet that anchors, when its key is set here; an auditor may have none."""
+    return str(_key(settings).pubkey()) if settings.anchor_keypair else None
+
+
+def _key(settings: Settings) -> Keypair:
+    """The key in the Solana CLI's format, never quoted in an error; on the embedded chain its test wallet's."""
+    if not settings.anchor_keypair:
+        if not settings.on_localnet:
+            raise SettingsError("AUTOPAY_ANCHOR_KEYPAIR is not set: the wallet that pays for anchors signs them")
+        from localnet.tokens import load_or_create_keypair  # noqa: PLC0415 (an extra)
+
+        return load_or_create_keypair(settings.home / OWNER_FILE)
+    try:
+        return Keypair.from_bytes(bytes(json.loads(Path(settings.anchor_keypair).expanduser().read_text())))
+    except OSError as error:
+        raise CommandError(f"{settings.anchor_keypair}: {error.strerror}") from None
+    except (ValueError, TypeError):
+        raise CommandError(f"{settings.anchor_keypair}: not a key as `solana-keygen` writes it") from None

@@ -1,0 +1,64 @@
+"""`ledger disputes`: what was paid and not delivered."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from autopay.adapters.postgres.records import DisputeRow
+from autopay.cli.connect.console import say, show_json, show_table
+from autopay.cli.connect.exits import examples
+from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
+from autopay.cli.connect.options import agent_name
+from autopay.cli.connect.places import known_agent, ledger_of
+from autopay.domain.money import show, to_units
+from autopay.settings import Settings
+
+
+def register(ledger: typer.Typer) -> None:
+    """Add the command to the group `ledger`."""
+    shown = examples("ledger disputes", "ledger disputes --agent trader --json")
+    ledger.command("disputes", epilog=shown)(disputes)
+
+
+def disputes(
+    agent: Annotated[str | None, typer.Option(help="Of this agent only.")] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List requests that were paid and not delivered, the newest first.
+
+    The transaction proves the payment. `retry` asks the seller once more, without paying again.
+    """
+    name = None if agent is None else agent_name(agent)
+    rows = run_async(_disputes(Settings.load(home=home).resolve("database_url"), name))
+    if as_json:
+        show_json([_json(row) for row in rows])
+    elif not rows:
+        say("Everything that was paid was delivered.")
+    else:
+        show_table(
+            ("ended (UTC)", "agent", "request", "amount", "last answer", "url", "transaction"),
+            (_cells(row) for row in rows),
+        )
+        say("ask a seller once more, without paying: starter.py retry REQUEST --agent AGENT")
+
+
+async def _disputes(settings: Settings, agent: str | None) -> Sequence[DisputeRow]:
+    async with ledger_of(settings) as opened:
+        if agent is not None:
+            await known_agent(opened, agent)
+        return await opened.disputes(agent)
+
+
+def _json(row: DisputeRow) -> dict[str, object]:
+    return row.model_dump(mode="json", exclude={"amount_atomic"}) | {"amount": f"{to_units(row.amount_atomic):f}"}
+
+
+def _cells(row: DisputeRow) -> Sequence[object]:
+    answer = f"HTTP {row.http_status}" if row.http_status is not None else "none"
+    cut = sys.stdout.isatty() and row.transaction
+    transaction = f"{row.transaction[:12]}…" if cut and row.transaction else row.transaction
+    when = f"{row.when:%F %T}" if row.when else None
+    return (when, row.agent, row.request_id, show(row.amount_atomic, row.currency), answer, row.url, transaction)

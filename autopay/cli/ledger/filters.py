@@ -1,0 +1,113 @@
+"""Which payments a report is about: the filter options, and what their values mean."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from autopay.adapters.postgres.reports.filter import Filter, Place
+from autopay.adapters.postgres.statuses import TransactionStatus
+from autopay.cli.connect.options import agent_name, currency_of, duration_s
+from autopay.domain.money import to_atomic
+
+MOMENTS = "2026-11-22, 2026-11-22T10:00, 2h (ago), today, yesterday"
+
+AgentOption = Annotated[str | None, typer.Option(help="Of this agent only.")]
+EndpointOption = Annotated[
+    str | None, typer.Option(help="Of this path only; * and ? stand for others.", metavar="GLOB")
+]
+StatusOption = Annotated[list[str] | None, typer.Option(help="In this status only; repeatable.", metavar="STATUS")]
+SinceOption = Annotated[str | None, typer.Option(help=f"Not before: {MOMENTS}; UTC.", metavar="TIME")]
+UntilOption = Annotated[str | None, typer.Option(help="Before this moment.", metavar="TIME")]
+MinOption = Annotated[str | None, typer.Option("--min", help="At least so much, in token units.", metavar="AMOUNT")]
+MaxOption = Annotated[str | None, typer.Option("--max", help="At most so much.", metavar="AMOUNT")]
+CurrencyOption = Annotated[str | None, typer.Option(help="In this one only: USDC or CASH.")]
+LinesOption = Annotated[bool, typer.Option("--json", help="Print JSON, a line for each.")]
+CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")]
+
+_WORD = re.compile(r"[A-Za-z0-9_]{1,40}")
+
+
+def filter_of(
+    agent: str | None = None,
+    endpoint: str | None = None,
+    status: list[str] | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    minimum: str | None = None,
+    maximum: str | None = None,
+    currency: str | None = None,
+    *,
+    payments: bool = True,
+) -> Filter:
+    """The filter that these option values make; with `payments`, a status is a payment's.
+
+    Raises:
+        typer.BadParameter: with what would be valid.
+    """
+    now = datetime.now(UTC)
+    return Filter(
+        agent=None if agent is None else agent_name(agent),
+        endpoint=endpoint,
+        statuses=tuple(_status(word, payments=payments) for word in status or ()),
+        since=None if since is None else moment(since, now),
+        until=None if until is None else moment(until, now),
+        min_atomic=None if minimum is None else _amount(minimum),
+        max_atomic=None if maximum is None else _amount(maximum),
+        currency=None if currency is None else currency_of(currency),
+    )
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """A point in time: ISO 8601 (UTC when it names no zone), `today`, `yesterday`, `now`, or how long ago.
+
+    Raises:
+        typer.BadParameter: none of these.
+    """
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    named = {"now": now, "today": midnight, "yesterday": midnight - timedelta(days=1)}
+    word = text.strip().lower()
+    if word in named:
+        return named[word]
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError:
+        pass
+    else:
+        return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    wrong = typer.BadParameter(f"{text!r} is not a time like {MOMENTS}")
+    if not word[-1:].isalpha():  # a bare number is a duration elsewhere; here it would be a mistyped date
+        raise wrong
+    try:
+        return now - timedelta(seconds=duration_s(word))
+    except (typer.BadParameter, OverflowError):
+        raise wrong from None
+
+
+def cursor_of(text: str) -> str:
+    """A cursor that a page before gave.
+
+    Raises:
+        typer.BadParameter: not one.
+    """
+    try:
+        Place.parse(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a cursor: take the one that the page before gave") from None
+    return text
+
+
+def _status(word: str, *, payments: bool) -> str:
+    if payments and word.upper() not in list(TransactionStatus):
+        raise typer.BadParameter(f"{word!r} is not a payment's status: {', '.join(TransactionStatus)}")
+    if not _WORD.fullmatch(word):
+        raise typer.BadParameter(f"{word!r} is not a status")
+    return word.upper()
+
+
+def _amount(text: str) -> int:
+    try:
+        return to_atomic(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None

@@ -1,0 +1,157 @@
+"""The group `ledger`, and `ledger show`: every payment, with what it was for and what came of it."""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from autopay.adapters.postgres.reports.filter import Filter, Page
+from autopay.adapters.postgres.reports.records import PaymentRow, TrailRow
+from autopay.cli.connect.console import say
+from autopay.cli.connect.exits import examples
+from autopay.cli.connect.invocation import HomeOption, run_async
+from autopay.cli.connect.places import known_agent, ledger_of
+from autopay.cli.ledger import anchor, disputes, reconcile, resolve
+from autopay.cli.ledger import export as ledger_export
+from autopay.cli.ledger import follow as ledger_follow
+from autopay.cli.ledger import prune as ledger_prune
+from autopay.cli.ledger import spend as ledger_spend
+from autopay.cli.ledger import verify as audit
+from autopay.cli.ledger.filters import (
+    AgentOption,
+    CsvOption,
+    CurrencyOption,
+    EndpointOption,
+    LinesOption,
+    MaxOption,
+    MinOption,
+    SinceOption,
+    StatusOption,
+    UntilOption,
+    cursor_of,
+    filter_of,
+)
+from autopay.cli.ledger.rows import (
+    PAYMENT_FIELDS,
+    TRAIL_FIELDS,
+    payment_values,
+    reader_may_leave,
+    show_payments,
+    show_trail,
+    trail_values,
+    write_csv,
+    write_lines,
+)
+from autopay.settings import Settings
+
+ledger = typer.Typer(help="What was paid, and for what.", no_args_is_help=True)
+
+
+@ledger.callback()
+def _ledger() -> None:
+    """What was paid, and for what."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    app.add_typer(ledger, name="ledger")
+
+
+class Kind(StrEnum):
+    """What `ledger show` lists."""
+
+    PAYMENTS = "payments"
+    ALL = "all"
+
+
+@ledger.command(
+    epilog=examples(
+        "ledger show",
+        "ledger show --agent trader --since 2h --status FAILED",
+        "ledger show --endpoint '/api/*' --min 0.01 --limit 200 --json",
+        "ledger show --kind all --since yesterday",
+    )
+)
+def show(
+    agent: AgentOption = None,
+    endpoint: EndpointOption = None,
+    status: StatusOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    minimum: MinOption = None,
+    maximum: MaxOption = None,
+    currency: CurrencyOption = None,
+    kind: Annotated[Kind, typer.Option(help="Payments, or requests and balances as well.")] = Kind.PAYMENTS,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many.")] = 50,
+    after: Annotated[str | None, typer.Option(help="Go on where the page before ended.", metavar="CURSOR")] = None,
+    home: HomeOption = None,
+    as_json: LinesOption = False,
+    as_csv: CsvOption = False,
+) -> None:
+    """Show payments, the newest first.
+
+    When there are more, the cursor of the next page is the last line on stderr; with --json each line has its own.
+    """
+    if as_json and as_csv:
+        raise typer.BadParameter("either --json or --csv")
+    payments = kind is Kind.PAYMENTS
+    wanted = filter_of(agent, endpoint, status, since, until, minimum, maximum, currency, payments=payments)
+    cursor = None if after is None else cursor_of(after)
+    settings = Settings.load(home=home).resolve("database_url")
+    with reader_may_leave():
+        if payments:
+            _show_payments(run_async(_payments(settings, wanted, cursor, limit)), as_json, as_csv)
+        else:
+            _show_trail(run_async(_trail(settings, wanted, cursor, limit)), as_json, as_csv)
+
+
+for module in (ledger_export, ledger_spend, ledger_follow, ledger_prune, reconcile, resolve, disputes, audit, anchor):
+    module.register(ledger)
+
+
+async def _payments(settings: Settings, wanted: Filter, after: str | None, limit: int) -> Page[PaymentRow]:
+    async with ledger_of(settings) as opened:
+        if wanted.agent is not None:
+            await known_agent(opened, wanted.agent)
+        return await opened.payments(wanted, after=after, limit=limit)
+
+
+async def _trail(settings: Settings, wanted: Filter, after: str | None, limit: int) -> Page[TrailRow]:
+    async with ledger_of(settings) as opened:
+        if wanted.agent is not None:
+            await known_agent(opened, wanted.agent)
+        return await opened.trail(wanted, after=after, limit=limit)
+
+
+def _show_payments(page: Page[PaymentRow], as_json: bool, as_csv: bool) -> None:
+    if as_json or as_csv:
+        _write(map(payment_values, page.rows), PAYMENT_FIELDS, as_csv)
+    elif page.rows:
+        show_payments(page.rows)
+    else:
+        say("There is no such payment.")
+    _tell_next(page.next)
+
+
+def _show_trail(page: Page[TrailRow], as_json: bool, as_csv: bool) -> None:
+    if as_json or as_csv:
+        _write(map(trail_values, page.rows), TRAIL_FIELDS, as_csv)
+    elif page.rows:
+        show_trail(page.rows)
+    else:
+        say("There is nothing of that kind.")
+    _tell_next(page.next)
+
+
+def _write(rows: Iterable[Mapping[str, object]], fields: Sequence[str], as_csv: bool) -> None:
+    if as_csv:
+        write_csv(rows, sys.stdout, fields)
+    else:
+        write_lines(rows, sys.stdout)
+
+
+def _tell_next(cursor: str | None) -> None:
+    if cursor is not None:
+        say(f"there are more: --after {cursor}")

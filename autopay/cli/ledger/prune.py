@@ -1,0 +1,57 @@
+"""`ledger prune`: throws away the content of old requests, and keeps everything else."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from autopay.adapters.postgres.maintenance.prune import Prunable
+from autopay.cli.connect.console import say, say_result, show_json
+from autopay.cli.connect.exits import examples
+from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
+from autopay.cli.connect.options import whole_seconds
+from autopay.cli.connect.places import ledger_of
+from autopay.settings import Settings
+
+
+def register(ledger: typer.Typer) -> None:
+    """Add the command to the group `ledger`."""
+    shown = examples("ledger prune --older-than 90d --dry-run", "ledger prune --older-than 90d --json")
+    ledger.command("prune", epilog=shown)(prune)
+
+
+def prune(
+    older_than: Annotated[str, typer.Option(help="How long content is kept after its request ended: 90d.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count it.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Throw away the content of requests that ended long ago. It cannot be had again without paying again.
+
+    Requests, payments and the hash of each content stay. In small steps, beside payments under way; Ctrl-C ends it
+    between two steps.
+    """
+    before = datetime.now(UTC) - timedelta(seconds=whole_seconds(older_than))
+    settings = Settings.load(home=home).resolve("database_url")
+    done = run_async(_prune(settings, before, dry_run=dry_run))
+    if as_json:
+        show_json({"requests": done.requests, "body_bytes": done.body_bytes, "before": before, "dry_run": dry_run})
+        return
+    verb = "would be thrown away" if dry_run else "thrown away"
+    say_result(f"{verb}: the content of {done.requests} requests that ended before {before:%F %T}, {_size(done)}")
+    if not dry_run and done.requests:
+        say("the hash of each is kept; the database reuses the space after its next vacuum")
+
+
+async def _prune(settings: Settings, before: datetime, *, dry_run: bool) -> Prunable:
+    async with ledger_of(settings) as ledger:
+        if dry_run:
+            return await ledger.prunable(before)
+        requests = body_bytes = 0
+        async for batch in ledger.prune(before):
+            requests, body_bytes = requests + batch.requests, body_bytes + batch.body_bytes
+        return Prunable(requests=requests, body_bytes=body_bytes)
+
+
+def _size(done: Prunable) -> str:
+    return f"{done.body_bytes / 1_000_000:.1f} MB" if done.body_bytes >= 100_000 else f"{done.body_bytes} bytes"

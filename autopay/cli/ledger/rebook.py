@@ -1,0 +1,43 @@
+"""`ledger reconcile --book`: after a restore, books what the ledger forgot and lifts the fence."""
+
+import asyncio
+
+from autopay.adapters.solana.history import HistoryWalk
+from autopay.cli.connect.console import remarks, say, say_result
+from autopay.cli.connect.places import ledger_of
+from autopay.domain.money import show
+from autopay.domain.reconcile.rebook import Rebooked, Rebooking
+from autopay.settings import Settings
+
+
+async def rebook(settings: Settings, despite: str | None) -> Rebooked | None:
+    """Run it; None when no fence is up, so that there is nothing to book."""
+    chain = HistoryWalk(settings.solana_rpc_url, settings.network)
+    try:
+        async with ledger_of(settings) as books:
+            fence = await books.fence()
+            if fence is None:
+                return None
+            say(f"fence since {fence.raised_at:%F %T} UTC: {fence.reason}")
+            with remarks().status("reading the chain") as status:
+                run = Rebooking(books, chain, settings.network, settings.mints(), asyncio.sleep, status.update, despite)
+                return await run.run()
+    finally:
+        await chain.close()
+
+
+def show_rebooked(found: Rebooked) -> None:
+    """What was booked, and whether payments may be signed again."""
+    amounts = ", ".join(show(amount, currency) for currency, amount in found.amount_atomic.items()) or "nothing"
+    say_result(f"booked {found.payments} forgotten payments ({amounts}) and {found.sessions} forgotten sessions")
+    if found.sessions:
+        say("their keys were lost with the old ledger; `session list` shows what their accounts hold", "yellow")
+    for problem in found.problems:
+        say(f"  {problem}", "red")
+    if found.lifted and found.problems:
+        say("the fence is lifted all the same, as you said; your reason is in the ledger", "yellow")
+    elif found.lifted:
+        say("ledger and chain agree: the fence is lifted, payments go on", "green")
+    else:
+        say("the fence stays up; try another RPC node, or look at what differs with `ledger reconcile`", "red")
+        say("when you know why it differs: ledger reconcile --book --despite REASON")

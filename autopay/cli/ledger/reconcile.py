@@ -1,0 +1,145 @@
+"""`ledger reconcile`: what the ledger booked against what the chain shows, to the unit."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn
+
+from autopay.adapters.checkpoint import CheckpointFile
+from autopay.adapters.solana.history import HistoryWalk
+from autopay.cli.connect.console import remarks, say, say_result, show_json, show_table
+from autopay.cli.connect.exits import CommandError, ExitCode, examples
+from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
+from autopay.cli.connect.options import agent_name
+from autopay.cli.connect.places import known_agent, ledger_of
+from autopay.cli.ledger.rebook import rebook, show_rebooked
+from autopay.domain.reconcile.marks import Marks
+from autopay.domain.reconcile.report import Entry, Report
+from autopay.domain.reconcile.run import ReconcileRun
+from autopay.settings import Settings
+
+Tell = Callable[[int, int, int], None]
+
+
+def register(ledger: typer.Typer) -> None:
+    """Add the command to the group `ledger`."""
+    shown = examples(
+        "ledger reconcile",
+        "ledger reconcile --agent trader --json",
+        "ledger reconcile --checkpoint reconciled.json",
+        "ledger reconcile --book",
+    )
+    ledger.command("reconcile", epilog=shown)(reconcile)
+
+
+def reconcile(
+    agent: Annotated[str | None, typer.Option(help="Sessions of this agent only.")] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Remember here what was compared: the next run walks only what is newer.", dir_okay=False),
+    ] = None,
+    book: Annotated[
+        bool, typer.Option("--book", help="After a restore: book what the chain shows, and lift the fence.")
+    ] = False,
+    despite: Annotated[
+        str | None, typer.Option(metavar="REASON", help="With --book: lift it in spite of what does not fit.")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the ledger with the chain, as of the finalized slot.
+
+    Every transfer that a session key made must be booked, every booked payment must be on chain, and the totals must
+    be equal. Ends with 1 when they are not. Payments still under way are listed as unresolved: they are no mismatch.
+
+    A restored ledger is fenced: nothing is signed until --book has booked what was paid after the backup, which takes
+    a minute or two, as payments that are under way must be final first.
+    """
+    name = None if agent is None else agent_name(agent)
+    settings = Settings.load(home=home).resolve("database_url", "solana_rpc_url")
+    if despite is not None and not book:
+        raise CommandError("--despite belongs to --book", ExitCode.USAGE)
+    if book:
+        if agent is not None or checkpoint is not None:
+            raise CommandError("--book is about the whole ledger: leave out --agent and --checkpoint", ExitCode.USAGE)
+        if (rebooked := run_async(rebook(settings, despite))) is not None:
+            if as_json:
+                show_json(rebooked)
+            else:
+                show_rebooked(rebooked)
+            raise typer.Exit(ExitCode.OK if rebooked.lifted else ExitCode.FAULT)
+        say("no fence is up, so there is nothing to book")
+    with _progress() as tell:
+        found = run_async(_reconcile(settings, name, checkpoint, tell))
+    if as_json:
+        show_json(found)
+    else:
+        _show(found, checkpoint)
+    raise typer.Exit(ExitCode.OK if found.ok else ExitCode.FAULT)
+
+
+async def _reconcile(settings: Settings, agent: str | None, checkpoint: Path | None, tell: Tell) -> Report:
+    file = CheckpointFile(checkpoint) if checkpoint is not None else None
+    marks = file.read(settings.network) if file else Marks(network=settings.network)
+    chain = HistoryWalk(settings.solana_rpc_url, settings.network)
+    try:
+        async with ledger_of(settings) as books:
+            if agent is not None:
+                await known_agent(books, agent)
+            keep = file.keep if file else (lambda _: None)
+            return await ReconcileRun(books, chain, settings.network, marks, keep, tell).run(agent)
+    finally:
+        await chain.close()
+        if file:
+            file.flush()
+
+
+@contextmanager
+def _progress() -> Iterator[Tell]:
+    """A line on a terminal's stderr, gone when the walk is done."""
+    columns = (TextColumn("reconciling"), BarColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=remarks(), transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("", total=None)
+
+        def tell(done: int, of: int, walked: int) -> None:
+            progress.update(
+                task, completed=done, total=of, description=f"session {done} of {of}, {walked} transactions walked"
+            )
+
+        yield tell
+
+
+def _show(found: Report, checkpoint: Path | None) -> None:
+    whose = f"agent {found.agent}" if found.agent else "all agents"
+    say_result(f"{whose}, {found.sessions} sessions, as of finalized slot {found.as_of_slot}")
+    say_result(
+        f"payments: {found.payments} in the ledger, {found.on_chain} on chain; "
+        f"{found.others} transactions of these accounts are none of our payments"
+    )
+    if found.spent_ledger:
+        rows = ((each, found.spent_ledger[each], found.spent_chain[each]) for each in found.spent_ledger)
+        show_table(("currency", "ledger", "chain"), rows)
+    _entries("in the ledger, and not on chain:", found.unmatched_ledger)
+    _entries("on chain, and not so in the ledger:", found.unmatched_chain)
+    _entries("unresolved, which is no mismatch:", found.unresolved)
+    if found.ok:
+        say("ledger and chain agree", "green")
+        return
+    say("ledger and chain differ", "red")
+    if checkpoint is not None and not (found.unmatched_ledger or found.unmatched_chain):
+        say("what differs is older than the checkpoint: reconcile without it to see what")
+
+
+def _entries(title: str, entries: Sequence[Entry]) -> None:
+    """A line each, never cut: the signature is what is looked up next."""
+    if entries:
+        say_result(title)
+    for each in entries:
+        whose = f"{each.agent} {each.request_id} {each.status}" if each.status else each.agent
+        slot = f", slot {each.slot}" if each.slot is not None else ""
+        signature = f", transaction {each.transaction}" if each.transaction else ""
+        say_result(f"  {each.reason.value}: {whose}, {each.amount} {each.currency.value}{slot}{signature}")

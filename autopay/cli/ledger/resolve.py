@@ -1,0 +1,83 @@
+"""`ledger resolve`: a payment whose fate the chain can no longer prove; a person looks, and decides."""
+
+from typing import Annotated
+
+import typer
+
+from autopay.adapters.solana.chain import SolanaChain
+from autopay.cli.connect.console import say, say_result, show_json
+from autopay.cli.connect.exits import CommandError, ExitCode, examples
+from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
+from autopay.cli.connect.options import agent_name
+from autopay.cli.connect.places import known_agent, ledger_of
+from autopay.domain.money import show
+from autopay.domain.payment.attempt import RecordedAttempt
+from autopay.domain.payment.payment import Unknown, Verdict
+from autopay.domain.payment.settlement import A_PERSONS, look
+from autopay.domain.request import x402_request_id
+from autopay.settings import Settings
+
+
+def register(ledger: typer.Typer) -> None:
+    """Add the command to the group `ledger`."""
+    shown = examples(
+        "ledger resolve trader monday-1",
+        'ledger resolve trader monday-1 --dead --reason "revoked in Phantom, not on chain"',
+    )
+    ledger.command("resolve", epilog=shown)(resolve)
+
+
+def resolve(
+    agent: Annotated[str, typer.Argument(help="Whose payment.")],
+    request_id: Annotated[str, typer.Argument(metavar="REQUEST", help="Of which request.")],
+    dead: Annotated[bool, typer.Option("--dead", help="Book it as not settled; a new attempt may be signed.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Why you are sure; it stays in the ledger.")] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at a payment without an outcome, and say what is missing to prove one.
+
+    A payment is proven dead by the allowance that the chain still gives its session. When the owner revoked the
+    delegation elsewhere, closed the account, or no node holds that slot any more, nothing can prove it, and it stays
+    open: look in a block explorer for the session's account, and for the memo that is shown here. If it never landed,
+    say so with --dead: its blockhash has expired, so it never will.
+    """
+    if dead and not reason:
+        raise CommandError("--dead needs --reason: it stays in the ledger as the only proof there is")
+    settings = Settings.load(home=home).resolve("database_url", "solana_rpc_url")
+    attempt, verdict = run_async(_resolve(settings, agent_name(agent), request_id, reason if dead else None))
+    if as_json:
+        show_json({"attempt": attempt.model_dump(mode="json", exclude={"sealed"}), "verdict": verdict.model_dump()})
+        return
+    say_result(f"{show(attempt.amount_atomic, attempt.currency)} to {attempt.pay_to}, attempt {attempt.number}")
+    say_result(f"from {attempt.source_account}, memo {attempt.memo!r}, after slot {attempt.blockhash_slot}")
+    if dead:
+        say("booked as not settled", "green")
+    elif isinstance(verdict, Unknown) and verdict.reason in A_PERSONS:
+        say_result(f"unprovable ({verdict.reason}): a person decides")
+    else:
+        say_result(f"{verdict.kind}: its workflow goes on by itself")
+
+
+async def _resolve(
+    settings: Settings, agent: str, request_id: str, reason: str | None
+) -> tuple[RecordedAttempt, Verdict]:
+    chain = SolanaChain(settings.solana_rpc_url, settings.network)
+    try:
+        async with ledger_of(settings) as ledger:
+            await known_agent(ledger, agent)
+            key = x402_request_id(agent, request_id)
+            payment = await ledger.recall(key)
+            number = len(payment.attempts)
+            attempt = await ledger.attempt(key, number) if number else None
+            if attempt is None or attempt.status in ("VERIFIED", "FAILED"):
+                raise CommandError(f"{request_id} has no payment without an outcome")
+            verdict = await look(chain, ledger.booked_on, attempt, settings.slot_ms)
+            if reason is not None:
+                if not isinstance(verdict, Unknown) or verdict.reason not in A_PERSONS:
+                    why = verdict.reason if isinstance(verdict, Unknown) else verdict.kind
+                    raise CommandError(f"the chain still decides this one ({why}): wait for it", ExitCode.REFUSED)
+                await ledger.record_dead(attempt.attempt_id, f"decided by a person: {reason}")
+            return attempt, verdict
+    finally:
+        await chain.close()

@@ -1,0 +1,169 @@
+"""How rows of the ledger look: in a table that fits the terminal, as lines of JSON, as CSV."""
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+import typer
+from rich.cells import cell_len
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from autopay.adapters.postgres.reports.records import PaymentRow, SpendRow, TrailRow
+from autopay.cli.connect.console import out, printable
+from autopay.cli.connect.exits import ExitCode
+from autopay.domain.money import show, to_atomic, to_units
+
+WIDE = 110
+"""Columns from which a table shows all that it can."""
+
+PAYMENT_FIELDS = (*(name for name in PaymentRow.model_fields if name != "amount_atomic"), "amount", "cursor")
+TRAIL_FIELDS = (*TrailRow.model_fields, "cursor")
+SPEND_FIELDS = (
+    "key",
+    "network",
+    "currency",
+    "settled",
+    "settled_payments",
+    "open",
+    "open_payments",
+    "failed_payments",
+)
+
+_NARROWEST = 6
+_NEVER_CUT = ("time", "amount", "settled", "open")
+
+
+def payment_values(row: PaymentRow) -> dict[str, Any]:
+    """A payment for programs: the amount in token units, and the cursor that the next page comes after."""
+    values = row.model_dump(mode="json")
+    return values | {"amount": f"{to_units(values.pop('amount_atomic')):f}", "cursor": row.cursor}
+
+
+def trail_values(row: TrailRow) -> dict[str, Any]:
+    """A row of the audit trail for programs."""
+    return row.model_dump(mode="json") | {"cursor": row.cursor}
+
+
+def spend_values(row: SpendRow) -> dict[str, Any]:
+    """A sum for programs, in token units."""
+    values = row.model_dump(mode="json")
+    amounts = {name: f"{to_units(values.pop(f'{name}_atomic')):f}" for name in ("settled", "open")}
+    return {
+        "key": row.key,
+        "network": values["network"],
+        "currency": values["currency"],
+        "settled": amounts["settled"],
+        "settled_payments": row.settled,
+        "open": amounts["open"],
+        "open_payments": row.open,
+        "failed_payments": row.failed,
+    }
+
+
+def write_lines(rows: Iterable[Mapping[str, Any]], stream: TextIO) -> None:
+    """A line of JSON for each."""
+    stream.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def write_csv(rows: Iterable[Mapping[str, Any]], stream: TextIO, fields: Sequence[str], *, header: bool = True) -> None:
+    """A line of CSV for each row, after one with the fields' names."""
+    writer = csv.DictWriter(stream, fields, lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+
+
+@contextmanager
+def reader_may_leave() -> Iterator[None]:
+    """Ends the command quietly when whoever reads its output has seen enough, like `| head`."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
+        raise typer.Exit(ExitCode.OK) from None
+
+
+def show_payments(rows: Sequence[PaymentRow], console: Console | None = None) -> None:
+    """Payments for people; where it is narrow, what can be looked up is left out."""
+    to = console or out()
+    wide = to.width >= WIDE
+    names = ("time (UTC)", "agent", "request", "status", "amount")
+    _show(to, (*names, "delivery", "transaction") if wide else names, (_payment_cells(row, wide, to) for row in rows))
+
+
+def show_trail(rows: Sequence[TrailRow], console: Console | None = None) -> None:
+    """The audit trail for people."""
+    to = console or out()
+    wide = to.width >= WIDE
+    names = ("time (UTC)", "agent", "what", "request", "status", "amount")
+    _show(to, (*names, "endpoint", "transaction") if wide else names, (_trail_cells(row, wide, to) for row in rows))
+
+
+def show_spend(rows: Sequence[SpendRow], key: str | None, console: Console | None = None) -> None:
+    """Sums for people: settled and open never added up."""
+    names = ("network", "settled", "payments", "open", "unknown", "failed")
+    cells = (
+        (
+            *((row.key or "-",) if key else ()),
+            row.network.value,
+            show(row.settled_atomic, row.currency),
+            row.settled,
+            show(row.open_atomic, row.currency) if row.open else "",
+            row.open or "",
+            row.failed or "",
+        )
+        for row in rows
+    )
+    _show(console or out(), (key, *names) if key else names, cells)
+
+
+def _payment_cells(row: PaymentRow, wide: bool, to: Console) -> Sequence[object]:
+    status = f"{row.status} {row.error_code}" if row.error_code else row.status
+    if not wide and row.delivery == "UNDELIVERED":
+        status = f"{status} UNDELIVERED"
+    time = f"{row.created_at:%F %T}" if wide else f"{row.created_at:%m-%d %T}"
+    cells = (time, row.agent, row.request_id, status, show(row.amount_atomic, row.currency))
+    return (*cells, row.delivery, _shown_hash(row.hash, to)) if wide else cells
+
+
+def _trail_cells(row: TrailRow, wide: bool, to: Console) -> Sequence[object]:
+    status = f"{row.status or ''} {row.error or ''}".strip()
+    amount = show(to_atomic(row.amount), row.currency or "") if row.amount is not None else None
+    time = f"{row.created_at:%F %T}" if wide else f"{row.created_at:%m-%d %T}"
+    cells = (time, row.agent, row.kind, row.request_id, status, amount)
+    return (*cells, row.endpoint, _shown_hash(row.hash, to)) if wide else cells
+
+
+def _show(to: Console, names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    cells = [[printable("" if cell is None else str(cell)) for cell in row] for row in rows]
+    widths = _fitting([max(map(cell_len, column)) for column in zip(names, *cells, strict=True)], names, to.width)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name, width in zip(names, widths, strict=True):
+        number = name in ("amount", "settled", "open")
+        table.add_column(name, no_wrap=True, overflow="ellipsis", width=width, justify="right" if number else "left")
+    for row in cells:
+        table.add_row(*map(escape, row))
+    to.print(table)
+
+
+def _fitting(widths: list[int], names: Sequence[str], available: int) -> Sequence[int]:
+    """The widths, with the widest texts cut until a row fits; times and amounts are never cut."""
+    texts = [place for place, name in enumerate(names) if name.split()[0] not in _NEVER_CUT]
+    while texts and sum(widths) + 2 * (len(widths) - 1) > available:
+        widest = max(texts, key=lambda place: widths[place])
+        if widths[widest] <= _NARROWEST:
+            break
+        widths[widest] -= 1
+    return widths
+
+
+def _shown_hash(signature: str | None, to: Console) -> str | None:
+    """Its beginning on a terminal, where 88 characters do not fit a row; all of it in a pipe."""
+    return f"{signature[:12]}…" if signature and to.width < len(signature) * 3 else signature

@@ -1,0 +1,88 @@
+"""`ledger spend`: what was spent, by day, endpoint, payee or agent."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from autopay.adapters.postgres.reports.filter import Filter
+from autopay.adapters.postgres.reports.queries import SpendBy
+from autopay.adapters.postgres.reports.records import SpendRow
+from autopay.cli.connect.console import say
+from autopay.cli.connect.exits import examples
+from autopay.cli.connect.invocation import HomeOption, run_async
+from autopay.cli.connect.places import known_agent, ledger_of
+from autopay.cli.ledger.filters import (
+    AgentOption,
+    CsvOption,
+    CurrencyOption,
+    EndpointOption,
+    LinesOption,
+    MaxOption,
+    MinOption,
+    SinceOption,
+    StatusOption,
+    UntilOption,
+    filter_of,
+)
+from autopay.cli.ledger.rows import SPEND_FIELDS, show_spend, spend_values, write_csv, write_lines
+from autopay.settings import Settings
+
+
+def register(ledger: typer.Typer) -> None:
+    """Add the command to the group `ledger`."""
+    shown = examples("ledger spend --since today", "ledger spend --by endpoint --agent trader --json")
+    ledger.command("spend", epilog=shown)(spend)
+
+
+def spend(
+    by: Annotated[SpendBy | None, typer.Option(help="A sum for each; days are UTC.")] = None,
+    agent: AgentOption = None,
+    endpoint: EndpointOption = None,
+    status: StatusOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    minimum: MinOption = None,
+    maximum: MaxOption = None,
+    currency: CurrencyOption = None,
+    home: HomeOption = None,
+    as_json: LinesOption = False,
+    as_csv: CsvOption = False,
+) -> None:
+    """Sum up what was spent, each currency by itself.
+
+    Settled is final on chain. Open is what has no outcome yet: it may be spent, or free again. What failed cost
+    nothing. The last lines are the totals; --json and --csv leave them to the reader.
+    """
+    if as_json and as_csv:
+        raise typer.BadParameter("either --json or --csv")
+    wanted = filter_of(agent, endpoint, status, since, until, minimum, maximum, currency)
+    rows = run_async(_spend(Settings.load(home=home).resolve("database_url"), wanted, by))
+    if as_json:
+        write_lines(map(spend_values, rows), sys.stdout)
+    elif as_csv:
+        write_csv(map(spend_values, rows), sys.stdout, SPEND_FIELDS)
+    elif not rows:
+        say("There is no such payment.")
+    else:
+        shown = [*rows, *totals(rows)] if by is not None else rows
+        show_spend(shown, by.value if by is not None else None)
+
+
+def totals(rows: Sequence[SpendRow]) -> Sequence[SpendRow]:
+    """A row for each network and currency, called "total"."""
+    found: dict[tuple[str, str], SpendRow] = {}
+    summed = ("settled_atomic", "settled", "open_atomic", "open", "failed")
+    for row in rows:
+        kept = found.get((row.network, row.currency))
+        update = {name: getattr(row, name) + (getattr(kept, name) if kept else 0) for name in summed}
+        found[row.network, row.currency] = row.model_copy(update=update | {"key": "total"})
+    return [found[key] for key in sorted(found)]
+
+
+async def _spend(settings: Settings, wanted: Filter, by: SpendBy | None) -> Sequence[SpendRow]:
+    async with ledger_of(settings) as opened:
+        if wanted.agent is not None:
+            await known_agent(opened, wanted.agent)
+        return await opened.spend(wanted, by)

@@ -1,0 +1,121 @@
+"""`backup` and `restore`: the ledger in a file, and back."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autopay.adapters.postgres.maintenance.backup import Backup, back_up, time_of
+from autopay.adapters.postgres.maintenance.restore import Restored, restore_database, restore_file
+from autopay.adapters.postgres.maintenance.server import Server
+from autopay.cli.connect.console import say, say_result, show_json
+from autopay.cli.connect.exits import CommandError, ExitCode, examples
+from autopay.cli.connect.invocation import HomeOption, JsonOption
+from autopay.cli.operate.roles import AdminOption
+from autopay.settings import Settings
+
+DIRECTORY = "backups"
+
+NEXT = (
+    "nothing is signed until this has booked what was paid after the backup: starter.py ledger reconcile --book",
+    "workers may run meanwhile; requests that need a payment are held",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("backup", epilog=examples("backup", "backup --to /backups/", "backup --to ledger.dump --json"))(backup)
+    shown = examples("restore .autopay/backups/autopay-20260101T000000Z.dump", "restore --database autopay_copy --yes")
+    app.command("restore", epilog=shown)(restore)
+
+
+def backup(
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|DIR", help="Where to; a directory ends with a slash.", show_default="HOME/backups/"),
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the whole ledger into a file, as it is at one moment, while workers go on.
+
+    The file has sealed secrets: who has it and the keyring has the sessions' keys. It is its owner's only, and appears
+    under its name when it is complete and can be read.
+    """
+    settings = Settings.load(home=home).resolve("database_url")
+    server = Server(settings.database_url)
+    file = _target(to, settings.home / DIRECTORY, server.name)
+    try:
+        found = back_up(server, file)
+    except OSError as error:
+        raise CommandError(f"{error.filename or file}: {error.strerror}", ExitCode.FAULT) from None
+    if as_json:
+        show_json(found)
+    else:
+        _show_backup(found)
+
+
+def restore(
+    file: Annotated[Path | None, typer.Argument(help="A backup.", exists=True, dir_okay=False)] = None,
+    database: Annotated[
+        str | None, typer.Option(help="Instead of a file: a database of the same server that has the backup already.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    admin_url: AdminOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a backup the ledger again, behind a fence: nothing is signed until `ledger reconcile --book`.
+
+    It is read into a new database first. In one moment that takes the ledger's name, and the present database, if
+    there is one, is kept under another. Workers need not be stopped. Interrupted, it can be run again.
+    """
+    if (file is None) == (database is None):
+        raise CommandError("restore what: give a FILE, or --database", ExitCode.USAGE)
+    settings = Settings.load(home=home).resolve("database_url")
+    server = Server(settings.database_url, admin_url)
+    what = f"the backup of {time_of(file):%F %T} UTC" if file is not None else f"the database {database}"
+    if not yes and server.name in server.databases():
+        typer.confirm(f"Make {what} the ledger {server.name}? The present one is kept.", abort=True, err=True)
+    if file is not None:
+        done = restore_file(server, file, say)
+    else:
+        assert database is not None
+        done = restore_database(server, database, say)
+    if as_json:
+        show_json(done)
+    else:
+        _show_restored(done)
+
+
+def _target(to: str | None, directory: Path, database: str) -> Path:
+    if to is not None:
+        given = Path(to).expanduser()
+        if not to.endswith(os.sep) and not given.is_dir():
+            if given.exists():
+                raise CommandError(f"{given} is there already")
+            return given
+        directory = given
+    return directory / f"{database}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.dump"
+
+
+def _show_backup(found: Backup) -> None:
+    say(
+        f"the ledger of {found.taken_at:%F %T} UTC: {found.size_bytes} bytes, {found.events} events in "
+        f"{found.chains} chains",
+        "green",
+    )
+    say_result(str(found.file))
+
+
+def _show_restored(done: Restored) -> None:
+    say(f"{done.fence}: {done.events} events", "green")
+    if done.kept_as is not None:
+        say(f"the ledger of before is kept as the database {done.kept_as}")
+    for name in done.leftovers:
+        say(f"an interrupted restore left the database {name}: drop it", "yellow")
+    for line in NEXT:
+        say(line)
+    say_result(done.database)

@@ -1,0 +1,97 @@
+"""`db` and `seed`: the ledger's schema, and sample rows. Its roles are in roles.py."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from alembic.util.exc import CommandError as AlembicError
+
+from autopay.adapters.postgres.maintenance import migrations
+from autopay.adapters.postgres.maintenance.roles import apply_rights
+from autopay.adapters.postgres.maintenance.server import Server
+from autopay.cli.connect.console import say, say_result, show_json
+from autopay.cli.connect.exits import CommandError, examples
+from autopay.cli.connect.invocation import HomeOption, JsonOption
+from autopay.cli.connect.places import ledger_of
+from autopay.cli.operate import roles
+from autopay.settings import Settings
+
+LOST = (
+    "What goes with it: idempotency keys, so that requests that were paid could be paid again under the same id, "
+    "and what recovers payments that are under way. Make a backup first: starter.py backup"
+)
+
+db = typer.Typer(help="The ledger's schema.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group and the command."""
+    roles.register(db)
+    app.add_typer(db, name="db")
+    app.command("seed", epilog=examples("seed"))(seed)
+
+
+@db.command(epilog=examples("db upgrade", "db upgrade 0003_multi_api_priority"))
+def upgrade(
+    revision: Annotated[str, typer.Argument(help="Up to which revision.")] = "head", home: HomeOption = None
+) -> None:
+    """Bring the database's schema to the newest revision; already there is fine."""
+    url = Settings.load(home=home).resolve("database_url").database_url
+    with _revision_errors():
+        migrations.upgrade(url, revision)
+    apply_rights(Server(url))  # of what is new, where there are roles
+    say(f"the database is at {migrations.current(url)}", "green")
+
+
+@db.command(epilog=examples("db downgrade 0003_multi_api_priority", "db downgrade base --yes"))
+def downgrade(
+    revision: Annotated[str, typer.Argument(help="Back to which revision; base drops every table.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Take the schema back. What the newer revisions recorded is lost.
+
+    Idempotency keys are among it: a request that was paid before could be paid again under the same id.
+    """
+    url = Settings.load(home=home).resolve("database_url").database_url
+    now = migrations.current(url)
+    if not yes:
+        say(LOST, "yellow")
+        typer.confirm(f"Drop what was recorded between {revision} and {now}?", abort=True, err=True)
+    with _revision_errors():
+        migrations.downgrade(url, revision)
+    say(f"the database is at {migrations.current(url) or 'base: it has no tables'}", "green")
+
+
+@db.command(epilog=examples("db current", "db current --json"))
+def current(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Show the revision that the database is at, and the newest one."""
+    url = Settings.load(home=home).resolve("database_url").database_url
+    now, newest = migrations.current(url), migrations.head()
+    if as_json:
+        show_json({"current": now, "head": newest})
+    else:
+        behind = "" if now == newest else f" (newest is {newest}: starter.py db upgrade)"
+        say_result(f"{now or 'never migrated'}{behind}")
+
+
+@contextmanager
+def _revision_errors() -> Iterator[None]:
+    try:
+        yield
+    except AlembicError as error:
+        raise CommandError(f"{error}; the newest revision is {migrations.head()}") from None
+
+
+def seed(home: HomeOption = None) -> None:
+    """Put sample rows into the ledger."""
+    settings = Settings.load(home=home).resolve("database_url")
+    asyncio.run(_seed(settings))
+    say("seeded; see `starter.py agents` and `starter.py ledger show`", "green")
+
+
+async def _seed(settings: Settings) -> None:
+    async with ledger_of(settings) as ledger:
+        await ledger.seed()

@@ -1,0 +1,46 @@
+"""`keyring`: the keys that seal secrets."""
+
+from typing import Annotated
+
+import typer
+
+from autopay.adapters.vault import Keyring
+from autopay.cli.connect.console import say_result
+from autopay.cli.connect.exits import examples
+from autopay.cli.connect.invocation import HomeOption
+from autopay.settings import Settings, SettingsError
+from autopay.stack_file import KEYRING_FILE
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("keyring", epilog=examples("keyring > keyring.txt", "keyring --add > rotated.txt"))(keyring)
+
+
+def keyring(
+    add: Annotated[bool, typer.Option("--add", help="Print the present one with a new key, which seals.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Print a fresh AUTOPAY_KEYRING, or the present one with a key more; a secret.
+
+    Every worker and command of one ledger needs the same one. Without it nothing that it sealed can be opened again.
+    The embedded stack makes its own, HOME/keyring.
+
+    To rotate: keyring --add, give the result to all workers and commands (stop the workers first: one that lacks the
+    new key cannot read what the others write), then `starter.py vault rotate`, which says when an old key may go.
+    Version 0 is the root from which memos are derived: it seals nothing, and always stays.
+    """
+    made = _present(Settings.load(home=home)).with_new_key() if add else Keyring.generate()
+    say_result(made.dump())
+
+
+def _present(settings: Settings) -> Keyring:
+    text, file = settings.keyring.get_secret_value(), settings.home / KEYRING_FILE
+    if not text and file.exists():
+        text = file.read_text()
+    if not text:
+        raise SettingsError(f"AUTOPAY_KEYRING is not set, and there is no {file}")
+    try:
+        return Keyring.parse(text)
+    except ValueError as error:
+        raise SettingsError(f"AUTOPAY_KEYRING is not valid: {error}") from None

@@ -1,0 +1,65 @@
+"""`rollout`: which build of the workers new work goes to."""
+
+import asyncio
+import time
+from typing import Annotated
+
+import typer
+
+from autopay.cli.connect.console import say, say_result, show_json, show_table
+from autopay.cli.connect.exits import CommandError, ExitCode, examples
+from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
+from autopay.settings import Settings
+from autopay.temporal.connection import connect
+from autopay.temporal.rollout import Build, UnknownBuild, builds, make_current
+
+POLL_S = 1.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("rollout", epilog=examples("rollout", "rollout 2026-11-22.1 --wait 120", "rollout v7 --percent 5"))(
+        rollout
+    )
+
+
+def rollout(
+    build: Annotated[str | None, typer.Argument(help="The AUTOPAY_BUILD_ID of the new workers.")] = None,
+    percent: Annotated[
+        float | None, typer.Option(min=0, max=100, help="Only this share of new payments, to try the build.")
+    ] = None,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for its first worker.")] = 30,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Send new work to a new build of the workers, or show how the builds stand.
+
+    Start workers with AUTOPAY_BUILD_ID set to a new name, then call this with that name. Payments under way stay with
+    the build that began them, agents move to the new one. Stop the old workers when their build is drained.
+    """
+    settings = Settings.load(home=home).resolve("home")
+    found = run_async(_rollout(settings, build, percent, wait))
+    if as_json:
+        show_json([each.model_dump(mode="json") for each in found])
+    elif found:
+        rows = ((each.build_id, each.state, f"{each.percent:g} %", f"{each.since:%F %T}") for each in found)
+        show_table(("build", "state", "new work", "known since"), rows)
+    else:
+        say_result("no worker has an AUTOPAY_BUILD_ID: all of them are unversioned")
+
+
+async def _rollout(settings: Settings, build: str | None, percent: float | None, wait_s: float) -> list[Build]:
+    client = await connect(settings)
+    if build is None:
+        return await builds(client)
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            await make_current(client, build, percent=percent)
+        except UnknownBuild as unknown:
+            if time.monotonic() > deadline:
+                raise CommandError(str(unknown), ExitCode.UNREACHABLE) from None
+            await asyncio.sleep(POLL_S)
+        else:
+            say(f"new work goes to {build}" + (f" ({percent:g} % of it)" if percent is not None else ""), "green")
+            return await builds(client)

@@ -1,0 +1,89 @@
+"""`up`: the embedded stack in the foreground."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from autopay.cli.connect.console import say, say_result, show_json
+from autopay.cli.connect.exits import CommandError, ExitCode, examples
+from autopay.cli.connect.foreground import in_foreground
+from autopay.settings import DEFAULT_HOME, Settings
+from autopay.stack_file import StackFile
+
+if TYPE_CHECKING:
+    from localnet.stack import Stack
+
+_TITLES = {
+    "temporal": "Temporal",
+    "temporal_ui": "Temporal web UI",
+    "codec": "Payload codec",
+    "database_url": "PostgreSQL",
+    "solana_rpc": "Solana RPC",
+    "facilitator": "Facilitator",
+    "market_api": "Market Data API",
+    "knowledge_api": "Knowledge Data API",
+    "home": "State and logs",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        "up",
+        epilog=examples("up", "up --worker", "up --workers 3", "up --home /tmp/pay --json"),
+    )(up)
+
+
+def up(
+    home: Annotated[Path | None, typer.Option(help="Where its state is kept.", show_default=".autopay")] = None,
+    worker: Annotated[bool, typer.Option("--worker", help="Run a worker beside the stack.")] = False,
+    workers: Annotated[int, typer.Option(min=0, max=32, help="Or several.")] = 0,
+    slot_ms: Annotated[
+        int | None, typer.Option(min=10, max=10_000, help="Length of a slot.", show_default="400")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the addresses as one line of JSON.")] = False,
+) -> None:
+    """Run the embedded stack in the foreground.
+
+    That is PostgreSQL, Temporal, a Solana chain, a facilitator and two paid APIs, all on this machine. It runs
+    until Ctrl-C and keeps its state for the next time. Other commands with the same home find it by themselves.
+    """
+    settings = Settings.load(home=home, slot_ms=slot_ms)
+    try:
+        from localnet.child import StackError  # noqa: PLC0415 (an extra that may not be installed)
+        from localnet.stack import Stack  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise CommandError(f"the embedded stack needs {error.name}: pip install 'autopay[localnet]'") from None
+    stack = Stack(settings.home, slot_ms=settings.slot_ms, workers=workers or int(worker), report=say)
+    try:
+        stack.home.hold()
+        asyncio.run(in_foreground(stack, _start_and_stay(stack, as_json), lambda: _tell_stopping(as_json)))
+    except StackError as error:
+        raise CommandError(str(error), ExitCode.FAULT) from None
+
+
+def _tell_stopping(as_json: bool) -> None:
+    if not as_json:
+        say("stopping ... (Ctrl-C again to kill)")
+
+
+async def _start_and_stay(stack: "Stack", as_json: bool) -> None:
+    if not as_json:
+        say(f"starting the embedded stack in {stack.home.path} ...")
+    _show(await stack.start(), stack.names, as_json)
+    await stack.run()
+
+
+def _show(addresses: StackFile, names: list[str], as_json: bool) -> None:
+    if as_json:
+        show_json({key: getattr(addresses, key) for key in _TITLES})
+        return
+    for key, title in _TITLES.items():
+        say_result(f"{title:<20}{getattr(addresses, key)}")
+    workers = [name for name in names if name.startswith("worker-")]
+    if not workers:
+        place = "" if Path(addresses.home) == DEFAULT_HOME.absolute() else f"AUTOPAY_HOME={addresses.home} "
+        say(f"No worker runs yet: start one with `{place}python worker.py`, or `starter.py up --worker`.")
+    say("Ready. Stop with Ctrl-C.")

@@ -1,0 +1,76 @@
+"""`policy payees` and `policy accept`: whom an origin is known to be paid at."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from autopay.adapters.postgres.payments.judging import origin_text
+from autopay.adapters.postgres.records import PayeeRecord
+from autopay.cli.connect.console import say, show_json, show_table
+from autopay.cli.connect.exits import examples
+from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
+from autopay.cli.connect.options import http_url
+from autopay.cli.connect.places import ledger_of
+from autopay.settings import Settings
+
+
+def register(policy: typer.Typer) -> None:
+    """Add the commands to the group `policy`."""
+    policy.command("payees", epilog=examples("policy payees", "policy payees --json"))(payees)
+    accepted = examples("policy accept https://api.example.com 9xQeWvG816bUx9EPjHmaT23yvVM2ZWbrrpZb9PusVFin")
+    policy.command("accept", epilog=accepted)(accept)
+
+
+def payees(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """List the payees that each origin is known by.
+
+    The first payment to an origin makes its payee known. Another one is refused, or a person is asked, until somebody
+    accepts it.
+    """
+    rows = run_async(_payees(Settings.load(home=home).resolve("database_url")))
+    if as_json:
+        show_json([row.model_dump(mode="json") for row in rows])
+    elif not rows:
+        say("No payee is known yet: the first payment to an origin makes one known.")
+    else:
+        show_table(
+            ("origin", "payee", "accepted by", "since (UTC)", "network"),
+            ((row.origin, row.pay_to, row.accepted_by, f"{row.accepted_at:%F %T}", row.network.value) for row in rows),
+        )
+
+
+async def _payees(settings: Settings) -> Sequence[PayeeRecord]:
+    async with ledger_of(settings) as ledger:
+        return await ledger.payees()
+
+
+def accept(
+    origin: Annotated[str, typer.Argument(help="Scheme, host and port of the seller: https://api.example.com.")],
+    payee: Annotated[str, typer.Argument(help="The wallet that it may be paid at.")],
+    home: HomeOption = None,
+) -> None:
+    """Say that an origin may be paid at this payee as well, for every agent.
+
+    Ask its operator over another channel first: whoever controls the site can name any payee.
+    """
+    where, address = origin_text(http_url(origin)), _wallet(payee)
+    settings = Settings.load(home=home).resolve("database_url")
+    if run_async(_accept(settings, where, address)):
+        say(f"{where} may be paid at {address} from now on", "green")
+    else:
+        say(f"{where} may be paid at {address} already")
+
+
+async def _accept(settings: Settings, origin: str, payee: str) -> bool:
+    async with ledger_of(settings) as ledger:
+        return await ledger.accept_payee(settings.network, origin, payee)
+
+
+def _wallet(text: str) -> str:
+    from solders.pubkey import Pubkey  # noqa: PLC0415 (slow to load)
+
+    try:
+        return str(Pubkey.from_string(text))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a Solana address") from None

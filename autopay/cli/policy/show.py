@@ -1,0 +1,144 @@
+"""`policy show`: which limits hold, and what is taken of them."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from autopay.adapters.postgres.records import PolicyInForce, SessionRecord
+from autopay.cli.connect.console import say, say_result, show_json, show_table
+from autopay.cli.connect.exits import examples
+from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
+from autopay.cli.connect.options import agent_name
+from autopay.cli.connect.places import known_agent, ledger_of
+from autopay.cli.policy.text import lines_of
+from autopay.domain.agent.spec import Phase
+from autopay.domain.money import show as show_amount
+from autopay.domain.policy.policy import Policy
+from autopay.settings import Settings
+
+OWN, EVERYONES, BUILT_IN = "its own", "everyone's", "built-in"
+
+
+def register(policy: typer.Typer) -> None:
+    """Add the command to the group `policy`."""
+    policy.command("show", epilog=examples("policy show", "policy show trader", "policy show trader --json"))(show)
+
+
+def show(
+    agent: Annotated[
+        str | None, typer.Argument(help="An agent's; else that of all without their own.", show_default=False)
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show which policy holds, whose it is, and what is taken of it today (UTC).
+
+    Of an agent also what its sessions may still spend. What is reserved or under way counts as taken.
+    """
+    settings = Settings.load(home=home).resolve("database_url")
+    if agent is None:
+        _show_default(*run_async(_default(settings)), as_json)
+        return
+    held, phase, sessions = run_async(_of(settings, agent_name(agent)))
+    if as_json:
+        show_json(_facts(held, phase, sessions))
+    else:
+        _show_agent(held, phase, sessions)
+
+
+async def _default(settings: Settings) -> tuple[Policy, datetime | None]:
+    async with ledger_of(settings) as ledger:
+        return await ledger.default_policy()
+
+
+async def _of(settings: Settings, agent: str) -> tuple[PolicyInForce, Phase, Sequence[SessionRecord]]:
+    async with ledger_of(settings) as ledger:
+        phase = Phase((await known_agent(ledger, agent)).phase)
+        sessions = [each for each in await ledger.sessions(agent) if each.status == "ACTIVE" and each.granted]
+        return await ledger.policy(agent), phase, sessions
+
+
+def _show_default(policy: Policy, set_at: datetime | None, as_json: bool) -> None:
+    whose = BUILT_IN if set_at is None else EVERYONES
+    if as_json:
+        show_json({"whose": whose, "set_at": _time(set_at), "policy": policy.model_dump(mode="json")})
+        return
+    say_result(f"agents without a policy of their own have {_whose(whose, set_at)}")
+    show_table(("", "allows"), lines_of(policy).items())
+
+
+def _show_agent(held: PolicyInForce, phase: Phase, sessions: Sequence[SessionRecord]) -> None:
+    policy = held.policy
+    taken = {"limits.per_agent_day": _taken(held.spent_today_atomic, policy.per_agent_day_atomic)}
+    hosts = [(host, _taken(amount, policy.per_host_day_atomic)) for host, amount in held.by_host_today_atomic.items()]
+    say_result(f"agent {held.agent} (phase {phase.value}) has {_whose(_owner(held), held.set_at)}")
+    rows = [(name, says, taken.get(name, "")) for name, says in lines_of(policy).items()]
+    if phase is not Phase.INTERACTIVE:
+        rows = [row for row in rows if not row[0].startswith("approvals.")]
+    show_table(("", "allows", "taken today"), rows)
+    if hosts:
+        show_table(("host", "taken today"), hosts)
+    if sessions:
+        show_table(
+            ("session", "may still spend", "payments left", "until (UTC)", "hosts"),
+            (_session(each) for each in sessions),
+        )
+    else:
+        say(f"it has no session, so it pays nothing: starter.py session grant {held.agent}", "yellow")
+
+
+def _session(record: SessionRecord) -> Sequence[object]:
+    left = max(record.allowance_atomic - record.reserved_atomic, 0)
+    spend = f"{show_amount(left, record.currency)} of {show_amount(record.allowance_atomic, record.currency)}"
+    payments = f"{max(record.tx_limit - record.payments, 0)} of {record.tx_limit}"
+    over = " (over)" if record.expires_at <= datetime.now(UTC) else ""
+    until = f"{record.expires_at:%F %T}{over}"
+    return (record.session_id, spend, payments, until, ", ".join(record.hosts) or "any")
+
+
+def _taken(amount_atomic: int, limit_atomic: int | None) -> str:
+    taken = show_amount(amount_atomic, "USD")
+    if limit_atomic is None:
+        return taken
+    return f"{taken}, {show_amount(max(limit_atomic - amount_atomic, 0), 'USD')} left"
+
+
+def _owner(held: PolicyInForce) -> str:
+    return OWN if held.own else EVERYONES if held.set_at is not None else BUILT_IN
+
+
+def _whose(whose: str, set_at: datetime | None) -> str:
+    article = "the built-in" if whose == BUILT_IN else whose
+    return f"{article} policy" + (f", set {set_at:%F %T} UTC" if set_at is not None else "")
+
+
+def _facts(held: PolicyInForce, phase: Phase, sessions: Sequence[SessionRecord]) -> dict[str, Any]:
+    """For programs; amounts are base units."""
+    return {
+        "agent": held.agent,
+        "phase": phase.value,
+        "whose": _owner(held),
+        "set_at": _time(held.set_at),
+        "policy": held.policy.model_dump(mode="json"),
+        "spent_today_atomic": held.spent_today_atomic,
+        "by_host_today_atomic": held.by_host_today_atomic,
+        "sessions": [
+            {
+                "session_id": str(each.session_id),
+                "currency": each.currency.value,
+                "allowance_atomic": each.allowance_atomic,
+                "left_atomic": max(each.allowance_atomic - each.reserved_atomic, 0),
+                "tx_limit": each.tx_limit,
+                "payments_left": max(each.tx_limit - each.payments, 0),
+                "expires_at": _time(each.expires_at),
+                "hosts": list(each.hosts),
+            }
+            for each in sessions
+        ],
+    }
+
+
+def _time(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat(timespec="seconds")

@@ -1,0 +1,129 @@
+"""Gives a person's word to the payment that waits for it, and says in words why that cannot be.
+
+What must not live here: options, and what is printed when it works.
+"""
+
+import asyncio
+import re
+import shlex
+from typing import NoReturn
+
+from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from autopay.adapters.postgres import PostgresLedger
+from autopay.adapters.postgres.records import ApprovalRecord
+from autopay.cli.connect.agent_calls import ANSWER_TIMEOUT_S, START_WORKER, AgentCalls
+from autopay.cli.connect.exits import CommandError, ExitCode
+from autopay.domain.payment.offer import Reason
+from autopay.domain.policy.policy import Decision
+from autopay.domain.request import payment_workflow_id
+from autopay.settings import Settings
+from autopay.temporal.connection import connect
+
+PREFIX = re.compile(r"[0-9a-f]{4,32}")
+BETWEEN_S = 0.3
+NOT_AWAITING = "not_awaiting"  # workflows/paid_request.py
+SEE = "see `starter.py approvals --all`"
+
+
+async def find_approval(ledger: PostgresLedger, text: str) -> ApprovalRecord:
+    """The approval whose id begins so, dashes or not. Those that wait no more count as well: who types the beginning
+    of an id means what he saw, not another one that was asked in the same minute.
+
+    Raises:
+        CommandError: there is none, or several, or it is no id.
+    """
+    wanted = text.lower().replace("-", "")
+    if not PREFIX.fullmatch(wanted):
+        raise CommandError(f"{text!r} is not an approval's id, or at least its first 4 characters: {SEE}")
+    found = [row for row in await ledger.approvals(undecided=False) if row.approval_id.hex.startswith(wanted)]
+    if not found:
+        raise CommandError(f"there is no approval {text!r}: {SEE}")
+    if len(found) > 1:
+        ids = ", ".join(str(row.approval_id) for row in found[-5:])
+        raise CommandError(f"{text!r} may mean {len(found)} approvals: {ids}{', …' if len(found) > 5 else ''}")
+    return found[0]
+
+
+async def give_word(settings: Settings, ledger: PostgresLedger, row: ApprovalRecord, *, approve: bool) -> bool:
+    """Approve or deny; False when that had been said before.
+
+    The payment's workflow writes it into the ledger. Only a yes that is taken back goes there at once: the payment
+    waits no more, and looks there before it signs.
+
+    Raises:
+        CommandError: expired, decided otherwise, or nobody is there to hear it.
+    """
+    if row.status == ("APPROVED" if approve else "DENIED"):
+        return False
+    if row.status == "APPROVED":
+        refused = await ledger.decide(Decision(approval_id=row.approval_id, terms_hash=row.terms_hash, approve=False))
+        if refused is None:
+            return True
+        row = await find_approval(ledger, str(row.approval_id))
+    await _require_open(ledger, row)
+    calls = AgentCalls(client := await connect(settings), row.agent, settings.task_queue)
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            await send_word(client, ledger, row, "approve" if approve else "deny")
+    except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
+        why = f"its workers are busy, or ended; {START_WORKER}" if await calls.has_worker() else START_WORKER
+        message = f"the payment does not answer: {why}; your word may still arrive: {SEE}"
+        raise CommandError(message, ExitCode.UNREACHABLE) from None
+    return True
+
+
+async def send_word(client: Client, ledger: PostgresLedger, row: ApprovalRecord, name: str) -> None:
+    """Send the update of that name; one that comes before the payment asks, as after its restart, is sent again.
+
+    Raises:
+        CommandError: the payment is gone, asks something else, or cannot be answered any more.
+    """
+    handle = client.get_workflow_handle(payment_workflow_id(row.agent, row.terms.request_id))
+    while True:
+        try:
+            await handle.execute_update(name, row.terms_hash)
+        except WorkflowUpdateFailedError as error:
+            cause: BaseException = error.cause
+            if not isinstance(cause, ApplicationError) or cause.type != NOT_AWAITING:
+                _refuse(row, cause)
+            await _require_open(ledger, await find_approval(ledger, str(row.approval_id)))
+            await asyncio.sleep(BETWEEN_S)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise CommandError(f"Temporal answers with an error: {error.message}", ExitCode.UNREACHABLE) from None
+            await _require_open(ledger, await find_approval(ledger, str(row.approval_id)))
+            message = (
+                f"the workflow of request {row.terms.request_id!r} is gone; it is adopted within a minute: try again"
+            )
+            raise CommandError(message, ExitCode.UNFINISHED) from None
+        else:
+            return
+
+
+async def _require_open(ledger: PostgresLedger, row: ApprovalRecord) -> None:
+    """End the command when the question can be answered no more."""
+    request = f"request {row.terms.request_id!r} of agent {row.agent}"
+    again = f"ask for it anew: starter.py request {shlex.quote(row.terms.url)} --agent {row.agent}"
+    if row.status == "CONSUMED":
+        raise CommandError(f"it was approved, and {request} has been signed by it", ExitCode.REFUSED)
+    if row.status in ("APPROVED", "DENIED"):
+        raise CommandError(f"it was {row.status.lower()} at {row.decided_at:%F %T} UTC", ExitCode.REFUSED)
+    if row.status == "EXPIRED" or all(
+        row.approval_id != each.approval_id for each in await ledger.approvals(row.agent)
+    ):
+        record = await ledger.request(row.request_key)
+        if record.closed:
+            raise CommandError(f"{request} has ended: {record.result.status.value}; {again}", ExitCode.REFUSED)
+        raise CommandError(f"the question expired at {row.expires_at:%F %T} UTC; {again}", ExitCode.REFUSED)
+
+
+def _refuse(row: ApprovalRecord, cause: BaseException) -> NoReturn:
+    if isinstance(cause, ApplicationError) and cause.type == Reason.TERMS_DIFFER:
+        see = f"starter.py approvals {row.agent}"
+        raise CommandError(f"the seller asks other terms by now, to be approved instead: {see}", ExitCode.REFUSED)
+    if isinstance(cause, ApplicationError) and cause.type in set(Reason):
+        raise CommandError(cause.message, ExitCode.REFUSED)
+    raise CommandError(f"the payment could not take your word: {cause}", ExitCode.FAULT)

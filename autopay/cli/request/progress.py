@@ -1,0 +1,97 @@
+"""What a request that has not ended waits for, in a sentence: from the ledger, and from its agent while nothing is
+signed. What must not live here: how it is shown, and the waiting itself.
+"""
+
+import time
+from collections.abc import Callable
+
+from autopay.adapters.postgres import PostgresLedger
+from autopay.cli.connect.agent_calls import AgentCalls, AgentNotRunning
+from autopay.cli.connect.exits import CommandError
+from autopay.cli.connect.moments import span
+from autopay.domain.agent.spec import AgentState, AgentStatus
+from autopay.domain.payment.payment import Attempt, Dead, Payment
+
+ASK_AGAIN_S = 3.0
+"""How often the agent is asked at most: the ledger is asked much more often."""
+
+PROOF_BLOCKS = 150 + 32
+"""Blocks in which a payment could still land, and those until that is final: then it is proven dead."""
+
+
+class Progress:
+    """Looks at one request again and again, and tells when what it waits for is something else."""
+
+    def __init__(
+        self, ledger: PostgresLedger, calls: AgentCalls, request_id: str, slot_ms: int, tell: Callable[[str], None]
+    ) -> None:
+        self._ledger = ledger
+        self._calls = calls
+        self._request_id = request_id
+        self._slot_ms = slot_ms
+        self._tell = tell
+        self._told = ""
+        self._attempt_since: dict[int, float] = {}
+        self._next_ask = 0.0
+
+    async def look(self, request_key: str) -> None:
+        """Tell what it waits for now, if that is news."""
+        payment = await self._ledger.recall(request_key)
+        if payment.last is not None:
+            since = self._attempt_since.setdefault(payment.last.number, time.monotonic())
+            proof_s = max(1.0, PROOF_BLOCKS * self._slot_ms / 1000 - (time.monotonic() - since))
+            said = of_payment(payment, payment.last, proof_s)
+        elif time.monotonic() >= self._next_ask:
+            self._next_ask = time.monotonic() + ASK_AGAIN_S
+            said = await self._of_agent()
+        else:
+            return
+        if said != self._told:
+            self._told = said
+            self._tell(said)
+
+    async def _of_agent(self) -> str:
+        try:
+            return of_agent(await self._calls.status(), self._request_id)
+        except AgentNotRunning:
+            return f"agent {self._calls.name} is not running: starter.py launch {self._calls.name}"
+        except CommandError as error:
+            return str(error)
+
+
+def of_payment(payment: Payment, last: Attempt, proof_s: float) -> str:
+    """What a request waits for whose attempt was recorded; `proof_s` is until it could be proven dead at the latest."""
+    said = f"HTTP {payment.http_status}" if payment.http_status is not None else "no answer"
+    if isinstance(last.outcome, Dead):
+        then = "the request ends" if payment.conflict else "the seller is asked for its terms again"
+        return f"payment {last.number} is proven dead ({last.outcome.reason}); {then}"
+    if last.seen:
+        return (
+            f"paid, and the seller has not delivered ({said}); the same payment is shown again, {_sends(payment, last)}"
+        )
+    if last.sends == 0 or last.last_answer is None:
+        return f"payment {last.number} is signed and handed to the seller; waiting for its answer"
+    proof = f"waiting for proof that the payment is dead: at most about {span(proof_s)}"
+    if payment.conflict:
+        return f"the seller refused the payment ({said}); {proof}"
+    if last.sends < payment.max_sends:
+        return f"no content yet ({said}); the same payment is sent again, {_sends(payment, last)}"
+    return f"no content ({said}); {proof}"
+
+
+def _sends(payment: Payment, last: Attempt) -> str:
+    return f"{last.sends} of {payment.max_sends} times so far"
+
+
+def of_agent(status: AgentStatus, request_id: str) -> str:
+    """What a request waits for of which nothing is signed yet."""
+    held = next((each for each in status.held if each.request_id == request_id), None)
+    if held is not None:
+        return f"waits for {'a person' if held.why == 'approval' else 'the chain'}: {held.message or held.error or ''}"
+    if request_id not in status.queued:
+        return "the seller is asked for its terms"
+    place = f"place {status.queued.index(request_id) + 1} of {len(status.queued)}"
+    if status.state is not AgentState.RUNNING:
+        return f"waits in the queue ({place}): {status.name} is {status.state.value}: {status.reason}"
+    waits = next((each.waits for each in status.next if each.request_id == request_id), None)
+    return f"waits in the queue ({place}): {waits or 'others come first'}"

@@ -1,0 +1,218 @@
+"""Asks an agent for paid data and waits for the end of it in the ledger.
+
+What must not live here: options, and what is printed.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from autopay.adapters.postgres import PostgresLedger
+from autopay.adapters.postgres.records import ApprovalRecord
+from autopay.adapters.vault import Vault
+from autopay.cli.agent.launching import AlreadyRunning, LaunchOrder, launch_agent
+from autopay.cli.connect.agent_calls import ANSWER_TIMEOUT_S, AgentCalls, AgentNotRunning, AgentRefuses, AgentSilent
+from autopay.cli.connect.exits import CommandError, ExitCode
+from autopay.cli.connect.places import known_agent, ledger_of, vault_of
+from autopay.cli.request.progress import Progress
+from autopay.domain.agent.spec import Phase
+from autopay.domain.errors import ContentPruned, UnknownRequest
+from autopay.domain.money import Currency, to_atomic
+from autopay.domain.payment.offer import Reason
+from autopay.domain.payment.ports import Extras
+from autopay.domain.request import (
+    CLOSED,
+    Method,
+    RequestError,
+    RequestResult,
+    RequestSpec,
+    RequestStatus,
+    payment_workflow_id,
+    x402_request_id,
+)
+from autopay.settings import Settings
+from autopay.temporal.connection import connect
+
+FIRST_POLL_S = 0.02
+LAST_POLL_S = 0.5
+MAX_SEALED_CHARS = 400_000  # RequestSpec.sealed_extras
+
+_DEFAULT_ALLOWANCE = to_atomic("10")
+_DEFAULT_PAYMENTS = 10_000
+_DEFAULT_DURATION_S = 30 * 86_400
+
+
+@dataclass(frozen=True)
+class RequestOrder:
+    """What the caller wants. `launch_when_missing` allows a default agent with test money."""
+
+    agent: str
+    launch_when_missing: bool
+    request_id: str
+    url: str
+    method: Method
+    body: bytes | None
+    max_price_atomic: int | None
+    currency: Currency | None
+    timeout_s: float
+    max_age_s: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The request's key in the ledger."""
+        return x402_request_id(self.agent, self.request_id)
+
+    def spec(self, vault: Vault) -> RequestSpec:
+        """The request as the agent gets it: headers and body sealed."""
+        sealed = None
+        if self.headers or self.body is not None:
+            extras = Extras(headers=self.headers, body=self.body).model_dump_json().encode()
+            sealed = vault.seal(extras, purpose="request-extras", row=self.key)
+            if len(sealed) > MAX_SEALED_CHARS:
+                raise CommandError(f"headers and body are too large: at most about {MAX_SEALED_CHARS * 3 // 4} bytes")
+        return RequestSpec(
+            request_id=self.request_id,
+            url=self.url,
+            method=self.method,
+            max_price_atomic=self.max_price_atomic,
+            currency=self.currency,
+            body_hash=None if self.body is None else hashlib.sha256(self.body).hexdigest(),
+            sealed_extras=sealed,
+            max_age_s=self.max_age_s,
+        )
+
+    def refused(self, error: RequestError) -> RequestResult:
+        """The result of a request that the agent did not take."""
+        return RequestResult(
+            request_id=self.request_id,
+            status=RequestStatus.REFUSED,
+            workflow_id=payment_workflow_id(self.agent, self.request_id),
+            error=error,
+        )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How the request ended, or stands; and the content, or why what was delivered is gone.
+
+    `content_at` is when content came that was there before (status FRESH).
+    """
+
+    result: RequestResult
+    content: bytes | None = None
+    pruned: str | None = None
+    content_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Tell:
+    """Who hears what of a request while it is waited for: each approval that it needs, once; and, when somebody
+    looks on, what it waits for."""
+
+    question: Callable[[ApprovalRecord], None]
+    progress: Callable[[str], None] | None = None
+
+
+async def ask(settings: Settings, order: RequestOrder, tell: Tell) -> Answer:
+    """Have the agent take the request, and wait for its end in the ledger, at most `timeout_s`.
+
+    A request that has ended is answered from the ledger alone.
+    """
+    deadline = time.monotonic() + order.timeout_s
+    vault = vault_of(settings)
+    spec = order.spec(vault)
+    async with ledger_of(settings) as ledger:
+        progress = None
+        if not await _is_closed(ledger, order.key):
+            try:
+                calls = await _hand_over(settings, ledger, vault, order, spec)
+            except AgentRefuses as refusal:
+                return Answer(order.refused(refusal.error))
+            if tell.progress is not None:
+                progress = Progress(ledger, calls, order.request_id, settings.slot_ms, tell.progress)
+        recorded = await ledger.request(order.key)
+        if recorded.spec.terms_hash() != spec.terms_hash():
+            message = f"request {order.request_id!r} was made before with {recorded.spec.differs_from(spec)}"
+            return Answer(order.refused(RequestError(type=Reason.TERMS_DIFFER.value, message=message)))
+        result = await _wait(ledger, order, deadline, tell, progress)
+        return await _with_content(ledger, order, result)
+
+
+async def _hand_over(
+    settings: Settings, ledger: PostgresLedger, vault: Vault, order: RequestOrder, spec: RequestSpec
+) -> AgentCalls:
+    """The agent takes the request; the default agent is launched first when it does not run."""
+    may_launch = order.launch_when_missing and settings.on_localnet
+    if order.launch_when_missing and not may_launch:
+        raise CommandError("say who pays with --agent NAME: a default agent is made on the embedded stack only")
+    if not may_launch:
+        await known_agent(ledger, order.agent)
+    client = await connect(settings)
+    calls = AgentCalls(client, order.agent, settings.task_queue)
+    if may_launch and not await calls.is_running():
+        with contextlib.suppress(AlreadyRunning):  # another command was faster
+            await launch_agent(settings, ledger, client, vault, _default_agent(order.agent))
+    try:
+        await calls.request(spec, max(min(order.timeout_s, ANSWER_TIMEOUT_S), 1))
+    except AgentSilent as silence:
+        # It may still take the request once a worker runs: the same id finds it then.
+        again = f"ask again with --agent {order.agent} --id {order.request_id}"
+        raise CommandError(f"{silence}; {again}", ExitCode.UNREACHABLE) from None
+    except AgentNotRunning:
+        message = f"agent {order.agent!r} is not running: starter.py launch {order.agent}"
+        raise CommandError(message, ExitCode.UNREACHABLE) from None
+    return calls
+
+
+async def _wait(
+    ledger: PostgresLedger, order: RequestOrder, deadline: float, tell: Tell, progress: Progress | None
+) -> RequestResult:
+    """The request's end, or how it stands at the deadline."""
+    pause, told = FIRST_POLL_S, set[UUID]()
+    while (result := await ledger.result(order.key)).status not in CLOSED and time.monotonic() < deadline:
+        await asyncio.sleep(min(pause, max(deadline - time.monotonic(), 0)))
+        pause = min(pause * 1.5, LAST_POLL_S)
+        if pause < LAST_POLL_S:
+            continue
+        for question in await ledger.approvals(order.agent):
+            if question.request_key == order.key and question.approval_id not in told:
+                told.add(question.approval_id)
+                tell.question(question)
+        if progress is not None:
+            await progress.look(order.key)
+    return result
+
+
+async def _with_content(ledger: PostgresLedger, order: RequestOrder, result: RequestResult) -> Answer:
+    came_at = None
+    if result.status is RequestStatus.FRESH and result.content_of is not None:
+        came_at = await ledger.content_at(x402_request_id(order.agent, result.content_of))
+    try:
+        stored = await ledger.content(order.key)
+    except ContentPruned as gone:
+        return Answer(result, pruned=str(gone), content_at=came_at)
+    return Answer(result, stored[1] if stored else None, content_at=came_at)
+
+
+async def _is_closed(ledger: PostgresLedger, key: str) -> bool:
+    try:
+        return (await ledger.result(key)).status in CLOSED
+    except UnknownRequest:
+        return False
+
+
+def _default_agent(name: str) -> LaunchOrder:
+    return LaunchOrder(
+        name=name,
+        phase=Phase.FULL,
+        currencies=tuple(Currency),
+        allowance_atomic=_DEFAULT_ALLOWANCE,
+        tx_limit=_DEFAULT_PAYMENTS,
+        duration_s=_DEFAULT_DURATION_S,
+    )

@@ -1,0 +1,153 @@
+"""`retry`: asks a seller once more for what was paid and not delivered; never pays."""
+
+import asyncio
+import shlex
+import sys
+from typing import Annotated
+
+import typer
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
+
+from autopay.adapters.postgres import PostgresLedger
+from autopay.cli.connect.agent_calls import START_WORKER, AgentCalls
+from autopay.cli.connect.console import say, show_json
+from autopay.cli.connect.exits import CommandError, ExitCode, examples, exit_code_of, table_of_exit_codes
+from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
+from autopay.cli.connect.options import agent_name, duration_s, request_id
+from autopay.cli.connect.places import ledger_of
+from autopay.cli.request.request import DEFAULT_AGENT, receipt
+from autopay.cli.request.requesting import Answer
+from autopay.domain.errors import UnknownRequest
+from autopay.domain.payment.payment import Settled
+from autopay.domain.payment.ports import RequestRecord
+from autopay.domain.payment.steps import AttemptRef, PayOrder
+from autopay.domain.request import RequestResult, RequestStatus, x402_request_id
+from autopay.settings import Settings
+from autopay.temporal.attributes import AGENT, STATUS
+from autopay.temporal.connection import connect
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    shown = examples("retry report-7 --agent trader", "retry report-7 --json")
+    app.command("retry", epilog=f"{shown}\n\n{table_of_exit_codes()}")(retry)
+
+
+def retry(
+    request: Annotated[str, typer.Argument(metavar="REQUEST_ID", help="Which request; see `ledger disputes`.")],
+    agent: Annotated[
+        str | None, typer.Option(help="Whose request.", show_default="whoever has such a dispute, else 'default'")
+    ] = None,
+    timeout: Annotated[str, typer.Option(help="How long to wait for the seller.")] = "3m",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the seller once more for what was paid and not delivered, and print it.
+
+    Sends the recorded payment again, byte for byte. It has settled already and cannot settle twice: nothing is paid.
+    """
+    name = None if agent is None else agent_name(agent)
+    wanted, timeout_s = request_id(request), duration_s(timeout)
+    settings = Settings.load(home=home).resolve("database_url")
+    answer = run_async(_retry(settings, name, wanted, timeout_s))
+    if as_json:
+        show_json(answer.result)
+    else:
+        _show(answer)
+    raise typer.Exit(exit_code_of(answer.result.status))
+
+
+async def _retry(settings: Settings, agent: str | None, request: str, timeout_s: float) -> Answer:
+    async with ledger_of(settings) as ledger:
+        name = agent or await _whose(ledger, request)
+        ref = await _undelivered(ledger, name, request)
+        client = await connect(settings)
+        if not await AgentCalls(client, name, settings.task_queue).has_worker():
+            raise CommandError(f"no worker runs to ask the seller; {START_WORKER}", ExitCode.UNREACHABLE)
+        result = await _redeliver(client, settings.task_queue, ref, timeout_s)
+        stored = await ledger.content(ref.order.request_key)
+    return Answer(result, stored[1] if stored else None)
+
+
+async def _whose(ledger: PostgresLedger, request: str) -> str:
+    owners = [row.agent for row in await ledger.disputes() if row.request_id == request]
+    if len(owners) > 1:
+        raise CommandError(f"several agents have an undelivered request {request!r}: say --agent {' or '.join(owners)}")
+    return owners[0] if owners else DEFAULT_AGENT
+
+
+async def _undelivered(ledger: PostgresLedger, agent: str, request: str) -> AttemptRef:
+    """The settled attempt of an undelivered request; anything else is refused in words."""
+    key = x402_request_id(agent, request)
+    try:
+        record = await ledger.request(key)
+    except UnknownRequest:
+        raise CommandError(f"agent {agent!r} has no request {request!r}: see `starter.py ledger disputes`") from None
+    if not record.closed or record.result.status is not RequestStatus.UNDELIVERED:
+        raise CommandError(f"request {request!r} of agent {agent!r} {_why_not(record)}")
+    last = (await ledger.recall(key)).last
+    assert last is not None
+    assert isinstance(last.outcome, Settled)
+    order = PayOrder(agent=agent, request_id=request, request_key=key, url=record.spec.url, method=record.spec.method)
+    return AttemptRef(order=order, number=last.number)
+
+
+def _why_not(record: RequestRecord) -> str:
+    again = f"starter.py request {shlex.quote(record.spec.url)} --agent {record.agent} --id {record.spec.request_id}"
+    match record.result.status:
+        case RequestStatus.DELIVERED | RequestStatus.FREE | RequestStatus.FRESH:
+            return f"is delivered; print it with: {again}"
+        case RequestStatus.REFUSED | RequestStatus.FAILED:
+            return f"was not paid ({record.result.status.value}): there is nothing to ask for; request it anew"
+        case _:
+            return f"has not ended yet; wait for it with: {again}"
+
+
+async def _redeliver(client: Client, task_queue: str, ref: AttemptRef, timeout_s: float) -> RequestResult:
+    order = ref.order
+    attributes = TypedSearchAttributes(
+        [SearchAttributePair(AGENT, order.agent), SearchAttributePair(STATUS, RequestStatus.UNDELIVERED.value)]
+    )
+    try:
+        handle = await client.start_workflow(
+            "Redeliver",
+            ref,
+            id=f"retry/{order.agent}/{order.request_id}",
+            task_queue=task_queue,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            search_attributes=attributes,
+            static_summary=f"ask again for {order.request_id} of {order.agent}, without paying",
+            result_type=RequestResult,
+        )
+        async with asyncio.timeout(timeout_s):
+            result: RequestResult = await handle.result()
+            return result
+    except TimeoutError:
+        message = f"the seller has not answered yet; look again with: starter.py retry {order.request_id}"
+        raise CommandError(f"{message} --agent {order.agent}", ExitCode.UNFINISHED) from None
+    except WorkflowFailureError as error:
+        cause = error.cause
+        why = f"{cause.type}: {cause.message}" if isinstance(cause, ApplicationError) else str(cause)
+        raise CommandError(f"the seller could not be asked: {why}", ExitCode.FAULT) from None
+    except RPCError as error:
+        raise CommandError(f"Temporal answers with an error: {error.message}", ExitCode.UNREACHABLE) from None
+
+
+def _show(answer: Answer) -> None:
+    if answer.content is not None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(answer.content)
+        if sys.stdout.isatty() and not answer.content.endswith(b"\n"):
+            sys.stdout.buffer.write(b"\n")
+        sys.stdout.buffer.flush()
+    good = exit_code_of(answer.result.status) is ExitCode.OK
+    say(receipt(answer.result), "green" if good else "yellow")

@@ -1,0 +1,85 @@
+"""The file that another wallet signs from, and what that wallet hands back.
+
+What must not live here: the ledger and the chain.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+from autopay.adapters.postgres.records import OwnerTransaction, SessionRecord
+from autopay.adapters.solana.owner_transaction import unsigned
+from autopay.cli.connect.exits import CommandError
+from autopay.domain.network import Network
+
+HOW_TO = "sign `transaction` (base64) in the owner's wallet unchanged; then: starter.py session submit FILE"
+
+
+@dataclass(frozen=True)
+class HandedBack:
+    """What a file holds: whose, if it says so, and a transaction (base64) or a signature."""
+
+    session_id: UUID | None
+    transaction: str | None
+    signature: str | None
+
+
+def check_export(path: Path) -> None:
+    """Refuse a place that cannot be written, before anything happens."""
+    if path.is_dir() or not path.expanduser().resolve().parent.is_dir():
+        raise CommandError(f"--export {path}: that is no file in a directory that exists")
+
+
+def valid_until(asked: OwnerTransaction, height: int, slot_ms: int) -> datetime:
+    """About when the last block comes that accepts it."""
+    blocks = max(0, asked.last_valid_block_height - height)
+    return datetime.now(UTC) + timedelta(milliseconds=blocks * slot_ms)
+
+
+def write_export(
+    path: Path, record: SessionRecord, asked: OwnerTransaction, does: Sequence[str], network: Network, until: datetime
+) -> None:
+    """Write what the owner is to sign; it holds no secret."""
+    content = {
+        "session": str(record.session_id),
+        "agent": record.agent,
+        "network": network.value,
+        "signer": record.owner,
+        "does": list(does),
+        "transaction": unsigned(asked),
+        "message": asked.message,
+        "lastValidBlockHeight": asked.last_valid_block_height,
+        "validUntilAbout": f"{until:%Y-%m-%dT%H:%M:%SZ}",
+        "next": HOW_TO,
+    }
+    try:
+        path.expanduser().write_text(json.dumps(content, indent=2) + "\n")
+    except OSError as error:
+        raise CommandError(
+            f"--export {path}: {error.strerror}; the session waits: "
+            f"starter.py session export {record.session_id} ANOTHER_FILE"
+        ) from None
+
+
+def read_handed_back(path: Path) -> HandedBack:
+    """A signed transaction in base64, or the exported JSON with the signed `transaction` or a `signature` in it."""
+    try:
+        text = path.expanduser().read_text().strip()
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}; give a file, or a session's id") from None
+    except UnicodeDecodeError:
+        raise CommandError(f"{path}: not a text file; it must hold the signed transaction in base64") from None
+    if not text.startswith("{"):
+        return HandedBack(None, text, None)
+    try:
+        content = json.loads(text)
+        session = UUID(content["session"]) if "session" in content else None
+    except (ValueError, TypeError, AttributeError):
+        raise CommandError(f"{path}: not the JSON that was exported, with the signed transaction in it") from None
+    given = {name: content.get(name) for name in ("transaction", "signature")}
+    if not all(each is None or isinstance(each, str) for each in given.values()):
+        raise CommandError(f"{path}: its transaction and signature must be texts")
+    return HandedBack(session, None if given["signature"] else given["transaction"], given["signature"])

@@ -1,0 +1,134 @@
+"""`session list`: what each session may spend, what it spent, and what the chain says is left."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from autopay.adapters.postgres.records import SessionRecord
+from autopay.cli.connect.console import say, show_json, show_table
+from autopay.cli.connect.exits import examples
+from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
+from autopay.cli.connect.options import agent_name
+from autopay.cli.connect.places import known_agent, ledger_of
+from autopay.cli.session.owner import owner_node
+from autopay.cli.session.telling import left_in, session_facts
+from autopay.domain.errors import TransientFault
+from autopay.domain.money import show
+from autopay.domain.payment.attempt import TokenAccount
+from autopay.settings import Settings
+
+AT_ONCE = 8
+UNREACHABLE = "chain unreachable"
+
+Reading = TokenAccount | str | None
+"""The session's account; None when it is not there; or why nobody knows."""
+
+
+def register(session: typer.Typer) -> None:
+    """Add the command to the group `session`."""
+    session.command("list", epilog=examples("session list", "session list trader --json"))(list_sessions)
+
+
+def list_sessions(
+    agent: Annotated[str | None, typer.Argument(help="Of this agent only.", show_default=False)] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List sessions, the newest first, with what the chain says is left of each.
+
+    An ACTIVE session whose owner has not signed yet is shown as WAITING. Money left in an ended session can be spent
+    by nobody but its owner; `session revoke` brings it back.
+    """
+    name = None if agent is None else agent_name(agent)
+    settings = Settings.load(home=home).resolve("database_url", "solana_rpc_url")
+    found = run_async(_list(settings, name))
+    if as_json:
+        show_json([_facts(record, reading) for record, reading in found])
+    elif not found:
+        say("No session yet: starter.py session grant AGENT")
+    else:
+        columns = ("session", "agent", "status", "spent", "open", "payments", "expires (UTC)", "on chain", "account")
+        show_table(columns, (_cells(record, reading) for record, reading in found))
+        _point_at_money(found)
+
+
+async def _list(settings: Settings, agent: str | None) -> Sequence[tuple[SessionRecord, Reading]]:
+    slots = asyncio.Semaphore(AT_ONCE)
+    async with ledger_of(settings) as ledger, owner_node(settings) as node:
+        if agent is not None:
+            await known_agent(ledger, agent)
+        records = await ledger.sessions(agent)
+
+        async def read(record: SessionRecord) -> Reading:
+            async with slots:
+                try:
+                    return await node.token_account(record.source_account)
+                except TransientFault as fault:
+                    return f"{UNREACHABLE} ({fault})"
+
+        readings = await asyncio.gather(*(read(record) for record in records))
+    return list(zip(records, readings, strict=True))
+
+
+def status_of(record: SessionRecord) -> str:
+    """ACTIVE, EXPIRED or REVOKED; WAITING before its owner has signed."""
+    if record.status == "ACTIVE" and not record.granted:
+        return "WAITING"
+    if record.status == "ACTIVE" and record.expires_at <= datetime.now(UTC):
+        return "EXPIRED"
+    return record.status
+
+
+def _facts(record: SessionRecord, reading: Reading) -> dict[str, Any]:
+    on_chain: dict[str, Any] | None = None
+    if isinstance(reading, TokenAccount):
+        delegated = reading.delegated_atomic if reading.delegate == record.authority else 0
+        on_chain = {"balance_atomic": reading.amount_atomic, "delegated_atomic": delegated}
+    problem = reading if isinstance(reading, str) else None
+    return session_facts(record) | {"state": status_of(record).lower(), "on_chain": on_chain, "chain_problem": problem}
+
+
+def _cells(record: SessionRecord, reading: Reading) -> Sequence[object]:
+    allowance = show(record.allowance_atomic, record.currency)
+    spent = show(record.spent_atomic, "")
+    pending = show(record.reserved_atomic - record.spent_atomic, "")
+    expires = "" if status_of(record) == "WAITING" else f"{record.expires_at:%F %T}"
+    return (
+        record.session_id,
+        record.agent,
+        status_of(record),
+        f"{spent.strip()} of {allowance}",
+        pending.strip(),
+        f"{record.payments}/{record.tx_limit}",
+        expires,
+        _on_chain(record, reading),
+        record.source_account,
+    )
+
+
+def _on_chain(record: SessionRecord, reading: Reading) -> str:
+    match reading:
+        case str():
+            return UNREACHABLE
+        case None:
+            return "no account" if record.owner_transaction and not record.granted else "closed"
+        case TokenAccount():
+            held = show(reading.amount_atomic, "").strip()
+            if reading.delegate != record.authority:
+                return f"holds {held}, delegated 0"
+            return f"holds {held}, delegated {show(reading.delegated_atomic, '').strip()}"
+
+
+def _point_at_money(found: Sequence[tuple[SessionRecord, Reading]]) -> None:
+    for record, reading in found:
+        if isinstance(reading, TokenAccount) and reading.amount_atomic and status_of(record) in ("EXPIRED", "REVOKED"):
+            say(left_in(record, reading.amount_atomic), "yellow")
+        if status_of(record) == "WAITING":
+            what = "is granted on chain, finish it" if isinstance(reading, TokenAccount) else "waits for its owner"
+            say(f"session {record.session_id} {what}: starter.py session submit {record.session_id}", "yellow")
+    problem = next((reading for _, reading in found if isinstance(reading, str)), None)
+    if problem:
+        say(problem, "yellow")

@@ -1,0 +1,112 @@
+"""Who signs for a wallet, and who is told of it: a keypair file, the embedded stack's owner, the agent.
+
+What must not live here: what is signed, and what is printed.
+"""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+
+from autopay.adapters.postgres import PostgresLedger
+from autopay.adapters.solana.grant import GrantTerms
+from autopay.adapters.solana.owner_transaction import OwnerNode
+from autopay.cli.connect.agent_calls import AgentCalls, AgentNotRunning
+from autopay.cli.connect.exits import CommandError
+from autopay.cli.connect.places import chain_errors
+from autopay.domain.agent.spec import Phase
+from autopay.domain.errors import TransientFault
+from autopay.domain.payment.ports import AgentRecord
+from autopay.settings import Settings, SettingsError
+from autopay.stack_file import OWNER_FILE
+from autopay.temporal.connection import connect
+
+
+@asynccontextmanager
+async def owner_node(settings: Settings) -> AsyncIterator[OwnerNode]:
+    """The chain, for owners' transactions."""
+    node = OwnerNode(settings.solana_rpc_url, settings.network)
+    try:
+        yield node
+    finally:
+        await node.close()
+
+
+async def owner_key(settings: Settings, keypair: Path | None, terms: Sequence[GrantTerms]) -> Keypair:
+    """The key of the wallet that grants; on the embedded chain a test wallet, given fresh money for these terms."""
+    if keypair is not None:
+        return read_keypair(keypair)
+    if not settings.on_localnet:
+        raise CommandError("--owner-keypair FILE is needed on this network: the owner signs what the agent may spend")
+    from localnet.tokens import ensure_sol, faucet  # noqa: PLC0415 (an extra)
+
+    owner = stack_owner(settings)
+    with chain_errors():
+        await ensure_sol(settings.solana_rpc_url, owner.pubkey())
+        for each in terms:
+            mint = Pubkey.from_string(each.mint)
+            await faucet(settings.solana_rpc_url, owner.pubkey(), mint, each.allowance_atomic)
+    return owner
+
+
+def key_of_owner(settings: Settings, keypair: Path | None, owner: str) -> Keypair | None:
+    """The key of exactly that wallet, from the file or the embedded stack; None when neither was given.
+
+    Raises:
+        CommandError: the file holds another wallet's key.
+    """
+    if keypair is not None:
+        key = read_keypair(keypair)
+        if str(key.pubkey()) != owner:
+            raise CommandError(f"--owner-keypair {keypair}: it is {key.pubkey()}'s, and the money is {owner}'s")
+        return key
+    if settings.on_localnet and (key := stack_owner(settings)) and str(key.pubkey()) == owner:
+        return key
+    return None
+
+
+def stack_owner(settings: Settings) -> Keypair:
+    """The test wallet of the embedded stack."""
+    from localnet.tokens import load_or_create_keypair  # noqa: PLC0415 (an extra)
+
+    return load_or_create_keypair(settings.home / OWNER_FILE)
+
+
+def read_keypair(path: Path) -> Keypair:
+    """A key in the Solana CLI's format: a JSON list of 64 numbers. Never quoted in an error."""
+    try:
+        return Keypair.from_bytes(bytes(json.loads(path.expanduser().read_text())))
+    except OSError as error:
+        raise CommandError(f"--owner-keypair {path}: {error.strerror}") from None
+    except (ValueError, TypeError):
+        raise CommandError(f"--owner-keypair {path}: not a key as `solana-keygen` writes it") from None
+
+
+async def known_wallet(ledger: PostgresLedger, name: str, wallet: str, phase: Phase = Phase.DEMO) -> AgentRecord:
+    """The agent, made when there is none, whose money is in that wallet.
+
+    Raises:
+        CommandError: it belongs to another.
+    """
+    agent = await ledger.create_agent(name, phase, wallet)
+    if agent.wallet_address and agent.wallet_address != wallet:
+        raise CommandError(
+            f"agent {name!r} belongs to wallet {agent.wallet_address}, not to {wallet}: "
+            "use that wallet's --owner-keypair, or another name"
+        )
+    await ledger.set_wallet(name, wallet)
+    return agent
+
+
+async def tell_agent(settings: Settings, name: str) -> str | None:
+    """Have a running agent read its balances now; why it was not told, if so."""
+    try:
+        await AgentCalls(await connect(settings), name, settings.task_queue).signal("check_balances")
+    except AgentNotRunning:
+        return f"agent {name} is not running"
+    except (TransientFault, CommandError, SettingsError) as error:
+        return f"agent {name} was not told, it will see by itself: {error}"
+    return None

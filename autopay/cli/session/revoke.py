@@ -1,0 +1,196 @@
+"""`session revoke`: the key is destroyed at once, and the money goes back to its owner."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+from solders.pubkey import Pubkey
+
+from autopay.adapters.postgres import PostgresLedger
+from autopay.adapters.postgres.records import SessionRecord
+from autopay.adapters.solana.owner_transaction import OwnerNode, signed_by
+from autopay.adapters.solana.revoke import RevokePlan, plan_revoke
+from autopay.cli.connect.console import say, say_result, show_json
+from autopay.cli.connect.exits import CommandError, ExitCode, examples
+from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
+from autopay.cli.connect.options import agent_name
+from autopay.cli.connect.places import known_agent, ledger_of
+from autopay.cli.session.export import check_export
+from autopay.cli.session.options import known_session, session_uuid
+from autopay.cli.session.owner import key_of_owner, owner_node, read_keypair, tell_agent
+from autopay.cli.session.telling import hand_out, revoke_in_words, session_facts, tell_brought_back
+from autopay.settings import Settings
+
+POLL_S = 0.5
+
+
+def register(session: typer.Typer) -> None:
+    """Add the command to the group `session`."""
+    shown = examples(
+        "session revoke 0191f0c4-6f1e-7c6b-8a51-0f3d2b1c9e77",
+        "session revoke --agent trader --owner-keypair ~/.config/solana/id.json",
+        "session revoke 0191f0c4-6f1e-7c6b-8a51-0f3d2b1c9e77 --export revoke.json",
+    )
+    session.command("revoke", epilog=shown)(revoke)
+
+
+@dataclass(frozen=True)
+class RevokeOrder:
+    """Which sessions, and who signs."""
+
+    session_id: UUID | None
+    agent: str | None
+    owner_keypair: Path | None
+    export: Path | None
+    wait: bool
+
+
+def revoke(
+    session_id: Annotated[
+        str | None, typer.Argument(metavar="SESSION_ID", help="The session; see `session list`.", show_default=False)
+    ] = None,
+    agent: Annotated[str | None, typer.Option(help="All sessions of this agent instead.")] = None,
+    owner_keypair: Annotated[
+        Path | None, typer.Option(help="The owner's key, who takes the money back; used once, stored nowhere.")
+    ] = None,
+    export_to: Annotated[
+        Path | None, typer.Option("--export", help="Write the unsigned transaction here, for another wallet to sign.")
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Wait until no payment of the session is open any more.")
+    ] = True,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End a session and take its money back.
+
+    Its key is destroyed at once: nothing new is paid. When what was under way has settled, the owner's transaction
+    ends the delegation, moves the rest back and closes the account; on the embedded chain a test wallet signs by
+    itself. Works for ended sessions, too, and as often as you like.
+    """
+    if (session_id is None) == (agent is None):
+        raise typer.BadParameter("give a session's id, or --agent for all of an agent's")
+    if owner_keypair is not None and export_to is not None:
+        raise typer.BadParameter("give --owner-keypair or --export, not both")
+    if export_to is not None:
+        check_export(export_to)
+    if owner_keypair is not None:
+        read_keypair(owner_keypair)
+    order = RevokeOrder(
+        session_uuid(session_id) if session_id else None,
+        agent_name(agent) if agent else None,
+        owner_keypair,
+        export_to,
+        wait,
+    )
+    settings = Settings.load(home=home).resolve("database_url", "solana_rpc_url")
+    finished = run_async(_revoke(settings, order, as_json))
+    raise typer.Exit(ExitCode.OK if finished else ExitCode.UNFINISHED)
+
+
+async def _revoke(settings: Settings, order: RevokeOrder, as_json: bool) -> bool:
+    async with ledger_of(settings) as ledger, owner_node(settings) as node:
+        records = await _chosen(ledger, node, order)
+        for record in records:
+            await ledger.end_session(record.session_id)
+        outcomes = [await _Revoking(settings, ledger, node, order, as_json).run(record) for record in records]
+        if as_json:
+            show_json([facts for _, facts in outcomes])
+        for name in {record.agent for record in records}:
+            await tell_agent(settings, name)
+        return all(finished for finished, _ in outcomes)
+
+
+async def _chosen(ledger: PostgresLedger, node: OwnerNode, order: RevokeOrder) -> Sequence[SessionRecord]:
+    if order.session_id is not None:
+        return [await known_session(ledger, order.session_id)]
+    assert order.agent is not None
+    await known_agent(ledger, order.agent)
+    found = [
+        record
+        for record in await ledger.sessions(order.agent)
+        if record.status == "ACTIVE" or await node.token_account(record.source_account) is not None
+    ]
+    if order.export is not None and len(found) > 1:
+        listed = ", ".join(str(record.session_id) for record in found)
+        raise CommandError(f"--export writes one transaction, and {order.agent} has {len(found)} sessions: {listed}")
+    if not found:
+        say(f"agent {order.agent} has no session left to revoke")
+    return found
+
+
+class _Revoking:
+    """One session's money, on its way back."""
+
+    def __init__(
+        self, settings: Settings, ledger: PostgresLedger, node: OwnerNode, order: RevokeOrder, as_json: bool
+    ) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._node = node
+        self._order = order
+        self._as_json = as_json
+
+    async def run(self, record: SessionRecord) -> tuple[bool, dict[str, Any]]:
+        """Whether it is finished, and what to say of it as JSON."""
+        if not await self._nothing_open(record):
+            return False, session_facts(record) | {"state": "open_payments"}
+        plan = await plan_revoke(self._node, record)
+        if plan is None or not plan.steps:
+            await self._warn_of_a_late_grant(record)
+            return await self._done(record, plan if plan and plan.kept_open else None, None)
+        say("\n".join(revoke_in_words(record, plan)))
+        if self._order.export is not None:
+            return True, await self._export(record, plan, self._order.export)
+        key = key_of_owner(self._settings, self._order.owner_keypair, record.owner)
+        if key is None:
+            raise CommandError(
+                f"session {record.session_id} is ended and its key destroyed, but its money is still in "
+                f"{record.source_account}: run it again with --owner-keypair FILE of {record.owner}, or --export FILE",
+                ExitCode.UNFINISHED,
+            )
+        asked = await self._node.draft(key.pubkey(), plan.steps, "revoke")
+        signature = await self._node.send(signed_by(asked, key), asked.last_valid_block_height)
+        return await self._done(record, plan, signature)
+
+    async def _nothing_open(self, record: SessionRecord) -> bool:
+        """Revoking under an open payment would take away what proves that it never landed."""
+        said = -1
+        while (count := (await known_session(self._ledger, record.session_id)).open_payments) > 0:
+            what = f"{count} payment(s) of session {record.session_id} are open"
+            if not self._order.wait:
+                say(
+                    f"{what}: its key is destroyed; run it again when they are settled, to take the rest back", "yellow"
+                )
+                return False
+            if count != said:
+                say(f"{what}: waiting until they are settled, with a worker running; Ctrl-C and run it again later")
+                said = count
+            await asyncio.sleep(POLL_S)
+        return True
+
+    async def _export(self, record: SessionRecord, plan: RevokePlan, file: Path) -> dict[str, Any]:
+        asked = await self._node.draft(Pubkey.from_string(record.owner), plan.steps, "revoke")
+        await self._ledger.await_owner(record.session_id, asked)
+        words = revoke_in_words(record, plan)
+        return await hand_out(self._settings, self._node, record, asked, words, file, quiet=self._as_json)
+
+    async def _warn_of_a_late_grant(self, record: SessionRecord) -> None:
+        asked = record.owner_transaction
+        if asked and asked.does == "grant" and await self._node.block_height() <= asked.last_valid_block_height:
+            say("its grant can still be signed and land for a minute: run this again if that happens", "yellow")
+
+    async def _done(
+        self, record: SessionRecord, plan: RevokePlan | None, signature: str | None
+    ) -> tuple[bool, dict[str, Any]]:
+        if signature is not None or not (record.owner_transaction and record.owner_transaction.does == "grant"):
+            await self._ledger.brought_back(record.session_id)
+        if not self._as_json:
+            say_result(tell_brought_back(record, plan, signature))
+        back = plan.brings_back_atomic if plan else 0
+        facts = session_facts(await known_session(self._ledger, record.session_id))
+        return True, facts | {"state": "revoked", "transaction": signature, "brought_back_atomic": back}

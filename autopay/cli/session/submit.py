@@ -1,0 +1,174 @@
+"""`session submit`: what an owner signed elsewhere, checked byte for byte, sent, and seen on chain."""
+
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from solders.signature import Signature
+from solders.transaction import VersionedTransaction
+
+from autopay.adapters.postgres import PostgresLedger
+from autopay.adapters.postgres.records import OwnerTransaction, SessionRecord
+from autopay.adapters.solana.grant import finish_grant, is_shown
+from autopay.adapters.solana.owner_transaction import (
+    OwnerNode,
+    OwnerRefused,
+    OwnerTooLate,
+    message_of,
+    read_transaction,
+    with_signature,
+    with_transaction,
+)
+from autopay.adapters.solana.revoke import plan_revoke
+from autopay.cli.connect.console import say, say_result, show_json
+from autopay.cli.connect.exits import CommandError, ExitCode, examples
+from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
+from autopay.cli.connect.places import ledger_of
+from autopay.cli.session.export import HandedBack, read_handed_back
+from autopay.cli.session.options import known_session
+from autopay.cli.session.owner import owner_node, tell_agent
+from autopay.cli.session.telling import session_facts, tell_brought_back, tell_granted
+from autopay.settings import Settings
+
+
+def register(session: typer.Typer) -> None:
+    """Add the command to the group `session`."""
+    shown = examples(
+        "session submit grant.signed",
+        "session submit 0191f0c4-6f1e-7c6b-8a51-0f3d2b1c9e77 --signature 5Kd…",
+        "session submit 0191f0c4-6f1e-7c6b-8a51-0f3d2b1c9e77",
+    )
+    session.command("submit", epilog=shown)(submit)
+
+
+def submit(
+    target: Annotated[
+        str,
+        typer.Argument(metavar="FILE|SESSION_ID", help="What the wallet signed, in a file; or the session it is for."),
+    ],
+    signature: Annotated[str | None, typer.Option(help="The owner's signature, base58.")] = None,
+    transaction: Annotated[str | None, typer.Option(help="The signed transaction, base64.")] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hand back what the owner signed: a grant or a revoke.
+
+    It must be byte for byte the transaction that was exported last, with the owner's signature. A session id alone
+    looks at the chain, for a grant that was sent already: by the wallet itself, or by a command that was cut off.
+    """
+    session_id = _uuid(target)
+    given = HandedBack(session_id, transaction, signature)
+    if signature is not None and transaction is not None:
+        raise typer.BadParameter("give a --signature or a --transaction, not both")
+    if session_id is None:
+        if signature is not None or transaction is not None:
+            raise typer.BadParameter("--signature and --transaction go with a session's id, not with a file")
+        given = read_handed_back(Path(target))
+    settings = Settings.load(home=home).resolve("database_url", "solana_rpc_url")
+    run_async(_submit(settings, given, as_json))
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+async def _submit(settings: Settings, given: HandedBack, as_json: bool) -> None:
+    async with ledger_of(settings) as ledger, owner_node(settings) as node:
+        record = await _session_of(ledger, given)
+        asked = record.owner_transaction
+        if asked is not None and asked.does == "revoke":
+            await _revoke(settings, ledger, node, record, asked, given, as_json)
+        else:
+            await _grant(settings, ledger, node, record, given, as_json)
+
+
+async def _session_of(ledger: PostgresLedger, given: HandedBack) -> SessionRecord:
+    if given.session_id is not None:
+        return await known_session(ledger, given.session_id)
+    if given.transaction is None:
+        raise CommandError("the file names no session: give the session's id and --signature")
+    found = await ledger.session_awaiting(message_of(read_transaction(given.transaction)))
+    if found is None:
+        raise CommandError(
+            "no session waits for that transaction: it is done already, a newer one was exported, or the wallet "
+            "changed it; see `starter.py session list`"
+        )
+    return found
+
+
+async def _grant(
+    settings: Settings,
+    ledger: PostgresLedger,
+    node: OwnerNode,
+    record: SessionRecord,
+    given: HandedBack,
+    as_json: bool,
+) -> None:
+    """Landed is landed, whoever sent it; else what was given is sent."""
+    signature = None
+    if record.owner_transaction is None:
+        if record.status != "ACTIVE":
+            raise CommandError(f"session {record.session_id} is {record.status}: grant another")
+    else:
+        signed = _signed(record.owner_transaction, record, given)
+        if not await is_shown(node, record):
+            signature = await _sent(node, record, record.owner_transaction, signed)
+        await finish_grant(node, ledger, record)
+    await tell_granted(settings, node, ledger, record, signature, as_json)
+
+
+async def _sent(
+    node: OwnerNode, record: SessionRecord, asked: OwnerTransaction, signed: VersionedTransaction | None
+) -> str:
+    again = f"starter.py session export {record.session_id} FILE"
+    if asked.does == "revoke":
+        again = f"starter.py session revoke {record.session_id} --export FILE"
+    if signed is None:
+        raise CommandError(
+            f"session {record.session_id} waits, and the chain shows nothing yet: hand back what {record.owner} "
+            f"signed, or make a fresh transaction: {again}",
+            ExitCode.UNFINISHED,
+        )
+    try:
+        return await node.send(signed, asked.last_valid_block_height)
+    except OwnerTooLate:
+        raise CommandError(f"that transaction's blockhash has expired, nothing was sent: {again}") from None
+    except OwnerRefused as refusal:
+        raise CommandError(f"{refusal}; once that is mended: {again}") from None
+
+
+def _signed(asked: OwnerTransaction, record: SessionRecord, given: HandedBack) -> VersionedTransaction | None:
+    if given.signature is not None:
+        return with_signature(asked, record.owner, given.signature)
+    if given.transaction is None:
+        return None
+    if read_transaction(given.transaction).signatures[0] == Signature.default():
+        raise CommandError(f"that transaction is not signed yet: {record.owner} signs it first")
+    return with_transaction(asked, record.owner, given.transaction)
+
+
+async def _revoke(
+    settings: Settings,
+    ledger: PostgresLedger,
+    node: OwnerNode,
+    record: SessionRecord,
+    asked: OwnerTransaction,
+    given: HandedBack,
+    as_json: bool,
+) -> None:
+    plan, signature = await plan_revoke(node, record), None
+    if plan is not None:
+        signature = await _sent(node, record, asked, _signed(asked, record, given))
+    await ledger.brought_back(record.session_id)
+    untold = await tell_agent(settings, record.agent)
+    if as_json:
+        back = plan.brings_back_atomic if plan else 0
+        show_json(session_facts(record) | {"state": "revoked", "transaction": signature, "brought_back_atomic": back})
+    else:
+        say_result(tell_brought_back(record, plan, signature))
+    if untold:
+        say(untold, "yellow")

@@ -1,0 +1,69 @@
+"""Adoption: requests that were begun and have not ended get their workflow back. The values, and the rule's numbers.
+
+A payment whose workflow was terminated, or that a restored Temporal has forgotten, is open in the ledger and nobody
+asks what became of it. Every minute a batch of the open requests is started again under the same workflow id: one
+that runs is left alone, any other goes on from the ledger.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from autopay.domain.payment.steps import PayOrder
+
+ADOPT_ID = "autopay-adopt"
+"""The schedule's id, and the first part of its workflows' ids."""
+
+EVERY_S = 60
+OLDER_THAN_S = 30
+"""A request that was begun just now is being started by its agent."""
+
+BATCH = 200
+"""Open requests a run; the next run goes on after the last of them, so that none waits behind those that run."""
+
+
+class AdoptOrder(BaseModel):
+    """What a run of `Adopt` does: one batch of requests that were begun longer ago than that."""
+
+    model_config = ConfigDict(frozen=True)
+
+    older_than_s: float = OLDER_THAN_S
+    batch: int = BATCH
+
+
+class AdoptFrom(BaseModel):
+    """One batch, after the request at which the last one ended."""
+
+    model_config = ConfigDict(frozen=True)
+
+    order: AdoptOrder = AdoptOrder()
+    after: UUID | None = None
+
+
+class Adopted(BaseModel):
+    """How a batch went. `next_after` is where the next one begins, None to start over; `started` request keys."""
+
+    model_config = ConfigDict(frozen=True)
+
+    open_requests: int = 0
+    started: tuple[str, ...] = ()
+    next_after: UUID | None = None
+
+
+class Unfinished(BaseModel):
+    """A request that was begun and has not ended."""
+
+    model_config = ConfigDict(frozen=True)
+
+    row_id: UUID
+    order: PayOrder
+
+
+class OpenBook(Protocol):
+    """What the ledger is asked."""
+
+    async def unfinished(self, *, older_than_s: float, after: UUID | None, limit: int) -> Sequence[Unfinished]:
+        """Requests of all agents, begun longer ago than that or with an open attempt as old, in a fixed order."""
+        ...

@@ -1,0 +1,75 @@
+"""What a run tells of its request: the result for its caller, the notice for its agent, the reasons in words. Pure."""
+
+from autopay.domain.agent.spec import Notice
+from autopay.domain.money import to_units
+from autopay.domain.payment.payment import Dead, Payment
+from autopay.domain.payment.steps import PayOrder, Signed
+from autopay.domain.reconcile.forgotten import PaidBefore
+from autopay.domain.request import RequestError, RequestResult, RequestStatus, payment_workflow_id
+
+MOST_SAID = 400
+"""Characters of a message that travels in results and notices: it may quote a seller."""
+
+
+def result_of(
+    order: PayOrder,
+    payment: Payment,
+    signed: Signed | None,
+    status: RequestStatus,
+    error: str | None = None,
+    message: str = "",
+) -> RequestResult:
+    """The request as it stands; price and payee are of a payment that is not proven dead."""
+    last = payment.last
+    signed = signed if last is not None and not isinstance(last.outcome, Dead) else None
+    return RequestResult(
+        request_id=order.request_id,
+        status=status,
+        http_status=payment.http_status,
+        price=f"{to_units(signed.amount_atomic):f}" if signed else None,
+        currency=signed.currency if signed else None,
+        transaction=last.signature if last else None,
+        pay_to=signed.pay_to if signed else None,
+        attempts=len(payment.attempts),
+        workflow_id=payment_workflow_id(order.agent, order.request_id),
+        error=RequestError(type=error, message=message[:MOST_SAID]) if error else None,
+    )
+
+
+def paid_before_result(order: PayOrder, payment: Payment, paid: PaidBefore) -> RequestResult:
+    """The end of a request whose payment a restored ledger had forgotten."""
+    message = "a payment that a restored ledger had forgotten was this request's: it is not paid again"
+    result = result_of(order, payment, None, RequestStatus.UNDELIVERED, "paid_before_restore", message)
+    known = {"price": f"{to_units(paid.amount_atomic):f}", "currency": paid.currency, "transaction": paid.transaction}
+    return result.model_copy(update=known)
+
+
+def notice_of(payment: Payment, signed: Signed | None, result: RequestResult, *, final: bool) -> Notice:
+    """What the agent is told; it counts a payment for as long as it is not proven dead."""
+    last = payment.last
+    owed = signed if last is not None and not isinstance(last.outcome, Dead) else None
+    return Notice(
+        request_id=result.request_id,
+        status=result.status,
+        final=final,
+        currency=owed.currency if owed else None,
+        amount_atomic=owed.amount_atomic if owed else 0,
+        transaction=result.transaction,
+        http_status=result.http_status,
+        error=result.error.type if result.error else None,
+        message=result.error.message if result.error else None,
+    )
+
+
+def why_unpaid(payment: Payment) -> tuple[str, str]:
+    """Type and message of a request that ends without content, and without having been paid."""
+    proven = "it is proven that nothing was paid"
+    if payment.conflict:
+        return "seller_rejected", f"{said(payment)}; {proven}"
+    number = len(payment.attempts)
+    return "payment_not_settled", f"{said(payment)}; {number} attempt(s), none of which settled: {proven}"
+
+
+def said(payment: Payment) -> str:
+    """The seller's last word."""
+    return f"the seller answers HTTP {payment.http_status}" if payment.http_status else "no answer came"
