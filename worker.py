@@ -22,16 +22,16 @@ from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig, WorkflowRunner
 
-from activities.adopt import Adopt as AdoptStep
+from activities.adopt import AdoptStep
 from activities.agent_steps import AgentSteps
-from activities.decide import Decide
-from activities.fetch import Fetch
-from activities.log import Log
-from activities.parse import Parse
-from activities.sign import Sign
-from activities.submit import Submit
+from activities.decide import DecideStep
+from activities.fetch import FetchStep
+from activities.log import LogStep
+from activities.parse import ParseStep
+from activities.sign import SignStep
+from activities.submit import SubmitStep
 from activities.top_up import TopUp
-from activities.verify import Verify
+from activities.verify import VerifyStep
 from autopay.adapters.postgres import open_ledger
 from autopay.adapters.postgres.maintenance.roles import may_alter_history
 from autopay.adapters.solana.account_watch import SolanaAccountWatch
@@ -40,9 +40,10 @@ from autopay.adapters.solana.signer import PaymentSigner
 from autopay.adapters.vault import Keyring, Vault
 from autopay.adapters.x402.facilitator import HttpFacilitator
 from autopay.adapters.x402.seller import HttpSeller
+from autopay.domain.agent.ports import AccountWatch, AgentLedger
 from autopay.domain.errors import PermanentFault, TransientFault
-from autopay.domain.payment.ports import AccountWatch, AgentLedger, Chain, Facilitator, Ledger, Seller, Signer
-from autopay.domain.payment.ports import Vault as VaultPort
+from autopay.domain.payment.ports import Chain, Facilitator, Ledger, Seller, Signer
+from autopay.domain.payment.ports import Sealer as VaultPort
 from autopay.domain.policy.reach import Reach
 from autopay.logs import set_up_logging
 from autopay.settings import Settings, SettingsError
@@ -83,12 +84,12 @@ def activities(
     facilitator: Facilitator | None = None,
 ) -> Sequence[Callable[..., Any]]:
     """Every activity, with its adapters; tests bring their own."""
-    fetch = Fetch(ledger, seller, vault)
-    parse = Parse(ledger, settings.network, settings.mints(), facilitator)
-    sign = Sign(ledger, chain, signer)
-    submit = Submit(ledger, seller, vault, facilitator)
-    verify = Verify(ledger, chain, settings.slot_ms)
-    closing = Log(ledger)
+    fetch = FetchStep(ledger, seller, vault)
+    parse = ParseStep(ledger, settings.network, settings.mints(), facilitator)
+    sign = SignStep(ledger, chain, signer)
+    submit = SubmitStep(ledger, seller, vault, facilitator)
+    verify = VerifyStep(ledger, chain, settings.slot_ms)
+    closing = LogStep(ledger)
     agent = AgentSteps(ledger, chain, settings.network)
     return [
         fetch.fetch,
@@ -96,7 +97,7 @@ def activities(
         sign.sign,
         submit.submit,
         verify.verify,
-        Decide(ledger).decide,
+        DecideStep(ledger).decide,
         closing.log,
         closing.recall,
         agent.recover,

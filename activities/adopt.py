@@ -5,14 +5,14 @@ from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from autopay.domain.agent.spec import host_of
+from autopay.domain.hosts import host_of
 from autopay.domain.payment.adoption import Adopted, AdoptFrom, OpenBook
 from autopay.domain.payment.steps import PayOrder
 from autopay.domain.request import payment_workflow_id
 from autopay.temporal.attributes import request_attributes
 
 
-class Adopt:
+class AdoptStep:
     """Starts `PaidRequest` for what the ledger has open; Temporal itself sees to it that there is one of each."""
 
     def __init__(self, ledger: OpenBook) -> None:

@@ -4,13 +4,10 @@ from typing import Literal
 
 from temporalio import activity
 
-from autopay.domain.agent.spec import AgentSpec, Notice, Phase, Spendable
-from autopay.domain.errors import PermanentFault
-from autopay.domain.money import Currency, to_atomic
-from autopay.domain.network import Network
-from autopay.domain.payment.offer import Refused
-from autopay.domain.payment.ports import AgentLedger, Chain, OpenSession
-from autopay.domain.payment.steps import (
+from autopay.domain.agent.ports import AgentLedger
+from autopay.domain.agent.spec import AgentSpec
+from autopay.domain.agent.status import Spendable
+from autopay.domain.agent.steps import (
     Backlog,
     BalanceQuery,
     Enqueued,
@@ -19,7 +16,15 @@ from autopay.domain.payment.steps import (
     PhaseChange,
     ToEnqueue,
 )
+from autopay.domain.errors import PermanentFault
+from autopay.domain.money import Currency, to_atomic
+from autopay.domain.network import Network
+from autopay.domain.payment.notice import Notice
+from autopay.domain.payment.ports import Chain
+from autopay.domain.phase import Phase
+from autopay.domain.refusal import Refused
 from autopay.domain.request import RequestResult, RequestStatus, x402_request_id
+from autopay.domain.session import OpenSession
 
 MOST_SAID = 400
 """Characters of a message that travels in a notice."""

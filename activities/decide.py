@@ -2,12 +2,12 @@
 
 from temporalio import activity
 
-from autopay.domain.payment.offer import Refused
 from autopay.domain.payment.ports import Ledger
 from autopay.domain.policy.policy import Decision
+from autopay.domain.refusal import Refused
 
 
-class Decide:
+class DecideStep:
     """Approvals and denials."""
 
     def __init__(self, ledger: Ledger) -> None:

@@ -3,12 +3,15 @@
 from temporalio import activity
 
 from autopay.domain.errors import SellerUnavailable
-from autopay.domain.payment.offer import Challenge, Refused
-from autopay.domain.payment.ports import Extras, Ledger, Plain, RequestRecord, Seller, Vault
+from autopay.domain.payment.exchange import Extras, Plain
+from autopay.domain.payment.offer import Challenge
+from autopay.domain.payment.ports import Ledger, Sealer, Seller
 from autopay.domain.payment.steps import Failed, Fetched, Free, PayOrder
+from autopay.domain.refusal import Refused
+from autopay.domain.request import RequestRecord
 
 
-def open_extras(vault: Vault, record: RequestRecord) -> Extras:
+def open_extras(vault: Sealer, record: RequestRecord) -> Extras:
     """Headers and body of a request, unsealed for the length of one exchange."""
     if record.spec.sealed_extras is None:
         return Extras()
@@ -16,10 +19,10 @@ def open_extras(vault: Vault, record: RequestRecord) -> Extras:
     return Extras.model_validate_json(vault.open(sealed, purpose="request-extras", row=record.request_key))
 
 
-class Fetch:
+class FetchStep:
     """The plain request."""
 
-    def __init__(self, ledger: Ledger, seller: Seller, vault: Vault) -> None:
+    def __init__(self, ledger: Ledger, seller: Seller, vault: Sealer) -> None:
         self._ledger = ledger
         self._seller = seller
         self._vault = vault

@@ -8,7 +8,7 @@ from autopay.domain.payment.steps import Closing, PayOrder, Recalled
 from autopay.domain.request import CLOSED
 
 
-class Log:
+class LogStep:
     """Begins and ends a request in the ledger."""
 
     def __init__(self, ledger: Ledger) -> None:

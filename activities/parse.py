@@ -4,12 +4,13 @@ from temporalio import activity
 
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.payment.offer import Challenge, Offer, Reason, Refused, Wants, choose
+from autopay.domain.payment.offer import Challenge, Offer, Wants, choose
 from autopay.domain.payment.ports import Facilitator, Ledger
 from autopay.domain.payment.steps import Parsed, PayOrder
+from autopay.domain.refusal import RefusalReason, Refused
 
 
-class Parse:
+class ParseStep:
     """Chooses among a seller's options.
 
     Args:
@@ -61,4 +62,4 @@ def _settled_by(offer: Offer, fee_payers: frozenset[str]) -> Offer | Refused:
     if offer.fee_payer in fee_payers:
         return offer
     message = f"the offer's fee payer {offer.fee_payer} is none of the facilitator's in AUTOPAY_FACILITATOR_URL"
-    return Refused(reason=Reason.FEE_PAYER_INVALID, message=message)
+    return Refused(reason=RefusalReason.FEE_PAYER_INVALID, message=message)

@@ -10,10 +10,12 @@ from temporalio import activity
 
 from autopay.domain.errors import LedgerFenced
 from autopay.domain.money import DECIMALS, show
-from autopay.domain.payment.attempt import MintFacts, RecordedAttempt, TokenAccount
-from autopay.domain.payment.offer import Offer, Reason, Refused
-from autopay.domain.payment.ports import Chain, Ledger, OpenSession, PaymentOrder, Signer
+from autopay.domain.payment.attempt import MintFacts, RecordedAttempt, TokenAccount, UnsignedPayment
+from autopay.domain.payment.offer import Offer
+from autopay.domain.payment.ports import Chain, Ledger, Signer
 from autopay.domain.payment.steps import Signed, SignedOrNot, ToSign
+from autopay.domain.refusal import RefusalReason, Refused
+from autopay.domain.session import OpenSession
 
 
 def summary_of(attempt: RecordedAttempt) -> Signed:
@@ -27,7 +29,7 @@ def summary_of(attempt: RecordedAttempt) -> Signed:
     )
 
 
-class Sign:
+class SignStep:
     """Builds, signs and records one attempt; idempotent by request and number."""
 
     def __init__(self, ledger: Ledger, chain: Chain, signer: Signer) -> None:
@@ -57,7 +59,7 @@ class Sign:
             return not_now
         if (refused := await self._accounts(order.agent, offer, session, destination)) is not None:
             return refused
-        payment_order = PaymentOrder(
+        payment_order = UnsignedPayment(
             agent=order.agent,
             request_key=order.request_key,
             number=to_sign.number,
@@ -74,11 +76,11 @@ class Sign:
     async def _usable_mint(self, offer: Offer) -> MintFacts | Refused:
         mint = await self._chain.mint_facts(offer.mint)
         if mint is None:
-            return Refused(reason=Reason.MINT_UNUSABLE, message=f"there is no mint {offer.mint} on this network")
+            return Refused(reason=RefusalReason.MINT_UNUSABLE, message=f"there is no mint {offer.mint} on this network")
         if mint.decimals != DECIMALS:
-            return Refused(reason=Reason.MINT_UNUSABLE, message=f"the mint has {mint.decimals} decimals")
+            return Refused(reason=RefusalReason.MINT_UNUSABLE, message=f"the mint has {mint.decimals} decimals")
         if mint.problem is not None:
-            return Refused(reason=Reason.MINT_UNUSABLE, message=mint.problem)
+            return Refused(reason=RefusalReason.MINT_UNUSABLE, message=mint.problem)
         return mint
 
     async def _accounts(self, agent: str, offer: Offer, opened: OpenSession, destination: str) -> Refused | None:
@@ -88,20 +90,23 @@ class Sign:
         price = show(offer.amount_atomic, offer.currency)
         if source is None:
             return Refused(
-                reason=Reason.SOURCE_ACCOUNT_MISSING, message=f"the session's account {session.source_account} is gone"
+                reason=RefusalReason.SOURCE_ACCOUNT_MISSING,
+                message=f"the session's account {session.source_account} is gone",
             )
         if source.amount_atomic < offer.amount_atomic:
             held = show(source.amount_atomic, offer.currency)
-            return Refused(reason=Reason.INSUFFICIENT_FUNDS, message=f"{price} is asked, the account holds {held}")
+            return Refused(
+                reason=RefusalReason.INSUFFICIENT_FUNDS, message=f"{price} is asked, the account holds {held}"
+            )
         if source.delegate != session.authority or source.delegated_atomic < offer.amount_atomic:
             return Refused(
-                reason=Reason.ALLOWANCE_EXHAUSTED,
+                reason=RefusalReason.ALLOWANCE_EXHAUSTED,
                 message=f"{price} is asked, more than the chain still allows the session",
             )
         await self._require_known(agent, opened, source)
         if await self._chain.token_account(destination) is None:
             return Refused(
-                reason=Reason.PAYEE_ACCOUNT_MISSING,
+                reason=RefusalReason.PAYEE_ACCOUNT_MISSING,
                 message=f"the payee {offer.pay_to} has no {offer.currency} account, so a payment could not land",
             )
         return None

@@ -17,28 +17,29 @@ from temporalio import activity
 from activities.fetch import open_extras
 from autopay.domain.errors import LedgerUnavailable, SellerUnavailable, UnknownRequest
 from autopay.domain.payment.answers import classify
-from autopay.domain.payment.payment import Answer, NoAnswer, Rejected
-from autopay.domain.payment.ports import Facilitator, Ledger, Reply, Seller, Vault
+from autopay.domain.payment.exchange import Reply
+from autopay.domain.payment.payment import NoAnswer, Rejected, SellerAnswer
+from autopay.domain.payment.ports import Facilitator, Ledger, Sealer, Seller
 from autopay.domain.payment.steps import AttemptRef
 
 HEARTBEAT_S = 3
 KEEP_TRYING_S = 25  # within what SUBMIT_STEP leaves beside the seller's 120 s
 
 
-class Submit:
+class SubmitStep:
     """The request with its payment; may run any number of times for one attempt.
 
     A facilitator that was asked to verify has seen the bytes, so its objection proves nothing: the chain is asked.
     """
 
-    def __init__(self, ledger: Ledger, seller: Seller, vault: Vault, facilitator: Facilitator | None = None) -> None:
+    def __init__(self, ledger: Ledger, seller: Seller, vault: Sealer, facilitator: Facilitator | None = None) -> None:
         self._ledger = ledger
         self._seller = seller
         self._vault = vault
         self._facilitator = facilitator
 
     @activity.defn(name="submit")
-    async def submit(self, ref: AttemptRef) -> Answer:
+    async def submit(self, ref: AttemptRef) -> SellerAnswer:
         """Send once; no complete answer is an answer too (`NoAnswer`)."""
         key = ref.order.request_key
         record = await self._ledger.request(key)
@@ -66,7 +67,7 @@ class Submit:
                 await beat
         return answer
 
-    async def _keep(self, attempt_id: UUID, reply: Reply, answer: Answer) -> None:
+    async def _keep(self, attempt_id: UUID, reply: Reply, answer: SellerAnswer) -> None:
         """Store the answer; it may be the only copy of what was paid for, so a blink of the ledger is waited out."""
         deadline = time.monotonic() + KEEP_TRYING_S
         while True:

@@ -4,9 +4,10 @@ import asyncio
 
 from temporalio import activity
 
-from autopay.domain.payment.offer import Refused
-from autopay.domain.payment.ports import AccountWatch, Ledger
-from autopay.domain.payment.steps import TopUpQuery
+from autopay.domain.agent.ports import AccountWatch
+from autopay.domain.agent.steps import TopUpQuery
+from autopay.domain.payment.ports import Ledger
+from autopay.domain.refusal import Refused
 
 BEAT_S = 5
 """Between heartbeats, which also tell that the wait has been cancelled."""

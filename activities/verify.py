@@ -9,7 +9,7 @@ from autopay.domain.payment.settlement import look
 from autopay.domain.payment.steps import AttemptRef
 
 
-class Verify:
+class VerifyStep:
     """One look at the chain; repeated by the workflow until there is an outcome."""
 
     def __init__(self, ledger: Ledger, chain: Chain, slot_ms: int) -> None:

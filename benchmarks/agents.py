@@ -22,12 +22,13 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
-from autopay.adapters.postgres.reports.filter import Filter
 from autopay.cli.agent.launch_many import Launched, launch_all
 from autopay.cli.agent.launching import LaunchOrder
 from autopay.cli.connect.places import vault_of
-from autopay.domain.agent.spec import Phase, Watch
+from autopay.domain.agent.spec import Watch
 from autopay.domain.money import Currency
+from autopay.domain.phase import Phase
+from autopay.domain.report.filter import Filter
 from autopay.domain.request import agent_workflow_id, payment_workflow_id
 from autopay.settings import Settings
 from autopay.temporal.connection import connect

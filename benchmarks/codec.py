@@ -25,8 +25,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from autopay.adapters.vault import Keyring
-from autopay.temporal.codec import SealedPayloads
-from autopay.temporal.connection import data_converter
+from autopay.temporal.codec import SealedPayloads, data_converter
 
 STEP = timedelta(seconds=30)
 CONTENT = "x" * 700

@@ -8,10 +8,10 @@ from uuid import UUID
 from sqlalchemy import ClauseElement, Connection, text
 
 from autopay.adapters.postgres.maintenance.prune import prunable_query
-from autopay.adapters.postgres.reports.filter import Filter, Place
 from autopay.adapters.postgres.reports.follow import PAGE as EVENTS
 from autopay.adapters.postgres.reports.follow import events_query
 from autopay.adapters.postgres.reports.queries import SpendBy, payments_query, spend_query, trail_query
+from autopay.domain.report.filter import Cursor, Filter
 from benchmarks.ledger_rows import BUSY_AGENT, RARE_ENDPOINT
 
 PAGE = 50
@@ -57,13 +57,13 @@ def _document(agent: UUID, quiet: UUID) -> Sequence[Probe]:
     ]
 
 
-def _place(days: float) -> Place:
-    return Place(at=datetime.now(UTC) - timedelta(days=days), row_id=UUID(int=0))
+def _place(days: float) -> Cursor:
+    return Cursor(at=datetime.now(UTC) - timedelta(days=days), row_id=UUID(int=0))
 
 
 def _payments(agent: UUID, quiet: UUID) -> Sequence[Probe]:
     def of(
-        title: str, wanted: Filter, agent_id: UUID | None = None, after: Place | None = None, index: str | None = None
+        title: str, wanted: Filter, agent_id: UUID | None = None, after: Cursor | None = None, index: str | None = None
     ) -> Probe:
         return Probe(title, payments_query(wanted, agent_id, after, PAGE), index)
 
@@ -95,7 +95,7 @@ def _payments(agent: UUID, quiet: UUID) -> Sequence[Probe]:
 
 def _trail(agent: UUID) -> Sequence[Probe]:
     def of(
-        title: str, wanted: Filter, agent_id: UUID | None = None, after: Place | None = None, index: str | None = None
+        title: str, wanted: Filter, agent_id: UUID | None = None, after: Cursor | None = None, index: str | None = None
     ) -> Probe:
         return Probe(title, trail_query(wanted, agent_id, after, PAGE), index)
 

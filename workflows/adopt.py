@@ -6,7 +6,7 @@ One batch a run. Where it ended is the run's result, which Temporal hands to the
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.adopt import Adopt as AdoptStep
+    from activities.adopt import AdoptStep
     from autopay.domain.payment.adoption import Adopted, AdoptFrom, AdoptOrder
 
 from workflows import policies

@@ -17,12 +17,13 @@ with workflow.unsafe.imports_passed_through():
     from activities.top_up import TopUp
     from autopay.domain.agent.memory import CHAIN_FAULTS, AgentMemory
     from autopay.domain.agent.report import report
-    from autopay.domain.agent.spec import AgentSpec, AgentState, AgentStatus
-    from autopay.domain.payment.offer import Refused
+    from autopay.domain.agent.spec import AgentSpec
+    from autopay.domain.agent.status import AgentState, AgentStatus
+    from autopay.domain.agent.steps import BalanceQuery, InFlight, TopUpQuery
     from autopay.domain.payment.run import StepFailed
-    from autopay.domain.payment.steps import BalanceQuery, InFlight, TopUpQuery
+    from autopay.domain.refusal import Refused
+    from autopay.temporal.attributes import STATE
 
-from autopay.temporal.attributes import STATE
 from workflows import policies
 from workflows.agent_messages import AgentMessages
 from workflows.agent_page import page

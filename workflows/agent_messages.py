@@ -12,19 +12,14 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from activities.agent_steps import AgentSteps
     from autopay.domain.agent.report import report
-    from autopay.domain.agent.spec import (
-        MAX_WATCHES,
-        Accepted,
-        AgentStatus,
-        Notice,
-        Phase,
-        Rules,
-        Watch,
-    )
+    from autopay.domain.agent.spec import MAX_WATCHES, Rules, Watch
+    from autopay.domain.agent.status import Accepted, AgentStatus
+    from autopay.domain.agent.steps import PhaseChange, QueuedRequest
     from autopay.domain.network import Network
-    from autopay.domain.payment.offer import Reason, Refused
+    from autopay.domain.payment.notice import Notice
     from autopay.domain.payment.run import StepFailed
-    from autopay.domain.payment.steps import PhaseChange, QueuedRequest
+    from autopay.domain.phase import Phase
+    from autopay.domain.refusal import RefusalReason, Refused
     from autopay.domain.request import RequestSpec, payment_workflow_id
 
 from workflows import policies
@@ -114,7 +109,9 @@ class AgentMessages(AgentRequests):
         self._require_going_on()
         if self.memory.is_full() and not self.memory.knows(spec.request_id):
             limit = self.memory.spec.rules.queue_limit
-            raise rejected(Reason.QUEUE_FULL.value, f"{limit} requests wait already, for their turn or for a person")
+            raise rejected(
+                RefusalReason.QUEUE_FULL.value, f"{limit} requests wait already, for their turn or for a person"
+            )
 
     @workflow.update
     def watch(self, watch: Watch) -> None:
@@ -179,7 +176,7 @@ class AgentMessages(AgentRequests):
 
     def _require_going_on(self) -> None:
         if self.memory.stopping or self.over:
-            raise rejected(Reason.AGENT_STOPPED.value, "the agent is stopping")
+            raise rejected(RefusalReason.AGENT_STOPPED.value, "the agent is stopping")
 
     # Queries
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from autopay.domain.agent.spec import AgentStatus, WatchStatus
+from autopay.domain.agent.status import AgentStatus, WatchStatus
 from autopay.domain.money import show
 
 MOST_WATCHES = 30

@@ -9,9 +9,11 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 with workflow.unsafe.imports_passed_through():
     from activities.agent_steps import AgentSteps
     from autopay.domain.agent.memory import AgentMemory
-    from autopay.domain.agent.spec import AgentSpec, host_of
-    from autopay.domain.payment.offer import Refused
-    from autopay.domain.payment.steps import Enqueued, PayOrder, QueuedRequest, ToEnqueue
+    from autopay.domain.agent.spec import AgentSpec
+    from autopay.domain.agent.steps import Enqueued, QueuedRequest, ToEnqueue
+    from autopay.domain.hosts import host_of
+    from autopay.domain.payment.steps import PayOrder
+    from autopay.domain.refusal import Refused
     from autopay.domain.request import (
         CLOSED,
         RequestResult,
@@ -20,8 +22,8 @@ with workflow.unsafe.imports_passed_through():
         payment_workflow_id,
         x402_request_id,
     )
+    from autopay.temporal.attributes import request_attributes
 
-from autopay.temporal.attributes import request_attributes
 from workflows import policies
 from workflows.durable_steps import named_faults
 from workflows.paid_request import PaidRequest

@@ -12,15 +12,16 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.fetch import Fetch
-    from activities.log import Log
-    from activities.parse import Parse
-    from activities.sign import Sign
-    from activities.submit import Submit
-    from activities.verify import Verify
-    from autopay.domain.agent.spec import Notice, host_of
+    from activities.fetch import FetchStep
+    from activities.log import LogStep
+    from activities.parse import ParseStep
+    from activities.sign import SignStep
+    from activities.submit import SubmitStep
+    from activities.verify import VerifyStep
+    from autopay.domain.hosts import host_of
+    from autopay.domain.payment.notice import Notice
     from autopay.domain.payment.offer import Challenge
-    from autopay.domain.payment.payment import Answer, Attempt, Payment, Verdict
+    from autopay.domain.payment.payment import Attempt, Payment, SellerAnswer, Verdict
     from autopay.domain.payment.run import StepFailed
     from autopay.domain.payment.steps import (
         AttemptRef,
@@ -35,8 +36,8 @@ with workflow.unsafe.imports_passed_through():
     )
     from autopay.domain.policy.policy import Awaiting
     from autopay.domain.request import RequestStatus, agent_workflow_id
+    from autopay.temporal.attributes import STATUS, payment_attributes
 
-from autopay.temporal.attributes import STATUS, payment_attributes
 from workflows import policies
 
 SECOND = timedelta(seconds=1)
@@ -64,7 +65,7 @@ class DurableSteps:
         """How the ledger knows the request."""
         with named_faults():
             return await workflow.execute_local_activity_method(
-                Log.recall,
+                LogStep.recall,
                 order,
                 start_to_close_timeout=policies.LEDGER_STEP,
                 retry_policy=policies.LEDGER_RETRIES,
@@ -75,7 +76,7 @@ class DurableSteps:
         """Step 1."""
         with named_faults():
             return await workflow.execute_local_activity_method(
-                Fetch.fetch,
+                FetchStep.fetch,
                 order,
                 start_to_close_timeout=policies.FETCH_STEP,
                 retry_policy=policies.FETCH_RETRIES,
@@ -86,7 +87,7 @@ class DurableSteps:
         """Step 2."""
         with named_faults():
             return await workflow.execute_local_activity_method(
-                Parse.parse,
+                ParseStep.parse,
                 args=[order, challenge],
                 start_to_close_timeout=policies.SIGN_STEP,
                 schedule_to_close_timeout=policies.SIGN_TOTAL,
@@ -98,7 +99,7 @@ class DurableSteps:
         """Step 3."""
         with named_faults():
             signed = await workflow.execute_local_activity_method(
-                Sign.sign,
+                SignStep.sign,
                 to_sign,
                 start_to_close_timeout=policies.SIGN_STEP,
                 schedule_to_close_timeout=policies.SIGN_TOTAL,
@@ -109,12 +110,12 @@ class DurableSteps:
             workflow.upsert_search_attributes(payment_attributes("signed", signed))
         return signed
 
-    async def submit(self, ref: AttemptRef, send: int, price: str) -> Answer:
+    async def submit(self, ref: AttemptRef, send: int, price: str) -> SellerAnswer:
         """Step 4, scheduled by the server."""
         again = f", sent again ({send})" if send > 1 else ""
         with named_faults():
             return await workflow.execute_activity_method(
-                Submit.submit,
+                SubmitStep.submit,
                 ref,
                 start_to_close_timeout=policies.SUBMIT_STEP,
                 heartbeat_timeout=policies.SUBMIT_HEARTBEAT,
@@ -126,7 +127,7 @@ class DurableSteps:
         """Step 5: one look."""
         with named_faults():
             return await workflow.execute_local_activity_method(
-                Verify.verify,
+                VerifyStep.verify,
                 ref,
                 start_to_close_timeout=policies.VERIFY_STEP,
                 retry_policy=policies.VERIFY_RETRIES,
@@ -137,7 +138,7 @@ class DurableSteps:
         """Step 6."""
         with named_faults():
             await workflow.execute_local_activity_method(
-                Log.log,
+                LogStep.log,
                 closing,
                 start_to_close_timeout=policies.LEDGER_STEP,
                 retry_policy=policies.LEDGER_RETRIES,

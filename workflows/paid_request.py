@@ -8,15 +8,15 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.decide import Decide
+    from activities.decide import DecideStep
     from autopay.domain.money import show
-    from autopay.domain.payment.offer import Reason
     from autopay.domain.payment.run import PaymentRun, StepFailed
     from autopay.domain.payment.steps import PayOrder
     from autopay.domain.policy.policy import Decision
+    from autopay.domain.refusal import RefusalReason
     from autopay.domain.request import RequestResult, RequestStatus
+    from autopay.temporal.attributes import STATUS
 
-from autopay.temporal.attributes import STATUS
 from workflows import policies
 from workflows.durable_steps import DurableSteps
 
@@ -76,14 +76,14 @@ class PaidRequest:
             raise ApplicationError("nobody is asked about this request now", type="not_awaiting", non_retryable=True)
         if asked.terms_hash != terms_hash:
             message = f"the question is about other terms, {asked.terms_hash}: {asked.why}"
-            raise ApplicationError(message, type=Reason.TERMS_DIFFER.value, non_retryable=True)
+            raise ApplicationError(message, type=RefusalReason.TERMS_DIFFER.value, non_retryable=True)
 
     async def _decide(self, terms_hash: str, *, approve: bool) -> None:
         asked = self.steps.awaiting
         assert asked is not None
         decision = Decision(approval_id=asked.approval_id, terms_hash=terms_hash, approve=approve)
         refused = await workflow.execute_local_activity_method(
-            Decide.decide,
+            DecideStep.decide,
             decision,
             start_to_close_timeout=policies.LEDGER_STEP,
             retry_policy=policies.LEDGER_RETRIES,

@@ -11,8 +11,8 @@ with workflow.unsafe.imports_passed_through():
     from autopay.domain.payment.run import StepFailed
     from autopay.domain.payment.steps import AttemptRef
     from autopay.domain.request import RequestResult
+    from autopay.temporal.attributes import STATUS
 
-from autopay.temporal.attributes import STATUS
 from workflows.durable_steps import DurableSteps
 
 

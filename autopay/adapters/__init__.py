@@ -1,1 +1,1 @@
-"""The only I/O: each adapter implements one port of `autopay.domain.payment.ports`."""
+"""The only I/O: each adapter implements a port of the domain (`payment/ports.py`, `agent/ports.py`)."""

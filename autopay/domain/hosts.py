@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from urllib.parse import urlsplit
 
 HOST_PATTERN = r"^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$|^\[[0-9a-f:]+\](:[0-9]{1,5})?$"
 """What a host rule may look like, in lower case; an IPv6 address is in brackets."""
@@ -49,3 +50,20 @@ def _split(host: str) -> tuple[str, str | None]:
     if found is None:
         return canonical(lowered), None
     return canonical(lowered[: found.start()]), found[1]
+
+
+def host_of(url: str) -> str:
+    """Host and port of a URL, for names and summaries."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def origin(url: str) -> tuple[str, str, int] | None:
+    """Scheme, host and port of an http(s) URL, default ports filled in; None when it has none (RFC 6454)."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return None
+    return parts.scheme, parts.hostname.lower(), port or (443 if parts.scheme == "https" else 80)

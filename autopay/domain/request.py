@@ -5,10 +5,12 @@ import json
 from enum import StrEnum
 from typing import Literal, Self
 from urllib.parse import urlsplit
+from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from autopay.domain.money import MAX_ATOMIC, Currency, to_units
+from autopay.domain.values import Value
 
 Method = Literal["GET", "POST"]
 REQUEST_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,119}$"
@@ -36,7 +38,7 @@ def check_url(url: str) -> None:
     _ = parts.port  # a ValueError when it is none
 
 
-class RequestSpec(BaseModel):
+class RequestSpec(Value):
     """One request for paid data, as its caller wants it.
 
     `request_id` is the caller's idempotency key: the same id of the same agent never pays twice. Prices are in
@@ -45,8 +47,6 @@ class RequestSpec(BaseModel):
     What the agent has bought before and is not older than `max_age_s` is answered as FRESH, without paying; 0 always
     buys, None takes the freshness window of the agent's watch of the same data, if there is one.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     request_id: str = Field(pattern=REQUEST_ID_PATTERN)
     url: str = Field(min_length=8, max_length=2048)
@@ -109,20 +109,16 @@ CLOSED = frozenset(RequestStatus) - {RequestStatus.WAITING, RequestStatus.UNRESO
 class RequestError(BaseModel):
     """Why a request was refused or failed: a name for programs, a sentence for people."""
 
-    model_config = ConfigDict(frozen=True)
-
     type: str
     message: str
 
 
-class RequestResult(BaseModel):
+class RequestResult(Value):
     """What `request --json` prints and `PaidRequest` returns.
 
     `price` is in token units (a decimal string), `transaction` the settlement's signature on chain. `content_of` is
     the earlier request whose content answers this one (status FRESH).
     """
-
-    model_config = ConfigDict(frozen=True)
 
     request_id: str
     status: RequestStatus
@@ -145,3 +141,21 @@ def payment_workflow_id(agent: str, request_id: str) -> str:
 def agent_workflow_id(agent: str) -> str:
     """The id of an agent's workflow: `agent/{name}`."""
     return f"agent/{agent}"
+
+
+class RequestRecord(Value):
+    """A request as the ledger has it: what was asked, how it stands; `closed` once nothing can change any more."""
+
+    request_key: str
+    agent_id: UUID
+    agent: str
+    spec: RequestSpec
+    result: RequestResult
+    closed: bool = False
+
+
+class HttpMethod(StrEnum):
+    """`api_request_logs.method`."""
+
+    GET = "GET"
+    POST = "POST"

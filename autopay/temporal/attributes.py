@@ -6,7 +6,7 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, SearchAtt
 from temporalio.workflow import unsafe
 
 with unsafe.imports_passed_through():
-    from autopay.domain.agent.spec import host_of
+    from autopay.domain.hosts import host_of
     from autopay.domain.money import to_units
     from autopay.domain.payment.steps import PayOrder, Signed
 

@@ -9,6 +9,7 @@ What must not live here: search attributes and workflow ids, which Temporal itse
 sealed.
 """
 
+import dataclasses
 import os
 from collections.abc import Sequence
 
@@ -16,7 +17,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from google.protobuf.message import DecodeError
 from temporalio.api.common.v1 import Payload
-from temporalio.converter import PayloadCodec
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes, PayloadCodec
 
 from autopay.adapters.vault import NONCE_BYTES, Keyring
 from autopay.domain.errors import SecretUnreadable, TransientFault
@@ -82,3 +84,12 @@ class SealedPayloads(PayloadCodec):
 
 def _bound_to(version: int) -> bytes:
     return f"autopay/{version}/{PURPOSE}".encode()
+
+
+def data_converter(keyring: Keyring) -> DataConverter:
+    """How values travel: pydantic models as JSON, sealed; so are the texts and stack traces of failures."""
+    return dataclasses.replace(
+        pydantic_data_converter,
+        payload_codec=SealedPayloads(keyring),
+        failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
+    )

@@ -3,32 +3,19 @@
 What must not live here: what is sent over it.
 """
 
-import dataclasses
-
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes
 from temporalio.envconfig import ClientConfig
 from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.adapters.vault import Keyring
 from autopay.domain.errors import TransientFault
 from autopay.settings import START_STACK, Settings, SettingsError
-from autopay.temporal.codec import SealedPayloads
+from autopay.temporal.codec import data_converter
 
 
 class TemporalUnreachable(TransientFault):
     """Temporal does not answer."""
-
-
-def data_converter(keyring: Keyring) -> DataConverter:
-    """How values travel: pydantic models as JSON, sealed; so are the texts and stack traces of failures."""
-    return dataclasses.replace(
-        pydantic_data_converter,
-        payload_codec=SealedPayloads(keyring),
-        failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
-    )
 
 
 async def connect(settings: Settings) -> Client:

@@ -9,7 +9,6 @@ AUTOPAY_BUILD_ID workers are unversioned, which suits one machine.
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
 from temporalio.api.deployment.v1 import WorkerDeploymentInfo
 from temporalio.api.enums.v1 import VersionDrainageStatus
 from temporalio.api.workflowservice.v1 import (
@@ -21,6 +20,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.domain.errors import PermanentFault
+from autopay.domain.values import Value
 
 DEPLOYMENT = "autopay"
 
@@ -34,10 +34,8 @@ class UnknownBuild(PermanentFault):
     """No worker of that build has ever asked for work; start one with AUTOPAY_BUILD_ID set to it."""
 
 
-class Build(BaseModel):
+class Build(Value):
     """A version of the workers, and how it stands: `ramping` gets `percent` of new work."""
-
-    model_config = ConfigDict(frozen=True)
 
     build_id: str
     state: Literal["current", "ramping", "draining", "drained", "inactive"]

@@ -19,10 +19,10 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from autopay.adapters.vault import Vault
-from autopay.domain.agent.spec import Accepted
+from autopay.domain.agent.status import Accepted
 from autopay.domain.money import Currency
-from autopay.domain.payment.offer import Reason
-from autopay.domain.payment.ports import Extras
+from autopay.domain.payment.exchange import Extras
+from autopay.domain.refusal import RefusalReason
 from autopay.domain.request import RequestSpec, agent_workflow_id, x402_request_id
 from tests.chaos.plan import Purchase
 from tests.chaos.progress import Progress
@@ -79,7 +79,7 @@ class Buyers:
             return False
         except WorkflowUpdateFailedError as error:
             cause = error.cause
-            if isinstance(cause, ApplicationError) and cause.type in set(Reason):
+            if isinstance(cause, ApplicationError) and cause.type in set(RefusalReason):
                 self.refused[f"{purchase.agent}/{purchase.request_id}"] = cause.type
                 return True
             self.again[f"update failed: {cause}"[:100]] += 1

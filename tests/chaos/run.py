@@ -16,8 +16,8 @@ from typing import Any
 from autopay.adapters.postgres import open_ledger
 from autopay.adapters.vault import Keyring, Vault
 from autopay.cli.agent.launching import LaunchOrder, launch_agent
-from autopay.domain.agent.spec import Phase
 from autopay.domain.money import Currency, to_atomic
+from autopay.domain.phase import Phase
 from autopay.settings import Settings
 from autopay.stack_file import StackFile
 from autopay.temporal.connection import connect

@@ -15,11 +15,11 @@ from autopay.adapters.solana.chain import SolanaChain
 from autopay.adapters.solana.signer import PaymentSigner
 from autopay.adapters.vault import Vault
 from autopay.adapters.x402.seller import HttpSeller
-from autopay.domain.agent.spec import Notice
 from autopay.domain.errors import PermanentFault, TransientFault
 from autopay.domain.money import Currency
+from autopay.domain.payment.notice import Notice
 from autopay.domain.payment.offer import Challenge
-from autopay.domain.payment.payment import Answer, Payment, Verdict
+from autopay.domain.payment.payment import Payment, SellerAnswer, Verdict
 from autopay.domain.payment.run import PaymentRun, StepFailed
 from autopay.domain.payment.steps import AttemptRef, Closing, Fetched, Parsed, PayOrder, Recalled, SignedOrNot, ToSign
 from autopay.domain.policy.policy import Awaiting, Decision
@@ -65,8 +65,8 @@ class RealSteps:
         found: SignedOrNot = await self._tried("sign", to_sign)
         return found
 
-    async def submit(self, ref: AttemptRef, send: int, price: str) -> Answer:
-        found: Answer = await self._tried("submit", ref)
+    async def submit(self, ref: AttemptRef, send: int, price: str) -> SellerAnswer:
+        found: SellerAnswer = await self._tried("submit", ref)
         return found
 
     async def verify(self, ref: AttemptRef, price: str) -> Verdict:

@@ -11,11 +11,11 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from autopay.adapters.postgres import open_ledger
-from autopay.adapters.postgres.records import TimelineRow
 from autopay.adapters.solana.chain import SolanaChain
 from autopay.adapters.vault import Keyring, Vault
 from autopay.adapters.x402.seller import HttpSeller
 from autopay.domain.network import Network
+from autopay.domain.report.rows import TimelineRow
 from autopay.domain.request import RequestResult
 from localnet.chain.app import build_app
 from localnet.tokens import load_or_create_keypair

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from autopay.domain.agent.spec import Phase
-from autopay.domain.payment.offer import Reason
+from autopay.domain.phase import Phase
 from autopay.domain.policy.policy import Policy
+from autopay.domain.refusal import RefusalReason
 from autopay.domain.request import RequestStatus
 from tests.hostile.accounts import USDC, Mint
 from tests.hostile.conduct import delivers, settles
@@ -26,7 +26,7 @@ UNSETTLED = End(RequestStatus.FAILED, "payment_not_settled")
 UNAVAILABLE = End(RequestStatus.FAILED, "seller_unavailable")
 
 
-def refused(reason: Reason) -> End:
+def refused(reason: RefusalReason) -> End:
     """Refused by that rule."""
     return End(RequestStatus.REFUSED, reason.value)
 

@@ -8,10 +8,12 @@ from autopay.adapters.postgres import PostgresLedger
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment
-from autopay.domain.payment.offer import Offer, Refused
-from autopay.domain.payment.payment import Answer, Content, Settlement
-from autopay.domain.payment.ports import Ledger, Receipt, Reply
+from autopay.domain.payment.exchange import Receipt, Reply
+from autopay.domain.payment.offer import Offer
+from autopay.domain.payment.payment import Content, SellerAnswer, Settlement
+from autopay.domain.payment.ports import Ledger
 from autopay.domain.policy.policy import Awaiting, Policy
+from autopay.domain.refusal import Refused
 from autopay.domain.request import RequestResult, RequestSpec, RequestStatus, x402_request_id
 
 PRICE = 1_000
@@ -109,7 +111,7 @@ class Book:
         return attempt
 
     async def answered(
-        self, attempt: RecordedAttempt, answer: Answer, reply: Reply = JSON_REPLY, receipt: Receipt | None = None
+        self, attempt: RecordedAttempt, answer: SellerAnswer, reply: Reply = JSON_REPLY, receipt: Receipt | None = None
     ) -> None:
         """The attempt was sent, and this came back."""
         await self.ledger.record_sending(attempt.attempt_id)

@@ -12,8 +12,8 @@ from autopay.domain.audit.events import Reason
 from autopay.domain.audit.report import Finding
 from autopay.domain.audit.run import AuditRun
 from autopay.domain.money import Currency
+from autopay.domain.payment.exchange import Reply
 from autopay.domain.payment.payment import Rejected
-from autopay.domain.payment.ports import Reply
 from autopay.domain.request import RequestStatus
 from tests.ledger.books import Book, open_book
 

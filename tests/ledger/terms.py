@@ -6,12 +6,12 @@ from uuid import UUID
 import psycopg
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.adapters.postgres.records import ApprovalRecord
-from autopay.domain.agent.spec import Phase
 from autopay.domain.money import Currency
 from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment
-from autopay.domain.payment.offer import Reason, Refused
+from autopay.domain.phase import Phase
 from autopay.domain.policy.policy import Awaiting, Decision, Policy
+from autopay.domain.policy.records import ApprovalRecord
+from autopay.domain.refusal import RefusalReason, Refused
 from tests.ledger.books import PRICE, Book, offer_of, signed_payment, spec_of
 
 FEED = "https://market.test/api/market-feed"
@@ -70,7 +70,7 @@ async def asked(book: Book, shop: Shop = SHOP, key: str = "") -> Awaiting:
     return found
 
 
-async def refusal(book: Book, shop: Shop = SHOP, key: str = "", number: int = 1) -> Reason:
+async def refusal(book: Book, shop: Shop = SHOP, key: str = "", number: int = 1) -> RefusalReason:
     """Why it may not be paid."""
     found = await reserve(book, shop, key, number)
     assert isinstance(found, Refused), found
@@ -88,7 +88,7 @@ async def interactive(book: Book) -> Book:
     return book
 
 
-async def decide(book: Book, question: Awaiting, *, approve: bool) -> Reason | None:
+async def decide(book: Book, question: Awaiting, *, approve: bool) -> RefusalReason | None:
     """A person's word; why it does not count, if so."""
     word = Decision(approval_id=question.approval_id, terms_hash=question.terms_hash, approve=approve)
     refused = await book.ledger.decide(word)

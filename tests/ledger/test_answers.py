@@ -8,8 +8,8 @@ import pytest
 
 from autopay.domain.errors import IllegalTransition
 from autopay.domain.network import Network
+from autopay.domain.payment.exchange import Plain, Receipt, Reply
 from autopay.domain.payment.payment import Conflict, Content, Dead, NoAnswer, Rejected, Settled
-from autopay.domain.payment.ports import Plain, Receipt, Reply
 from autopay.domain.payment.verification import verification_hash
 from autopay.domain.request import RequestStatus
 from tests.ledger.books import JSON_REPLY, Book, settlement_of

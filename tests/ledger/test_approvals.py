@@ -6,10 +6,10 @@ import psycopg
 import pytest
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.domain.agent.spec import Phase
 from autopay.domain.payment.attempt import RecordedAttempt
-from autopay.domain.payment.offer import Reason, Refused
+from autopay.domain.phase import Phase
 from autopay.domain.policy.policy import Awaiting
+from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import RequestStatus
 from tests.ledger.books import PRICE, Book, open_book
 from tests.ledger.terms import (
@@ -70,8 +70,8 @@ async def test_a_no_refuses_it_and_stands(asking: Book) -> None:
     question = await asked(asking, key=key)
     for _ in range(2):
         assert await decide(asking, question, approve=False) is None
-    assert await decide(asking, question, approve=True) is Reason.APPROVAL_DENIED
-    assert await refusal(asking, key=key) is Reason.APPROVAL_DENIED
+    assert await decide(asking, question, approve=True) is RefusalReason.APPROVAL_DENIED
+    assert await refusal(asking, key=key) is RefusalReason.APPROVAL_DENIED
 
 
 async def test_a_yes_can_be_taken_back_until_something_is_signed_by_it(asking: Book) -> None:
@@ -80,21 +80,21 @@ async def test_a_yes_can_be_taken_back_until_something_is_signed_by_it(asking: B
     for _ in range(2):
         assert await decide(asking, question, approve=True) is None
     assert await decide(asking, question, approve=False) is None
-    assert await refusal(asking, key=key) is Reason.APPROVAL_DENIED
+    assert await refusal(asking, key=key) is RefusalReason.APPROVAL_DENIED
     other = await accepted(asking)
     used = await asked(asking, key=other)
     assert await decide(asking, used, approve=True) is None
     await paid(asking, key=other)
-    assert await decide(asking, used, approve=False) is Reason.APPROVAL_DENIED
+    assert await decide(asking, used, approve=False) is RefusalReason.APPROVAL_DENIED
     assert (await approval(asking, used.approval_id)).status == "CONSUMED"
 
 
 async def test_a_word_on_terms_that_nobody_was_asked_about_is_refused(asking: Book) -> None:
     question = await asked(asking)
     other = question.model_copy(update={"terms_hash": "0" * 64})
-    assert await decide(asking, other, approve=True) is Reason.TERMS_DIFFER
+    assert await decide(asking, other, approve=True) is RefusalReason.TERMS_DIFFER
     unknown = question.model_copy(update={"approval_id": asking.session_id})
-    assert await decide(asking, unknown, approve=True) is Reason.TERMS_DIFFER
+    assert await decide(asking, unknown, approve=True) is RefusalReason.TERMS_DIFFER
     assert (await approval(asking, question.approval_id)).status == "PENDING"
 
 
@@ -136,7 +136,7 @@ async def test_an_approval_is_not_used_up_by_a_payment_that_cannot_be_reserved(l
     blocker = await accepted(book)
     assert await decide(book, await asked(book, key=blocker), approve=True) is None
     attempt = await paid(book, key=blocker)
-    assert await refusal(book, key=key) is Reason.SESSION_TX_LIMIT
+    assert await refusal(book, key=key) is RefusalReason.SESSION_TX_LIMIT
     assert (await approval(book, question.approval_id)).status == "APPROVED"
     await book.ledger.record_dead(attempt.attempt_id, "expired_unsettled")
     await paid(book, key=key)
@@ -146,7 +146,7 @@ async def test_no_approval_lifts_a_limit_that_was_set_after_it(asking: Book) -> 
     key = await accepted(asking)
     assert await decide(asking, await asked(asking, key=key), approve=True) is None
     await set_limits(asking, per_request_atomic=PRICE - 1)
-    assert await refusal(asking, key=key) is Reason.ABOVE_REQUEST_LIMIT
+    assert await refusal(asking, key=key) is RefusalReason.ABOVE_REQUEST_LIMIT
 
 
 async def test_a_question_that_nobody_answered_in_time_is_refused(asking: Book, database_url: str) -> None:
@@ -154,17 +154,17 @@ async def test_a_question_that_nobody_answered_in_time_is_refused(asking: Book, 
     question = await asked(asking, key=key)
     as_owner_of_the_database(database_url, "approvals", OVER)
     assert await asking.ledger.approvals(asking.agent) == []
-    assert await decide(asking, question, approve=True) is Reason.APPROVAL_EXPIRED
-    assert await refusal(asking, key=key) is Reason.APPROVAL_EXPIRED
+    assert await decide(asking, question, approve=True) is RefusalReason.APPROVAL_EXPIRED
+    assert await refusal(asking, key=key) is RefusalReason.APPROVAL_EXPIRED
     assert (await approval(asking, question.approval_id)).status == "EXPIRED"
-    assert await decide(asking, question, approve=False) is Reason.APPROVAL_EXPIRED
+    assert await decide(asking, question, approve=False) is RefusalReason.APPROVAL_EXPIRED
 
 
 async def test_a_yes_is_good_for_as_long_as_the_question_was(asking: Book, database_url: str) -> None:
     key = await accepted(asking)
     assert await decide(asking, await asked(asking, key=key), approve=True) is None
     as_owner_of_the_database(database_url, "approvals", OVER)
-    assert await refusal(asking, key=key) is Reason.APPROVAL_EXPIRED
+    assert await refusal(asking, key=key) is RefusalReason.APPROVAL_EXPIRED
 
 
 async def test_a_question_is_good_for_as_long_as_policy_says(asking: Book) -> None:
@@ -226,10 +226,10 @@ async def test_a_no_and_a_payment_at_the_same_moment_end_in_one_of_the_two(askin
         found, denied = await asyncio.gather(reserve(asking, key=key), decide(asking, question, approve=False))
         status = (await approval(asking, question.approval_id)).status
         if isinstance(found, RecordedAttempt):
-            assert (status, denied) == ("CONSUMED", Reason.APPROVAL_DENIED)
+            assert (status, denied) == ("CONSUMED", RefusalReason.APPROVAL_DENIED)
         else:
             assert isinstance(found, Refused)
-            assert (status, denied, found.reason) == ("DENIED", None, Reason.APPROVAL_DENIED)
+            assert (status, denied, found.reason) == ("DENIED", None, RefusalReason.APPROVAL_DENIED)
 
 
 async def test_a_yes_and_a_no_at_the_same_moment_end_as_no(asking: Book) -> None:
@@ -238,4 +238,4 @@ async def test_a_yes_and_a_no_at_the_same_moment_end_as_no(asking: Book) -> None
         question = await asked(asking, key=key)
         await asyncio.gather(decide(asking, question, approve=True), decide(asking, question, approve=False))
         assert (await approval(asking, question.approval_id)).status == "DENIED"
-        assert await refusal(asking, key=key) is Reason.APPROVAL_DENIED
+        assert await refusal(asking, key=key) is RefusalReason.APPROVAL_DENIED

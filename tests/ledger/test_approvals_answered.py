@@ -2,10 +2,10 @@
 
 import pytest
 
-from autopay.adapters.postgres.records import ApprovalRecord
 from autopay.cli.connect.exits import CommandError, ExitCode
 from autopay.cli.request.approval_calls import find_approval, give_word
 from autopay.domain.policy.policy import Awaiting
+from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.request import RequestStatus
 from autopay.settings import Settings
 from tests.ledger.books import Book

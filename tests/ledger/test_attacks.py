@@ -9,18 +9,17 @@ import psycopg
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.fetch import Fetch
-from activities.submit import Submit
+from activities.fetch import FetchStep
+from activities.submit import SubmitStep
 from autopay.adapters.vault import Keyring, Vault
 from autopay.adapters.x402.seller import HttpSeller
 from autopay.domain.errors import IllegalTransition
 from autopay.domain.money import Currency
 from autopay.domain.payment.attempt import RecordedAttempt
-from autopay.domain.payment.offer import Reason, Refused
+from autopay.domain.payment.exchange import Plain, Reply
 from autopay.domain.payment.payment import Content
-from autopay.domain.payment.ports import Plain, Reply
-from autopay.domain.payment.steps import AttemptRef, Free, PayOrder
-from autopay.domain.reconcile.forgotten import PaidBefore
+from autopay.domain.payment.steps import AttemptRef, Free, PaidBefore, PayOrder
+from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import RequestStatus
 from tests.ledger.books import PRICE, Book, offer_of, signed_payment, spec_of
 from tests.ledger.terms import (
@@ -87,13 +86,13 @@ async def test_a_yes_that_was_used_is_good_for_another_attempt_within_its_time_o
     first = await paid(book, key=key)
     await book.ledger.record_dead(first.attempt_id, "expired_unsettled")
     as_owner_of_the_database(database_url, "approvals", "expires_at = now() - interval '1 second'")
-    assert await refusal(book, key=key, number=2) is Reason.APPROVAL_EXPIRED
+    assert await refusal(book, key=key, number=2) is RefusalReason.APPROVAL_EXPIRED
 
 
 async def test_a_policy_holds_although_the_databases_clock_went_back(book: Book, database_url: str) -> None:
     as_owner_of_the_database(database_url, "policies", "set_at = now() + interval '1 hour'")
     await set_limits(book, per_request_atomic=PRICE - 1)
-    assert await refusal(book) is Reason.ABOVE_REQUEST_LIMIT
+    assert await refusal(book) is RefusalReason.ABOVE_REQUEST_LIMIT
     await set_limits(book, per_request_atomic=PRICE)
     assert isinstance(await reserve(book), RecordedAttempt)
 
@@ -101,12 +100,12 @@ async def test_a_policy_holds_although_the_databases_clock_went_back(book: Book,
 @pytest.mark.parametrize(
     ("limit", "reason"),
     [
-        ({"max_price_atomic": PRICE - 1}, Reason.PRICE_ABOVE_MAXIMUM),
-        ({"currency": Currency.CASH}, Reason.UNSUPPORTED_ASSET),
+        ({"max_price_atomic": PRICE - 1}, RefusalReason.PRICE_ABOVE_MAXIMUM),
+        ({"currency": Currency.CASH}, RefusalReason.UNSUPPORTED_ASSET),
     ],
 )
 async def test_an_offer_that_nobody_chose_keeps_the_callers_limits(
-    book: Book, limit: dict[str, object], reason: Reason
+    book: Book, limit: dict[str, object], reason: RefusalReason
 ) -> None:
     assert await book.ledger.accept(book.agent, spec_of("mine", **limit), 1.0, 100) is None
     found = await book.reserve(book.key("mine"))
@@ -136,8 +135,10 @@ async def test_an_order_cannot_send_question_or_payment_anywhere_but_where_polic
         forged = PayOrder(
             agent=book.agent, request_id="mine", request_key=key, url=f"http://127.0.0.1:{other.port}/", method="POST"
         )
-        assert isinstance(await activity.run(Fetch(book.ledger, seller, vault).fetch, forged), Free)
-        submitted = await activity.run(Submit(book.ledger, seller, vault).submit, AttemptRef(order=forged, number=1))
+        assert isinstance(await activity.run(FetchStep(book.ledger, seller, vault).fetch, forged), Free)
+        submitted = await activity.run(
+            SubmitStep(book.ledger, seller, vault).submit, AttemptRef(order=forged, number=1)
+        )
     await seller.close()
     assert isinstance(submitted, Content)
     assert [line.split(b"\r\n")[0] for line in agreed.asked] == [b"GET /feed HTTP/1.1"] * 2

@@ -10,8 +10,8 @@ import pytest
 
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.postgres.maintenance import migrations
-from autopay.domain.agent.spec import Phase
 from autopay.domain.audit.events import GENESIS, NOBODY
+from autopay.domain.phase import Phase
 from tests.ledger.books import JSON_REPLY, Book, open_book
 from tests.ledger.proofs import busy, findings, payloads, rows
 from tests.ledger.test_migrations import REVISIONS, ROWS_OF_0001, execute

@@ -9,8 +9,8 @@ from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.adoption import Unfinished
 from autopay.domain.payment.attempt import Transfer
+from autopay.domain.payment.exchange import Reply
 from autopay.domain.payment.payment import Rejected
-from autopay.domain.payment.ports import Reply
 from autopay.domain.reconcile.compare import BookedAttempt
 from autopay.domain.reconcile.marks import Marks, Seen
 from autopay.domain.reconcile.run import ReconcileRun

@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.domain.agent.spec import Phase
+from autopay.domain.agent.ports import AgentLedger
 from autopay.domain.errors import UnknownAgent
 from autopay.domain.money import Currency
-from autopay.domain.payment.ports import AgentLedger, Plain, Reply
+from autopay.domain.payment.exchange import Plain, Reply
+from autopay.domain.phase import Phase
 from autopay.domain.request import RequestStatus
 from tests.ledger.books import JSON_REPLY, Book, spec_of
 

@@ -10,7 +10,8 @@ from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.attempt import RecordedAttempt
 from autopay.domain.payment.payment import Settlement
-from autopay.domain.reconcile.forgotten import ForgottenPayment, PaidBefore
+from autopay.domain.payment.steps import PaidBefore
+from autopay.domain.reconcile.forgotten import ForgottenPayment
 from autopay.domain.request import RequestStatus
 from tests.ledger.books import PRICE, Book, offer_of, open_book, signed_payment
 

@@ -2,7 +2,7 @@
 
 from autopay.adapters.postgres import PostgresLedger
 from autopay.domain.money import Currency
-from autopay.domain.payment.offer import Refused
+from autopay.domain.refusal import Refused
 from autopay.domain.request import RequestStatus
 from tests.ledger.books import PRICE, Book, open_book, spec_of
 

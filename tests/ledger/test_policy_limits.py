@@ -12,8 +12,8 @@ import pytest
 from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.domain.money import Currency
 from autopay.domain.payment.attempt import RecordedAttempt
-from autopay.domain.payment.offer import Reason, Refused
 from autopay.domain.policy.policy import Policy
+from autopay.domain.refusal import RefusalReason, Refused
 from tests.ledger.books import PRICE, Book, open_book
 from tests.ledger.terms import FEED, SHOP, Shop, accepted, as_owner_of_the_database, paid, refusal, reserve, set_limits
 
@@ -32,14 +32,14 @@ async def ledgers(database_url: str) -> AsyncIterator[list[PostgresLedger]]:
 async def test_a_price_may_reach_the_request_limit_and_not_pass_it(book: Book) -> None:
     await set_limits(book, per_request_atomic=PRICE)
     await paid(book)
-    assert await refusal(book, SHOP.at(amount=PRICE + 1)) is Reason.ABOVE_REQUEST_LIMIT
+    assert await refusal(book, SHOP.at(amount=PRICE + 1)) is RefusalReason.ABOVE_REQUEST_LIMIT
 
 
 async def test_a_days_limit_at_a_host_counts_that_host_alone(book: Book) -> None:
     await set_limits(book, per_host_day_atomic=2 * PRICE)
     await paid(book)
     await paid(book, SHOP.at(url=FEED + "/other?x=1"))
-    assert await refusal(book, SHOP.at(amount=1)) is Reason.HOST_DAY_LIMIT
+    assert await refusal(book, SHOP.at(amount=1)) is RefusalReason.HOST_DAY_LIMIT
     for elsewhere in ("https://other.test/feed", "https://market.test:8443/feed"):
         await paid(book, SHOP.at(url=elsewhere, amount=2 * PRICE))
 
@@ -48,7 +48,7 @@ async def test_a_host_that_is_spelled_otherwise_is_the_same_host(book: Book) -> 
     await set_limits(book, per_host_day_atomic=PRICE)
     await paid(book)
     for spelled in ("https://MARKET.test/feed", "https://market.test:443/feed", "https://market.test./feed"):
-        assert await refusal(book, SHOP.at(url=spelled)) is Reason.HOST_DAY_LIMIT
+        assert await refusal(book, SHOP.at(url=spelled)) is RefusalReason.HOST_DAY_LIMIT
 
 
 async def test_a_days_limit_of_an_agent_counts_every_host_and_both_currencies(ledger: PostgresLedger) -> None:
@@ -57,8 +57,8 @@ async def test_a_days_limit_of_an_agent_counts_every_host_and_both_currencies(le
     await set_limits(usdc, per_agent_day_atomic=3 * PRICE)
     await paid(usdc)
     await paid(cash, SHOP.at(url="https://other.test/x", currency=Currency.CASH, amount=2 * PRICE))
-    assert await refusal(usdc, SHOP.at(amount=1)) is Reason.AGENT_DAY_LIMIT
-    assert await refusal(cash, SHOP.at(amount=1, currency=Currency.CASH)) is Reason.AGENT_DAY_LIMIT
+    assert await refusal(usdc, SHOP.at(amount=1)) is RefusalReason.AGENT_DAY_LIMIT
+    assert await refusal(cash, SHOP.at(amount=1, currency=Currency.CASH)) is RefusalReason.AGENT_DAY_LIMIT
 
 
 async def test_another_agents_spending_is_not_counted(book: Book) -> None:
@@ -73,7 +73,7 @@ async def test_an_unknown_outcome_counts_until_it_is_proven_dead(book: Book) -> 
     attempt = await paid(book)
     for step in (book.ledger.record_sending, book.ledger.record_sending):
         await step(attempt.attempt_id)
-        assert await refusal(book, SHOP.at(amount=1)) is Reason.HOST_DAY_LIMIT
+        assert await refusal(book, SHOP.at(amount=1)) is RefusalReason.HOST_DAY_LIMIT
     await book.ledger.record_dead(attempt.attempt_id, "expired_unsettled")
     await paid(book)
 
@@ -81,7 +81,7 @@ async def test_an_unknown_outcome_counts_until_it_is_proven_dead(book: Book) -> 
 async def test_what_settled_stays_counted(book: Book) -> None:
     await set_limits(book, per_agent_day_atomic=PRICE)
     await book.settled(await paid(book))
-    assert await refusal(book, SHOP.at(amount=1)) is Reason.AGENT_DAY_LIMIT
+    assert await refusal(book, SHOP.at(amount=1)) is RefusalReason.AGENT_DAY_LIMIT
 
 
 async def test_a_new_day_begins_at_midnight_utc(book: Book, database_url: str) -> None:
@@ -89,7 +89,7 @@ async def test_a_new_day_begins_at_midnight_utc(book: Book, database_url: str) -
     await paid(book)
     midnight = "date_trunc('day', now(), 'UTC')"
     as_owner_of_the_database(database_url, "transactions", f"created_at = {midnight}")
-    assert await refusal(book, SHOP.at(amount=1)) is Reason.HOST_DAY_LIMIT
+    assert await refusal(book, SHOP.at(amount=1)) is RefusalReason.HOST_DAY_LIMIT
     as_owner_of_the_database(database_url, "transactions", f"created_at = {midnight} - interval '1 microsecond'")
     assert (await book.ledger.policy(book.agent)).spent_today_atomic == 0
     await paid(book)
@@ -98,17 +98,17 @@ async def test_a_new_day_begins_at_midnight_utc(book: Book, database_url: str) -
 async def test_lists_of_hosts_and_payees_hold_where_money_is_reserved(book: Book) -> None:
     await set_limits(book, hosts=("market.test",))
     await paid(book)
-    assert await refusal(book, SHOP.at(url="https://evil.test/feed")) is Reason.HOST_NOT_ALLOWED
+    assert await refusal(book, SHOP.at(url="https://evil.test/feed")) is RefusalReason.HOST_NOT_ALLOWED
     await set_limits(book, currencies=(Currency.CASH,))
-    assert await refusal(book) is Reason.CURRENCY_NOT_ALLOWED
+    assert await refusal(book) is RefusalReason.CURRENCY_NOT_ALLOWED
     await set_limits(book, payees=("9xQeWvG816bUx9EPjHmaT23yvVM2ZWbrrpZb9PusVFin",))
-    assert await refusal(book) is Reason.PAYEE_NOT_ALLOWED
+    assert await refusal(book) is RefusalReason.PAYEE_NOT_ALLOWED
 
 
 async def test_a_refusal_reserves_nothing(book: Book) -> None:
     await set_limits(book, per_request_atomic=0)
     key = await accepted(book)
-    assert await refusal(book, key=key) is Reason.ABOVE_REQUEST_LIMIT
+    assert await refusal(book, key=key) is RefusalReason.ABOVE_REQUEST_LIMIT
     assert await book.ledger.attempt(key, 1) is None
     assert (await book.ledger.policy(book.agent)).spent_today_atomic == 0
     assert await book.ledger.payees() == []

@@ -5,7 +5,7 @@ import asyncio
 from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.domain.network import Network
 from autopay.domain.payment.attempt import RecordedAttempt
-from autopay.domain.payment.offer import Reason, Refused
+from autopay.domain.refusal import RefusalReason, Refused
 from tests.ledger.books import PRICE, Book, open_book
 from tests.ledger.terms import (
     FEED,
@@ -36,10 +36,10 @@ async def test_the_first_payment_makes_its_payee_known(book: Book) -> None:
 async def test_another_payee_of_that_origin_is_refused_and_nothing_is_recorded(book: Book) -> None:
     await paid(book)
     key = await accepted(book)
-    assert await refusal(book, SHOP.at(pay_to="thief"), key) is Reason.PAYEE_CHANGED
+    assert await refusal(book, SHOP.at(pay_to="thief"), key) is RefusalReason.PAYEE_CHANGED
     assert await book.ledger.attempt(key, 1) is None
     for spelled in ("https://MARKET.test:443/x", "https://market.test./x"):
-        assert await refusal(book, SHOP.at(url=spelled, pay_to="thief")) is Reason.PAYEE_CHANGED
+        assert await refusal(book, SHOP.at(url=spelled, pay_to="thief")) is RefusalReason.PAYEE_CHANGED
     assert len(await known(book)) == 1
 
 
@@ -53,7 +53,7 @@ async def test_other_origins_have_payees_of_their_own(book: Book) -> None:
 async def test_what_one_agent_paid_is_known_to_every_agent(book: Book) -> None:
     await paid(book)
     other = await open_book(book.ledger, "other")
-    assert await refusal(other, SHOP.at(pay_to="thief")) is Reason.PAYEE_CHANGED
+    assert await refusal(other, SHOP.at(pay_to="thief")) is RefusalReason.PAYEE_CHANGED
     await paid(other)
 
 
@@ -64,7 +64,7 @@ async def test_a_payee_that_a_person_accepts_may_be_paid_as_well(book: Book) -> 
     assert not await book.ledger.accept_payee(*accepting)
     await paid(book, SHOP.at(pay_to="new till"))
     await paid(book)
-    assert await refusal(book, SHOP.at(pay_to="thief")) is Reason.PAYEE_CHANGED
+    assert await refusal(book, SHOP.at(pay_to="thief")) is RefusalReason.PAYEE_CHANGED
 
 
 async def test_a_payee_that_policy_names_may_be_paid_and_is_known_by_policy(book: Book) -> None:
@@ -89,7 +89,7 @@ async def test_an_interactive_agent_asks_about_another_payee_and_an_approval_mak
 
 async def test_a_payment_that_is_refused_makes_nobody_known(ledger: PostgresLedger) -> None:
     book = await open_book(ledger, allowance=PRICE - 1)
-    assert await refusal(book, SHOP.at(pay_to="thief")) is Reason.ALLOWANCE_EXHAUSTED
+    assert await refusal(book, SHOP.at(pay_to="thief")) is RefusalReason.ALLOWANCE_EXHAUSTED
     assert await known(book) == []
 
 
@@ -107,7 +107,7 @@ async def test_of_two_first_payments_at_once_to_different_payees_one_gets_throug
                 reserve(books[1], shop.at(pay_to="right"), keys[1], ledger=second),
             )
             reasons = [each.reason for each in found if isinstance(each, Refused)]
-            assert reasons == [Reason.PAYEE_CHANGED]
+            assert reasons == [RefusalReason.PAYEE_CHANGED]
             assert sum(isinstance(each, RecordedAttempt) for each in found) == 1
     finally:
         await second.dispose()
@@ -125,12 +125,12 @@ async def test_two_first_payments_at_once_to_the_same_payee_both_get_through(boo
 async def test_a_price_may_be_the_factor_times_the_last_one_paid_for_the_resource(book: Book) -> None:
     await set_limits(book, price_factor=2)
     await paid(book)
-    assert await refusal(book, SHOP.at(amount=2 * PRICE + 1)) is Reason.PRICE_JUMP
-    assert await refusal(book, SHOP.at(url=FEED + "?page=2", amount=2 * PRICE + 1)) is Reason.PRICE_JUMP
+    assert await refusal(book, SHOP.at(amount=2 * PRICE + 1)) is RefusalReason.PRICE_JUMP
+    assert await refusal(book, SHOP.at(url=FEED + "?page=2", amount=2 * PRICE + 1)) is RefusalReason.PRICE_JUMP
     await paid(book, SHOP.at(amount=2 * PRICE))
     await paid(book, SHOP.at(amount=4 * PRICE))
     await paid(book, SHOP.at(amount=1))
-    assert await refusal(book, SHOP.at(amount=3)) is Reason.PRICE_JUMP
+    assert await refusal(book, SHOP.at(amount=3)) is RefusalReason.PRICE_JUMP
 
 
 async def test_other_resources_have_prices_of_their_own(book: Book) -> None:
@@ -147,9 +147,9 @@ async def test_other_resources_have_prices_of_their_own(book: Book) -> None:
 async def test_a_payment_that_is_proven_dead_set_no_price(book: Book) -> None:
     await set_limits(book, price_factor=1)
     await paid(book, SHOP.at(amount=1))
-    assert await refusal(book) is Reason.PRICE_JUMP
+    assert await refusal(book) is RefusalReason.PRICE_JUMP
     await set_limits(book)
     dead = await paid(book, SHOP.at(amount=5 * PRICE))
     await book.ledger.record_dead(dead.attempt_id, "expired_unsettled")
     await set_limits(book, price_factor=1)
-    assert await refusal(book, SHOP.at(amount=2)) is Reason.PRICE_JUMP
+    assert await refusal(book, SHOP.at(amount=2)) is RefusalReason.PRICE_JUMP

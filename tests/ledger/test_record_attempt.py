@@ -11,7 +11,7 @@ import pytest
 from autopay.adapters.postgres import PostgresLedger
 from autopay.domain.errors import IllegalTransition, UnknownRequest
 from autopay.domain.payment.attempt import RecordedAttempt
-from autopay.domain.payment.offer import Reason, Refused
+from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import RequestStatus
 from tests.ledger.books import PRICE, Book, open_book, signed_payment
 
@@ -76,7 +76,7 @@ async def test_concurrent_requests_never_exceed_allowance_or_payment_limit(ledge
         total = sum(attempt.amount_atomic for attempt in paid)
         assert total <= allowance, f"seed {seed}"
         assert len(paid) <= tx_limit, f"seed {seed}"
-        assert refused <= {Reason.ALLOWANCE_EXHAUSTED, Reason.SESSION_TX_LIMIT}, f"seed {seed}"
+        assert refused <= {RefusalReason.ALLOWANCE_EXHAUSTED, RefusalReason.SESSION_TX_LIMIT}, f"seed {seed}"
         smallest = min(
             (amount for amount, r in zip(amounts, results, strict=True) if isinstance(r, Refused)), default=0
         )
@@ -89,7 +89,7 @@ async def test_the_allowance_may_be_spent_to_the_last_unit(ledger: PostgresLedge
     await book.recorded()
     refused = await book.reserve(await book.accepted(), amount=1)
     assert isinstance(refused, Refused)
-    assert refused.reason is Reason.ALLOWANCE_EXHAUSTED
+    assert refused.reason is RefusalReason.ALLOWANCE_EXHAUSTED
     assert refused.message == "0.000001 USDC is asked, 0 USDC is left to the session"
 
 
@@ -106,21 +106,21 @@ async def test_a_settled_attempt_keeps_its_money_and_its_place(ledger: PostgresL
     await book.settled(await book.recorded())
     refused = await book.reserve(await book.accepted())
     assert isinstance(refused, Refused)
-    assert refused.reason is Reason.SESSION_TX_LIMIT
+    assert refused.reason is RefusalReason.SESSION_TX_LIMIT
 
 
 async def test_an_ended_session_signs_nothing_by_the_databases_clock(ledger: PostgresLedger) -> None:
     book = await open_book(ledger, duration_s=0)
     refused = await book.reserve(await book.accepted())
     assert isinstance(refused, Refused)
-    assert refused.reason is Reason.SESSION_EXPIRED
+    assert refused.reason is RefusalReason.SESSION_EXPIRED
 
 
 async def test_a_revoked_session_signs_nothing(book: Book) -> None:
     await book.ledger.end_session(book.session_id)
     refused = await book.reserve(await book.accepted())
     assert isinstance(refused, Refused)
-    assert refused.reason is Reason.SESSION_MISSING
+    assert refused.reason is RefusalReason.SESSION_MISSING
 
 
 @pytest.mark.parametrize("state", ["PENDING", "RETRYING", "SUCCESS", "VERIFIED"])
@@ -204,6 +204,6 @@ async def test_a_session_pays_only_the_hosts_that_it_was_granted_for(ledger: Pos
     book = await open_book(ledger, hosts=("*.elsewhere.test", "market.test:8443"))
     refused = await book.reserve(await book.accepted())
     assert isinstance(refused, Refused)
-    assert refused.reason is Reason.HOST_NOT_ALLOWED
+    assert refused.reason is RefusalReason.HOST_NOT_ALLOWED
     allowed = await open_book(ledger, "other", hosts=("market.test",))
     assert isinstance(await allowed.reserve(await allowed.accepted()), RecordedAttempt)

@@ -10,12 +10,12 @@ import pytest
 
 from autopay.adapters.postgres.maintenance import migrations
 from autopay.adapters.postgres.reports import readers
-from autopay.adapters.postgres.reports.filter import Filter, Place, like_pattern
-from autopay.adapters.postgres.reports.queries import SpendBy
-from autopay.adapters.postgres.reports.records import PaymentRow, SpendRow, TrailRow
+from autopay.adapters.postgres.reports.queries import SpendBy, like_pattern
 from autopay.domain.errors import UnknownAgent
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
+from autopay.domain.report.filter import Cursor, Filter
+from autopay.domain.report.rows import PaymentRow, SpendRow, TrailRow
 from tests.ledger.books import PRICE, Book, open_book, spec_of
 
 
@@ -101,11 +101,11 @@ async def test_a_page_goes_on_behind_its_cursor_whatever_was_recorded_meanwhile(
 
 
 def test_a_cursor_is_read_as_it_was_written_and_nothing_else_is_one() -> None:
-    place = Place(at=datetime(2026, 11, 22, 1, 2, 3, 4, tzinfo=UTC), row_id=UUID(int=7))
-    assert Place.parse(str(place)) == place
+    place = Cursor(at=datetime(2026, 11, 22, 1, 2, 3, 4, tzinfo=UTC), row_id=UUID(int=7))
+    assert Cursor.parse(str(place)) == place
     for wrong in ("", "x", "2026-11-22_", f"2026-11-22_{UUID(int=7).hex}", f"_{UUID(int=7)}"):
         with pytest.raises(ValueError, match=r".+"):
-            Place.parse(wrong)
+            Cursor.parse(wrong)
 
 
 def test_only_stars_and_question_marks_stand_for_other_text() -> None:

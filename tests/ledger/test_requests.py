@@ -6,9 +6,10 @@ import pytest
 
 from autopay.domain.errors import IllegalTransition, UnknownAgent, UnknownRequest
 from autopay.domain.money import Currency
-from autopay.domain.payment.offer import Challenge, Option, Reason, Refused
+from autopay.domain.payment.exchange import Plain, Reply
+from autopay.domain.payment.offer import Challenge, Option
 from autopay.domain.payment.payment import Payment
-from autopay.domain.payment.ports import Plain, Reply
+from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import RequestError, RequestStatus, payment_workflow_id
 from tests.ledger.books import Book, spec_of
 
@@ -43,7 +44,7 @@ async def test_the_same_id_with_other_terms_is_refused(book: Book) -> None:
     await book.accepted("one")
     refused = await book.ledger.accept(book.agent, spec_of("one", max_price_atomic=5), 1.0, 10)
     assert isinstance(refused, Refused)
-    assert refused.reason is Reason.TERMS_DIFFER
+    assert refused.reason is RefusalReason.TERMS_DIFFER
 
 
 async def test_many_calls_for_one_id_record_one_request(book: Book) -> None:
@@ -54,7 +55,7 @@ async def test_many_calls_for_one_id_record_one_request(book: Book) -> None:
 
 async def test_the_queue_never_grows_beyond_its_limit(book: Book) -> None:
     results = await asyncio.gather(*(book.ledger.accept(book.agent, spec_of(f"r{n}"), 1.0, 5) for n in range(12)))
-    assert [getattr(result, "reason", None) for result in results].count(Reason.QUEUE_FULL) == 7
+    assert [getattr(result, "reason", None) for result in results].count(RefusalReason.QUEUE_FULL) == 7
     assert len(await book.ledger.queue(book.agent)) == 5
 
 

@@ -4,16 +4,16 @@ import psycopg
 import pytest
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.domain.agent.spec import Phase
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.attempt import RecordedAttempt
-from autopay.domain.payment.offer import Reason, Refused
-from autopay.domain.payment.ports import OpenSession
+from autopay.domain.phase import Phase
+from autopay.domain.refusal import RefusalReason, Refused
+from autopay.domain.session import OpenSession
 from tests.ledger.books import PRICE, Book, open_book
 
 
-async def reason_of(ledger: PostgresLedger, agent: str = "buyer") -> Reason:
+async def reason_of(ledger: PostgresLedger, agent: str = "buyer") -> RefusalReason:
     refused = await ledger.session(agent, Currency.USDC)
     assert isinstance(refused, Refused)
     return refused.reason
@@ -40,14 +40,14 @@ async def test_the_scope_is_the_documents(book: Book, database_url: str) -> None
 
 async def test_no_session_is_missing(ledger: PostgresLedger) -> None:
     await ledger.create_agent("buyer")
-    assert await reason_of(ledger) is Reason.SESSION_MISSING
+    assert await reason_of(ledger) is RefusalReason.SESSION_MISSING
 
 
 async def test_an_ended_session_is_expired_each_time_one_asks_and_its_key_is_destroyed(
     ledger: PostgresLedger, database_url: str
 ) -> None:
     await open_book(ledger, duration_s=0)
-    assert [await reason_of(ledger) for _ in range(2)] == [Reason.SESSION_EXPIRED] * 2
+    assert [await reason_of(ledger) for _ in range(2)] == [RefusalReason.SESSION_EXPIRED] * 2
     with psycopg.connect(database_url) as connection:
         assert connection.execute("SELECT status, session_token FROM sessions").fetchone() == ("EXPIRED", "")
 
@@ -55,13 +55,13 @@ async def test_an_ended_session_is_expired_each_time_one_asks_and_its_key_is_des
 async def test_a_session_with_all_payments_made_says_so(ledger: PostgresLedger) -> None:
     book = await open_book(ledger, tx_limit=1)
     await book.recorded()
-    assert await reason_of(ledger) is Reason.SESSION_TX_LIMIT
+    assert await reason_of(ledger) is RefusalReason.SESSION_TX_LIMIT
 
 
 async def test_a_revoked_session_pays_no_more(book: Book) -> None:
     assert await book.ledger.end_session(book.session_id)
     assert not await book.ledger.end_session(book.session_id)
-    assert await reason_of(book.ledger) is Reason.SESSION_MISSING
+    assert await reason_of(book.ledger) is RefusalReason.SESSION_MISSING
 
 
 async def test_a_new_session_ends_the_old_one_and_leaves_its_open_payments(book: Book) -> None:

@@ -12,14 +12,13 @@ import pytest
 from sqlalchemy import make_url
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
-from autopay.adapters.postgres.records import OwnerTransaction, SessionRecord
 from autopay.adapters.postgres.sessions.scope import host_refusal
 from autopay.adapters.postgres.tables.core import SessionRow
 from autopay.domain.errors import LedgerUnavailable
 from autopay.domain.money import Currency, to_units
 from autopay.domain.payment.attempt import RecordedAttempt
-from autopay.domain.payment.offer import Reason, Refused
-from autopay.domain.payment.ports import OpenSession
+from autopay.domain.refusal import RefusalReason, Refused
+from autopay.domain.session import OpenSession, OwnerTransaction, SessionRecord
 from tests.ledger.books import PRICE, Book, open_book
 
 WORKERS = 4
@@ -70,7 +69,7 @@ async def test_a_session_pays_nothing_before_the_chain_shows_its_grant(ledger: P
     book = Book(ledger, "buyer", session_id)
     refused = await book.reserve(await book.accepted())
     assert isinstance(refused, Refused)
-    assert refused.reason is Reason.SESSION_MISSING
+    assert refused.reason is RefusalReason.SESSION_MISSING
     assert await ledger.granted(session_id)
     assert await paying(ledger) == session_id
     await book.recorded()
@@ -170,7 +169,7 @@ async def test_a_session_pays_the_hosts_of_its_scope_only(
     async with ledger._transaction() as db:
         refused = host_refusal(await db.get_one(SessionRow, session_id), host)
     assert (refused is None) is allowed
-    assert refused is None or refused.reason is Reason.HOST_NOT_ALLOWED
+    assert refused is None or refused.reason is RefusalReason.HOST_NOT_ALLOWED
 
 
 async def test_one_at_a_time_has_its_turn_with_an_agent(ledger: PostgresLedger, database_url: str) -> None:

@@ -4,8 +4,8 @@ from itertools import product
 
 import pytest
 
-from autopay.adapters.postgres.statuses import ErrorType, TransactionStatus, advance, error_type_of, is_legal, move
 from autopay.domain.errors import IllegalTransition
+from autopay.domain.payment.status import ErrorType, TransactionStatus, advance, error_type_of, is_legal, move
 
 LEGAL = {
     ("PENDING", "RETRYING"),

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from autopay.adapters.postgres.maintenance import migrations
-from autopay.adapters.postgres.statuses import TransactionStatus, is_legal
 from autopay.domain.errors import IllegalTransition
+from autopay.domain.payment.status import TransactionStatus, is_legal
 from autopay.domain.request import RequestStatus
 from tests.ledger.books import Book
 from tests.ledger.proofs import busy, findings, rows

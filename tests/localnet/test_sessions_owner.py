@@ -17,7 +17,6 @@ from spl.token.instructions import get_associated_token_address, revoke
 from spl.token.models import RevokeParams
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.adapters.postgres.records import OwnerTransaction, SessionRecord
 from autopay.adapters.solana.extensions import withheld_atomic
 from autopay.adapters.solana.grant import (
     GrantTerms,
@@ -44,9 +43,9 @@ from autopay.adapters.vault import Keyring, Vault
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.attempt import RecordedAttempt
-from autopay.domain.payment.offer import Refused
-from autopay.domain.payment.ports import OpenSession
 from autopay.domain.payment.settlement import look
+from autopay.domain.refusal import Refused
+from autopay.domain.session import OpenSession, OwnerTransaction, SessionRecord
 from localnet.chain.genesis import CASH_MINT, USDC_MINT
 from localnet.tokens import ensure_sol, faucet
 from localnet.topup import mint_to_account

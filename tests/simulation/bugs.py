@@ -7,28 +7,27 @@ the auditor sees the damage, not who prevents it.
 from collections.abc import Callable
 from typing import Any
 
-from activities.sign import Sign, summary_of
-from activities.submit import Submit
+from activities.log import LogStep
+from activities.sign import SignStep, summary_of
+from activities.submit import SubmitStep
 from autopay.domain.payment import run as payment_run
-from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment
-from autopay.domain.payment.offer import Refused
+from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment, UnsignedPayment
+from autopay.domain.payment.exchange import Extras, Receipt, Reply
 from autopay.domain.payment.payment import (
-    Answer,
     Dead,
     NoAnswer,
     Payment,
     Rejected,
+    SellerAnswer,
     Settled,
+    Sign,
     Step,
     next_step,
 )
-from autopay.domain.payment.payment import (
-    Sign as SignNext,
-)
-from autopay.domain.payment.ports import Extras, Receipt, Reply
 from autopay.domain.payment.run import PaymentRun, StepFailed
 from autopay.domain.payment.steps import AttemptRef, Signed, SignedOrNot, ToSign
 from autopay.domain.policy.policy import Ask, Permit
+from autopay.domain.refusal import Refused
 from autopay.domain.request import RequestResult, RequestStatus
 from tests.simulation.bugs_in_looking import BUGS_IN_LOOKING, Swap
 from tests.world.ledger import MemoryLedger
@@ -38,15 +37,15 @@ from tests.world.store import transaction
 
 Bug = Callable[[], list[Swap]]
 
-_submit = Submit.submit
+_submit = SubmitStep.submit
 _answered = Payment.answered
 _judged = MemoryLedger.judged
 
 
-def _dead_after(believed_dead: Callable[[Answer, Reply | None], bool]) -> list[Swap]:
+def _dead_after(believed_dead: Callable[[SellerAnswer, Reply | None], bool]) -> list[Swap]:
     """The payment counts as dead by what the seller said, in the core and in the ledger."""
 
-    async def submit(self: Submit, ref: AttemptRef) -> Answer:
+    async def submit(self: SubmitStep, ref: AttemptRef) -> SellerAnswer:
         said: list[Reply] = []
         pay = self._seller.pay
 
@@ -55,7 +54,7 @@ def _dead_after(believed_dead: Callable[[Answer, Reply | None], bool]) -> list[S
                 said.append(await pay(*args))
                 return said[-1]
 
-        listening = Submit(self._ledger, Listening(), self._vault)  # type: ignore[arg-type]
+        listening = SubmitStep(self._ledger, Listening(), self._vault)  # type: ignore[arg-type]
         answer = await _submit(listening, ref)
         if believed_dead(answer, said[-1] if said else None):
             attempt = await self._ledger.attempt(ref.order.request_key, ref.number)
@@ -64,13 +63,13 @@ def _dead_after(believed_dead: Callable[[Answer, Reply | None], bool]) -> list[S
                 return Rejected(http_status=402, reason="dead")
         return answer
 
-    def answered(self: Payment, answer: Answer) -> Payment:
+    def answered(self: Payment, answer: SellerAnswer) -> Payment:
         after = _answered(self, answer)
         if isinstance(answer, Rejected) and answer.reason == "dead":
             return after._replace_last(outcome=Dead(reason="the seller said so"))
         return after
 
-    return [(Submit, "submit", submit), (Payment, "answered", answered)]
+    return [(SubmitStep, "submit", submit), (Payment, "answered", answered)]
 
 
 def signs_again_after_a_time_out() -> list[Swap]:
@@ -139,14 +138,12 @@ def ends_a_request_again() -> list[Swap]:
 
 
 def _forgets_ends() -> list[Swap]:
-    from activities.log import Log  # noqa: PLC0415
+    recall = LogStep.recall
 
-    recall = Log.recall
-
-    async def without_the_end(self: Log, order: Any) -> Any:
+    async def without_the_end(self: LogStep, order: Any) -> Any:
         return (await recall(self, order)).model_copy(update={"closed": None})
 
-    return [(Log, "recall", without_the_end)]
+    return [(LogStep, "recall", without_the_end)]
 
 
 def sends_before_recording() -> list[Swap]:
@@ -168,16 +165,14 @@ def sends_before_recording() -> list[Swap]:
 
 
 def signs_anew_when_asked_again() -> list[Swap]:
-    async def sign(self: Sign, to_sign: ToSign) -> SignedOrNot:
+    async def sign(self: SignStep, to_sign: ToSign) -> SignedOrNot:
         order = to_sign.order
         session = await self._ledger.session(order.agent, to_sign.offer.currency)
         if isinstance(session, Refused):
             return session
-        from autopay.domain.payment.ports import PaymentOrder  # noqa: PLC0415
-
         mint = await self._usable_mint(to_sign.offer)
         assert not isinstance(mint, Refused)
-        payment_order = PaymentOrder(
+        unsigned = UnsignedPayment(
             agent=order.agent,
             request_key=order.request_key,
             number=to_sign.number,
@@ -187,7 +182,7 @@ def signs_anew_when_asked_again() -> list[Swap]:
             newest_prior_signature=await self._chain.newest_signature(session.key.source_account),
             blockhash=await self._chain.latest_blockhash(),
         )
-        signed = self._signer.sign(payment_order, session.sealed_key)
+        signed = self._signer.sign(unsigned, session.sealed_key)
         ledger = self._ledger
         assert isinstance(ledger, MemoryLedger)
         recorded = await ledger.attempt(order.request_key, to_sign.number)
@@ -197,14 +192,14 @@ def signs_anew_when_asked_again() -> list[Swap]:
         result = await ledger.record_attempt(order.request_key, to_sign.number, session.key.session_id, signed)
         return summary_of(result) if isinstance(result, RecordedAttempt) else result
 
-    return [(Sign, "sign", sign)]
+    return [(SignStep, "sign", sign)]
 
 
 def pays_again_when_paid_content_does_not_come() -> list[Swap]:
     def step(payment: Payment) -> Step:
         last = payment.last
         if last is not None and isinstance(last.outcome, Settled) and not payment.delivered and last.number < 3:
-            return SignNext(number=last.number + 1)
+            return Sign(number=last.number + 1)
         return next_step(payment)
 
     def signed(self: Payment, number: int) -> Payment:

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from activities.verify import Verify
+from activities.verify import VerifyStep
 from autopay.domain.payment import settlement
 from autopay.domain.payment.attempt import Landed, RecordedAttempt, Tip
 from autopay.domain.payment.payment import (
@@ -14,8 +14,9 @@ from autopay.domain.payment.payment import (
     Unknown,
     Verdict,
 )
-from autopay.domain.payment.ports import Booked, BookedOn, Chain
+from autopay.domain.payment.ports import BookedOn, Chain
 from autopay.domain.payment.steps import AttemptRef
+from autopay.domain.session import Booked
 from tests.world.ledger import MemoryLedger
 from tests.world.node import SimNode
 
@@ -137,15 +138,15 @@ def counts_a_payment_as_the_reason_of_its_own_death() -> list[Swap]:
 
 
 def takes_confirmed_for_final() -> list[Swap]:
-    verify = Verify.verify
+    verify = VerifyStep.verify
 
-    async def verify_silently(self: Verify, ref: AttemptRef) -> Verdict:
+    async def verify_silently(self: VerifyStep, ref: AttemptRef) -> Verdict:
         verdict = await verify(self, ref)
         if isinstance(verdict, Seen):
             return Settled(settlement=verdict.settlement)
         return verdict
 
-    return [(Verify, "verify", verify_silently)]
+    return [(VerifyStep, "verify", verify_silently)]
 
 
 BUGS_IN_LOOKING = (

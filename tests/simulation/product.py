@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from activities.fetch import Fetch
-from activities.log import Log
-from activities.parse import Parse
-from activities.sign import Sign
-from activities.submit import Submit
-from activities.verify import Verify
+from activities.fetch import FetchStep
+from activities.log import LogStep
+from activities.parse import ParseStep
+from activities.sign import SignStep
+from activities.submit import SubmitStep
+from activities.verify import VerifyStep
 from autopay.domain.money import Currency
 from tests.world.chain import SLOT_MS
 from tests.world.shop import MINT, NETWORK
@@ -18,22 +18,22 @@ from tests.world.world import World
 class Activities:
     """The product's activities over the world's ports; they hold no state, so all runs share them."""
 
-    fetch: Fetch
-    parse: Parse
-    sign: Sign
-    submit: Submit
-    verify: Verify
-    log: Log
+    fetch: FetchStep
+    parse: ParseStep
+    sign: SignStep
+    submit: SubmitStep
+    verify: VerifyStep
+    log: LogStep
 
     @classmethod
     def over(cls, world: World) -> "Activities":
         """As the worker builds them."""
         ledger, chain, seller, vault = world.ledger, world.node, world.seller, world.vault
         return cls(
-            fetch=Fetch(ledger, seller, vault),
-            parse=Parse(ledger, NETWORK, {Currency.USDC: MINT}),
-            sign=Sign(ledger, chain, world.signer),
-            submit=Submit(ledger, seller, vault),
-            verify=Verify(ledger, chain, SLOT_MS),
-            log=Log(ledger),
+            fetch=FetchStep(ledger, seller, vault),
+            parse=ParseStep(ledger, NETWORK, {Currency.USDC: MINT}),
+            sign=SignStep(ledger, chain, world.signer),
+            submit=SubmitStep(ledger, seller, vault),
+            verify=VerifyStep(ledger, chain, SLOT_MS),
+            log=LogStep(ledger),
         )

@@ -13,10 +13,10 @@ from uuid import UUID
 from temporalio.common import RetryPolicy
 from temporalio.testing import ActivityEnvironment
 
-from autopay.domain.agent.spec import Notice
 from autopay.domain.errors import PermanentFault, TransientFault
+from autopay.domain.payment.notice import Notice
 from autopay.domain.payment.offer import Challenge
-from autopay.domain.payment.payment import Answer, Payment, Verdict
+from autopay.domain.payment.payment import Payment, SellerAnswer, Verdict
 from autopay.domain.payment.run import PaymentRun, StepFailed
 from autopay.domain.payment.steps import AttemptRef, Closing, Fetched, Parsed, PayOrder, Recalled, SignedOrNot, ToSign
 from autopay.domain.policy.policy import Awaiting
@@ -88,11 +88,11 @@ class SimSteps:
         sign = self._activities.sign.sign
         return await self._local("sign", sign, to_sign, policies.SIGN_RETRIES, policies.SIGN_TOTAL)
 
-    async def submit(self, ref: AttemptRef, send: int, price: str) -> Answer:
+    async def submit(self, ref: AttemptRef, send: int, price: str) -> SellerAnswer:
         """Scheduled by the server: commits what came before, and survives the worker."""
         index = self._begin("submit")
         if index < len(self._replayed):
-            answer: Answer = self._recorded(index, "submit")
+            answer: SellerAnswer = self._recorded(index, "submit")
             return answer
         self._commit()
         outcome = await self._tried("submit", self._submit_once, ref, policies.SUBMIT_RETRIES, None)
@@ -100,10 +100,10 @@ class SimSteps:
         self._pending.append(outcome)
         self._commit()
         self._journal.submit_tries = 0
-        result: Answer = outcome.get()
+        result: SellerAnswer = outcome.get()
         return result
 
-    async def _submit_once(self, ref: AttemptRef) -> Answer:
+    async def _submit_once(self, ref: AttemptRef) -> SellerAnswer:
         return await ENVIRONMENT.run(self._activities.submit.submit, ref)
 
     async def verify(self, ref: AttemptRef, price: str) -> Verdict:

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from random import Random
 
 from autopay.domain.payment.attempt import Landed, Sighting, TokenAccount
-from autopay.domain.payment.offer import Offer, Reason
-from autopay.domain.payment.payment import Answer, Seen, Settled, Verdict
+from autopay.domain.payment.offer import Offer
+from autopay.domain.payment.payment import Seen, SellerAnswer, Settled, Verdict
 from autopay.domain.payment.run import PaymentRun
 from autopay.domain.payment.settlement import look
 from autopay.domain.payment.steps import AttemptRef, PayOrder, ToSign
+from autopay.domain.refusal import RefusalReason
 from autopay.domain.request import RequestSpec, RequestStatus, x402_request_id
 from tests.simulation.journal import Journal
 from tests.simulation.product import Activities
@@ -39,7 +40,7 @@ async def world_where_sellers(behaviour: str) -> World:
     return world
 
 
-async def signed_and_sent(world: World) -> Answer:
+async def signed_and_sent(world: World) -> SellerAnswer:
     activities = Activities.over(world)
     offer = await activities.parse.parse(ORDER, world.seller.till(SPEC.url).shop.challenge())
     assert isinstance(offer, Offer)
@@ -133,7 +134,7 @@ def test_a_run_that_knows_of_no_payment_does_not_close_one_that_settled_as_refus
         await signed_and_sent(world)
         await sleep_ms(60_000)
         assert isinstance(await activities.verify.verify(FIRST), Settled)
-        late._end(RequestStatus.REFUSED, Reason.CANCELED, "canceled before anything was paid")
+        late._end(RequestStatus.REFUSED, RefusalReason.CANCELED, "canceled before anything was paid")
         assert late._result is not None
         return await late._stands(late._result)
 

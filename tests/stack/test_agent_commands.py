@@ -12,7 +12,7 @@ import pytest
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.cli.app import run
-from autopay.domain.agent.spec import Phase
+from autopay.domain.phase import Phase
 from autopay.settings import Settings
 from localnet.stack import Stack
 

@@ -12,7 +12,7 @@ import pytest
 
 from autopay.adapters.postgres.maintenance.server import MAINTENANCE, Server
 from autopay.adapters.solana.history import HistoryWalk
-from autopay.domain.agent.spec import AgentStatus
+from autopay.domain.agent.status import AgentStatus
 from autopay.domain.errors import UnknownRequest
 from autopay.domain.reconcile.compare import Payer
 from autopay.domain.request import RequestResult, RequestStatus, agent_workflow_id

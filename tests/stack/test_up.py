@@ -11,7 +11,7 @@ import httpx
 from temporalio.client import Client
 
 from autopay.adapters.postgres import open_ledger
-from autopay.domain.agent.spec import Phase
+from autopay.domain.phase import Phase
 from autopay.processes import birth
 from localnet.ports import PORTS_FILE
 from tests.stack.up import PATIENCE_S, Up, starter

@@ -16,8 +16,8 @@ from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.adapters.solana.history import HistoryWalk
 from autopay.adapters.vault import Keyring, Vault
 from autopay.cli.agent.launching import LaunchOrder, launch_agent
-from autopay.domain.agent.spec import Phase
 from autopay.domain.money import Currency
+from autopay.domain.phase import Phase
 from autopay.domain.reconcile.marks import Marks
 from autopay.domain.reconcile.report import Report
 from autopay.domain.reconcile.run import ReconcileRun

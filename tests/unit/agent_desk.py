@@ -5,9 +5,12 @@ from datetime import UTC, datetime, timedelta
 from autopay.domain.agent.breaker import BreakerState
 from autopay.domain.agent.memory import AgentMemory
 from autopay.domain.agent.report import report
-from autopay.domain.agent.spec import AgentSpec, AgentStatus, Held, Notice, Phase, Rules, Spendable, Watch
+from autopay.domain.agent.spec import AgentSpec, Rules, Watch
+from autopay.domain.agent.status import AgentStatus, Spendable
+from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.money import Currency
-from autopay.domain.payment.steps import QueuedRequest
+from autopay.domain.payment.notice import Held, Notice
+from autopay.domain.phase import Phase
 from autopay.domain.request import RequestSpec, RequestStatus
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

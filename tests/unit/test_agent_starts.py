@@ -6,9 +6,11 @@ import pytest
 
 from autopay.domain.agent.breaker import FAULTS, FIRST_WAIT, BreakerState
 from autopay.domain.agent.priority import HIGHEST, LOWEST
-from autopay.domain.agent.spec import AgentState, Phase, Watch
+from autopay.domain.agent.spec import Watch
+from autopay.domain.agent.status import AgentState
+from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.money import Currency
-from autopay.domain.payment.steps import QueuedRequest
+from autopay.domain.phase import Phase
 from autopay.domain.request import RequestStatus
 from tests.unit.agent_desk import PRICE, START, A, B, C, Desk
 

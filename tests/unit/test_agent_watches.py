@@ -6,10 +6,12 @@ from itertools import pairwise
 import pytest
 
 from autopay.domain.agent.memory import AgentMemory
-from autopay.domain.agent.spec import AgentSpec, Notice, Phase, Rules, Watch
+from autopay.domain.agent.spec import AgentSpec, Rules, Watch
+from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.payment.steps import QueuedRequest
+from autopay.domain.payment.notice import Notice
+from autopay.domain.phase import Phase
 from autopay.domain.request import RequestSpec, RequestStatus
 from tests.unit.agent_desk import PRICE, START, A, B, Desk
 

@@ -12,9 +12,12 @@ from itertools import pairwise
 import pytest
 
 from autopay.domain.agent.memory import LAST_NOTICES, AgentMemory
-from autopay.domain.agent.spec import AgentSpec, AgentState, Notice, Phase, Rules, Spendable, Watch
+from autopay.domain.agent.spec import AgentSpec, Rules, Watch
+from autopay.domain.agent.status import AgentState, Spendable
+from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.money import Currency
-from autopay.domain.payment.steps import QueuedRequest
+from autopay.domain.payment.notice import Notice
+from autopay.domain.phase import Phase
 from autopay.domain.request import RequestStatus
 from tests.unit.agent_desk import START
 

@@ -3,8 +3,8 @@
 import pytest
 
 from autopay.domain.payment.answers import classify
-from autopay.domain.payment.payment import Answer, Conflict, Content, Rejected
-from autopay.domain.payment.ports import Receipt, Reply
+from autopay.domain.payment.exchange import Receipt, Reply
+from autopay.domain.payment.payment import Conflict, Content, Rejected, SellerAnswer
 
 SIG = "5" * 64
 YES, NO = Receipt(success=True, transaction=SIG), Receipt(success=False, error_reason="transaction_failed")
@@ -36,7 +36,9 @@ PENDING = Receipt(success=False, transaction=SIG, error_reason="settlement_pendi
         (422, None, Conflict(http_status=422)),
     ],
 )
-def test_an_answer_means_what_its_status_and_receipt_say(status: int, receipt: Receipt | None, want: Answer) -> None:
+def test_an_answer_means_what_its_status_and_receipt_say(
+    status: int, receipt: Receipt | None, want: SellerAnswer
+) -> None:
     assert classify(Reply(http_status=status, claim=receipt), receipt) == want
 
 

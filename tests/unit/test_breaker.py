@@ -6,8 +6,8 @@ import pytest
 
 from autopay.domain.agent.breaker import FAULTS, FIRST_WAIT, LONGEST_WAIT, Breaker, BreakerState
 from autopay.domain.agent.sellers import MAX_SELLERS, Sellers, has_answered, seller_of
-from autopay.domain.agent.spec import Notice
-from autopay.domain.payment.offer import Reason
+from autopay.domain.payment.notice import Notice
+from autopay.domain.refusal import RefusalReason
 from autopay.domain.request import RequestStatus
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -107,8 +107,8 @@ def notice(status: RequestStatus, **more: object) -> Notice:
         (notice(RequestStatus.FAILED, error="seller_rejected"), True),
         (notice(RequestStatus.DELIVERED), True),
         (notice(RequestStatus.FREE), True),
-        (notice(RequestStatus.REFUSED, error=Reason.PRICE_ABOVE_MAXIMUM.value), True),
-        (notice(RequestStatus.REFUSED, error=Reason.CANCELED.value), None),
+        (notice(RequestStatus.REFUSED, error=RefusalReason.PRICE_ABOVE_MAXIMUM.value), True),
+        (notice(RequestStatus.REFUSED, error=RefusalReason.CANCELED.value), None),
         (notice(RequestStatus.FAILED, error="secret_unreadable"), None),
         (notice(RequestStatus.WAITING, final=False, held="chain", error="step_timed_out"), True),
         (notice(RequestStatus.WAITING, final=False), None),

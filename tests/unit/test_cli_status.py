@@ -11,7 +11,8 @@ from autopay.cli.agent.status import status_page
 from autopay.cli.connect.moments import ago, span, until
 from autopay.cli.request.progress import of_agent, of_payment
 from autopay.domain.agent.breaker import FAULTS
-from autopay.domain.agent.spec import Rules, Spendable, Watch
+from autopay.domain.agent.spec import Rules, Watch
+from autopay.domain.agent.status import Spendable
 from autopay.domain.money import Currency
 from autopay.domain.payment.payment import Conflict, Dead, NoAnswer, Payment, Rejected
 from tests.unit.agent_desk import PRICE, START, A, Desk

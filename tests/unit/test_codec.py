@@ -7,8 +7,7 @@ from temporalio.exceptions import ApplicationError
 
 from autopay.adapters.vault import Keyring, Vault
 from autopay.domain.request import RequestSpec
-from autopay.temporal.codec import ENCODING, KEY_ID, PayloadUnreadable, SealedPayloads
-from autopay.temporal.connection import data_converter
+from autopay.temporal.codec import ENCODING, KEY_ID, PayloadUnreadable, SealedPayloads, data_converter
 
 KEYRING = Keyring.generate()
 CODEC = SealedPayloads(KEYRING)

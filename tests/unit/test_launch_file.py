@@ -3,8 +3,9 @@
 import pytest
 
 from autopay.cli.agent.launch_file import EXAMPLE, LaunchFileError, read_launch_file
-from autopay.domain.agent.spec import Phase, Rules
+from autopay.domain.agent.spec import Rules
 from autopay.domain.money import Currency
+from autopay.domain.phase import Phase
 
 
 def test_the_example_of_the_help_is_valid() -> None:

@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from autopay.domain.hosts import origin
 from autopay.domain.money import Currency, to_atomic, to_units
 from autopay.domain.network import Network
-from autopay.domain.payment.offer import Challenge, Offer, Option, Reason, Refused, Wants, choose, origin
+from autopay.domain.payment.offer import Challenge, Offer, Option, Wants, choose
+from autopay.domain.refusal import RefusalReason, Refused
 
 USDC = "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU"
 CASH = "CASHx9KJUStyftLFWGvEVf59SGeG9sh5FfcnZMVPCASH"
@@ -44,7 +46,7 @@ WANTS = Wants(
 )
 
 
-def reason_of(verdict: Offer | Refused) -> Reason:
+def reason_of(verdict: Offer | Refused) -> RefusalReason:
     assert isinstance(verdict, Refused)
     return verdict.reason
 
@@ -64,50 +66,50 @@ def test_ties_go_to_the_sellers_order() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"scheme": "upto"}, Reason.UNSUPPORTED_SCHEME),
-        ({"network": "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp"}, Reason.UNSUPPORTED_NETWORK),
-        ({"network": "solana-devnet"}, Reason.UNSUPPORTED_NETWORK),
-        ({"asset": SELLER}, Reason.UNSUPPORTED_ASSET),
-        ({"amount": "0"}, Reason.AMOUNT_INVALID),
-        ({"amount": "01000"}, Reason.AMOUNT_INVALID),
-        ({"amount": "-5"}, Reason.AMOUNT_INVALID),
-        ({"amount": "1.5"}, Reason.AMOUNT_INVALID),
-        ({"amount": "1e3"}, Reason.AMOUNT_INVALID),
-        ({"amount": "١٠٠٠"}, Reason.AMOUNT_INVALID),
-        ({"amount": str(2**64)}, Reason.AMOUNT_INVALID),
-        ({"amount": "1000\n"}, Reason.AMOUNT_INVALID),
-        ({"pay_to": "0OIl"}, Reason.PAYEE_INVALID),
-        ({"pay_to": US}, Reason.PAYEE_INVALID),
-        ({"fee_payer": None}, Reason.FEE_PAYER_INVALID),
-        ({"fee_payer": US}, Reason.FEE_PAYER_INVALID),
-        ({"memo": "x" * 257}, Reason.MEMO_INVALID),
-        ({"amount": "5001"}, Reason.PRICE_ABOVE_MAXIMUM),
+        ({"scheme": "upto"}, RefusalReason.UNSUPPORTED_SCHEME),
+        ({"network": "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp"}, RefusalReason.UNSUPPORTED_NETWORK),
+        ({"network": "solana-devnet"}, RefusalReason.UNSUPPORTED_NETWORK),
+        ({"asset": SELLER}, RefusalReason.UNSUPPORTED_ASSET),
+        ({"amount": "0"}, RefusalReason.AMOUNT_INVALID),
+        ({"amount": "01000"}, RefusalReason.AMOUNT_INVALID),
+        ({"amount": "-5"}, RefusalReason.AMOUNT_INVALID),
+        ({"amount": "1.5"}, RefusalReason.AMOUNT_INVALID),
+        ({"amount": "1e3"}, RefusalReason.AMOUNT_INVALID),
+        ({"amount": "١٠٠٠"}, RefusalReason.AMOUNT_INVALID),
+        ({"amount": str(2**64)}, RefusalReason.AMOUNT_INVALID),
+        ({"amount": "1000\n"}, RefusalReason.AMOUNT_INVALID),
+        ({"pay_to": "0OIl"}, RefusalReason.PAYEE_INVALID),
+        ({"pay_to": US}, RefusalReason.PAYEE_INVALID),
+        ({"fee_payer": None}, RefusalReason.FEE_PAYER_INVALID),
+        ({"fee_payer": US}, RefusalReason.FEE_PAYER_INVALID),
+        ({"memo": "x" * 257}, RefusalReason.MEMO_INVALID),
+        ({"amount": "5001"}, RefusalReason.PRICE_ABOVE_MAXIMUM),
     ],
 )
-def test_an_unacceptable_option_is_refused_by_name(changes: dict[str, str | None], reason: Reason) -> None:
+def test_an_unacceptable_option_is_refused_by_name(changes: dict[str, str | None], reason: RefusalReason) -> None:
     assert reason_of(choose(challenge(option(**changes)), WANTS)) == reason
 
 
 def test_the_refusal_that_came_furthest_is_told() -> None:
     verdict = choose(challenge(option(scheme="upto"), option(amount="9000"), option(asset=SELLER)), WANTS)
-    assert reason_of(verdict) == Reason.PRICE_ABOVE_MAXIMUM
+    assert reason_of(verdict) == RefusalReason.PRICE_ABOVE_MAXIMUM
 
 
 def test_no_option_at_all_is_an_empty_offer() -> None:
-    assert reason_of(choose(challenge(), WANTS)) == Reason.OFFER_EMPTY
+    assert reason_of(choose(challenge(), WANTS)) == RefusalReason.OFFER_EMPTY
 
 
 def test_ten_thousand_options_are_too_many() -> None:
-    assert reason_of(choose(challenge(*[option()] * 10_000), WANTS)) == Reason.OFFER_TOO_LARGE
+    assert reason_of(choose(challenge(*[option()] * 10_000), WANTS)) == RefusalReason.OFFER_TOO_LARGE
 
 
 def test_an_offer_for_another_origin_is_refused() -> None:
-    assert reason_of(choose(challenge(option(), url="https://evil.example/x"), WANTS)) == Reason.ORIGIN_MISMATCH
+    assert reason_of(choose(challenge(option(), url="https://evil.example/x"), WANTS)) == RefusalReason.ORIGIN_MISMATCH
 
 
 def test_what_is_left_of_the_allowance_bounds_the_price() -> None:
     wants = WANTS.model_copy(update={"budgets": {Currency.USDC: 999}})
-    assert reason_of(choose(challenge(option()), wants)) == Reason.ALLOWANCE_EXHAUSTED
+    assert reason_of(choose(challenge(option()), wants)) == RefusalReason.ALLOWANCE_EXHAUSTED
 
 
 def test_a_default_port_is_part_of_the_origin() -> None:

@@ -5,11 +5,11 @@ from decimal import Decimal
 import pytest
 from pydantic import ValidationError
 
-from autopay.domain.agent.spec import Phase
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.payment.offer import Reason, Refused
+from autopay.domain.phase import Phase
 from autopay.domain.policy.policy import ApprovalState, Ask, Facts, Permit, Policy, Terms, judge
+from autopay.domain.refusal import RefusalReason, Refused
 
 SELLER, OTHER = "9xQeWvG816bUx9EPjHmaT23yvVM2ZWbrrpZb9PusVFin", "7v91N7iZ9mNicL8WfG6cgSCKyRXydQjLh6UYBWwm6y1Q"
 PRICE = 1_000
@@ -49,7 +49,7 @@ def policy(**limits: object) -> Policy:
     return Policy.model_validate(limits)
 
 
-def reason(verdict: Permit | Ask | Refused) -> Reason:
+def reason(verdict: Permit | Ask | Refused) -> RefusalReason:
     assert isinstance(verdict, Refused), verdict
     return verdict.reason
 
@@ -64,16 +64,16 @@ def test_without_a_policy_a_person_is_asked_about_everything() -> None:
     assert verdict == Ask(why="0.001 USDC is asked; up to 0 USD needs no approval")
 
 
-LIMITS: list[tuple[dict[str, object], dict[str, object], Reason]] = [
-    ({"per_request_atomic": PRICE}, {}, Reason.ABOVE_REQUEST_LIMIT),
-    ({"per_host_day_atomic": 5_000}, {"spent_host_day_atomic": 4_000}, Reason.HOST_DAY_LIMIT),
-    ({"per_agent_day_atomic": 5_000}, {"spent_agent_day_atomic": 4_000}, Reason.AGENT_DAY_LIMIT),
+LIMITS: list[tuple[dict[str, object], dict[str, object], RefusalReason]] = [
+    ({"per_request_atomic": PRICE}, {}, RefusalReason.ABOVE_REQUEST_LIMIT),
+    ({"per_host_day_atomic": 5_000}, {"spent_host_day_atomic": 4_000}, RefusalReason.HOST_DAY_LIMIT),
+    ({"per_agent_day_atomic": 5_000}, {"spent_agent_day_atomic": 4_000}, RefusalReason.AGENT_DAY_LIMIT),
 ]
 
 
 @pytest.mark.parametrize(("limits", "booked", "why"), LIMITS)
 def test_a_limit_may_be_reached_and_not_passed_by_a_single_unit(
-    limits: dict[str, object], booked: dict[str, object], why: Reason
+    limits: dict[str, object], booked: dict[str, object], why: RefusalReason
 ) -> None:
     known = facts(policy(**limits), **booked)
     assert judge(terms(amount_atomic=PRICE), known) == Permit()
@@ -81,26 +81,28 @@ def test_a_limit_may_be_reached_and_not_passed_by_a_single_unit(
 
 
 @pytest.mark.parametrize(("limits", "booked", "why"), LIMITS)
-def test_no_approval_lifts_a_limit(limits: dict[str, object], booked: dict[str, object], why: Reason) -> None:
+def test_no_approval_lifts_a_limit(limits: dict[str, object], booked: dict[str, object], why: RefusalReason) -> None:
     known = facts(policy(**limits), phase=Phase.INTERACTIVE, approval="APPROVED", **booked)
     assert reason(judge(terms(amount_atomic=PRICE + 1), known)) is why
 
 
 def test_a_limit_of_zero_pays_nothing() -> None:
-    assert reason(judge(terms(amount_atomic=1), facts(policy(per_request_atomic=0)))) is Reason.ABOVE_REQUEST_LIMIT
+    assert (
+        reason(judge(terms(amount_atomic=1), facts(policy(per_request_atomic=0)))) is RefusalReason.ABOVE_REQUEST_LIMIT
+    )
 
 
 @pytest.mark.parametrize(
     ("allowed", "changes", "why"),
     [
-        ({"currencies": ("CASH",)}, {"currency": Currency.USDC}, Reason.CURRENCY_NOT_ALLOWED),
-        ({"hosts": ("other.example.com",)}, {}, Reason.HOST_NOT_ALLOWED),
-        ({"payees": (OTHER,)}, {}, Reason.PAYEE_NOT_ALLOWED),
+        ({"currencies": ("CASH",)}, {"currency": Currency.USDC}, RefusalReason.CURRENCY_NOT_ALLOWED),
+        ({"hosts": ("other.example.com",)}, {}, RefusalReason.HOST_NOT_ALLOWED),
+        ({"payees": (OTHER,)}, {}, RefusalReason.PAYEE_NOT_ALLOWED),
     ],
 )
 @pytest.mark.parametrize("phase", list(Phase))
 def test_what_is_not_on_a_list_is_refused_whoever_approves(
-    allowed: dict[str, object], changes: dict[str, object], why: Reason, phase: Phase
+    allowed: dict[str, object], changes: dict[str, object], why: RefusalReason, phase: Phase
 ) -> None:
     known = facts(policy(**allowed), phase=phase, approval="APPROVED")
     assert reason(judge(terms(**changes), known)) is why
@@ -121,19 +123,19 @@ def test_lists_come_before_limits_and_limits_before_doubts() -> None:
         "per_agent_day_atomic": 1,
     }
     order = (
-        (None, Reason.CURRENCY_NOT_ALLOWED),
-        ("currencies", Reason.HOST_NOT_ALLOWED),
-        ("hosts", Reason.PAYEE_NOT_ALLOWED),
-        ("payees", Reason.ABOVE_REQUEST_LIMIT),
-        ("per_request_atomic", Reason.HOST_DAY_LIMIT),
-        ("per_host_day_atomic", Reason.AGENT_DAY_LIMIT),
-        ("per_agent_day_atomic", Reason.PAYEE_CHANGED),
+        (None, RefusalReason.CURRENCY_NOT_ALLOWED),
+        ("currencies", RefusalReason.HOST_NOT_ALLOWED),
+        ("hosts", RefusalReason.PAYEE_NOT_ALLOWED),
+        ("payees", RefusalReason.ABOVE_REQUEST_LIMIT),
+        ("per_request_atomic", RefusalReason.HOST_DAY_LIMIT),
+        ("per_host_day_atomic", RefusalReason.AGENT_DAY_LIMIT),
+        ("per_agent_day_atomic", RefusalReason.PAYEE_CHANGED),
     )
     doubts = {"known_payees": frozenset({OTHER}), "last_price_atomic": 1}
     for lifted, why in order:
         everything.pop(lifted or "", None)
         assert reason(judge(terms(), facts(policy(**everything), **doubts))) is why
-    assert reason(judge(terms(), facts(Policy(), last_price_atomic=1))) is Reason.PRICE_JUMP
+    assert reason(judge(terms(), facts(Policy(), last_price_atomic=1))) is RefusalReason.PRICE_JUMP
 
 
 def test_a_payee_that_is_known_is_paid_again() -> None:
@@ -144,7 +146,7 @@ def test_another_payee_is_refused_to_who_acts_alone_and_asked_of_a_person() -> N
     changed = {"known_payees": frozenset({OTHER})}
     for phase in (Phase.DEMO, Phase.FULL):
         refused = judge(terms(), facts(Policy(), phase=phase, **changed))
-        assert reason(refused) is Reason.PAYEE_CHANGED
+        assert reason(refused) is RefusalReason.PAYEE_CHANGED
         assert isinstance(refused, Refused)
         assert SELLER in refused.message
         assert OTHER in refused.message
@@ -161,12 +163,14 @@ def test_a_payee_that_policy_names_is_no_surprise() -> None:
 def test_a_price_may_grow_up_to_its_factor_and_no_further() -> None:
     known = facts(policy(price_factor=Decimal("1.5")), last_price_atomic=PRICE)
     assert judge(terms(amount_atomic=1_500), known) == Permit()
-    assert reason(judge(terms(amount_atomic=1_501), known)) is Reason.PRICE_JUMP
+    assert reason(judge(terms(amount_atomic=1_501), known)) is RefusalReason.PRICE_JUMP
     assert judge(terms(amount_atomic=1), known) == Permit()
 
 
 def test_three_times_the_last_price_is_the_built_in_bound_and_none_can_be_set() -> None:
-    assert reason(judge(terms(amount_atomic=3_001), facts(Policy(), last_price_atomic=PRICE))) is Reason.PRICE_JUMP
+    assert (
+        reason(judge(terms(amount_atomic=3_001), facts(Policy(), last_price_atomic=PRICE))) is RefusalReason.PRICE_JUMP
+    )
     boundless = facts(policy(price_factor=None), last_price_atomic=1)
     assert judge(terms(amount_atomic=10**12), boundless) == Permit()
 
@@ -183,8 +187,8 @@ def test_a_person_is_asked_above_the_amount_that_needs_no_approval_and_not_at_it
         (None, Ask),
         ("PENDING", Ask),
         ("APPROVED", Permit(approved=True)),
-        ("DENIED", Reason.APPROVAL_DENIED),
-        ("EXPIRED", Reason.APPROVAL_EXPIRED),
+        ("DENIED", RefusalReason.APPROVAL_DENIED),
+        ("EXPIRED", RefusalReason.APPROVAL_EXPIRED),
     ],
 )
 @pytest.mark.parametrize("doubt", [{}, {"known_payees": frozenset({OTHER})}, {"last_price_atomic": 1}])
@@ -192,7 +196,7 @@ def test_a_persons_word_settles_every_doubt_of_an_interactive_agent(
     approval: ApprovalState | None, verdict: object, doubt: dict[str, object]
 ) -> None:
     found = judge(terms(), facts(Policy(), phase=Phase.INTERACTIVE, approval=approval, **doubt))
-    if isinstance(verdict, Reason):
+    if isinstance(verdict, RefusalReason):
         assert reason(found) is verdict
     else:
         assert type(found) is verdict or found == verdict
@@ -204,7 +208,7 @@ def test_a_persons_word_is_not_needed_and_not_heard_where_nobody_is_to_be_asked(
     allowed = facts(policy(auto_approve_atomic=PRICE), phase=Phase.INTERACTIVE, approval=approval)
     assert judge(terms(), allowed) == Permit()
     doubtful = facts(Policy(), approval=approval, known_payees=frozenset({OTHER}))
-    assert reason(judge(terms(), doubtful)) is Reason.PAYEE_CHANGED
+    assert reason(judge(terms(), doubtful)) is RefusalReason.PAYEE_CHANGED
 
 
 def test_terms_differ_by_anything_that_is_paid_or_bought() -> None:

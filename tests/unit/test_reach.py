@@ -4,8 +4,8 @@ import ipaddress
 
 import pytest
 
-from autopay.domain.payment.offer import Reason
 from autopay.domain.policy.reach import Reach, is_loopback_name, is_public
+from autopay.domain.refusal import RefusalReason
 
 CLOSED = Reach()
 
@@ -29,7 +29,7 @@ PUBLIC = [
 def test_an_address_that_is_not_public_is_refused_by_the_name_of_its_setting(address: str) -> None:
     refused = CLOSED.address("shop.example", 443, ipaddress.ip_address(address))
     assert refused is not None
-    assert refused.reason is Reason.ADDRESS_NOT_ALLOWED
+    assert refused.reason is RefusalReason.ADDRESS_NOT_ALLOWED
     assert "AUTOPAY_ALLOWED_PRIVATE_HOSTS" in refused.message
 
 
@@ -72,7 +72,7 @@ def test_every_other_host_may_not(host: str) -> None:
     assert not is_loopback_name(host)
     refused = CLOSED.transport("http", host, 80)
     assert refused is not None
-    assert refused.reason is Reason.INSECURE_TRANSPORT
+    assert refused.reason is RefusalReason.INSECURE_TRANSPORT
     assert CLOSED.address(host, 443, ipaddress.ip_address("127.0.0.1")) is not None
 
 

@@ -10,9 +10,9 @@ import pytest
 from autopay.adapters.x402.checked_connection import Resolve, resolve
 from autopay.adapters.x402.seller import HttpSeller
 from autopay.domain.errors import SellerUnavailable
-from autopay.domain.payment.offer import Reason, Refused
-from autopay.domain.payment.ports import Extras, Plain
+from autopay.domain.payment.exchange import Extras, Plain
 from autopay.domain.policy.reach import Reach
+from autopay.domain.refusal import RefusalReason, Refused
 from tests.unit.till import OK, Names, Till, certificate
 
 PUBLIC, LOOPBACK = "192.0.1.1", "127.0.0.1"
@@ -42,7 +42,7 @@ async def test_a_name_that_resolves_to_loopback_is_refused_and_nobody_is_asked()
         url = f"http://shop.example:{till.port}/"
         refused = await ask(seller, url)
         assert isinstance(refused, Refused)
-        assert refused.reason is Reason.ADDRESS_NOT_ALLOWED
+        assert refused.reason is RefusalReason.ADDRESS_NOT_ALLOWED
         with pytest.raises(SellerUnavailable, match="AUTOPAY_ALLOWED_PRIVATE_HOSTS"):
             await pay(seller, url)
         assert till.asked == []
@@ -83,7 +83,7 @@ async def test_one_address_that_is_not_allowed_refuses_the_name(answers: list[st
     async with Till().open(OK) as till, selling(HTTP, Names(shop_example=[answers])) as seller:
         refused = await ask(seller, f"http://shop.example:{till.port}/")
         assert isinstance(refused, Refused)
-        assert refused.reason is Reason.ADDRESS_NOT_ALLOWED
+        assert refused.reason is RefusalReason.ADDRESS_NOT_ALLOWED
         assert till.asked == []
 
 
@@ -94,7 +94,7 @@ async def test_loopback_in_disguise_is_refused_with_the_systems_resolver(host: s
         url = f"{scheme}://{host}:{till.port}/"
         refused = await ask(seller, url)
         assert isinstance(refused, Refused)
-        wanted = Reason.INSECURE_TRANSPORT if scheme == "http" else Reason.ADDRESS_NOT_ALLOWED
+        wanted = RefusalReason.INSECURE_TRANSPORT if scheme == "http" else RefusalReason.ADDRESS_NOT_ALLOWED
         assert refused.reason is wanted
         with pytest.raises(SellerUnavailable, match="not asked"):
             await pay(seller, url)
@@ -121,7 +121,7 @@ async def test_a_url_that_can_be_read_in_two_ways_or_in_none_is_refused(url: str
     async with selling(OPEN, Names()) as seller:
         refused = await ask(seller, url)
         assert isinstance(refused, Refused)
-        assert refused.reason is Reason.INSECURE_TRANSPORT
+        assert refused.reason is RefusalReason.INSECURE_TRANSPORT
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1.", "localhost", "LOCALHOST"])

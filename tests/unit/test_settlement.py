@@ -10,8 +10,9 @@ from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.attempt import Blockhash, Landed, MintFacts, RecordedAttempt, Sighting, Tip, TokenAccount
 from autopay.domain.payment.payment import Dead, Unknown, Verdict
-from autopay.domain.payment.ports import Booked, Chain
+from autopay.domain.payment.ports import Chain
 from autopay.domain.payment.settlement import A_PERSONS, look
+from autopay.domain.session import Booked
 
 PRICE = 1_000
 ALLOWANCE = 10_000

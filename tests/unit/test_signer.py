@@ -18,9 +18,9 @@ from autopay.adapters.vault import Keyring, Vault
 from autopay.domain.errors import PaymentMisbuilt, SecretUnreadable
 from autopay.domain.money import Currency
 from autopay.domain.network import Network, usdc_mint
-from autopay.domain.payment.attempt import Blockhash, MintFacts, SessionKey, SignedPayment
+from autopay.domain.payment.attempt import Blockhash, MintFacts, SignedPayment, UnsignedPayment
 from autopay.domain.payment.offer import Offer
-from autopay.domain.payment.ports import PaymentOrder
+from autopay.domain.session import SessionKey
 
 MINT = MintFacts(mint=usdc_mint(Network.DEVNET), program="TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA", decimals=6)
 KEY, OWNER, PAYEE, FACILITATOR, SOURCE = (Keypair() for _ in range(5))
@@ -39,7 +39,7 @@ ACCEPTED: dict[str, Any] = {
 }
 
 
-def order(number: int = 1, key: str = "ap_" + "0" * 48, **changes: Any) -> PaymentOrder:
+def order(number: int = 1, key: str = "ap_" + "0" * 48, **changes: Any) -> UnsignedPayment:
     offer: dict[str, Any] = {
         "version": 2,
         "network": Network.DEVNET,
@@ -63,7 +63,7 @@ def order(number: int = 1, key: str = "ap_" + "0" * 48, **changes: Any) -> Payme
         authority=str(KEY.pubkey()),
         allowance_atomic=10_000,
     )
-    return PaymentOrder(
+    return UnsignedPayment(
         agent="trader",
         request_key=key,
         number=number,
@@ -75,7 +75,7 @@ def order(number: int = 1, key: str = "ap_" + "0" * 48, **changes: Any) -> Payme
     )
 
 
-def signed(what: PaymentOrder) -> tuple[SignedPayment, dict[str, Any], VersionedTransaction]:
+def signed(what: UnsignedPayment) -> tuple[SignedPayment, dict[str, Any], VersionedTransaction]:
     payment = PaymentSigner(VAULT).sign(what, SEALED_KEY)
     header = VAULT.open(payment.sealed, purpose="payment", row=f"{what.request_key}/{what.number}").decode()
     decode_payment_signature_header(header)  # the official SDK reads it
@@ -146,7 +146,7 @@ def test_a_long_memo_gets_the_compute_that_it_costs() -> None:
 def test_a_transaction_that_is_not_what_was_decided_never_gets_out(monkeypatch: pytest.MonkeyPatch) -> None:
     honest = signer_module._instructions
 
-    def dearer(what: PaymentOrder, memo: str) -> Any:
+    def dearer(what: UnsignedPayment, memo: str) -> Any:
         offer = what.offer.model_copy(update={"amount_atomic": what.offer.amount_atomic + 1})
         return honest(what.model_copy(update={"offer": offer}), memo)
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autopay.adapters.x402.wire import read_challenge, read_receipt
-from autopay.domain.payment.offer import Challenge, Reason, Refused
+from autopay.domain.payment.offer import Challenge
+from autopay.domain.refusal import RefusalReason, Refused
 
 V2: dict[str, Any] = {
     "x402Version": 2,
@@ -49,7 +50,7 @@ def header(content: object) -> dict[str, str]:
     return {"payment-required": base64.b64encode(json.dumps(content).encode()).decode()}
 
 
-def refusal(found: Challenge | Refused) -> Reason:
+def refusal(found: Challenge | Refused) -> RefusalReason:
     assert isinstance(found, Refused)
     return found.reason
 
@@ -71,12 +72,12 @@ def test_a_v1_offer_is_read_from_the_body() -> None:
 def test_header_and_body_that_ask_different_things_are_refused() -> None:
     dearer = json.loads(json.dumps(V1))
     dearer["accepts"][0]["maxAmountRequired"] = "9000"
-    assert refusal(read_challenge(header(V2), json.dumps(dearer).encode())) == Reason.OFFERS_DISAGREE
+    assert refusal(read_challenge(header(V2), json.dumps(dearer).encode())) == RefusalReason.OFFERS_DISAGREE
     assert isinstance(read_challenge(header(V2), json.dumps(V1).encode()), Challenge)
 
 
 def test_an_html_page_is_no_offer() -> None:
-    assert refusal(read_challenge({}, b"<html>Pay up</html>")) == Reason.OFFER_MALFORMED
+    assert refusal(read_challenge({}, b"<html>Pay up</html>")) == RefusalReason.OFFER_MALFORMED
 
 
 def test_an_empty_list_of_ways_to_pay_is_told_apart() -> None:
@@ -86,7 +87,7 @@ def test_an_empty_list_of_ways_to_pay_is_told_apart() -> None:
 
 
 def test_a_megabyte_of_header_is_too_large() -> None:
-    assert refusal(read_challenge({"payment-required": "A" * 1_000_000}, b"")) == Reason.OFFER_TOO_LARGE
+    assert refusal(read_challenge({"payment-required": "A" * 1_000_000}, b"")) == RefusalReason.OFFER_TOO_LARGE
 
 
 def test_an_entry_that_is_malformed_does_not_hide_a_good_one() -> None:
@@ -97,43 +98,46 @@ def test_an_entry_that_is_malformed_does_not_hide_a_good_one() -> None:
 
 def test_a_number_where_an_amount_should_be_text_is_malformed() -> None:
     entry = {**V2["accepts"][0], "amount": 1000.5}
-    assert refusal(read_challenge(header({**V2, "accepts": [entry]}), b"")) == Reason.OFFER_MALFORMED
+    assert refusal(read_challenge(header({**V2, "accepts": [entry]}), b"")) == RefusalReason.OFFER_MALFORMED
 
 
 def test_a_key_that_stands_twice_is_malformed() -> None:
     twice = '{"x402Version": 2, "accepts": [], "accepts": [1]}'
     encoded = {"payment-required": base64.b64encode(twice.encode()).decode()}
-    assert refusal(read_challenge(encoded, b"")) == Reason.OFFER_MALFORMED
+    assert refusal(read_challenge(encoded, b"")) == RefusalReason.OFFER_MALFORMED
 
 
 @pytest.mark.parametrize("spoilt", ["{}, {}", ";{}", "{}!", "\u00e9{}"])
 def test_a_header_that_is_not_all_base64_is_malformed(spoilt: str) -> None:
     """Lax decoders skip what is no base64, and read only the first of two headers that were joined."""
     encoded = header(V2)["payment-required"]
-    assert refusal(read_challenge({"payment-required": spoilt.format(encoded, encoded)}, b"")) == Reason.OFFER_MALFORMED
+    assert (
+        refusal(read_challenge({"payment-required": spoilt.format(encoded, encoded)}, b""))
+        == RefusalReason.OFFER_MALFORMED
+    )
 
 
 @pytest.mark.parametrize(("name", "python_name"), [("payTo", "pay_to"), ("amount", "Amount"), ("asset", "Asset")])
 def test_only_the_protocols_names_are_read(name: str, python_name: str) -> None:
     entry = {key: value for key, value in V2["accepts"][0].items() if key != name} | {python_name: "1000"}
-    assert refusal(read_challenge(header({**V2, "accepts": [entry]}), b"")) == Reason.OFFER_MALFORMED
+    assert refusal(read_challenge(header({**V2, "accepts": [entry]}), b"")) == RefusalReason.OFFER_MALFORMED
 
 
 @pytest.mark.parametrize("version", [2.0, True, "2", None, 3])
 def test_a_version_that_is_not_the_whole_number_is_malformed(version: object) -> None:
-    assert refusal(read_challenge(header({**V2, "x402Version": version}), b"")) == Reason.OFFER_MALFORMED
+    assert refusal(read_challenge(header({**V2, "x402Version": version}), b"")) == RefusalReason.OFFER_MALFORMED
 
 
 def test_what_could_not_be_echoed_is_malformed() -> None:
     for text in ("1e999", "NaN", "[" * 100 + "]" * 100, r'"\ud800"', r'{"\udfff": 1}'):
         content = json.dumps({**V2, "extensions": {"a": "HERE"}}).replace('"HERE"', text)
         encoded = {"payment-required": base64.b64encode(content.encode()).decode()}
-        assert refusal(read_challenge(encoded, b"")) == Reason.OFFER_MALFORMED
+        assert refusal(read_challenge(encoded, b"")) == RefusalReason.OFFER_MALFORMED
 
 
 def test_deep_nesting_is_malformed_and_no_crash() -> None:
     deep = ("[" * 50_000).encode()
-    assert refusal(read_challenge({}, deep)) == Reason.OFFER_MALFORMED
+    assert refusal(read_challenge({}, deep)) == RefusalReason.OFFER_MALFORMED
 
 
 def test_a_receipt_is_read_from_either_header_and_broken_ones_are_none() -> None:

@@ -15,13 +15,14 @@ from x402.schemas.v1 import PaymentRequirementsV1
 
 from autopay.adapters.postgres.payments.content import receipt_json, storable
 from autopay.adapters.x402.wire import MAX_DEPTH, read_challenge, read_receipt
-from autopay.domain.agent.spec import Phase
 from autopay.domain.money import MAX_ATOMIC, Currency
 from autopay.domain.network import Network, wire_name
 from autopay.domain.payment.answers import classify
-from autopay.domain.payment.offer import MAX_MEMO_BYTES, Challenge, Offer, Option, Refused, Wants, choose
-from autopay.domain.payment.ports import Receipt, Reply
+from autopay.domain.payment.exchange import Receipt, Reply
+from autopay.domain.payment.offer import MAX_MEMO_BYTES, Challenge, Offer, Option, Wants, choose
+from autopay.domain.phase import Phase
 from autopay.domain.policy.policy import ApprovalState, Ask, Facts, Permit, Policy, Terms, judge
+from autopay.domain.refusal import Refused
 
 USDC, CASH = "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU", "CASHx9KJUStyftLFWGvEVf59SGeG9sh5FfcnZMVPCASH"
 PAYEE, THIEF = "9xQeWvG816bUx9EPjHmaT23yvVM2ZWbrrpZb9PusVFin", "7v91N7iZ9mNicL8WfG6cgSCKyRXydQjLh6UYBWwm6y1Q"

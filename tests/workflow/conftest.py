@@ -26,7 +26,7 @@ from autopay.domain.payment.steps import PayOrder
 from autopay.domain.request import RequestResult, RequestSpec, x402_request_id
 from autopay.settings import Settings
 from autopay.temporal.attributes import ALL
-from autopay.temporal.connection import data_converter
+from autopay.temporal.codec import data_converter
 from tests.workflow.world import SLOT_MS, PlayedAccountWatch, PlayedChain, PlayedSeller, agent_with_session
 from worker import WORKFLOWS, activities, make_waits_worker
 from workflows.paid_request import PaidRequest

@@ -6,8 +6,10 @@ import pytest
 from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
-from autopay.domain.agent.spec import AgentSpec, AgentState, AgentStatus, Phase, Rules, Watch
+from autopay.domain.agent.spec import AgentSpec, Rules, Watch
+from autopay.domain.agent.status import AgentState, AgentStatus
 from autopay.domain.money import Currency
+from autopay.domain.phase import Phase
 from autopay.domain.request import RequestSpec
 from tests.workflow.conftest import URL, World
 from tests.workflow.world import PRICE

@@ -9,8 +9,10 @@ from datetime import timedelta
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from autopay.adapters.solana.signer import PaymentSigner
-from autopay.domain.agent.spec import AgentSpec, AgentState, Phase, Rules, Watch
+from autopay.domain.agent.spec import AgentSpec, Rules, Watch
+from autopay.domain.agent.status import AgentState
 from autopay.domain.money import Currency
+from autopay.domain.phase import Phase
 from autopay.domain.request import RequestStatus
 from autopay.settings import Settings
 from tests.workflow.conftest import URL, World

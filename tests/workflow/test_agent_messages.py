@@ -7,9 +7,11 @@ import pytest
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
-from autopay.domain.agent.spec import MAX_WATCHES, AgentSpec, AgentState, AgentStatus, Phase, Rules, Watch
+from autopay.domain.agent.spec import MAX_WATCHES, AgentSpec, Rules, Watch
+from autopay.domain.agent.status import AgentState, AgentStatus
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
+from autopay.domain.phase import Phase
 from autopay.domain.request import RequestSpec
 from tests.workflow.conftest import URL, World
 from tests.workflow.test_agent import RULES, WATCH, launch, reach

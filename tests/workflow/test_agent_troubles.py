@@ -5,8 +5,10 @@ from datetime import timedelta
 from temporalio.client import WorkflowExecutionStatus
 
 from autopay.domain.agent.breaker import BreakerState
-from autopay.domain.agent.spec import AgentSpec, AgentState, Phase, Rules, Watch
+from autopay.domain.agent.spec import AgentSpec, Rules, Watch
+from autopay.domain.agent.status import AgentState
 from autopay.domain.money import Currency
+from autopay.domain.phase import Phase
 from autopay.domain.request import RequestSpec, RequestStatus, x402_request_id
 from tests.workflow.conftest import World
 from tests.workflow.test_agent import RULES, WATCH, Handle, launch, reach

@@ -12,12 +12,14 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.adapters.postgres.records import ApprovalRecord
 from autopay.cli.connect.exits import CommandError, ExitCode
 from autopay.cli.request.approval_calls import send_word
-from autopay.domain.agent.spec import AgentSpec, AgentStatus, Phase, Rules
+from autopay.domain.agent.spec import AgentSpec, Rules
+from autopay.domain.agent.status import AgentStatus
 from autopay.domain.money import Currency
+from autopay.domain.phase import Phase
 from autopay.domain.policy.policy import Policy
+from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.request import RequestResult, RequestSpec, RequestStatus
 from tests.ledger.terms import as_owner_of_the_database
 from tests.workflow.conftest import SHUTDOWN_S, URL, World

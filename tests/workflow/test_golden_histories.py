@@ -12,7 +12,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from autopay.temporal.connection import data_converter
+from autopay.temporal.codec import data_converter
 from tests.workflow.conftest import KEYRING
 from worker import WORKFLOWS
 

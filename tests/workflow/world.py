@@ -20,13 +20,14 @@ from spl.token.instructions import get_associated_token_address
 
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.vault import Vault
-from autopay.domain.agent.spec import Phase, host_of
 from autopay.domain.errors import ChainUnavailable, SellerUnavailable
+from autopay.domain.hosts import host_of
 from autopay.domain.money import Currency
 from autopay.domain.network import Network, caip2, genesis_hash, usdc_mint
 from autopay.domain.payment.attempt import Blockhash, Landed, MintFacts, Sighting, Tip, TokenAccount, Transfer
+from autopay.domain.payment.exchange import Extras, Plain, Receipt, Reply
 from autopay.domain.payment.offer import Challenge, Option
-from autopay.domain.payment.ports import Extras, Plain, Receipt, Reply
+from autopay.domain.phase import Phase
 from autopay.domain.request import Method
 
 SLOT_MS = 400

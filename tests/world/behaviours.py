@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from autopay.domain.errors import SellerUnavailable
-from autopay.domain.payment.ports import Receipt, Reply
+from autopay.domain.payment.exchange import Receipt, Reply
 from tests.world.chain import SLOT_MS, ChainTransaction, SimChain
 from tests.world.clock import sleep_ms
 from tests.world.shop import Shop

@@ -2,14 +2,15 @@
 
 from uuid import UUID
 
-from autopay.adapters.postgres.statuses import SPENT, TransactionStatus, advance, move
 from autopay.domain.errors import IllegalTransition
 from autopay.domain.money import Currency
 from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment
-from autopay.domain.payment.offer import Reason, Refused
-from autopay.domain.payment.payment import MAX_ATTEMPTS, Answer, Conflict, Content, Settlement
-from autopay.domain.payment.ports import Booked, Receipt, Reply
+from autopay.domain.payment.exchange import Receipt, Reply
+from autopay.domain.payment.payment import MAX_ATTEMPTS, Conflict, Content, SellerAnswer, Settlement
+from autopay.domain.payment.status import SPENT, TransactionStatus, advance, move
 from autopay.domain.policy.policy import Ask, Awaiting
+from autopay.domain.refusal import RefusalReason, Refused
+from autopay.domain.session import Booked
 from tests.world.ledger_policies import Policies
 from tests.world.rows import AttemptEntry, RequestEntry, SessionEntry
 from tests.world.store import transaction
@@ -36,7 +37,7 @@ class MemoryLedger(Policies):
         self.require_next(request, number)
         session = next((each for each in self.sessions if each.key.session_id == session_id), None)
         if session is None:
-            return Refused(reason=Reason.SESSION_MISSING, message=f"there is no session {session_id}")
+            return Refused(reason=RefusalReason.SESSION_MISSING, message=f"there is no session {session_id}")
         pays = (request.agent, signed.offer.currency, signed.offer.mint, signed.source_account)
         if (session.agent, session.key.currency, session.key.mint, session.key.source_account) != pays:
             raise IllegalTransition(f"{request_key} is not for session {session_id} to pay")
@@ -44,7 +45,7 @@ class MemoryLedger(Policies):
         if (refused := self.session_refusal(session, payments)) is not None:
             return refused
         if signed.offer.amount_atomic > session.key.allowance_atomic - spent:
-            return Refused(reason=Reason.ALLOWANCE_EXHAUSTED, message="more than is left to the session")
+            return Refused(reason=RefusalReason.ALLOWANCE_EXHAUSTED, message="more than is left to the session")
         terms, verdict = self.judged(request, signed.offer, signed.program)
         if isinstance(verdict, Ask):
             return self.ask(request, terms, verdict)
@@ -94,7 +95,7 @@ class MemoryLedger(Policies):
         return row.sends
 
     @transaction
-    def record_answer(self, attempt_id: UUID, reply: Reply, receipt: Receipt | None, answer: Answer) -> None:
+    def record_answer(self, attempt_id: UUID, reply: Reply, receipt: Receipt | None, answer: SellerAnswer) -> None:
         """What the seller answered to a payment."""
         row = self.attempt_row(attempt_id)
         request = self.requests[row.request_key]

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from autopay.adapters.postgres.payments.judging import host_and_port
-from autopay.adapters.postgres.statuses import TransactionStatus
-from autopay.domain.agent.spec import Phase
-from autopay.domain.payment.offer import Offer, Reason, Refused
+from autopay.domain.payment.offer import Offer
+from autopay.domain.payment.status import TransactionStatus
+from autopay.domain.payment.steps import PaidBefore
+from autopay.domain.phase import Phase
 from autopay.domain.policy.policy import ApprovalState, Ask, Awaiting, Decision, Facts, Permit, Policy, Terms, judge
-from autopay.domain.reconcile.forgotten import PaidBefore
+from autopay.domain.refusal import RefusalReason, Refused
 from tests.world.clock import moment, now_ms
 from tests.world.ledger_requests import Requests
 from tests.world.rows import RequestEntry
@@ -68,12 +69,12 @@ class Policies(Requests):
         """Record a person's word, once."""
         row = next((each for each in self.approvals if each.approval_id == decision.approval_id), None)
         if row is None or row.terms.hash() != decision.terms_hash:
-            return Refused(reason=Reason.TERMS_DIFFER, message="nobody was asked about these terms")
+            return Refused(reason=RefusalReason.TERMS_DIFFER, message="nobody was asked about these terms")
         wanted = "APPROVED" if decision.approve else "DENIED"
         if row.status == wanted:
             return None
         if row.status != "PENDING" or row.expires_at_ms <= now_ms():
-            return Refused(reason=Reason.APPROVAL_EXPIRED, message=row.status)
+            return Refused(reason=RefusalReason.APPROVAL_EXPIRED, message=row.status)
         row.status = wanted
         facts = row.terms.model_dump(mode="json")
         self.faults.trace.add("decided", request=row.request_key, approve=decision.approve, terms=facts)
@@ -112,7 +113,7 @@ class Policies(Requests):
         )
         most = row.spec.max_price_atomic
         if most is not None and terms.amount_atomic > most:
-            return terms, Refused(reason=Reason.PRICE_ABOVE_MAXIMUM, message="above the caller's maximum")
+            return terms, Refused(reason=RefusalReason.PRICE_ABOVE_MAXIMUM, message="above the caller's maximum")
         return terms, judge(terms, facts)
 
     def approval_of(self, row: RequestEntry, terms: Terms) -> ApprovalEntry | None:

@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from autopay.adapters.postgres.statuses import OPEN, TransactionStatus
+from autopay.domain.agent.records import AgentRecord
+from autopay.domain.agent.steps import Queued
 from autopay.domain.errors import IllegalTransition
 from autopay.domain.money import Currency
-from autopay.domain.payment.offer import Reason, Refused
+from autopay.domain.payment.exchange import Plain
 from autopay.domain.payment.payment import Payment
-from autopay.domain.payment.ports import AgentRecord, OpenSession, Plain, Queued, RequestRecord
-from autopay.domain.request import CLOSED, RequestResult, RequestSpec, RequestStatus, x402_request_id
+from autopay.domain.payment.status import OPEN, TransactionStatus
+from autopay.domain.refusal import RefusalReason, Refused
+from autopay.domain.request import CLOSED, RequestRecord, RequestResult, RequestSpec, RequestStatus, x402_request_id
+from autopay.domain.session import OpenSession
 from tests.world.clock import moment, now_ms
 from tests.world.rows import RequestEntry, SessionEntry
 from tests.world.store import Store, transaction
@@ -31,10 +34,10 @@ class Requests(Store):
         if (known := self.requests.get(key)) is not None:
             if known.spec.terms_hash() == spec.terms_hash():
                 return None
-            return Refused(reason=Reason.TERMS_DIFFER, message=f"request id {spec.request_id!r} has other terms")
+            return Refused(reason=RefusalReason.TERMS_DIFFER, message=f"request id {spec.request_id!r} has other terms")
         waiting = sum(1 for each in self.requests.values() if each.agent == agent and not each.processed)
         if waiting >= queue_limit:
-            return Refused(reason=Reason.QUEUE_FULL, message=f"{waiting} requests wait already")
+            return Refused(reason=RefusalReason.QUEUE_FULL, message=f"{waiting} requests wait already")
         self.requests[key] = RequestEntry(key, agent, spec, priority_score, now_ms())
         self.faults.trace.add("accepted", request=key)
         return None
@@ -120,7 +123,7 @@ class Requests(Store):
         """The session that pays now, or why none does."""
         mine = [each for each in self.sessions if each.agent == agent and each.key.currency == currency]
         if not mine:
-            return Refused(reason=Reason.SESSION_MISSING, message=f"agent {agent} has no session in {currency}")
+            return Refused(reason=RefusalReason.SESSION_MISSING, message=f"agent {agent} has no session in {currency}")
         newest = max(mine, key=lambda each: (each.status == "ACTIVE", each.created_at_ms))
         if newest.status == "ACTIVE" and newest.expires_at_ms <= now_ms():
             newest.status, newest.sealed_key = "EXPIRED", ""
@@ -145,9 +148,9 @@ class Requests(Store):
 
     def session_refusal(self, session: SessionEntry, payments: int) -> Refused | None:
         if session.status == "REVOKED":
-            return Refused(reason=Reason.SESSION_MISSING, message="the agent's session was revoked")
+            return Refused(reason=RefusalReason.SESSION_MISSING, message="the agent's session was revoked")
         if session.status == "EXPIRED" or session.expires_at_ms <= now_ms():
-            return Refused(reason=Reason.SESSION_EXPIRED, message="the agent's session ended")
+            return Refused(reason=RefusalReason.SESSION_EXPIRED, message="the agent's session ended")
         if payments >= session.tx_limit:
-            return Refused(reason=Reason.SESSION_TX_LIMIT, message=f"limited to {session.tx_limit} payments")
+            return Refused(reason=RefusalReason.SESSION_TX_LIMIT, message=f"limited to {session.tx_limit} payments")
         return None

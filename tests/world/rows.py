@@ -4,12 +4,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from autopay.adapters.postgres.statuses import TransactionStatus
 from autopay.domain.money import to_units
 from autopay.domain.network import Network
-from autopay.domain.payment.attempt import RecordedAttempt, SessionKey, SignedPayment
+from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment
 from autopay.domain.payment.payment import Attempt, Dead, Payment, Settled, Settlement
+from autopay.domain.payment.status import TransactionStatus
 from autopay.domain.request import RequestResult, RequestSpec, RequestStatus, payment_workflow_id
+from autopay.domain.session import SessionKey
 
 
 @dataclass

@@ -10,8 +10,8 @@ from contextvars import copy_context
 from urllib.parse import urlsplit
 
 from autopay.domain.errors import SellerUnavailable
-from autopay.domain.payment.offer import Reason, Refused
-from autopay.domain.payment.ports import Extras, Plain, Reply
+from autopay.domain.payment.exchange import Extras, Plain, Reply
+from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import Method
 from tests.world.behaviours import BEHAVIOURS, Payment, Till
 from tests.world.chain import SimChain
@@ -64,7 +64,7 @@ class SimSeller:
         if self._faults.strikes("ask.free"):
             return Plain(reply=Reply(http_status=200, content_type="text/plain", body=b"free"))
         if self._faults.strikes("ask.malformed"):
-            refused = Refused(reason=Reason.OFFER_MALFORMED, message="simulated")
+            refused = Refused(reason=RefusalReason.OFFER_MALFORMED, message="simulated")
             return Plain(reply=Reply(http_status=402), challenge=refused)
         return Plain(reply=Reply(http_status=402), challenge=shop.challenge())
 

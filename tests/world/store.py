@@ -8,9 +8,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID, uuid5
 
+from autopay.domain.agent.records import AgentRecord
 from autopay.domain.errors import IllegalTransition, LedgerUnavailable, UnknownAgent, UnknownRequest
 from autopay.domain.money import Currency
-from autopay.domain.payment.ports import AgentRecord
 from tests.world.clock import now_ms
 from tests.world.event_book import EventBook
 from tests.world.faults import Faults

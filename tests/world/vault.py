@@ -5,10 +5,9 @@ import json
 from typing import Any
 
 from autopay.domain.errors import SecretUnreadable
-from autopay.domain.payment.attempt import MintFacts, SignedPayment
+from autopay.domain.payment.attempt import MintFacts, SignedPayment, UnsignedPayment
 from autopay.domain.payment.offer import Offer
 from autopay.domain.payment.payment import MAX_ATTEMPTS
-from autopay.domain.payment.ports import PaymentOrder
 
 
 def digest(*parts: object) -> str:
@@ -61,7 +60,7 @@ class PlainSigner:
         numbers = range(1, MAX_ATTEMPTS + 1)
         return [offer.memo or digest("memo", agent, request_key, number)[:32] for number in numbers]
 
-    def sign(self, order: PaymentOrder, sealed_key: str) -> SignedPayment:
+    def sign(self, order: UnsignedPayment, sealed_key: str) -> SignedPayment:
         """Build attempt `order.number`; equal orders give equal bytes."""
         key = self._vault.open(sealed_key, purpose="session-key", row=str(order.session.session_id)).decode()
         if key != order.session.authority:

@@ -6,7 +6,7 @@ from uuid import uuid5
 
 from autopay.domain.money import Currency
 from autopay.domain.network import genesis_hash
-from autopay.domain.payment.attempt import SessionKey
+from autopay.domain.session import SessionKey
 from tests.world.chain import SimChain
 from tests.world.clock import now_ms
 from tests.world.faults import Faults

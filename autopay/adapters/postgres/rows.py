@@ -3,13 +3,14 @@
 from decimal import Decimal
 from typing import Any
 
-from autopay.adapters.postgres.statuses import OPEN, Delivery, HttpMethod, TransactionStatus
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, SessionRow, TransactionRow
+from autopay.domain.agent.records import AgentRecord
 from autopay.domain.money import DECIMALS, to_units
-from autopay.domain.payment.attempt import RecordedAttempt, SessionKey
+from autopay.domain.payment.attempt import RecordedAttempt
 from autopay.domain.payment.payment import Attempt, Dead, Payment, Settled, Settlement
-from autopay.domain.payment.ports import AgentRecord
-from autopay.domain.request import RequestResult, RequestSpec, RequestStatus, payment_workflow_id
+from autopay.domain.payment.status import OPEN, Delivery, TransactionStatus
+from autopay.domain.request import HttpMethod, RequestResult, RequestSpec, RequestStatus, payment_workflow_id
+from autopay.domain.session import SessionKey
 
 
 def atomic(amount: Decimal | None) -> int:

@@ -1,0 +1,1 @@
+"""The Solana node: reading the chain, building payments, and what owners sign."""

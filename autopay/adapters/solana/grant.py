@@ -35,12 +35,12 @@ from spl.token.instructions import (
 from spl.token.models import ApproveCheckedParams, InitializeAccount3Params, TransferCheckedParams
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.adapters.postgres.records import OwnerTransaction, SessionRecord
 from autopay.adapters.solana.extensions import account_length
 from autopay.adapters.solana.owner_transaction import OwnerNode, OwnerRefused, OwnerUnknown, signed_by
 from autopay.adapters.vault import Vault
 from autopay.domain.errors import ChainUnavailable, PermanentFault
 from autopay.domain.money import DECIMALS, Currency, show
+from autopay.domain.session import OwnerTransaction, SessionRecord
 
 LAMPORTS_PER_SOL = 10**9
 SHOWN_POLL_S, SHOWN_PATIENCE_S = 0.1, 15

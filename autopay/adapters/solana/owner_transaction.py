@@ -24,10 +24,10 @@ from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 from solders.transaction_status import TransactionConfirmationStatus, TransactionErrorFieldless
 
-from autopay.adapters.postgres.records import OwnerTransaction
 from autopay.adapters.solana.chain import CONFIRMED, SolanaChain
 from autopay.domain.errors import ChainUnavailable, PermanentFault, TransientFault
 from autopay.domain.network import Network
+from autopay.domain.session import OwnerTransaction
 
 FIRST_POLL_S, LAST_POLL_S = 0.05, 1.0
 PATIENCE_S = 120

@@ -22,10 +22,10 @@ from spl.token.instructions import (
 )
 from spl.token.models import CloseAccountParams, RevokeParams, TransferCheckedParams
 
-from autopay.adapters.postgres.records import SessionRecord
 from autopay.adapters.solana.extensions import withheld_atomic
 from autopay.adapters.solana.owner_transaction import OwnerNode
 from autopay.domain.money import DECIMALS
+from autopay.domain.session import SessionRecord
 
 
 @dataclass(frozen=True)

@@ -30,10 +30,9 @@ from x402.schemas.v1 import PaymentPayloadV1
 from autopay.adapters.vault import Vault
 from autopay.domain.errors import PaymentMisbuilt
 from autopay.domain.network import wire_name
-from autopay.domain.payment.attempt import MintFacts, SignedPayment
+from autopay.domain.payment.attempt import MintFacts, SignedPayment, UnsignedPayment
 from autopay.domain.payment.offer import Offer
 from autopay.domain.payment.payment import MAX_ATTEMPTS
-from autopay.domain.payment.ports import PaymentOrder
 
 MEMO_PROGRAM = Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr")
 
@@ -60,7 +59,7 @@ class PaymentSigner:
         numbers = range(1, MAX_ATTEMPTS + 1)
         return [offer.memo or self._vault.memo(agent, request_key, number) for number in numbers]
 
-    def sign(self, order: PaymentOrder, sealed_key: str) -> SignedPayment:
+    def sign(self, order: UnsignedPayment, sealed_key: str) -> SignedPayment:
         """Build and sign attempt `order.number`.
 
         Raises:
@@ -97,7 +96,7 @@ def _associated(owner: str, mint: MintFacts) -> Pubkey:
     return get_associated_token_address(Pubkey.from_string(owner), Pubkey.from_string(mint.mint), program)
 
 
-def _instructions(order: PaymentOrder, memo: str) -> list[Instruction]:
+def _instructions(order: UnsignedPayment, memo: str) -> list[Instruction]:
     price = 1 if order.offer.memo is None else _varied_price(order)
     transfer = transfer_checked(
         TransferCheckedParams(
@@ -118,13 +117,13 @@ def _instructions(order: PaymentOrder, memo: str) -> list[Instruction]:
     ]
 
 
-def _varied_price(order: PaymentOrder) -> int:
+def _varied_price(order: UnsignedPayment) -> int:
     """A compute-unit price of the attempt's own, so that two attempts under a seller's memo share no message."""
     digest = hmac.digest(b"compute-unit-price", f"{order.request_key}/{order.number}".encode(), hashlib.sha256)
     return 1 + int.from_bytes(digest[:4], "big") % MAX_VARIED_PRICE
 
 
-def _message(order: PaymentOrder, memo: str) -> MessageV0:
+def _message(order: UnsignedPayment, memo: str) -> MessageV0:
     return MessageV0.try_compile(
         payer=Pubkey.from_string(order.offer.fee_payer),
         instructions=_instructions(order, memo),
@@ -133,7 +132,7 @@ def _message(order: PaymentOrder, memo: str) -> MessageV0:
     )
 
 
-def _compare(transaction: VersionedTransaction, order: PaymentOrder, memo: str) -> None:
+def _compare(transaction: VersionedTransaction, order: UnsignedPayment, memo: str) -> None:
     """Decode field by field and compare with the order, trusting nothing of how it was built."""
     message = transaction.message
     assert isinstance(message, MessageV0)
@@ -166,7 +165,7 @@ def _compare(transaction: VersionedTransaction, order: PaymentOrder, memo: str) 
             raise PaymentMisbuilt(name)
 
 
-def _payment_header(order: PaymentOrder, transaction: str) -> str:
+def _payment_header(order: UnsignedPayment, transaction: str) -> str:
     """The value of PAYMENT-SIGNATURE (v2) or X-PAYMENT (v1); what the seller sent is echoed as it came."""
     offer, payload = order.offer, {"transaction": transaction}
     content: dict[str, object]

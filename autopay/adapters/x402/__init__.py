@@ -1,0 +1,1 @@
+"""HTTP to sellers and facilitators in the x402 protocol."""

@@ -15,8 +15,8 @@ from typing import Any
 import httpcore
 import httpx
 
-from autopay.domain.payment.offer import Refused
 from autopay.domain.policy.reach import Address, Reach, literal
+from autopay.domain.refusal import Refused
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Host and port → its addresses, the best first; OSError when there are none."""

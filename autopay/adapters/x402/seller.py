@@ -15,11 +15,11 @@ import httpx
 
 from autopay.adapters.x402.checked_connection import CheckedTransport, NotAllowed, Resolve, resolve
 from autopay.adapters.x402.wire import read_challenge, read_receipt
-from autopay.domain.agent.spec import host_of
 from autopay.domain.errors import SellerUnavailable
-from autopay.domain.payment.offer import Reason, Refused, origin
-from autopay.domain.payment.ports import Extras, Plain, Reply
+from autopay.domain.hosts import host_of, origin
+from autopay.domain.payment.exchange import Extras, Plain, Reply
 from autopay.domain.policy.reach import Reach
+from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import Method, check_url
 
 PAYMENT_HEADERS = {1: "X-PAYMENT", 2: "PAYMENT-SIGNATURE"}
@@ -151,7 +151,9 @@ class HttpSeller:
 
 
 def _unreadable(url: str, why: str) -> Refused:
-    return Refused(reason=Reason.INSECURE_TRANSPORT, message=f"{url[:200]!r} is not an http(s) address: {why[:200]}")
+    return Refused(
+        reason=RefusalReason.INSECURE_TRANSPORT, message=f"{url[:200]!r} is not an http(s) address: {why[:200]}"
+    )
 
 
 MAX_RETRY_AFTER_MS = 60_000

@@ -15,8 +15,9 @@ from x402.http.utils import decode_payment_response_header
 from x402.schemas import PaymentRequirements, ResourceInfo
 from x402.schemas.v1 import PaymentRequirementsV1
 
-from autopay.domain.payment.offer import MAX_OPTIONS, Challenge, Option, Reason, Refused
-from autopay.domain.payment.ports import Receipt
+from autopay.domain.payment.exchange import Receipt
+from autopay.domain.payment.offer import MAX_OPTIONS, Challenge, Option
+from autopay.domain.refusal import RefusalReason, Refused
 
 MAX_OFFER_CHARS = 65_536
 MAX_EXTENSIONS_CHARS = 16_384
@@ -41,16 +42,18 @@ def read_challenge(headers: Mapping[str, str], body: bytes) -> Challenge | Refus
     """
     header = headers.get("payment-required")
     if len(header or "") > MAX_OFFER_CHARS:
-        return Refused(reason=Reason.OFFER_TOO_LARGE, message=f"the offer exceeds {MAX_OFFER_CHARS} characters")
+        return Refused(reason=RefusalReason.OFFER_TOO_LARGE, message=f"the offer exceeds {MAX_OFFER_CHARS} characters")
     try:
         in_header = _challenge(_loads(_decoded(header))) if header is not None else None
         in_body = _body_challenge(body, required=header is None)
     except _Broken as broken:
-        return Refused(reason=Reason.OFFER_MALFORMED, message=f"the seller's 402 is not an x402 offer: {broken}")
+        return Refused(reason=RefusalReason.OFFER_MALFORMED, message=f"the seller's 402 is not an x402 offer: {broken}")
     except (ValueError, RecursionError):
-        return Refused(reason=Reason.OFFER_MALFORMED, message="the seller's 402 is not an x402 offer: unreadable")
+        return Refused(
+            reason=RefusalReason.OFFER_MALFORMED, message="the seller's 402 is not an x402 offer: unreadable"
+        )
     if in_header is not None and in_body is not None and _asks(in_header) != _asks(in_body):
-        return Refused(reason=Reason.OFFERS_DISAGREE, message="the offers in header and body differ")
+        return Refused(reason=RefusalReason.OFFERS_DISAGREE, message="the offers in header and body differ")
     chosen = in_header or in_body
     assert chosen is not None
     return chosen

@@ -1,0 +1,1 @@
+"""Commands about agents: launch, list, status, pause, watches, rules, queue."""

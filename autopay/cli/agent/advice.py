@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from autopay.domain.agent.breaker import BreakerState
 from autopay.domain.agent.purse import Purse
-from autopay.domain.agent.spec import AgentState, AgentStatus, Phase, Spendable
+from autopay.domain.agent.status import AgentState, AgentStatus, Spendable
 from autopay.domain.money import show, to_units
+from autopay.domain.phase import Phase
 
 LEAST_GRANT_ATOMIC = 1_000_000
 """The allowance that is proposed when nobody knows better: what `launch` grants."""

@@ -11,7 +11,6 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from autopay.adapters.postgres.records import SessionRecord
 from autopay.cli.agent.status import current_sessions, status_page
 from autopay.cli.connect.agent_calls import AgentCalls, AgentNotRunning, AgentSilent
 from autopay.cli.connect.console import out, printable, say, say_result, show_json
@@ -19,8 +18,9 @@ from autopay.cli.connect.exits import CommandError, examples
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import agent_name
 from autopay.cli.connect.places import ledger_of
-from autopay.domain.agent.spec import AgentState, AgentStatus
+from autopay.domain.agent.status import AgentState, AgentStatus
 from autopay.domain.errors import Fault
+from autopay.domain.session import SessionRecord
 from autopay.settings import Settings
 from autopay.temporal.connection import connect
 

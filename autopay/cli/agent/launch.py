@@ -20,7 +20,7 @@ from autopay.cli.connect.options import agent_name, amount_atomic, currency_of, 
 from autopay.cli.connect.places import chain_errors, known_agent, ledger_of, mint_of, vault_of
 from autopay.domain.money import Currency, show, to_units
 from autopay.domain.network import Network
-from autopay.domain.payment.offer import Refused
+from autopay.domain.refusal import Refused
 from autopay.domain.request import agent_workflow_id
 from autopay.settings import Settings
 from autopay.temporal.connection import connect

@@ -16,8 +16,9 @@ from pydantic import ValidationError
 from autopay.cli.agent.launch_fields import FIELDS, RULES, text_of
 from autopay.cli.agent.launching import LaunchOrder
 from autopay.cli.connect.options import agent_name
-from autopay.domain.agent.spec import Phase, Rules
+from autopay.domain.agent.spec import Rules
 from autopay.domain.money import Currency
+from autopay.domain.phase import Phase
 
 EXAMPLE = """\
 [defaults]                        # what an agent does not say itself

@@ -16,9 +16,9 @@ from autopay.adapters.vault import Vault
 from autopay.cli.agent.launching import AlreadyRunning, LaunchOrder, launch_agent
 from autopay.cli.connect.exits import CommandError
 from autopay.cli.connect.places import mint_of
-from autopay.domain.agent.spec import Phase
 from autopay.domain.errors import Fault
 from autopay.domain.network import Network
+from autopay.domain.phase import Phase
 from autopay.settings import Settings, SettingsError
 
 AT_ONCE = 8

@@ -18,11 +18,13 @@ from autopay.cli.connect.agent_calls import AgentCalls
 from autopay.cli.connect.exits import CommandError
 from autopay.cli.connect.places import mint_of
 from autopay.cli.session.owner import known_wallet, owner_key, owner_node
-from autopay.domain.agent.spec import AgentSpec, AgentState, Phase, Rules, Watch
+from autopay.domain.agent.spec import AgentSpec, Rules, Watch
+from autopay.domain.agent.status import AgentState
 from autopay.domain.errors import UnknownAgent
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.payment.offer import Reason, Refused
+from autopay.domain.phase import Phase
+from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import agent_workflow_id
 from autopay.settings import Settings
 from autopay.temporal.attributes import agent_attributes
@@ -113,7 +115,7 @@ async def _require_sessions(ledger: PostgresLedger, order: LaunchOrder) -> None:
         try:
             session = await ledger.session(order.name, currency)
         except UnknownAgent:
-            session = Refused(reason=Reason.SESSION_MISSING, message=f"there is no agent {order.name!r} yet")
+            session = Refused(reason=RefusalReason.SESSION_MISSING, message=f"there is no agent {order.name!r} yet")
         if isinstance(session, Refused):
             raise CommandError(
                 f"{session.message}: grant it a session first, starter.py session grant {order.name}, "

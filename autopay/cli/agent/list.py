@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
-from autopay.adapters.postgres.records import AgentSummary
 from autopay.cli.agent.states import states_of, statuses_of
 from autopay.cli.connect.console import say, show_json, show_table
 from autopay.cli.connect.exits import examples
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.places import ledger_of
-from autopay.domain.agent.spec import AgentState, AgentStatus
+from autopay.domain.agent.records import AgentSummary
+from autopay.domain.agent.status import AgentState, AgentStatus
 from autopay.domain.money import Currency, show
 from autopay.settings import Settings, SettingsError
 from autopay.temporal.connection import TemporalUnreachable, connect

@@ -21,10 +21,10 @@ from autopay.cli.connect.options import agent_name, duration_s, request_id
 from autopay.cli.connect.places import known_agent, ledger_of
 from autopay.cli.request.request import receipt
 from autopay.domain.agent.priority import place, standing
-from autopay.domain.agent.spec import AgentStatus
+from autopay.domain.agent.status import AgentStatus
+from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.errors import UnknownRequest
 from autopay.domain.money import show
-from autopay.domain.payment.steps import QueuedRequest
 from autopay.domain.request import CLOSED, RequestResult, payment_workflow_id, x402_request_id
 from autopay.settings import Settings
 from autopay.temporal.connection import connect

@@ -12,7 +12,7 @@ from temporalio.service import RPCError
 from autopay.cli.connect.agent_calls import AgentCalls, AgentNotRunning
 from autopay.cli.connect.console import printable
 from autopay.cli.connect.exits import CommandError, ExitCode
-from autopay.domain.agent.spec import AgentStatus
+from autopay.domain.agent.status import AgentStatus
 from autopay.domain.request import agent_workflow_id
 from autopay.temporal.attributes import STATE
 

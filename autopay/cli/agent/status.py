@@ -5,13 +5,13 @@ from datetime import datetime
 
 from rich.table import Table
 
-from autopay.adapters.postgres.records import SessionRecord
 from autopay.cli.agent.advice import advice
 from autopay.cli.connect.console import table_of
 from autopay.cli.connect.moments import ago, span, until
 from autopay.domain.agent.breaker import BreakerState
-from autopay.domain.agent.spec import AgentStatus, BreakerStatus, HeldRequest, WatchStatus
+from autopay.domain.agent.status import AgentStatus, BreakerStatus, HeldRequest, WatchStatus
 from autopay.domain.money import show
+from autopay.domain.session import SessionRecord
 
 MOST_NAMES = 5
 """Requests that are named in a line; of more, how many there are."""

@@ -27,9 +27,9 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.cli.connect.exits import CommandError, ExitCode
-from autopay.domain.agent.spec import Accepted, AgentStatus
-from autopay.domain.payment.offer import Reason
-from autopay.domain.payment.steps import QueuedRequest
+from autopay.domain.agent.status import Accepted, AgentStatus
+from autopay.domain.agent.steps import QueuedRequest
+from autopay.domain.refusal import RefusalReason
 from autopay.domain.request import RequestError, RequestSpec, agent_workflow_id
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ START_WORKER = "start one: starter.py up --worker, or worker.py"
 NOT_NOW = frozenset({"ledger_unavailable", "step_timed_out"})
 """Types of updates that failed for want of the ledger: the same again may work."""
 
-DECISIONS = frozenset({*Reason, "unknown_watch", "too_many_watches", "unknown_currency", "demo_on_mainnet"})
+DECISIONS = frozenset({*RefusalReason, "unknown_watch", "too_many_watches", "unknown_currency", "demo_on_mainnet"})
 """Types of updates that the agent rejects for what they ask."""
 
 
@@ -144,7 +144,7 @@ class AgentCalls:
                 accepted: Accepted = await self._when_there_is_room("request", spec, Accepted)
             except WorkflowUpdateFailedError as error:
                 cause: BaseException = error.cause
-                if isinstance(cause, ApplicationError) and cause.type in set(Reason):
+                if isinstance(cause, ApplicationError) and cause.type in set(RefusalReason):
                     raise AgentRefuses(RequestError(type=cause.type, message=cause.message)) from None
                 raise self._rejection(error) from None
             return accepted

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 import typer
 from pydantic import ValidationError
 
-from autopay.domain.agent.spec import MAX_WATCHES, Phase, Watch
+from autopay.domain.agent.spec import MAX_WATCHES, Watch
 from autopay.domain.money import Currency, to_atomic
+from autopay.domain.phase import Phase
 from autopay.domain.request import AGENT_NAME_PATTERN, REQUEST_ID_PATTERN, Method, check_url
 
 MAX_URL_CHARS = 2048  # RequestSpec.url

@@ -14,10 +14,10 @@ from autopay.adapters.solana.chain import SolanaChain
 from autopay.adapters.vault import Keyring, Vault
 from autopay.cli.connect.exits import CommandError, ExitCode
 from autopay.cli.connect.invocation import run_async
+from autopay.domain.agent.records import AgentRecord
 from autopay.domain.errors import UnknownAgent
 from autopay.domain.money import Currency
 from autopay.domain.network import usdc_mint
-from autopay.domain.payment.ports import AgentRecord
 from autopay.settings import Settings, SettingsError
 
 __all__ = ["chain_errors", "check_network", "known_agent", "ledger_of", "mint_of", "run_async", "vault_of"]

@@ -14,10 +14,10 @@ from rich.markup import escape
 from rich.table import Column, Table
 from rich.text import Text
 
-from autopay.adapters.postgres.records import TimelineRow
 from autopay.cli.connect.console import printable, remarks
-from autopay.domain.agent.spec import AgentStatus
+from autopay.domain.agent.status import AgentStatus
 from autopay.domain.money import show
+from autopay.domain.report.rows import TimelineRow
 from autopay.domain.request import RequestStatus
 
 MOST_SHOWN, LEAST_SHOWN, OTHER_LINES = 14, 3, 12

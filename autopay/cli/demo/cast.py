@@ -5,8 +5,9 @@ Prices on the embedded stack: market data 0.001 USDC or 0.0012 CASH, an insight 
 """
 
 from autopay.cli.agent.launching import LaunchOrder
-from autopay.domain.agent.spec import Phase, Rules, Watch
+from autopay.domain.agent.spec import Rules, Watch
 from autopay.domain.money import Currency, show, to_atomic
+from autopay.domain.phase import Phase
 from autopay.stack_file import StackFile
 
 WINDOW_S = 4

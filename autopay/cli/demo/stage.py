@@ -16,14 +16,14 @@ import httpx
 from temporalio.client import Client
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.adapters.postgres.records import TimelineRow
 from autopay.cli.connect.agent_calls import AgentCalls, AgentNotRunning, AgentSilent
 from autopay.cli.connect.exits import CommandError, ExitCode
 from autopay.cli.connect.places import vault_of
 from autopay.cli.demo.board import Board, headline
 from autopay.cli.request.requesting import RequestOrder
-from autopay.domain.agent.spec import AgentStatus
+from autopay.domain.agent.status import AgentStatus
 from autopay.domain.errors import Fault
+from autopay.domain.report.rows import TimelineRow
 from autopay.domain.request import Method
 from autopay.settings import Settings
 from autopay.stack_file import StackFile

@@ -8,7 +8,6 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
-from autopay.adapters.postgres.records import ApprovalRecord
 from autopay.cli.agent.advice import advice
 from autopay.cli.agent.launching import grant_all
 from autopay.cli.connect.places import vault_of
@@ -17,9 +16,12 @@ from autopay.cli.demo.faults import a_worker_dies, the_chain_goes_away
 from autopay.cli.demo.stage import Facts, Stage
 from autopay.cli.request.approval_calls import give_word
 from autopay.cli.session.owner import tell_agent
-from autopay.domain.agent.spec import AgentState, AgentStatus, Phase, Rules
+from autopay.domain.agent.spec import Rules
+from autopay.domain.agent.status import AgentState, AgentStatus
 from autopay.domain.money import show
+from autopay.domain.phase import Phase
 from autopay.domain.policy.policy import Policy
+from autopay.domain.policy.records import ApprovalRecord
 
 Chapter = Callable[[Stage], Awaitable[Facts]]
 

@@ -1,0 +1,1 @@
+"""The group `ledger`: what was paid, and the proof of it."""

@@ -10,7 +10,6 @@ from typing import Annotated, TextIO
 import typer
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from autopay.adapters.postgres.reports.filter import Filter
 from autopay.cli.connect.console import remarks, say
 from autopay.cli.connect.exits import CommandError, ExitCode, examples
 from autopay.cli.connect.invocation import HomeOption, run_async
@@ -27,6 +26,7 @@ from autopay.cli.ledger.filters import (
     filter_of,
 )
 from autopay.cli.ledger.rows import PAYMENT_FIELDS, payment_values, reader_may_leave, write_csv, write_lines
+from autopay.domain.report.filter import Filter
 from autopay.settings import Settings
 
 

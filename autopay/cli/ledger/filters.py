@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from autopay.adapters.postgres.reports.filter import Filter, Place
-from autopay.adapters.postgres.statuses import TransactionStatus
 from autopay.cli.connect.options import agent_name, currency_of, duration_s
 from autopay.domain.money import to_atomic
+from autopay.domain.payment.status import TransactionStatus
+from autopay.domain.report.filter import Cursor, Filter
 
 MOMENTS = "2026-11-22, 2026-11-22T10:00, 2h (ago), today, yesterday"
 
@@ -92,7 +92,7 @@ def cursor_of(text: str) -> str:
         typer.BadParameter: not one.
     """
     try:
-        Place.parse(text)
+        Cursor.parse(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a cursor: take the one that the page before gave") from None
     return text

@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from autopay.adapters.postgres.reports.filter import Filter, Page
-from autopay.adapters.postgres.reports.records import PaymentRow, TrailRow
 from autopay.cli.connect.console import say
 from autopay.cli.connect.exits import examples
 from autopay.cli.connect.invocation import HomeOption, run_async
@@ -44,6 +42,8 @@ from autopay.cli.ledger.rows import (
     write_csv,
     write_lines,
 )
+from autopay.domain.report.filter import Filter, Page
+from autopay.domain.report.rows import PaymentRow, TrailRow
 from autopay.settings import Settings
 
 ledger = typer.Typer(help="What was paid, and for what.", no_args_is_help=True)

@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from autopay.adapters.postgres.reports.records import PaymentRow, SpendRow, TrailRow
 from autopay.cli.connect.console import out, printable
 from autopay.cli.connect.exits import ExitCode
 from autopay.domain.money import show, to_atomic, to_units
+from autopay.domain.report.rows import PaymentRow, SpendRow, TrailRow
 
 WIDE = 110
 """Columns from which a table shows all that it can."""

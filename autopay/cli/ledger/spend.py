@@ -6,9 +6,7 @@ from typing import Annotated
 
 import typer
 
-from autopay.adapters.postgres.reports.filter import Filter
 from autopay.adapters.postgres.reports.queries import SpendBy
-from autopay.adapters.postgres.reports.records import SpendRow
 from autopay.cli.connect.console import say
 from autopay.cli.connect.exits import examples
 from autopay.cli.connect.invocation import HomeOption, run_async
@@ -27,6 +25,8 @@ from autopay.cli.ledger.filters import (
     filter_of,
 )
 from autopay.cli.ledger.rows import SPEND_FIELDS, show_spend, spend_values, write_csv, write_lines
+from autopay.domain.report.filter import Filter
+from autopay.domain.report.rows import SpendRow
 from autopay.settings import Settings
 
 

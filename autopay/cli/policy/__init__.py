@@ -1,0 +1,1 @@
+"""The group `policy`: what agents may pay."""

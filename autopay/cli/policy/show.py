@@ -6,16 +6,17 @@ from typing import Annotated, Any
 
 import typer
 
-from autopay.adapters.postgres.records import PolicyInForce, SessionRecord
 from autopay.cli.connect.console import say, say_result, show_json, show_table
 from autopay.cli.connect.exits import examples
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import agent_name
 from autopay.cli.connect.places import known_agent, ledger_of
 from autopay.cli.policy.text import lines_of
-from autopay.domain.agent.spec import Phase
 from autopay.domain.money import show as show_amount
+from autopay.domain.phase import Phase
 from autopay.domain.policy.policy import Policy
+from autopay.domain.policy.records import PolicyInForce
+from autopay.domain.session import SessionRecord
 from autopay.settings import Settings
 
 OWN, EVERYONES, BUILT_IN = "its own", "everyone's", "built-in"

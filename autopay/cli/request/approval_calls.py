@@ -13,11 +13,11 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.adapters.postgres.records import ApprovalRecord
 from autopay.cli.connect.agent_calls import ANSWER_TIMEOUT_S, START_WORKER, AgentCalls
 from autopay.cli.connect.exits import CommandError, ExitCode
-from autopay.domain.payment.offer import Reason
 from autopay.domain.policy.policy import Decision
+from autopay.domain.policy.records import ApprovalRecord
+from autopay.domain.refusal import RefusalReason
 from autopay.domain.request import payment_workflow_id
 from autopay.settings import Settings
 from autopay.temporal.connection import connect
@@ -121,9 +121,9 @@ async def _require_open(ledger: PostgresLedger, row: ApprovalRecord) -> None:
 
 
 def _refuse(row: ApprovalRecord, cause: BaseException) -> NoReturn:
-    if isinstance(cause, ApplicationError) and cause.type == Reason.TERMS_DIFFER:
+    if isinstance(cause, ApplicationError) and cause.type == RefusalReason.TERMS_DIFFER:
         see = f"starter.py approvals {row.agent}"
         raise CommandError(f"the seller asks other terms by now, to be approved instead: {see}", ExitCode.REFUSED)
-    if isinstance(cause, ApplicationError) and cause.type in set(Reason):
+    if isinstance(cause, ApplicationError) and cause.type in set(RefusalReason):
         raise CommandError(cause.message, ExitCode.REFUSED)
     raise CommandError(f"the payment could not take your word: {cause}", ExitCode.FAULT)

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from autopay.adapters.postgres.records import ApprovalRecord
 from autopay.cli.connect.console import say, say_result, show_json
 from autopay.cli.connect.exits import CommandError, ExitCode, examples, exit_code_of, table_of_exit_codes
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
@@ -18,6 +17,7 @@ from autopay.cli.connect.places import known_agent, ledger_of
 from autopay.cli.request.approval_calls import find_approval, give_word
 from autopay.cli.request.request import receipt
 from autopay.domain.money import show, to_units
+from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.request import CLOSED, RequestResult
 from autopay.settings import Settings
 

@@ -9,7 +9,7 @@ from autopay.adapters.postgres import PostgresLedger
 from autopay.cli.connect.agent_calls import AgentCalls, AgentNotRunning
 from autopay.cli.connect.exits import CommandError
 from autopay.cli.connect.moments import span
-from autopay.domain.agent.spec import AgentState, AgentStatus
+from autopay.domain.agent.status import AgentState, AgentStatus
 from autopay.domain.payment.payment import Attempt, Dead, Payment
 
 ASK_AGAIN_S = 3.0

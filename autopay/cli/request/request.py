@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from autopay.adapters.postgres.records import ApprovalRecord
 from autopay.cli.connect.console import printable, remarks, say, show_json
 from autopay.cli.connect.exits import CommandError, ExitCode, examples, exit_code_of, table_of_exit_codes
 from autopay.cli.connect.invocation import HomeOption, run_async
@@ -29,6 +28,7 @@ from autopay.cli.connect.options import (
 )
 from autopay.cli.request.requesting import Answer, RequestOrder, Tell, ask
 from autopay.domain.errors import TransientFault
+from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.request import CLOSED, RequestResult, RequestStatus
 from autopay.settings import Settings
 

@@ -13,18 +13,18 @@ from datetime import datetime
 from uuid import UUID
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.adapters.postgres.records import ApprovalRecord
 from autopay.adapters.vault import Vault
 from autopay.cli.agent.launching import AlreadyRunning, LaunchOrder, launch_agent
 from autopay.cli.connect.agent_calls import ANSWER_TIMEOUT_S, AgentCalls, AgentNotRunning, AgentRefuses, AgentSilent
 from autopay.cli.connect.exits import CommandError, ExitCode
 from autopay.cli.connect.places import known_agent, ledger_of, vault_of
 from autopay.cli.request.progress import Progress
-from autopay.domain.agent.spec import Phase
 from autopay.domain.errors import ContentPruned, UnknownRequest
 from autopay.domain.money import Currency, to_atomic
-from autopay.domain.payment.offer import Reason
-from autopay.domain.payment.ports import Extras
+from autopay.domain.payment.exchange import Extras
+from autopay.domain.phase import Phase
+from autopay.domain.policy.records import ApprovalRecord
+from autopay.domain.refusal import RefusalReason
 from autopay.domain.request import (
     CLOSED,
     Method,
@@ -139,7 +139,7 @@ async def ask(settings: Settings, order: RequestOrder, tell: Tell) -> Answer:
         recorded = await ledger.request(order.key)
         if recorded.spec.terms_hash() != spec.terms_hash():
             message = f"request {order.request_id!r} was made before with {recorded.spec.differs_from(spec)}"
-            return Answer(order.refused(RequestError(type=Reason.TERMS_DIFFER.value, message=message)))
+            return Answer(order.refused(RequestError(type=RefusalReason.TERMS_DIFFER.value, message=message)))
         result = await _wait(ledger, order, deadline, tell, progress)
         return await _with_content(ledger, order, result)
 

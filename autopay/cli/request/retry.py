@@ -27,9 +27,8 @@ from autopay.cli.request.request import DEFAULT_AGENT, receipt
 from autopay.cli.request.requesting import Answer
 from autopay.domain.errors import UnknownRequest
 from autopay.domain.payment.payment import Settled
-from autopay.domain.payment.ports import RequestRecord
 from autopay.domain.payment.steps import AttemptRef, PayOrder
-from autopay.domain.request import RequestResult, RequestStatus, x402_request_id
+from autopay.domain.request import RequestRecord, RequestResult, RequestStatus, x402_request_id
 from autopay.settings import Settings
 from autopay.temporal.attributes import AGENT, STATUS
 from autopay.temporal.connection import connect

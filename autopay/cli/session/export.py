@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
-from autopay.adapters.postgres.records import OwnerTransaction, SessionRecord
 from autopay.adapters.solana.owner_transaction import unsigned
 from autopay.cli.connect.exits import CommandError
 from autopay.domain.network import Network
+from autopay.domain.session import OwnerTransaction, SessionRecord
 
 HOW_TO = "sign `transaction` (base64) in the owner's wallet unchanged; then: starter.py session submit FILE"
 

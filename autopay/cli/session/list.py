@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from autopay.adapters.postgres.records import SessionRecord
 from autopay.cli.connect.console import say, show_json, show_table
 from autopay.cli.connect.exits import examples
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
@@ -18,6 +17,7 @@ from autopay.cli.session.telling import left_in, session_facts
 from autopay.domain.errors import TransientFault
 from autopay.domain.money import show
 from autopay.domain.payment.attempt import TokenAccount
+from autopay.domain.session import SessionRecord
 from autopay.settings import Settings
 
 AT_ONCE = 8

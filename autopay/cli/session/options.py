@@ -7,9 +7,9 @@ import typer
 from solders.pubkey import Pubkey
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.adapters.postgres.records import SessionRecord
 from autopay.cli.connect.exits import CommandError
 from autopay.domain.hosts import HOST_PATTERN
+from autopay.domain.session import SessionRecord
 
 
 def session_uuid(text: str) -> UUID:

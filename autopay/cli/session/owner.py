@@ -17,9 +17,9 @@ from autopay.adapters.solana.owner_transaction import OwnerNode
 from autopay.cli.connect.agent_calls import AgentCalls, AgentNotRunning
 from autopay.cli.connect.exits import CommandError
 from autopay.cli.connect.places import chain_errors
-from autopay.domain.agent.spec import Phase
+from autopay.domain.agent.records import AgentRecord
 from autopay.domain.errors import TransientFault
-from autopay.domain.payment.ports import AgentRecord
+from autopay.domain.phase import Phase
 from autopay.settings import Settings, SettingsError
 from autopay.stack_file import OWNER_FILE
 from autopay.temporal.connection import connect

@@ -11,7 +11,6 @@ import typer
 from solders.pubkey import Pubkey
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.adapters.postgres.records import SessionRecord
 from autopay.adapters.solana.owner_transaction import OwnerNode, signed_by
 from autopay.adapters.solana.revoke import RevokePlan, plan_revoke
 from autopay.cli.connect.console import say, say_result, show_json
@@ -23,6 +22,7 @@ from autopay.cli.session.export import check_export
 from autopay.cli.session.options import known_session, session_uuid
 from autopay.cli.session.owner import key_of_owner, owner_node, read_keypair, tell_agent
 from autopay.cli.session.telling import hand_out, revoke_in_words, session_facts, tell_brought_back
+from autopay.domain.session import SessionRecord
 from autopay.settings import Settings
 
 POLL_S = 0.5

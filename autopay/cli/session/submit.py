@@ -9,7 +9,6 @@ from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.adapters.postgres.records import OwnerTransaction, SessionRecord
 from autopay.adapters.solana.grant import finish_grant, is_shown
 from autopay.adapters.solana.owner_transaction import (
     OwnerNode,
@@ -29,6 +28,7 @@ from autopay.cli.session.export import HandedBack, read_handed_back
 from autopay.cli.session.options import known_session
 from autopay.cli.session.owner import owner_node, tell_agent
 from autopay.cli.session.telling import session_facts, tell_brought_back, tell_granted
+from autopay.domain.session import OwnerTransaction, SessionRecord
 from autopay.settings import Settings
 
 

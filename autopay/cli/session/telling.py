@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.adapters.postgres.records import OwnerTransaction, SessionRecord
 from autopay.adapters.solana.owner_transaction import OwnerNode
 from autopay.adapters.solana.revoke import RevokePlan
 from autopay.cli.connect.console import say, say_result, show_json
@@ -13,6 +12,7 @@ from autopay.cli.session.export import valid_until, write_export
 from autopay.cli.session.options import known_session
 from autopay.cli.session.owner import tell_agent
 from autopay.domain.money import show
+from autopay.domain.session import OwnerTransaction, SessionRecord
 from autopay.settings import Settings
 
 LAMPORTS_PER_SOL = 10**9

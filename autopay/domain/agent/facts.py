@@ -12,10 +12,13 @@ from autopay.domain.agent.breaker import Breaker
 from autopay.domain.agent.prices import Prices
 from autopay.domain.agent.purse import Purse
 from autopay.domain.agent.sellers import Sellers
-from autopay.domain.agent.spec import AgentSpec, AgentState, HeldRequest, Notice, Phase, Rules, Watch
+from autopay.domain.agent.spec import AgentSpec, Rules, Watch
+from autopay.domain.agent.status import AgentState, HeldRequest
+from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.agent.watches import Watching
 from autopay.domain.money import Currency
-from autopay.domain.payment.steps import QueuedRequest
+from autopay.domain.payment.notice import Notice
+from autopay.domain.phase import Phase
 from autopay.domain.request import RequestStatus
 
 MOST_SAID = 200

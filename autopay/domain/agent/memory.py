@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from autopay.domain.agent.breaker import BreakerState
 from autopay.domain.agent.facts import MOST_SAID
 from autopay.domain.agent.queue import AgentQueue
-from autopay.domain.agent.scheduling import Hindrance
+from autopay.domain.agent.scheduling import BlockedBy
 from autopay.domain.agent.sellers import seller_of
-from autopay.domain.agent.spec import AgentState, HeldRequest, Notice, Spendable
-from autopay.domain.payment.steps import QueuedRequest
+from autopay.domain.agent.status import AgentState, HeldRequest, Spendable
+from autopay.domain.agent.steps import QueuedRequest
+from autopay.domain.payment.notice import Notice
 from autopay.domain.request import RequestStatus
 
 LAST_NOTICES = 10
@@ -133,7 +134,7 @@ class AgentMemory(AgentQueue):
             return True
         if self.slots():  # what they may cost is set aside; it is not known yet that money is short
             return False
-        return any(hindrance is Hindrance.MONEY for _, hindrance in self.desk(now).judged(self.queue))
+        return any(hindrance is BlockedBy.MONEY for _, hindrance in self.desk(now).judged(self.queue))
 
     # Time
 

@@ -2,20 +2,19 @@
 
 import hashlib
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
-from autopay.domain.agent.spec import Notice
 from autopay.domain.money import Currency
+from autopay.domain.payment.notice import Notice
 from autopay.domain.request import RequestStatus
+from autopay.domain.values import Value
 
 MAX_ENDPOINTS = 500
 """Endpoints that are kept in mind; the one that was bought from longest ago is forgotten first."""
 
 
-class Price(BaseModel):
+class Price(Value):
     """The last known price of an endpoint, in base units; 0 is free."""
-
-    model_config = ConfigDict(frozen=True)
 
     amount_atomic: int
     currency: Currency | None = None

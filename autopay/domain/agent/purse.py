@@ -6,16 +6,16 @@ what is under way is its caller's business.
 
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
-from autopay.domain.agent.spec import Rules, Spendable
+from autopay.domain.agent.spec import Rules
+from autopay.domain.agent.status import Spendable
 from autopay.domain.money import Currency, show
+from autopay.domain.values import Value
 
 
-class Paid(BaseModel):
+class Paid(Value):
     """A payment that was answered at that time."""
-
-    model_config = ConfigDict(frozen=True)
 
     currency: Currency
     amount_atomic: int

@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 from autopay.domain.agent.breaker import BreakerState
 from autopay.domain.agent.facts import AgentFacts
 from autopay.domain.agent.priority import HAND_WEIGHT, place, score
-from autopay.domain.agent.scheduling import Desk, Hindrance
+from autopay.domain.agent.scheduling import BlockedBy, SchedulingContext
 from autopay.domain.agent.sellers import seller_of
-from autopay.domain.agent.spec import AgentState, HeldRequest, Watch
-from autopay.domain.payment.steps import QueuedRequest
+from autopay.domain.agent.spec import Watch
+from autopay.domain.agent.status import AgentState, HeldRequest
+from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.request import RequestSpec
 
 CATCH_UP = timedelta(minutes=1)
@@ -85,9 +86,9 @@ class AgentQueue(AgentFacts):
         if not self.knows(request.request_id):
             insort(self.queue, request, key=lambda each: place(each.score, each.queued_at))
 
-    def desk(self, now: datetime) -> Desk:
+    def desk(self, now: datetime) -> SchedulingContext:
         """What the decision which request may start looks at."""
-        return Desk(
+        return SchedulingContext(
             rules=self.spec.rules,
             now=now,
             prices=self.prices,
@@ -106,7 +107,7 @@ class AgentQueue(AgentFacts):
             if hindrance is None:
                 self.begin(request)
                 return request, self.sellers.asked(seller_of(request.url), request.request_id, now)
-            if hindrance is Hindrance.SLOT:
+            if hindrance is BlockedBy.SLOT:
                 return None
         return None
 

@@ -6,15 +6,9 @@ from datetime import datetime
 from autopay.domain.agent.breaker import Breaker, BreakerState
 from autopay.domain.agent.memory import AgentMemory
 from autopay.domain.agent.priority import standing
-from autopay.domain.agent.scheduling import Hindrance
-from autopay.domain.agent.spec import (
-    AgentState,
-    AgentStatus,
-    BreakerStatus,
-    WaitingRequest,
-    Watch,
-    WatchStatus,
-)
+from autopay.domain.agent.scheduling import BlockedBy
+from autopay.domain.agent.spec import Watch
+from autopay.domain.agent.status import AgentState, AgentStatus, BreakerStatus, WaitingRequest, WatchStatus
 from autopay.domain.money import show
 from autopay.domain.request import RequestStatus
 
@@ -72,7 +66,7 @@ def _dear(memory: AgentMemory, now: datetime) -> str | None:
     desk = memory.desk(now)
     for request, hindrance in desk.judged(memory.queue):
         cost = desk.cost(request)
-        if hindrance is Hindrance.MONEY and cost.amount is not None:
+        if hindrance is BlockedBy.MONEY and cost.amount is not None:
             left = desk.left.get(cost.currency) or 0
             price = show(cost.amount, cost.currency)
             return f"{request.request_id} waits for money: it costs {price}, {show(left, cost.currency)} is spendable"

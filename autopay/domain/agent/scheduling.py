@@ -21,11 +21,11 @@ from enum import StrEnum
 from autopay.domain.agent.prices import Prices
 from autopay.domain.agent.sellers import Sellers, seller_of
 from autopay.domain.agent.spec import Rules
+from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.money import Currency
-from autopay.domain.payment.steps import QueuedRequest
 
 
-class Hindrance(StrEnum):
+class BlockedBy(StrEnum):
     """What keeps a waiting request from starting; the value is for people."""
 
     SLOT = "all slots are taken"
@@ -50,7 +50,7 @@ class Cost:
 
 
 @dataclass
-class Desk:
+class SchedulingContext:
     """Everything that one decision looks at. `left` is what is spendable before what is under way; None unread."""
 
     rules: Rules
@@ -71,7 +71,7 @@ class Desk:
             cost = self.cost(request)
             self.committed[cost.currency] += cost.expected
 
-    def judged(self, queue: Sequence[QueuedRequest]) -> Iterator[tuple[QueuedRequest, Hindrance | None]]:
+    def judged(self, queue: Sequence[QueuedRequest]) -> Iterator[tuple[QueuedRequest, BlockedBy | None]]:
         """Each waiting request with what keeps it from starting; None for one that may.
 
         Unless `buy_what_fits`, what does not fit keeps all behind it in its currency waiting, so that money
@@ -82,23 +82,23 @@ class Desk:
             cost = self.cost(request)
             hindrance = self._hindrance(request, cost)
             if hindrance is None and cost.amount != 0 and cost.currency in blocked:
-                hindrance = Hindrance.MONEY
-            if hindrance is Hindrance.MONEY and cost.amount is not None and not self.rules.buy_what_fits:
+                hindrance = BlockedBy.MONEY
+            if hindrance is BlockedBy.MONEY and cost.amount is not None and not self.rules.buy_what_fits:
                 blocked.add(cost.currency)
             yield request, hindrance
 
-    def _hindrance(self, request: QueuedRequest, cost: Cost) -> Hindrance | None:
+    def _hindrance(self, request: QueuedRequest, cost: Cost) -> BlockedBy | None:
         free = self.rules.max_in_flight - len(self.under_way)
         seller = seller_of(request.url)
         if free <= 0:
-            return Hindrance.SLOT
+            return BlockedBy.SLOT
         if self.slots[seller] >= free:
-            return Hindrance.SELLER_SLOTS
+            return BlockedBy.SELLER_SLOTS
         if not self.sellers.lets_through(seller, self.now):
-            return Hindrance.SELLER_DOWN
+            return BlockedBy.SELLER_DOWN
         if self.chain_is_away and cost.amount:
-            return Hindrance.CHAIN_DOWN
-        return None if self._affords(cost) else Hindrance.MONEY
+            return BlockedBy.CHAIN_DOWN
+        return None if self._affords(cost) else BlockedBy.MONEY
 
     def cost(self, request: QueuedRequest) -> Cost:
         """What is known of its price. One that may pay in any currency counts in the one with the most left."""

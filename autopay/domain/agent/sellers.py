@@ -9,8 +9,9 @@ from functools import lru_cache
 from pydantic import BaseModel
 
 from autopay.domain.agent.breaker import Breaker, BreakerState
-from autopay.domain.agent.spec import Notice
-from autopay.domain.payment.offer import Reason, origin
+from autopay.domain.hosts import origin
+from autopay.domain.payment.notice import Notice
+from autopay.domain.refusal import RefusalReason
 from autopay.domain.request import RequestStatus
 
 MAX_SELLERS = 200
@@ -19,7 +20,7 @@ MAX_SELLERS = 200
 SELLER_FAULTS = frozenset({"seller_unavailable", "step_timed_out"})
 """Errors of requests whose seller did not answer the plain question in any of its tries."""
 
-_NEVER_ASKED = frozenset({Reason.CANCELED.value, Reason.INSECURE_TRANSPORT.value})
+_NEVER_ASKED = frozenset({RefusalReason.CANCELED.value, RefusalReason.INSECURE_TRANSPORT.value})
 _ANSWERED = frozenset({"seller_rejected", "seller_redirects"})
 
 

@@ -1,16 +1,15 @@
 """The agent's own nouns: watches, the messages that drive it, and what it says of itself. Pure."""
 
 from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from autopay.domain.agent.breaker import BreakerState
 from autopay.domain.money import MAX_ATOMIC, Currency
 from autopay.domain.network import Network
-from autopay.domain.request import AGENT_NAME_PATTERN, Method, RequestSpec, RequestStatus, check_url
+from autopay.domain.phase import Phase
+from autopay.domain.request import AGENT_NAME_PATTERN, Method, RequestSpec, check_url
+from autopay.domain.values import StrictValue
 
 DEMO_PAYMENTS = 3
 """Payments after which a DEMO agent stops by itself."""
@@ -27,19 +26,7 @@ HISTORY_EVENTS = 10_000
 """Events after which an agent continues as new, if Temporal does not suggest it earlier (its limit is 51,200)."""
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Phase(StrEnum):
-    """How much an agent may do without a person."""
-
-    DEMO = "DEMO"
-    INTERACTIVE = "INTERACTIVE"
-    FULL = "FULL"
-
-
-class Watch(_Value):
+class Watch(StrictValue):
     """Data to keep fresh: bought again whenever the last copy is older than `every_s` seconds."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,99}$")
@@ -69,7 +56,7 @@ class Watch(_Value):
         )
 
 
-class Rules(_Value):
+class Rules(StrictValue):
     """The agent's own limits.
 
     `thresholds` are spendable base units below which a currency counts as used up; when all do, the agent pauses
@@ -93,7 +80,7 @@ class Rules(_Value):
         return 1 if self.buy_what_fits else max(1, self.thresholds.get(currency, 0))
 
 
-class AgentSpec(_Value):
+class AgentSpec(StrictValue):
     """What an agent is launched with."""
 
     name: str = Field(pattern=AGENT_NAME_PATTERN)
@@ -102,148 +89,6 @@ class AgentSpec(_Value):
     currencies: tuple[Currency, ...] = Field((Currency.USDC,), min_length=1)
     watches: tuple[Watch, ...] = Field((), max_length=MAX_WATCHES)
     rules: Rules = Rules()
-
-
-class Spendable(_Value):
-    """What the agent can spend in one currency now: the least of its limits; `limit` names which one that is.
-
-    `account` is the token account on chain that it spends from, None without a session.
-    """
-
-    currency: Currency
-    balance_atomic: int
-    spendable_atomic: int
-    limit: Literal["balance", "allowance", "session_budget", "none"]
-    session_problem: str | None = None
-    account: str | None = None
-
-
-Held = Literal["approval", "chain"]
-"""What a request that is under way can wait for, without a slot: a person's word, or the chain to come back."""
-
-
-class Notice(_Value):
-    """A `PaidRequest` tells its agent: the request has been answered (`final` false), or its money settled.
-
-    With status WAITING it says that the request is `held` before anything was signed, or (`held` None) that it goes
-    on. `error` is the stable name of what ended it without content, or of the fault that holds it. `http_status` is
-    the seller's last answer, if it gave one.
-    """
-
-    request_id: str
-    status: RequestStatus
-    final: bool
-    held: Held | None = None
-    error: str | None = None
-    http_status: int | None = None
-    currency: Currency | None = None
-    amount_atomic: int = 0
-    transaction: str | None = None
-    message: str | None = None
-
-
-class Accepted(_Value):
-    """The answer to the update `request`: taken, and where to look for the result.
-
-    `status` is how the request stands. With FRESH it has ended: nothing is bought, as the agent has the content
-    already, from its earlier request `content_of`.
-    """
-
-    request_id: str
-    workflow_id: str
-    queued: int
-    status: RequestStatus = RequestStatus.WAITING
-    content_of: str | None = None
-
-
-class AgentState(StrEnum):
-    """What an agent is doing, in one word."""
-
-    RUNNING = "running"
-    PAUSED = "paused"
-    STOPPING = "stopping"
-    STOPPED = "stopped"
-
-
-class WatchStatus(_Value):
-    """One watch as the agent sees it.
-
-    `last` is when its content came, `next_due` when it will be bought again, None while something stands in the way:
-    `waits` says what. `stale_since` is when its data became older than wanted, None when it is fresh. The price is the
-    last one seen.
-    """
-
-    watch: Watch
-    next_due: datetime | None
-    last: datetime | None = None
-    stale_since: datetime | None = None
-    waits: str | None = None
-    price_atomic: int | None = None
-    currency: Currency | None = None
-
-
-class HeldRequest(_Value):
-    """A request that has begun and waits, without a slot and with nothing signed: for a person, or for the chain."""
-
-    request_id: str
-    why: Held
-    since: datetime
-    error: str | None = None
-    message: str | None = None
-
-
-class WaitingRequest(_Value):
-    """A request in the queue: its score by now, and what it waits for if that is more than its turn."""
-
-    request_id: str
-    url: str
-    score: float
-    queued_at: datetime
-    waits: str | None = None
-
-
-class BreakerStatus(_Value):
-    """A dependency (`rpc`, or a seller's host and port) that is not simply well."""
-
-    of: str
-    state: BreakerState
-    faults: int
-    until: datetime | None
-
-
-class AgentStatus(_Value):
-    """The answer to the query `status`.
-
-    `in_flight` holds a slot and has not been answered yet, `settling` is answered and not yet final on chain, `held`
-    waits before anything is signed. `spent_atomic` counts payments from their answer on. `next` is the queue's head.
-    """
-
-    name: str
-    phase: Phase
-    rules: Rules
-    state: AgentState
-    reason: str | None
-    spendable: tuple[Spendable, ...]
-    in_flight: tuple[str, ...]
-    settling: tuple[str, ...]
-    held: tuple[HeldRequest, ...] = ()
-    queued: tuple[str, ...]
-    next: tuple[WaitingRequest, ...] = ()
-    breakers: tuple[BreakerStatus, ...] = ()
-    watches: tuple[WatchStatus, ...]
-    payments: int
-    delivered: int
-    fresh: int = 0
-    refused: int
-    failed: int
-    undelivered: int
-    spent_atomic: dict[Currency, int]
-    last: tuple[Notice, ...]
-
-
-def host_of(url: str) -> str:
-    """Host and port of a URL, for names and summaries."""
-    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 AGENT_TASK_QUEUE = "autopay"

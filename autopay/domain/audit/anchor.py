@@ -11,10 +11,9 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
-
 from autopay.domain.audit.events import Head
 from autopay.domain.network import Network
+from autopay.domain.values import Value
 
 MEMO_PREFIX = "autopay-ledger-anchor:1:"
 
@@ -27,10 +26,8 @@ class AnchorState(StrEnum):
     DEAD = "DEAD"
 
 
-class Anchor(BaseModel):
+class Anchor(Value):
     """An anchor as the ledger has it; `wire` is the signed transaction."""
-
-    model_config = ConfigDict(frozen=True)
 
     id: UUID
     network: Network
@@ -45,10 +42,8 @@ class Anchor(BaseModel):
     created_at: datetime
 
 
-class AnchorOnChain(BaseModel):
+class AnchorOnChain(Value):
     """A finalized transaction that its payer signed, and the memos in it."""
-
-    model_config = ConfigDict(frozen=True)
 
     signature: str
     slot: int

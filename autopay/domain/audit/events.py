@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from autopay.domain.values import Value
 
 GENESIS = bytes(32)
 NOBODY = UUID(int=0)
@@ -27,11 +27,7 @@ ANY_CHAIN = "counterparties"
 """A payee belongs to no agent, and is told in the chain of whoever paid it first."""
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Event(_Value):
+class Event(Value):
     """One change of one row, as it is stored."""
 
     agent_id: UUID
@@ -54,7 +50,7 @@ class Event(_Value):
         return self.kind.partition(".")[2]
 
 
-class Head(_Value):
+class Head(Value):
     """The newest event of a chain, as its head's row has it."""
 
     agent_id: UUID

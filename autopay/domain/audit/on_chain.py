@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
-
 from autopay.domain.audit.anchor import Anchor, AnchorOnChain, AnchorState, chain_misfit
 from autopay.domain.audit.events import Misfit, Reason
 from autopay.domain.audit.report import Finding
@@ -20,17 +18,16 @@ from autopay.domain.network import Network
 from autopay.domain.payment.attempt import Landed, Transfer
 from autopay.domain.payment.payment import Settlement
 from autopay.domain.payment.verification import verification_hash
+from autopay.domain.values import Value
 
 PAYMENTS_A_PAGE = 64
 
 
-class VerifiedPayment(BaseModel):
+class VerifiedPayment(Value):
     """A payment that the ledger says is final on chain.
 
     `settlement` is None where not all of the transfer is recorded: payments of old, or booked after a restore.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     id: UUID
     agent_id: UUID

@@ -3,20 +3,15 @@
 from datetime import datetime
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
-
 from autopay.domain.audit.events import Event, Reason
 from autopay.domain.network import Network
+from autopay.domain.values import Value
 
 MOST_FINDINGS = 1_000
 """Findings that are listed; all are counted."""
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Neighbour(_Value):
+class Neighbour(Value):
     """An event beside the one that does not fit, or that one itself."""
 
     seq: int
@@ -26,7 +21,7 @@ class Neighbour(_Value):
     hash: str
 
 
-class Finding(_Value):
+class Finding(Value):
     """Something that does not fit. `around` are the event before, the event itself and the one after, if any."""
 
     reason: Reason
@@ -39,7 +34,7 @@ class Finding(_Value):
     around: tuple[Neighbour, ...] = ()
 
 
-class Anchored(_Value):
+class Anchored(Value):
     """The newest anchor that is final: how far back nobody can have changed anything unseen."""
 
     created_at: datetime
@@ -50,7 +45,7 @@ class Anchored(_Value):
     events_since: int
 
 
-class AuditReport(_Value):
+class AuditReport(Value):
     """A whole check. `on_chain` is None when the chain was not asked; `excludes_not` is what a clean check leaves."""
 
     ok: bool

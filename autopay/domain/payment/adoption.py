@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
-
 from autopay.domain.payment.steps import PayOrder
+from autopay.domain.values import Value
 
 ADOPT_ID = "autopay-adopt"
 """The schedule's id, and the first part of its workflows' ids."""
@@ -24,38 +23,30 @@ BATCH = 200
 """Open requests a run; the next run goes on after the last of them, so that none waits behind those that run."""
 
 
-class AdoptOrder(BaseModel):
+class AdoptOrder(Value):
     """What a run of `Adopt` does: one batch of requests that were begun longer ago than that."""
-
-    model_config = ConfigDict(frozen=True)
 
     older_than_s: float = OLDER_THAN_S
     batch: int = BATCH
 
 
-class AdoptFrom(BaseModel):
+class AdoptFrom(Value):
     """One batch, after the request at which the last one ended."""
-
-    model_config = ConfigDict(frozen=True)
 
     order: AdoptOrder = AdoptOrder()
     after: UUID | None = None
 
 
-class Adopted(BaseModel):
+class Adopted(Value):
     """How a batch went. `next_after` is where the next one begins, None to start over; `started` request keys."""
-
-    model_config = ConfigDict(frozen=True)
 
     open_requests: int = 0
     started: tuple[str, ...] = ()
     next_after: UUID | None = None
 
 
-class Unfinished(BaseModel):
+class Unfinished(Value):
     """A request that was begun and has not ended."""
-
-    model_config = ConfigDict(frozen=True)
 
     row_id: UUID
     order: PayOrder

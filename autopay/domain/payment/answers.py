@@ -1,13 +1,13 @@
 """What a seller's answer to a paid request means. Pure; says nothing about the money, which only the chain knows."""
 
-from autopay.domain.payment.payment import Answer, Conflict, Content, Rejected
-from autopay.domain.payment.ports import Receipt, Reply
+from autopay.domain.payment.exchange import Receipt, Reply
+from autopay.domain.payment.payment import Conflict, Content, Rejected, SellerAnswer
 
 _WORTH_ANOTHER_TRY = frozenset({402, 408, 425, 429})
 """Payment required, time-out, too early, too many requests (RFC 9110, 8470, 6585): about the moment, not for good."""
 
 
-def classify(reply: Reply, receipt: Receipt | None) -> Answer:
+def classify(reply: Reply, receipt: Receipt | None) -> SellerAnswer:
     """One complete answer, by its status and its receipt.
 
     | status | receipt | means |

@@ -3,31 +3,14 @@
 from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
-
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.offer import Offer
+from autopay.domain.session import SessionKey
+from autopay.domain.values import Value
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class SessionKey(_Value):
-    """A session that may pay: the delegate key's public half, what it draws from, and the chain's own cap on it."""
-
-    session_id: UUID
-    agent_id: UUID
-    currency: Currency
-    mint: str
-    source_account: str
-    owner: str
-    authority: str
-    allowance_atomic: int
-
-
-class SignedPayment(_Value):
+class SignedPayment(Value):
     """A payment that was built and signed and is not yet recorded. `sealed` is all that may be stored of it.
 
     `message_hash` is SHA-256 over the versioned message, hex; `buyer_signature` ours over the same, base58.
@@ -48,7 +31,7 @@ class SignedPayment(_Value):
     sealed: str
 
 
-class RecordedAttempt(_Value):
+class RecordedAttempt(Value):
     """An attempt as the ledger has it: everything that the chain can be asked about it.
 
     `claims` are the signatures that receipts named so far, in order; the seller said so, nobody checked yet.
@@ -81,7 +64,7 @@ class RecordedAttempt(_Value):
     sealed: str
 
 
-class Transfer(_Value):
+class Transfer(Value):
     """A TransferChecked as a transaction carries it; amounts in base units."""
 
     source: str
@@ -91,7 +74,7 @@ class Transfer(_Value):
     amount_atomic: int
 
 
-class Landed(_Value):
+class Landed(Value):
     """A transaction that is in a block; `failed` when it had no effect but its fee, `final` at finalized."""
 
     signature: str
@@ -103,7 +86,7 @@ class Landed(_Value):
     transfers: tuple[Transfer, ...]
 
 
-class Sighting(_Value):
+class Sighting(Value):
     """One row of an account's history; `memos` is the node's text for all memos of the transaction, if it has one."""
 
     signature: str
@@ -112,7 +95,7 @@ class Sighting(_Value):
     memos: str | None
 
 
-class Blockhash(_Value):
+class Blockhash(Value):
     """A recent blockhash at confirmed, the slot of the reading, and the last block height that accepts it."""
 
     blockhash: str
@@ -120,14 +103,14 @@ class Blockhash(_Value):
     last_valid_block_height: int
 
 
-class Tip(_Value):
+class Tip(Value):
     """Where finality stands on one node. Slot and height are different numbers: slots can be empty."""
 
     slot: int
     block_height: int
 
 
-class MintFacts(_Value):
+class MintFacts(Value):
     """What the mint account says; `problem` names what makes it unusable (a fee, a hook, a pause), if anything."""
 
     mint: str
@@ -136,7 +119,7 @@ class MintFacts(_Value):
     problem: str | None = None
 
 
-class TokenAccount(_Value):
+class TokenAccount(Value):
     """A token account as of `slot`; a delegate whose allowance reached 0 is gone (SPL Token)."""
 
     address: str
@@ -146,3 +129,16 @@ class TokenAccount(_Value):
     delegate: str | None
     delegated_atomic: int
     slot: int
+
+
+class UnsignedPayment(Value):
+    """All that a payment is built from; what was decided, and what the chain says about the accounts."""
+
+    agent: str
+    request_key: str
+    number: int
+    offer: Offer
+    session: SessionKey
+    mint: MintFacts
+    blockhash: Blockhash
+    newest_prior_signature: str | None

@@ -5,14 +5,13 @@ Nothing here signs, sends or remembers. The choice looks at the parsed fields on
 """
 
 import re
-from enum import StrEnum
 from typing import Literal
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict
-
+from autopay.domain.hosts import origin
 from autopay.domain.money import MAX_ATOMIC, Currency, show
 from autopay.domain.network import Network, wire_name
+from autopay.domain.refusal import RefusalReason, Refused
+from autopay.domain.values import Value
 
 MAX_MEMO_BYTES = 256  # x402 SVM exact scheme, extra.memo
 MAX_OPTIONS = 32
@@ -21,62 +20,8 @@ _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _AMOUNT = re.compile(r"[1-9][0-9]{0,19}", re.ASCII)
 
 
-class Reason(StrEnum):
-    """Why a request is refused before anything is paid; stable names for programs."""
-
-    OFFER_EMPTY = "offer_empty"
-    OFFER_MALFORMED = "offer_malformed"
-    OFFER_TOO_LARGE = "offer_too_large"
-    OFFERS_DISAGREE = "offers_disagree"
-    UNSUPPORTED_SCHEME = "unsupported_scheme"
-    UNSUPPORTED_NETWORK = "unsupported_network"
-    UNSUPPORTED_ASSET = "unsupported_asset"
-    AMOUNT_INVALID = "amount_invalid"
-    PAYEE_INVALID = "payee_invalid"
-    FEE_PAYER_INVALID = "fee_payer_invalid"
-    MEMO_INVALID = "memo_invalid"
-    ORIGIN_MISMATCH = "origin_mismatch"
-    INSECURE_TRANSPORT = "insecure_transport"
-    ADDRESS_NOT_ALLOWED = "address_not_allowed"
-    PRICE_ABOVE_MAXIMUM = "price_above_maximum"
-    MINT_UNUSABLE = "mint_unusable"
-    SOURCE_ACCOUNT_MISSING = "source_account_missing"
-    PAYEE_ACCOUNT_MISSING = "payee_account_missing"
-    INSUFFICIENT_FUNDS = "insufficient_funds"
-    ALLOWANCE_EXHAUSTED = "allowance_exhausted"
-    SESSION_MISSING = "session_missing"
-    SESSION_EXPIRED = "session_expired"
-    SESSION_TX_LIMIT = "session_tx_limit"
-    HOST_NOT_ALLOWED = "host_not_allowed"
-    PAYEE_NOT_ALLOWED = "payee_not_allowed"
-    CURRENCY_NOT_ALLOWED = "currency_not_allowed"
-    PAYEE_CHANGED = "payee_changed"
-    PRICE_JUMP = "price_jump"
-    ABOVE_REQUEST_LIMIT = "above_request_limit"
-    HOST_DAY_LIMIT = "host_day_limit"
-    AGENT_DAY_LIMIT = "agent_day_limit"
-    APPROVAL_DENIED = "approval_denied"
-    APPROVAL_EXPIRED = "approval_expired"
-    TERMS_DIFFER = "terms_differ"
-    AGENT_STOPPED = "agent_stopped"
-    QUEUE_FULL = "queue_full"
-    CANCELED = "canceled"
-
-
-class Refused(BaseModel):
-    """A decision not to pay; an expected outcome, not an error."""
-
-    model_config = ConfigDict(frozen=True)
-
-    kind: Literal["refused"] = "refused"
-    reason: Reason
-    message: str
-
-
-class Option(BaseModel):
+class Option(Value):
     """One entry of `accepts`, its fields read but not yet believed; `raw` is the entry as it came (JSON text)."""
-
-    model_config = ConfigDict(frozen=True)
 
     scheme: str
     network: str
@@ -88,10 +33,8 @@ class Option(BaseModel):
     raw: str
 
 
-class Challenge(BaseModel):
+class Challenge(Value):
     """A 402 answer: what the seller would accept. JSON texts are kept as they came, to be echoed verbatim."""
-
-    model_config = ConfigDict(frozen=True)
 
     kind: Literal["challenge"] = "challenge"
     version: Literal[1, 2]
@@ -102,10 +45,8 @@ class Challenge(BaseModel):
     offers_payment_identifier: bool = False
 
 
-class Offer(BaseModel):
+class Offer(Value):
     """The option that we chose, believed: what is decided here is exactly what will be signed."""
-
-    model_config = ConfigDict(frozen=True)
 
     kind: Literal["offer"] = "offer"
     version: Literal[1, 2]
@@ -122,10 +63,8 @@ class Offer(BaseModel):
     payment_identifier: bool = False
 
 
-class Wants(BaseModel):
+class Wants(Value):
     """What the buyer brings to the choice: its limits, the currencies that it can pay in and what is left of each."""
-
-    model_config = ConfigDict(frozen=True)
 
     url: str
     network: Network
@@ -141,12 +80,12 @@ def choose(challenge: Challenge, wants: Wants) -> Offer | Refused:
     When none is left, the refusal of the option that came furthest is returned, as it tells the caller most.
     """
     if not challenge.options:
-        return Refused(reason=Reason.OFFER_EMPTY, message="the seller's 402 names no way to pay")
+        return Refused(reason=RefusalReason.OFFER_EMPTY, message="the seller's 402 names no way to pay")
     if len(challenge.options) > MAX_OPTIONS:
-        return Refused(reason=Reason.OFFER_TOO_LARGE, message=f"the seller lists over {MAX_OPTIONS} ways to pay")
+        return Refused(reason=RefusalReason.OFFER_TOO_LARGE, message=f"the seller lists over {MAX_OPTIONS} ways to pay")
     if challenge.resource_url is not None and origin(challenge.resource_url) != origin(wants.url):
         return Refused(
-            reason=Reason.ORIGIN_MISMATCH,
+            reason=RefusalReason.ORIGIN_MISMATCH,
             message=f"the offer is for {challenge.resource_url[:200]!r}, not for what was requested",
         )
     judged = [_judge(option, challenge, wants) for option in challenge.options]
@@ -158,46 +97,48 @@ def choose(challenge: Challenge, wants: Wants) -> Offer | Refused:
 
 
 _STAGES = (
-    Reason.UNSUPPORTED_SCHEME,
-    Reason.UNSUPPORTED_NETWORK,
-    Reason.UNSUPPORTED_ASSET,
-    Reason.AMOUNT_INVALID,
-    Reason.PAYEE_INVALID,
-    Reason.FEE_PAYER_INVALID,
-    Reason.MEMO_INVALID,
-    Reason.PRICE_ABOVE_MAXIMUM,
-    Reason.ALLOWANCE_EXHAUSTED,
+    RefusalReason.UNSUPPORTED_SCHEME,
+    RefusalReason.UNSUPPORTED_NETWORK,
+    RefusalReason.UNSUPPORTED_ASSET,
+    RefusalReason.AMOUNT_INVALID,
+    RefusalReason.PAYEE_INVALID,
+    RefusalReason.FEE_PAYER_INVALID,
+    RefusalReason.MEMO_INVALID,
+    RefusalReason.PRICE_ABOVE_MAXIMUM,
+    RefusalReason.ALLOWANCE_EXHAUSTED,
 )
 
 
 def _judge(option: Option, challenge: Challenge, wants: Wants) -> Offer | Refused:
-    def refuse(reason: Reason, message: str) -> Refused:
+    def refuse(reason: RefusalReason, message: str) -> Refused:
         return Refused(reason=reason, message=message)
 
     network = wire_name(wants.network, challenge.version)
     currency = next((name for name, mint in wants.mints.items() if mint == option.asset), None)
     if option.scheme != "exact":
-        return refuse(Reason.UNSUPPORTED_SCHEME, f"only scheme 'exact' is paid, not {option.scheme[:40]!r}")
+        return refuse(RefusalReason.UNSUPPORTED_SCHEME, f"only scheme 'exact' is paid, not {option.scheme[:40]!r}")
     if option.network != network:
-        return refuse(Reason.UNSUPPORTED_NETWORK, f"we pay on {network}, not on {option.network[:60]!r}")
+        return refuse(RefusalReason.UNSUPPORTED_NETWORK, f"we pay on {network}, not on {option.network[:60]!r}")
     if currency is None:
         known = ", ".join(wants.mints) or "none"
-        return refuse(Reason.UNSUPPORTED_ASSET, f"asset {option.asset[:60]!r} is none that we can pay in ({known})")
+        return refuse(
+            RefusalReason.UNSUPPORTED_ASSET, f"asset {option.asset[:60]!r} is none that we can pay in ({known})"
+        )
     if not _AMOUNT.fullmatch(option.amount) or int(option.amount) > MAX_ATOMIC:
-        return refuse(Reason.AMOUNT_INVALID, f"{option.amount[:40]!r} is not a whole amount within u64, above 0")
+        return refuse(RefusalReason.AMOUNT_INVALID, f"{option.amount[:40]!r} is not a whole amount within u64, above 0")
     if not _is_address(option.pay_to) or option.pay_to in wants.own_keys:
-        return refuse(Reason.PAYEE_INVALID, f"{option.pay_to[:60]!r} cannot be paid")
+        return refuse(RefusalReason.PAYEE_INVALID, f"{option.pay_to[:60]!r} cannot be paid")
     if option.fee_payer is None or not _is_address(option.fee_payer) or option.fee_payer in wants.own_keys:
-        return refuse(Reason.FEE_PAYER_INVALID, "extra.feePayer must be the facilitator's address")
+        return refuse(RefusalReason.FEE_PAYER_INVALID, "extra.feePayer must be the facilitator's address")
     if option.memo is not None and not _is_memo(option.memo):
-        return refuse(Reason.MEMO_INVALID, f"extra.memo must be printable and have 1 to {MAX_MEMO_BYTES} bytes")
+        return refuse(RefusalReason.MEMO_INVALID, f"extra.memo must be printable and have 1 to {MAX_MEMO_BYTES} bytes")
     amount_atomic = int(option.amount)
     if wants.max_price_atomic is not None and amount_atomic > wants.max_price_atomic:
         price, cap = show(amount_atomic, currency), show(wants.max_price_atomic, currency)
-        return refuse(Reason.PRICE_ABOVE_MAXIMUM, f"{price} is asked, the maximum is {cap}")
+        return refuse(RefusalReason.PRICE_ABOVE_MAXIMUM, f"{price} is asked, the maximum is {cap}")
     if currency in wants.budgets and amount_atomic > wants.budgets[currency]:
         price, left = show(amount_atomic, currency), show(wants.budgets[currency], currency)
-        return refuse(Reason.ALLOWANCE_EXHAUSTED, f"{price} is asked, {left} is left of the session's allowance")
+        return refuse(RefusalReason.ALLOWANCE_EXHAUSTED, f"{price} is asked, {left} is left of the session's allowance")
     return Offer(
         version=challenge.version,
         network=wants.network,
@@ -228,15 +169,3 @@ def _is_address(text: str) -> bool:
 def _is_memo(text: str) -> bool:
     """Printable, so that it can be stored and shown, and no longer than the scheme allows."""
     return text.isprintable() and 0 < len(text.encode()) <= MAX_MEMO_BYTES
-
-
-def origin(url: str) -> tuple[str, str, int] | None:
-    """Scheme, host and port of an http(s) URL, default ports filled in; None when it has none (RFC 6454)."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return None
-    return parts.scheme, parts.hostname.lower(), port or (443 if parts.scheme == "https" else 80)

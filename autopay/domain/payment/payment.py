@@ -9,7 +9,9 @@ Why this is safe: sending identical bytes again can transfer at most once, so `S
 
 from typing import Annotated, Literal, assert_never
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from autopay.domain.values import Value
 
 MAX_ATTEMPTS = 3
 """Signed attempts a request (the document's retry_count, max 3)."""
@@ -22,11 +24,7 @@ FIRST_PAUSE_MS = 1_000
 """Before a seller that has the money is asked for its content again; doubles, so that it has time to come back."""
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Settlement(_Value):
+class Settlement(Value):
     """The transfer as the chain shows it; amounts in base units."""
 
     signature: str
@@ -37,21 +35,21 @@ class Settlement(_Value):
     amount_atomic: int
 
 
-class Settled(_Value):
+class Settled(Value):
     """Landed without error, at finalized: the money is spent."""
 
     kind: Literal["settled"] = "settled"
     settlement: Settlement
 
 
-class Dead(_Value):
+class Dead(Value):
     """Proven that these bytes never did and never will transfer; `reason` is the ledger's error_code."""
 
     kind: Literal["dead"] = "dead"
     reason: str
 
 
-class Seen(_Value):
+class Seen(Value):
     """Landed without error, at confirmed; an outcome only once finalized."""
 
     kind: Literal["seen"] = "seen"
@@ -59,7 +57,7 @@ class Seen(_Value):
     retry_after_ms: int
 
 
-class Unknown(_Value):
+class Unknown(Value):
     """Neither landed nor proven dead yet; look again after `retry_after_ms`."""
 
     kind: Literal["unknown"] = "unknown"
@@ -71,14 +69,14 @@ Outcome = Annotated[Settled | Dead, Field(discriminator="kind")]
 Verdict = Annotated[Settled | Dead | Seen | Unknown, Field(discriminator="kind")]
 
 
-class Content(_Value):
+class Content(Value):
     """The seller's answer had what was bought, and the ledger has stored it."""
 
     kind: Literal["content"] = "content"
     http_status: int
 
 
-class Rejected(_Value):
+class Rejected(Value):
     """The seller answered without content: an error, a 402, a receipt that says no. Says nothing about the money."""
 
     kind: Literal["rejected"] = "rejected"
@@ -87,24 +85,24 @@ class Rejected(_Value):
     retry_after_ms: int | None = None
 
 
-class Conflict(_Value):
+class Conflict(Value):
     """The seller refuses for good: 409 (it knows other bytes under this id), 404, 422 and the like. Sign no more."""
 
     kind: Literal["conflict"] = "conflict"
     http_status: int = 409
 
 
-class NoAnswer(_Value):
+class NoAnswer(Value):
     """Time-out, reset or a body cut short: the bytes may or may not have arrived."""
 
     kind: Literal["no_answer"] = "no_answer"
     reason: str
 
 
-Answer = Annotated[Content | Rejected | Conflict | NoAnswer, Field(discriminator="kind")]
+SellerAnswer = Annotated[Content | Rejected | Conflict | NoAnswer, Field(discriminator="kind")]
 
 
-class Attempt(_Value):
+class Attempt(Value):
     """One signed payment. `looks` counts questions to the chain since it was last handed to the seller."""
 
     number: int
@@ -118,7 +116,7 @@ class Attempt(_Value):
     seller_wait_ms: int = 0
 
 
-class Payment(_Value):
+class Payment(Value):
     """All that `next_step` needs to know of a request: its attempts, oldest first, and what came back."""
 
     attempts: tuple[Attempt, ...] = ()
@@ -144,7 +142,7 @@ class Payment(_Value):
         assert all(isinstance(attempt.outcome, Dead) for attempt in self.attempts)
         return self.model_copy(update={"attempts": (*self.attempts, Attempt(number=number)), "http_status": None})
 
-    def answered(self, answer: Answer) -> "Payment":
+    def answered(self, answer: SellerAnswer) -> "Payment":
         """The newest attempt's bytes were handed to the seller, and this came back."""
         assert self.last is not None
         sent = self._replace_last(
@@ -182,14 +180,14 @@ class Payment(_Value):
                 assert_never(verdict)
 
 
-class Sign(_Value):
+class Sign(Value):
     """Ask the seller for its terms, agree to them, and record a new attempt."""
 
     kind: Literal["sign"] = "sign"
     number: int
 
 
-class Submit(_Value):
+class Submit(Value):
     """Hand the recorded bytes of this attempt to the seller, `wait_ms` from now."""
 
     kind: Literal["submit"] = "submit"
@@ -198,7 +196,7 @@ class Submit(_Value):
     wait_ms: int = 0
 
 
-class Resolve(_Value):
+class Resolve(Value):
     """Ask the chain what became of this attempt, `wait_ms` from now."""
 
     kind: Literal["resolve"] = "resolve"
@@ -206,7 +204,7 @@ class Resolve(_Value):
     wait_ms: int = 0
 
 
-class Done(_Value):
+class Done(Value):
     """Nothing is left to do. `unpaid` means that it is proven that nothing was transferred."""
 
     kind: Literal["done"] = "done"

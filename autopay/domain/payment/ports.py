@@ -4,41 +4,31 @@ Every method may raise the faults of `errors.py` and nothing else; expected outc
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
 from typing import Literal, Protocol
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
-
-from autopay.domain.agent.spec import Phase
+from autopay.domain.agent.records import AgentRecord
+from autopay.domain.agent.steps import Queued
 from autopay.domain.money import Currency
 from autopay.domain.payment.attempt import (
     Blockhash,
     Landed,
     MintFacts,
     RecordedAttempt,
-    SessionKey,
     Sighting,
     SignedPayment,
     Tip,
     TokenAccount,
+    UnsignedPayment,
 )
-from autopay.domain.payment.offer import Challenge, Offer, Refused
-from autopay.domain.payment.payment import Answer, Payment, Settlement
-from autopay.domain.payment.steps import Backlog, Enqueued
+from autopay.domain.payment.exchange import Extras, Plain, Receipt, Reply
+from autopay.domain.payment.offer import Offer
+from autopay.domain.payment.payment import Payment, SellerAnswer, Settlement
+from autopay.domain.payment.steps import PaidBefore
 from autopay.domain.policy.policy import Awaiting, Decision
-from autopay.domain.reconcile.forgotten import PaidBefore
-from autopay.domain.request import Method, RequestResult, RequestSpec
-
-
-class Booked(BaseModel):
-    """A session's allowance, and what the ledger has booked as settled on chain against it up to a slot."""
-
-    model_config = ConfigDict(frozen=True)
-
-    allowance_atomic: int
-    settled_atomic: int
-
+from autopay.domain.refusal import Refused
+from autopay.domain.request import Method, RequestRecord, RequestResult, RequestSpec
+from autopay.domain.session import Booked, OpenSession
 
 BookedOn = Callable[[UUID, int, UUID], Awaitable[Booked]]
 """(session, slot, attempt) → what attempts other than that one have booked against the session up to that slot."""
@@ -67,48 +57,6 @@ class Chain(Protocol):
         ...
 
 
-class Extras(BaseModel):
-    """Headers and body of a request: what may hold secrets, opened just before it is sent."""
-
-    model_config = ConfigDict(frozen=True)
-
-    headers: dict[str, str] = {}
-    body: bytes | None = None
-
-
-class Receipt(BaseModel):
-    """A seller's settlement receipt (PAYMENT-RESPONSE): a claim that the chain confirms or not."""
-
-    model_config = ConfigDict(frozen=True)
-
-    success: bool
-    transaction: str | None = None
-    error_reason: str | None = None
-
-
-class Reply(BaseModel):
-    """What a seller sent back, already bounded in size."""
-
-    model_config = ConfigDict(frozen=True)
-
-    http_status: int
-    content_type: str | None = None
-    body: bytes = b""
-    claim: Receipt | None = None
-    receipt: dict[str, object] | None = None
-    retry_after_ms: int | None = None
-
-
-class Plain(BaseModel):
-    """The seller's answer to a request without a payment; `breaker` is how the agent's stood when it was asked."""
-
-    model_config = ConfigDict(frozen=True)
-
-    reply: Reply
-    challenge: Challenge | Refused | None = None
-    breaker: str | None = None
-
-
 class Seller(Protocol):
     """An HTTP API. Raises SellerUnavailable when no complete answer came.
 
@@ -126,22 +74,7 @@ class Facilitator(Protocol):
     async def objection(self, payment: bytes) -> str | None: ...
 
 
-class PaymentOrder(BaseModel):
-    """All that a payment is built from; what was decided, and what the chain says about the accounts."""
-
-    model_config = ConfigDict(frozen=True)
-
-    agent: str
-    request_key: str
-    number: int
-    offer: Offer
-    session: SessionKey
-    mint: MintFacts
-    blockhash: Blockhash
-    newest_prior_signature: str | None
-
-
-class Vault(Protocol):
+class Sealer(Protocol):
     """Seals secrets (AES-256-GCM), bound to what they are for. Raises SecretUnreadable."""
 
     def seal(self, secret: bytes, *, purpose: str, row: str) -> str: ...
@@ -151,60 +84,11 @@ class Vault(Protocol):
 class Signer(Protocol):
     """Builds and signs a payment with the session key, decodes it again and compares it with the order."""
 
-    def sign(self, order: PaymentOrder, sealed_key: str) -> SignedPayment: ...
+    def sign(self, order: UnsignedPayment, sealed_key: str) -> SignedPayment: ...
     def destination(self, offer: Offer, mint: MintFacts) -> str: ...
     def memos(self, agent: str, request_key: str, offer: Offer) -> Sequence[str]:
         """What the memo of any attempt of this request would be."""
         ...
-
-
-class AgentRecord(BaseModel):
-    """An agent as the ledger has it."""
-
-    model_config = ConfigDict(frozen=True)
-
-    agent_id: UUID
-    name: str
-    phase: Literal["DEMO", "INTERACTIVE", "FULL"]
-    wallet_address: str
-    priority_rules: dict[str, object] | None = None
-
-
-class OpenSession(BaseModel):
-    """A session that can pay now, with its sealed key."""
-
-    model_config = ConfigDict(frozen=True)
-
-    key: SessionKey
-    sealed_key: str
-    spent_atomic: int
-    payments: int
-    tx_limit: int
-    expires_at: datetime
-
-
-class RequestRecord(BaseModel):
-    """A request as the ledger has it: what was asked, how it stands; `closed` once nothing can change any more."""
-
-    model_config = ConfigDict(frozen=True)
-
-    request_key: str
-    agent_id: UUID
-    agent: str
-    spec: RequestSpec
-    result: RequestResult
-    closed: bool = False
-
-
-class Queued(BaseModel):
-    """A request that waits in `priority_queue`."""
-
-    model_config = ConfigDict(frozen=True)
-
-    request_id: str
-    url: str
-    priority_score: float
-    queued_at: datetime
 
 
 class Ledger(Protocol):
@@ -288,7 +172,9 @@ class Ledger(Protocol):
         on. Returns the number of this send, from 1."""
         ...
 
-    async def record_answer(self, attempt_id: UUID, reply: Reply, receipt: Receipt | None, answer: Answer) -> None:
+    async def record_answer(
+        self, attempt_id: UUID, reply: Reply, receipt: Receipt | None, answer: SellerAnswer
+    ) -> None:
         """What came back: receipt (facilitator_response, claims), content and delivery, RETRYING when unclear."""
         ...
 
@@ -318,34 +204,3 @@ class Ledger(Protocol):
         threshold_atomic: int,
         status: Literal["SUFFICIENT", "LOW", "PAUSED"],
     ) -> None: ...
-
-
-class AgentLedger(Ledger, Protocol):
-    """What an agent asks of the ledger, beyond what a payment does."""
-
-    async def set_phase(self, name: str, phase: Phase) -> None:
-        """How much the agent may do without a person, from the next payment on that is signed."""
-        ...
-
-    async def backlog(self, agent: str) -> Backlog:
-        """Requests that have not ended: in the queue, or begun; the oldest first. `asked`: since when a person is."""
-        ...
-
-    async def ended_among(
-        self, agent: str, request_ids: Sequence[str]
-    ) -> tuple[Sequence[RequestResult], Sequence[str]]:
-        """The results of those that have ended, and the ids that the ledger does not know."""
-        ...
-
-    async def answer_fresh(self, agent: str, spec: RequestSpec, since: datetime) -> Enqueued | None:
-        """Record a new request and end it as FRESH, if the agent has content for the same method, URL and body hash
-        that came after `since`; None when it has not, or when the id is known."""
-        ...
-
-
-class AccountWatch(Protocol):
-    """Tells when token accounts change on chain. Raises ChainUnavailable."""
-
-    async def changed(self, accounts: tuple[str, ...], timeout_s: float) -> bool:
-        """Returns True as soon as one of the accounts changes after the call, False after `timeout_s`."""
-        ...

@@ -1,10 +1,9 @@
 """What a run tells of its request: the result for its caller, the notice for its agent, the reasons in words. Pure."""
 
-from autopay.domain.agent.spec import Notice
 from autopay.domain.money import to_units
+from autopay.domain.payment.notice import Notice
 from autopay.domain.payment.payment import Dead, Payment
-from autopay.domain.payment.steps import PayOrder, Signed
-from autopay.domain.reconcile.forgotten import PaidBefore
+from autopay.domain.payment.steps import PaidBefore, PayOrder, Signed
 from autopay.domain.request import RequestError, RequestResult, RequestStatus, payment_workflow_id
 
 MOST_SAID = 400

@@ -16,16 +16,16 @@ the next step may act on it.
 
 from typing import Protocol, assert_never
 
-from autopay.domain.agent.spec import Held, Notice
 from autopay.domain.money import show
-from autopay.domain.payment.offer import Challenge, Offer, Reason, Refused
+from autopay.domain.payment.notice import Held, Notice
+from autopay.domain.payment.offer import Challenge, Offer
 from autopay.domain.payment.payment import (
-    Answer,
     Dead,
     Done,
     NoAnswer,
     Payment,
     Resolve,
+    SellerAnswer,
     Settled,
     Sign,
     Step,
@@ -48,6 +48,7 @@ from autopay.domain.payment.steps import (
     Failed,
     Fetched,
     Free,
+    PaidBefore,
     Parsed,
     PayOrder,
     Recalled,
@@ -56,7 +57,7 @@ from autopay.domain.payment.steps import (
     ToSign,
 )
 from autopay.domain.policy.policy import Awaiting
-from autopay.domain.reconcile.forgotten import PaidBefore
+from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import RequestResult, RequestStatus
 
 AWAY_FIRST_MS, AWAY_MOST_MS = 2_000, 60_000
@@ -91,7 +92,7 @@ class Steps(Protocol):
     async def fetch(self, order: PayOrder) -> Fetched: ...
     async def parse(self, order: PayOrder, challenge: Challenge) -> Parsed: ...
     async def sign(self, to_sign: ToSign, price: str) -> SignedOrNot: ...
-    async def submit(self, ref: AttemptRef, send: int, price: str) -> Answer: ...
+    async def submit(self, ref: AttemptRef, send: int, price: str) -> SellerAnswer: ...
     async def verify(self, ref: AttemptRef, price: str) -> Verdict: ...
     async def log(self, closing: Closing) -> None: ...
     async def wait(self, wait_ms: int, why: str) -> None: ...
@@ -159,13 +160,13 @@ class PaymentRun:
 
     async def _fetch_parse_sign(self, number: int) -> None:
         if self.canceled:
-            self._end(RequestStatus.REFUSED, Reason.CANCELED, "canceled before anything was paid")
+            self._end(RequestStatus.REFUSED, RefusalReason.CANCELED, "canceled before anything was paid")
             return
         offer = await self._offer()
         if offer is None:
             return
         if self.canceled:  # while the seller was asked
-            self._end(RequestStatus.REFUSED, Reason.CANCELED, "canceled before anything was paid")
+            self._end(RequestStatus.REFUSED, RefusalReason.CANCELED, "canceled before anything was paid")
             return
         price = show(offer.amount_atomic, offer.currency)
         self._show(f"{price} asked by `{offer.pay_to}`; signing attempt {number}")
@@ -240,7 +241,9 @@ class PaymentRun:
                 self._answered(status)
                 self._end(RequestStatus.FAILED, kind, message)
             case Refused(reason=reason, message=message):
-                self._answered(None if reason in (Reason.INSECURE_TRANSPORT, Reason.ADDRESS_NOT_ALLOWED) else 402)
+                self._answered(
+                    None if reason in (RefusalReason.INSECURE_TRANSPORT, RefusalReason.ADDRESS_NOT_ALLOWED) else 402
+                )
                 self._end(RequestStatus.REFUSED, reason, message)
             case Challenge():
                 self._answered(402)
@@ -275,7 +278,7 @@ class PaymentRun:
     async def _submit(self, step: Submit) -> None:
         await self._wait(step.wait_ms, f"before sending the same bytes again ({step.send})")
         self._show(f"submitting {self._price()}, attempt {step.number}")
-        answer: Answer
+        answer: SellerAnswer
         try:
             answer = await self.steps.submit(self._ref(step.number), step.send, self._price())
         except StepFailed as failed:

@@ -1,0 +1,1 @@
+"""What may be paid: limits, payees, addresses, and what a person must approve."""

@@ -11,14 +11,15 @@ from decimal import Decimal
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, Field, StringConstraints
 
-from autopay.domain.agent.spec import Phase
 from autopay.domain.hosts import HOST_PATTERN, is_any_of
 from autopay.domain.money import MAX_ATOMIC, Currency, show
 from autopay.domain.network import Network
-from autopay.domain.payment.offer import Reason, Refused
+from autopay.domain.phase import Phase
+from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import Method
+from autopay.domain.values import StrictValue
 
 Amount = Annotated[int, Field(ge=0, le=MAX_ATOMIC)]
 HostRule = Annotated[str, StringConstraints(pattern=HOST_PATTERN, max_length=260)]
@@ -29,11 +30,7 @@ SHORTEST_S, LONGEST_S = 60, 31_536_000
 Address = Annotated[str, StringConstraints(pattern=ADDRESS_PATTERN)]
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Policy(_Value):
+class Policy(StrictValue):
     """The limits that a person sets; None is no limit, an empty list allows all. Amounts are base units.
 
     `price_factor` bounds a price by the last one paid for the same resource. An INTERACTIVE agent asks a person
@@ -51,7 +48,7 @@ class Policy(_Value):
     approval_expires_s: int = Field(86_400, ge=SHORTEST_S, le=LONGEST_S)
 
 
-class Terms(_Value):
+class Terms(StrictValue):
     """Exactly what is paid, and for what: what a person approves, by its hash. No seller's `extra` is in it."""
 
     request_id: str
@@ -74,7 +71,7 @@ class Terms(_Value):
 ApprovalState = Literal["PENDING", "APPROVED", "DENIED", "EXPIRED"]
 
 
-class Facts(_Value):
+class Facts(StrictValue):
     """What the ledger knows when it judges; `host` always says its port, days' sums are base units.
 
     `approval` is where a person's word on exactly these terms stands, None when nobody was asked.
@@ -90,21 +87,21 @@ class Facts(_Value):
     approval: ApprovalState | None
 
 
-class Permit(_Value):
+class Permit(StrictValue):
     """It may be paid now; `approved` when a person's word was needed and given."""
 
     kind: Literal["permit"] = "permit"
     approved: bool = False
 
 
-class Ask(_Value):
+class Ask(StrictValue):
     """A person must say yes first; `why` is for that person."""
 
     kind: Literal["ask"] = "ask"
     why: str
 
 
-class Awaiting(_Value):
+class Awaiting(StrictValue):
     """A person has been asked about these terms, and has not answered."""
 
     kind: Literal["awaiting"] = "awaiting"
@@ -117,7 +114,7 @@ class Awaiting(_Value):
     expires_at: AwareDatetime
 
 
-class Decision(_Value):
+class Decision(StrictValue):
     """A person's word; the hash says on which terms."""
 
     approval_id: UUID
@@ -139,9 +136,9 @@ def judge(terms: Terms, facts: Facts) -> Permit | Ask | Refused:
         case "APPROVED":
             return Permit(approved=True)
         case "DENIED":
-            return Refused(reason=Reason.APPROVAL_DENIED, message="a person denied this payment")
+            return Refused(reason=RefusalReason.APPROVAL_DENIED, message="a person denied this payment")
         case "EXPIRED":
-            return Refused(reason=Reason.APPROVAL_EXPIRED, message="nobody approved this payment in time")
+            return Refused(reason=RefusalReason.APPROVAL_EXPIRED, message="nobody approved this payment in time")
         case _:
             return Ask(why=why)
 
@@ -149,15 +146,29 @@ def judge(terms: Terms, facts: Facts) -> Permit | Ask | Refused:
 def _beyond_limits(terms: Terms, facts: Facts) -> Refused | None:
     policy = facts.policy
     if policy.currencies and terms.currency not in policy.currencies:
-        return Refused(reason=Reason.CURRENCY_NOT_ALLOWED, message=f"policy does not allow paying in {terms.currency}")
+        return Refused(
+            reason=RefusalReason.CURRENCY_NOT_ALLOWED, message=f"policy does not allow paying in {terms.currency}"
+        )
     if policy.hosts and not is_any_of(policy.hosts, facts.host):
-        return Refused(reason=Reason.HOST_NOT_ALLOWED, message=f"policy does not allow paying {facts.host}")
+        return Refused(reason=RefusalReason.HOST_NOT_ALLOWED, message=f"policy does not allow paying {facts.host}")
     if policy.payees and terms.pay_to not in policy.payees:
-        return Refused(reason=Reason.PAYEE_NOT_ALLOWED, message=f"policy does not allow the payee {terms.pay_to}")
+        return Refused(
+            reason=RefusalReason.PAYEE_NOT_ALLOWED, message=f"policy does not allow the payee {terms.pay_to}"
+        )
     limits = (
-        (Reason.ABOVE_REQUEST_LIMIT, policy.per_request_atomic, 0, "a request"),
-        (Reason.HOST_DAY_LIMIT, policy.per_host_day_atomic, facts.spent_host_day_atomic, f"a day at {facts.host}"),
-        (Reason.AGENT_DAY_LIMIT, policy.per_agent_day_atomic, facts.spent_agent_day_atomic, "a day of this agent"),
+        (RefusalReason.ABOVE_REQUEST_LIMIT, policy.per_request_atomic, 0, "a request"),
+        (
+            RefusalReason.HOST_DAY_LIMIT,
+            policy.per_host_day_atomic,
+            facts.spent_host_day_atomic,
+            f"a day at {facts.host}",
+        ),
+        (
+            RefusalReason.AGENT_DAY_LIMIT,
+            policy.per_agent_day_atomic,
+            facts.spent_agent_day_atomic,
+            "a day of this agent",
+        ),
     )
     for reason, limit, spent_atomic, what in limits:
         if limit is not None and spent_atomic + terms.amount_atomic > limit:
@@ -173,12 +184,12 @@ def _doubt(terms: Terms, facts: Facts) -> Refused | None:
     if facts.known_payees and terms.pay_to not in known:
         before = ", ".join(sorted(facts.known_payees))[:200]
         message = f"{facts.host} wants to be paid at {terms.pay_to}; so far it was {before}"
-        return Refused(reason=Reason.PAYEE_CHANGED, message=message)
+        return Refused(reason=RefusalReason.PAYEE_CHANGED, message=message)
     last, factor = facts.last_price_atomic, facts.policy.price_factor
     if last is not None and factor is not None and terms.amount_atomic > last * factor:
         price, before = show(terms.amount_atomic, terms.currency), show(last, "USD")
         message = f"{price} is asked; the last price was {before}, and policy allows {factor} times as much"
-        return Refused(reason=Reason.PRICE_JUMP, message=message)
+        return Refused(reason=RefusalReason.PRICE_JUMP, message=message)
     return None
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from autopay.domain.hosts import HOST_PATTERN, is_any_of
-from autopay.domain.payment.offer import Reason, Refused
+from autopay.domain.refusal import RefusalReason, Refused
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Net = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -67,7 +67,7 @@ class Reach:
         if scheme == "https" or is_loopback_name(host) or is_any_of(self.http_hosts, _authority(host, port)):
             return None
         return Refused(
-            reason=Reason.INSECURE_TRANSPORT,
+            reason=RefusalReason.INSECURE_TRANSPORT,
             message=f"{host} is asked without TLS; use https, or name it in AUTOPAY_ALLOWED_HTTP_HOSTS",
         )
 
@@ -84,7 +84,7 @@ class Reach:
             return None
         where = f"{host} is" if literal(host) else f"{host} is at {address},"
         return Refused(
-            reason=Reason.ADDRESS_NOT_ALLOWED,
+            reason=RefusalReason.ADDRESS_NOT_ALLOWED,
             message=f"{where} not a public address; if that is meant, name it in AUTOPAY_ALLOWED_PRIVATE_HOSTS",
         )
 

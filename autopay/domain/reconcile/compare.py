@@ -12,17 +12,12 @@ from enum import StrEnum
 from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
-
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.attempt import Transfer
 from autopay.domain.payment.payment import Settlement
 from autopay.domain.payment.verification import verification_hash
-
-
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True)
+from autopay.domain.values import Value
 
 
 class Finding(StrEnum):
@@ -53,7 +48,7 @@ UNRESOLVED = frozenset({Finding.OPEN_ON_CHAIN, Finding.CLAIMED_ONLY, Finding.NOT
 """These are no mismatch: payments that are under way."""
 
 
-class Payer(_Value):
+class Payer(Value):
     """A session as the chain knows it: who authorises, and out of which account."""
 
     session_id: UUID
@@ -63,7 +58,7 @@ class Payer(_Value):
     authority: str
 
 
-class ChainTransfer(_Value):
+class ChainTransfer(Value):
     """A transfer of ours, with the transaction that made it."""
 
     signature: str
@@ -73,7 +68,7 @@ class ChainTransfer(_Value):
     transfer: Transfer
 
 
-class BookedAttempt(_Value):
+class BookedAttempt(Value):
     """An attempt as far as the chain can confirm or deny it; of before the write-ahead, it may lack anything."""
 
     attempt_id: UUID
@@ -99,7 +94,7 @@ class BookedAttempt(_Value):
         return self.status == "VERIFIED" or (self.status == "SUCCESS" and self.slot is not None)
 
 
-class Line(_Value):
+class Line(Value):
     """One transfer with its attempt, or either alone; `finding` is None when all is well."""
 
     finding: Finding | None

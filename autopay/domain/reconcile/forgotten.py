@@ -5,21 +5,15 @@ that left, and by their memo they are recognised when their request comes again:
 request and attempt, unless the seller fixed it.
 """
 
-from typing import Literal
 from uuid import UUID
-
-from pydantic import BaseModel, ConfigDict
 
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.payment import Settlement
+from autopay.domain.values import Value
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class ForgottenPayment(_Value):
+class ForgottenPayment(Value):
     """A finalized transfer by a session's key that the ledger has no attempt for; `memo` as the transaction has it."""
 
     session_id: UUID
@@ -31,7 +25,7 @@ class ForgottenPayment(_Value):
     memo: str | None
 
 
-class ForgottenSession(_Value):
+class ForgottenSession(Value):
     """A session that was granted after the backup: its account is the owner's, its key went with the lost ledger."""
 
     agent_id: UUID
@@ -41,12 +35,3 @@ class ForgottenSession(_Value):
     source_account: str
     authority: str
     allowance_atomic: int
-
-
-class PaidBefore(_Value):
-    """The request was paid by a payment that the ledger had forgotten: never paid again, its content is owed."""
-
-    kind: Literal["paid_before"] = "paid_before"
-    currency: Currency
-    amount_atomic: int
-    transaction: str

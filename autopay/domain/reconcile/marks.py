@@ -7,26 +7,23 @@ never passes a mismatch or a payment that is still open: the next run meets thos
 from typing import Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.attempt import Transfer
 from autopay.domain.reconcile.compare import ChainTransfer, Line
+from autopay.domain.values import Value
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Mark(_Value):
+class Mark(Value):
     """A finalized transaction in an account's history."""
 
     signature: str
     slot: int
 
 
-class Seen(_Value):
+class Seen(Value):
     """A finalized transaction that names the account; `transfers` are the session key's own, none if it failed."""
 
     signature: str
@@ -35,7 +32,7 @@ class Seen(_Value):
     transfers: tuple[Transfer, ...] = ()
 
 
-class Batch(_Value):
+class Batch(Value):
     """All of an account's transactions with `above_slot` < slot ≤ `up_to_slot`, newest first."""
 
     above_slot: int
@@ -57,7 +54,7 @@ class Batch(_Value):
         ]
 
 
-class Sums(_Value):
+class Sums(Value):
     """What was counted on chain: our transfers, their base units, and transactions without one."""
 
     on_chain: int = 0
@@ -86,7 +83,7 @@ class Sums(_Value):
         )
 
 
-class Walk(_Value):
+class Walk(Value):
     """One walk from `up_to_slot` down to the session's mark; complete to above `reached_slot`.
 
     `clean` is the newest transaction below every finding so far, `clean_sums` counts it and what is older.
@@ -120,7 +117,7 @@ class Walk(_Value):
         )
 
 
-class SessionMark(_Value):
+class SessionMark(Value):
     """Where a session stands: `compared` and the sums up to it, on both sides the same; `walk` if one was cut off."""
 
     account: str

@@ -16,18 +16,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
-
 from autopay.domain.money import Currency, show
 from autopay.domain.network import Network
 from autopay.domain.payment.attempt import Blockhash, Tip, TokenAccount
 from autopay.domain.payment.payment import Settlement
-from autopay.domain.payment.ports import Booked
 from autopay.domain.reconcile.compare import Finding, Line, Payer
 from autopay.domain.reconcile.forgotten import ForgottenPayment, ForgottenSession
 from autopay.domain.reconcile.marks import Marks
 from autopay.domain.reconcile.report import Report
 from autopay.domain.reconcile.run import Books, ChainWalk, ReconcileRun
+from autopay.domain.session import Booked
+from autopay.domain.values import Value
 
 POLL_S = 2.0
 
@@ -35,20 +34,16 @@ Tell = Callable[[str], None]
 """Says what is being done, for people."""
 
 
-class Owner(BaseModel):
+class Owner(Value):
     """A wallet whose token accounts agents pay from, and the agent to book what is found there for."""
-
-    model_config = ConfigDict(frozen=True)
 
     wallet: str
     agent_id: UUID
     agent: str
 
 
-class Rebooked(BaseModel):
+class Rebooked(Value):
     """What was found behind the fence; `lifted` when nothing is left to find."""
-
-    model_config = ConfigDict(frozen=True)
 
     lifted: bool
     sessions: int

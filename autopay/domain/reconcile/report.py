@@ -2,17 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from pydantic import BaseModel, ConfigDict
-
 from autopay.domain.money import Currency, to_units
 from autopay.domain.reconcile.compare import UNRESOLVED, Finding, Line
+from autopay.domain.values import Value
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Entry(_Value):
+class Entry(Value):
     """A finding for people and programs; `transaction` is the chain's signature, as far as there is one."""
 
     transaction: str | None
@@ -26,7 +21,7 @@ class Entry(_Value):
     slot: int | None = None
 
 
-class Report(_Value):
+class Report(Value):
     """Ledger against chain, as of a finalized slot; amounts are decimal strings in token units.
 
     `others` counts transactions of the accounts that are none of our payments: grants, top-ups, failed ones.

@@ -11,8 +11,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
-
 from autopay.domain.errors import PermanentFault
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
@@ -20,20 +18,19 @@ from autopay.domain.payment.attempt import Tip
 from autopay.domain.reconcile.compare import BookedAttempt, Finding, Line, Payer, compare, judge
 from autopay.domain.reconcile.marks import Batch, Mark, Marks, SessionMark, Sums, Walk
 from autopay.domain.reconcile.report import Report, report
+from autopay.domain.values import Value
 
 
 class CheckpointForeign(PermanentFault):
     """The checkpoint file is of another chain or of another ledger: give another file, or none."""
 
 
-class Closing(BaseModel):
+class Closing(Value):
     """The ledger's own totals up to a slot, from one snapshot, with attempts as they stand in it.
 
     `attempts` are those asked for by id, `strays` bookings that no walk can meet, `claimed` those on a receipt's word
     alone, `fresh` those booked above the slot.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     payments: int
     spent_atomic: dict[Currency, int]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from autopay.domain.payment.offer import Reason
+from autopay.domain.refusal import RefusalReason
 from tests.hostile.asking import GONE, asks, lists
 from tests.hostile.way import Way, refused
 
@@ -19,21 +19,21 @@ WAYS = [
         name="amounts that are none",
         does=f"lists {len(_TEXTS)} amounts: beyond u64, signed, broken, in other digits or notations",
         plain=lists(2, *({"amount": text} for text in _TEXTS)),
-        ends=(refused(Reason.AMOUNT_INVALID),),
+        ends=(refused(RefusalReason.AMOUNT_INVALID),),
         most=None,
     ),
     Way(
         name="amounts that are none in v1",
         does="the same in the old protocol",
         plain=lists(1, *({"maxAmountRequired": text} for text in _TEXTS)),
-        ends=(refused(Reason.AMOUNT_INVALID),),
+        ends=(refused(RefusalReason.AMOUNT_INVALID),),
         most=None,
     ),
     Way(
         name="amounts that are no text",
         does="gives the amount as a number, null, a list, an object, or not at all",
         plain=lists(2, *({"amount": value} for value in _VALUES)),
-        ends=(refused(Reason.OFFER_MALFORMED),),
+        ends=(refused(RefusalReason.OFFER_MALFORMED),),
         most=None,
     ),
     *(
@@ -41,7 +41,7 @@ WAYS = [
             name=f"amount {name}",
             does=f"asks for {amount!r}",
             plain=asks(amount=amount),
-            ends=(refused(Reason.AMOUNT_INVALID),),
+            ends=(refused(RefusalReason.AMOUNT_INVALID),),
             most=None,
         )
         for name, amount in (("2^64", str(2**64)), ("zero", "0"), ("negative", "-1"), ("1e3", "1e3"))

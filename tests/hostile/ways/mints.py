@@ -2,7 +2,7 @@
 
 from spl.token.constants import TOKEN_PROGRAM_ID
 
-from autopay.domain.payment.offer import Reason
+from autopay.domain.refusal import RefusalReason
 from tests.hostile.accounts import (
     NON_TRANSFERABLE,
     PAUSABLE,
@@ -38,7 +38,7 @@ WAYS = [
             name=f"mint {name}",
             does=f"is paid in a mint that {name}",
             plain=asks(),
-            ends=(refused(Reason.MINT_UNUSABLE),),
+            ends=(refused(RefusalReason.MINT_UNUSABLE),),
             mint=Mint(key(f"mint {name}").pubkey(), data=data),
         )
         for name, data in _UNUSABLE.items()
@@ -47,7 +47,7 @@ WAYS = [
         name="mint of another program",
         does="is paid in an account that only looks like a mint: no token program owns it",
         plain=asks(),
-        ends=(refused(Reason.MINT_UNUSABLE),),
+        ends=(refused(RefusalReason.MINT_UNUSABLE),),
         mint=Mint(key("mint of another program").pubkey(), data=mint_data(), held_by=key("program").pubkey()),
     ),
     Way(

@@ -1,6 +1,6 @@
 """Offers that name the wrong people: payees, fee payers, and memos to confuse payments with each other."""
 
-from autopay.domain.payment.offer import Reason
+from autopay.domain.refusal import RefusalReason
 from tests.hostile.accounts import USDC
 from tests.hostile.asking import GONE, asks, lists
 from tests.hostile.scene import FACILITATOR, PRICE, Scene, its
@@ -20,20 +20,20 @@ def _twice(scene: Scene) -> str:
 _PAYEES = [
     Way(name=f"payee {name}", does=does, plain=asks(payTo=payee), ends=(refused(reason),))
     for name, does, payee, reason in (
-        ("our own wallet", "wants us to pay ourselves", its("owner"), Reason.PAYEE_INVALID),
-        ("our session key", "wants us to pay our session key", its("session"), Reason.PAYEE_INVALID),
-        ("our source account", "wants us to pay our own account", its("source"), Reason.PAYEE_INVALID),
-        ("without an account", "cannot be paid at all", its("nobody"), Reason.PAYEE_ACCOUNT_MISSING),
+        ("our own wallet", "wants us to pay ourselves", its("owner"), RefusalReason.PAYEE_INVALID),
+        ("our session key", "wants us to pay our session key", its("session"), RefusalReason.PAYEE_INVALID),
+        ("our source account", "wants us to pay our own account", its("source"), RefusalReason.PAYEE_INVALID),
+        ("without an account", "cannot be paid at all", its("nobody"), RefusalReason.PAYEE_ACCOUNT_MISSING),
         ("a token account", "names an account for a wallet", lambda scene: str(scene.account_of("payee")),
-         Reason.PAYEE_ACCOUNT_MISSING),
-        ("a program", "names the token program", str(USDC.program), Reason.PAYEE_ACCOUNT_MISSING),
+         RefusalReason.PAYEE_ACCOUNT_MISSING),
+        ("a program", "names the token program", str(USDC.program), RefusalReason.PAYEE_ACCOUNT_MISSING),
     )
 ] + [
     Way(
         name="payees that are no address",
         does="lists payees of another chain, a domain, junk, and a good address with something around it",
         plain=lists(2, *({"payTo": each} for each in (EVM, "seller.sol", "", "0OIl", "1" * 31, _spaced, _twice))),
-        ends=(refused(Reason.PAYEE_INVALID),),
+        ends=(refused(RefusalReason.PAYEE_INVALID),),
     ),
 ]  # fmt: skip
 
@@ -42,7 +42,7 @@ _FEE_PAYERS = [
         name=f"fee payer {name}",
         does="wants us to pay the fees",
         plain=asks(extra={"feePayer": payer}),
-        ends=(refused(Reason.FEE_PAYER_INVALID),),
+        ends=(refused(RefusalReason.FEE_PAYER_INVALID),),
     )
     for name, payer in (
         ("our own wallet", its("owner")),
@@ -54,7 +54,7 @@ _FEE_PAYERS = [
         name="fee payers that are none",
         does="lists fee payers that are junk, of another type, or missing",
         plain=lists(2, *({"extra": {"feePayer": each}} for each in ("0OIl", "", 7, None, ["x"], EVM, GONE))),
-        ends=(refused(Reason.FEE_PAYER_INVALID),),
+        ends=(refused(RefusalReason.FEE_PAYER_INVALID),),
     ),
     Way(
         name="fee payer that cannot sign",
@@ -76,7 +76,7 @@ _MEMOS = [
                 for memo in ("x" * 10_000, "x" * 257, "a\0\x1b[2Jb", "paid\nrefunded", "paid \u202e dnufer")
             ),
         ),
-        ends=(refused(Reason.MEMO_INVALID),),
+        ends=(refused(RefusalReason.MEMO_INVALID),),
     ),
     Way(
         name="one memo for two payments",

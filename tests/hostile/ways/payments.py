@@ -2,7 +2,7 @@
 
 import json
 
-from autopay.domain.payment.offer import Reason
+from autopay.domain.refusal import RefusalReason
 from tests.hostile.asking import asks
 from tests.hostile.conduct import (
     GOODS,
@@ -59,7 +59,7 @@ _AGAIN = [
         does="turns the payment down, and asks for fifty times as much",
         plain=in_turn(asks(), asks(amount=str(50 * PRICE))),
         paid=asks(amount=str(50 * PRICE)),
-        ends=(refused(Reason.PRICE_ABOVE_MAXIMUM),),
+        ends=(refused(RefusalReason.PRICE_ABOVE_MAXIMUM),),
         signs=1,
     ),
     Way(
@@ -76,7 +76,7 @@ _AGAIN = [
         does="turns the payment down, and wants it at the thief's address",
         plain=in_turn(asks(), asks(payTo=its("thief"))),
         paid=asks(payTo=its("thief")),
-        ends=(refused(Reason.PAYEE_CHANGED),),
+        ends=(refused(RefusalReason.PAYEE_CHANGED),),
         signs=1,
     ),
     Way(

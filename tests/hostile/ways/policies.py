@@ -1,30 +1,30 @@
 """Sellers that try what a person has not allowed: limits, payees, prices that creep, terms changed after a yes."""
 
-from autopay.domain.agent.spec import Phase
 from autopay.domain.money import Currency
-from autopay.domain.payment.offer import Reason
+from autopay.domain.phase import Phase
 from autopay.domain.policy.policy import Policy
+from autopay.domain.refusal import RefusalReason
 from tests.hostile.asking import asks
 from tests.hostile.conduct import delivers, in_turn, settles
 from tests.hostile.scene import ALLOWANCE, MOST, PRICE, its, key
 from tests.hostile.shop import Act
 from tests.hostile.way import DELIVERED, Way, refused
 
-DENIED = refused(Reason.APPROVAL_DENIED)
+DENIED = refused(RefusalReason.APPROVAL_DENIED)
 
 _LIMITS = [
     Way(
         name="above the limit of a request",
         does="asks for more than policy allows a request",
         plain=asks(),
-        ends=(refused(Reason.ABOVE_REQUEST_LIMIT),),
+        ends=(refused(RefusalReason.ABOVE_REQUEST_LIMIT),),
         policy=Policy(per_request_atomic=PRICE - 1),
     ),
     Way(
         name="above a host's day",
         does="asks twice, which is too much for a day at one host",
         plain=asks(),
-        ends=(DELIVERED, refused(Reason.HOST_DAY_LIMIT)),
+        ends=(DELIVERED, refused(RefusalReason.HOST_DAY_LIMIT)),
         moves=PRICE,
         policy=Policy(per_host_day_atomic=2 * PRICE - 1),
     ),
@@ -32,7 +32,7 @@ _LIMITS = [
         name="above an agent's day",
         does="asks twice, which is too much for a day",
         plain=asks(),
-        ends=(DELIVERED, refused(Reason.AGENT_DAY_LIMIT)),
+        ends=(DELIVERED, refused(RefusalReason.AGENT_DAY_LIMIT)),
         moves=PRICE,
         policy=Policy(per_agent_day_atomic=2 * PRICE - 1),
     ),
@@ -40,14 +40,14 @@ _LIMITS = [
         name="above the allowance",
         does="asks for one unit more than the session may spend, of which its account has plenty",
         plain=asks(amount=str(ALLOWANCE + 1)),
-        ends=(refused(Reason.ALLOWANCE_EXHAUSTED),),
+        ends=(refused(RefusalReason.ALLOWANCE_EXHAUSTED),),
         most=None,
     ),
     Way(
         name="above what is left of the allowance",
         does="takes half of the allowance, and then one unit more than the rest",
         plain=in_turn(asks(amount=str(ALLOWANCE // 2)), asks(amount=str(ALLOWANCE // 2 + 1))),
-        ends=(DELIVERED, refused(Reason.ALLOWANCE_EXHAUSTED)),
+        ends=(DELIVERED, refused(RefusalReason.ALLOWANCE_EXHAUSTED)),
         moves=ALLOWANCE // 2,
         most=None,
     ),
@@ -55,21 +55,21 @@ _LIMITS = [
         name="host not allowed",
         does="is none of the hosts that policy allows",
         plain=asks(),
-        ends=(refused(Reason.HOST_NOT_ALLOWED),),
+        ends=(refused(RefusalReason.HOST_NOT_ALLOWED),),
         policy=Policy(hosts=("market.example",)),
     ),
     Way(
         name="payee not allowed",
         does="is paid at an address that policy does not list",
         plain=asks(),
-        ends=(refused(Reason.PAYEE_NOT_ALLOWED),),
+        ends=(refused(RefusalReason.PAYEE_NOT_ALLOWED),),
         policy=Policy(payees=(str(key("somebody else").pubkey()),)),
     ),
     Way(
         name="currency not allowed",
         does="asks for a currency that policy does not list",
         plain=asks(),
-        ends=(refused(Reason.CURRENCY_NOT_ALLOWED),),
+        ends=(refused(RefusalReason.CURRENCY_NOT_ALLOWED),),
         policy=Policy(currencies=(Currency.CASH,)),
     ),
 ]
@@ -79,21 +79,21 @@ _CHANGES = [
         name="payee swapped after the first payment",
         does="is paid once, and then wants the money at the thief's address",
         plain=in_turn(asks(), asks(payTo=its("thief"))),
-        ends=(DELIVERED, refused(Reason.PAYEE_CHANGED)),
+        ends=(DELIVERED, refused(RefusalReason.PAYEE_CHANGED)),
         moves=PRICE,
     ),
     Way(
         name="payee swapped in the second of two ways to pay",
         does="is paid once, and then offers the thief's address for half the price",
         plain=in_turn(asks(), asks(payTo=its("thief"), amount=str(PRICE // 2))),
-        ends=(DELIVERED, refused(Reason.PAYEE_CHANGED)),
+        ends=(DELIVERED, refused(RefusalReason.PAYEE_CHANGED)),
         moves=PRICE,
     ),
     Way(
         name="price jumps",
         does="asks for more than three times the last price",
         plain=in_turn(asks(), asks(amount=str(3 * PRICE + 1))),
-        ends=(DELIVERED, refused(Reason.PRICE_JUMP)),
+        ends=(DELIVERED, refused(RefusalReason.PRICE_JUMP)),
         moves=PRICE,
         most=None,
     ),
@@ -101,7 +101,7 @@ _CHANGES = [
         name="price creeps",
         does="triples its price as often as it can",
         plain=in_turn(asks(), asks(amount=str(3 * PRICE)), asks(amount=str(9 * PRICE))),
-        ends=(DELIVERED, DELIVERED, refused(Reason.PRICE_ABOVE_MAXIMUM)),
+        ends=(DELIVERED, DELIVERED, refused(RefusalReason.PRICE_ABOVE_MAXIMUM)),
         moves=4 * PRICE,
     ),
 ]
@@ -168,7 +168,7 @@ _APPROVALS = [
         name="a maximum holds whatever a person says",
         does="asks for more than the caller allows, from an agent whose person says yes to all",
         plain=asks(amount=str(MOST + 1)),
-        ends=(refused(Reason.PRICE_ABOVE_MAXIMUM),),
+        ends=(refused(RefusalReason.PRICE_ABOVE_MAXIMUM),),
         phase=Phase.INTERACTIVE,
         approves=9,
     ),

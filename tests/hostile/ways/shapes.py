@@ -5,13 +5,13 @@ import gzip
 import json
 from typing import Any
 
-from autopay.domain.payment.offer import Reason
+from autopay.domain.refusal import RefusalReason
 from tests.hostile.asking import JSON, asks, asks_all, encoded, entry, offer
 from tests.hostile.conduct import says
 from tests.hostile.scene import PRICE, Scene
 from tests.hostile.way import DELIVERED, FREE, UNAVAILABLE, Way, failed, refused
 
-MALFORMED = (refused(Reason.OFFER_MALFORMED),)
+MALFORMED = (refused(RefusalReason.OFFER_MALFORMED),)
 
 
 def _in_header(text: bytes) -> list[tuple[str, str]]:
@@ -87,7 +87,7 @@ WAYS = [
         name="header above 64 kB",
         does="sends 70,000 characters of header",
         plain=says(402, [("PAYMENT-REQUIRED", "A" * 70_000)]),
-        ends=(refused(Reason.OFFER_TOO_LARGE),),
+        ends=(refused(RefusalReason.OFFER_TOO_LARGE),),
     ),
     Way(
         name="header of a megabyte",
@@ -106,7 +106,7 @@ WAYS = [
         name="a list of 33 ways to pay",
         does="lists more ways to pay than anybody needs",
         plain=asks_all(lambda scene: offer(scene, *[entry(scene)] * 33)),
-        ends=(refused(Reason.OFFER_TOO_LARGE),),
+        ends=(refused(RefusalReason.OFFER_TOO_LARGE),),
     ),
     Way(
         name="a list of 10,000 ways to pay",
@@ -118,7 +118,7 @@ WAYS = [
         name="no way to pay",
         does="lists none",
         plain=asks_all(offer),
-        ends=(refused(Reason.OFFER_EMPTY),),
+        ends=(refused(RefusalReason.OFFER_EMPTY),),
     ),
     Way(
         name="nested 10,000 deep",
@@ -190,7 +190,7 @@ WAYS = [
             name=f"resource {name}",
             does="offers something of another origin",
             plain=asks(top={"resource": {"url": url, "description": "", "mimeType": ""}}),
-            ends=(refused(Reason.ORIGIN_MISMATCH),),
+            ends=(refused(RefusalReason.ORIGIN_MISMATCH),),
         )
         for name, url in (
             ("of another host", "https://other.example/data"),
@@ -203,7 +203,7 @@ WAYS = [
         name="v1 resource of another host",
         does="the same in the old protocol",
         plain=asks(version=1, resource="https://other.example/data"),
-        ends=(refused(Reason.ORIGIN_MISMATCH),),
+        ends=(refused(RefusalReason.ORIGIN_MISMATCH),),
     ),
     Way(
         name="resource is a text",

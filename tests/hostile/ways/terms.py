@@ -2,7 +2,7 @@
 
 import json
 
-from autopay.domain.payment.offer import Reason
+from autopay.domain.refusal import RefusalReason
 from tests.hostile.accounts import USDC
 from tests.hostile.asking import GONE, asks, asks_all, encoded, entry, lists, offer
 from tests.hostile.conduct import in_turn, says
@@ -27,13 +27,13 @@ _PRICES = [
         name="price above the maximum",
         does="asks for one unit more than the caller allows",
         plain=asks(amount=str(MOST + 1)),
-        ends=(refused(Reason.PRICE_ABOVE_MAXIMUM),),
+        ends=(refused(RefusalReason.PRICE_ABOVE_MAXIMUM),),
     ),
     Way(
         name="price above the maximum in v1",
         does="the same in the old protocol",
         plain=asks(version=1, maxAmountRequired=str(MOST + 1)),
-        ends=(refused(Reason.PRICE_ABOVE_MAXIMUM),),
+        ends=(refused(RefusalReason.PRICE_ABOVE_MAXIMUM),),
     ),
     Way(
         name="price at the maximum",
@@ -50,7 +50,7 @@ _PRICES = [
             lambda scene: [("PAYMENT-REQUIRED", encoded(offer(scene, entry(scene))))],
             lambda scene: _body(offer(scene, entry(scene, 1, maxAmountRequired="9000"), version=1)),
         ),
-        ends=(refused(Reason.OFFERS_DISAGREE),),
+        ends=(refused(RefusalReason.OFFERS_DISAGREE),),
         most=None,
     ),
     Way(
@@ -61,7 +61,7 @@ _PRICES = [
             lambda scene: [("PAYMENT-REQUIRED", encoded(offer(scene, entry(scene))))],
             lambda scene: _body(offer(scene, entry(scene, 1, payTo=its("thief")), version=1)),
         ),
-        ends=(refused(Reason.OFFERS_DISAGREE),),
+        ends=(refused(RefusalReason.OFFERS_DISAGREE),),
     ),
     Way(
         name="an unknown asset before a known one",
@@ -104,7 +104,7 @@ _WRONG_FIELDS = [
         name=f"other fields in v{version}",
         does="has other names in the place of the official ones, in every way to pay",
         plain=lists(version, *changes),
-        ends=(refused(Reason.OFFER_MALFORMED),),
+        ends=(refused(RefusalReason.OFFER_MALFORMED),),
     )
     for version, changes in (
         (
@@ -136,7 +136,7 @@ _FOREIGN = [
             "another scheme, or one that only looks like exact",
             2,
             [{"scheme": each} for each in ("upto", "exact ", "EXACT", "\u0435xact", "exact\u200b", "", "exact\0")],
-            (refused(Reason.UNSUPPORTED_SCHEME),),
+            (refused(RefusalReason.UNSUPPORTED_SCHEME),),
         ),
         (
             "foreign networks",
@@ -144,21 +144,21 @@ _FOREIGN = [
             2,
             [{"network": each} for each in (MAINNET, "solana-devnet", "solana:devnet", EVM_NETWORK, f"{DEVNET} ",
                                             "solana:*", DEVNET.upper(), "solana", "")],
-            (refused(Reason.UNSUPPORTED_NETWORK),),
+            (refused(RefusalReason.UNSUPPORTED_NETWORK),),
         ),
         (
             "foreign networks in v1",
             "mainnet, and the name of v2",
             1,
             [{"network": each} for each in ("solana", DEVNET, "base-sepolia", "solana-devnet ", "Solana-Devnet")],
-            (refused(Reason.UNSUPPORTED_NETWORK),),
+            (refused(RefusalReason.UNSUPPORTED_NETWORK),),
         ),
         (
             "unknown assets",
             "an unknown mint, SOL, another chain's token, a name",
             2,
             [{"asset": each} for each in (its("thief"), EVM, "USDC", WRAPPED_SOL, f"{USDC.address} ", "", "\0")],
-            (refused(Reason.UNSUPPORTED_ASSET),),
+            (refused(RefusalReason.UNSUPPORTED_ASSET),),
         ),
     )
 ] + [
@@ -166,7 +166,7 @@ _FOREIGN = [
         name="mainnet only",
         does="wants real money for what is a test",
         plain=asks(network=MAINNET),
-        ends=(refused(Reason.UNSUPPORTED_NETWORK),),
+        ends=(refused(RefusalReason.UNSUPPORTED_NETWORK),),
     ),
 ]  # fmt: skip
 

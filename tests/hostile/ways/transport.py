@@ -1,6 +1,6 @@
 """Sellers that break HTTP: cuts, drips, floods, redirects, headers that hide other headers."""
 
-from autopay.domain.payment.offer import Reason
+from autopay.domain.refusal import RefusalReason
 from tests.hostile.asking import asks, encoded, entry, offer
 from tests.hostile.conduct import GOODS, delivers, in_turn, says, sends, settles, streams
 from tests.hostile.scene import PRICE, Scene
@@ -181,7 +181,7 @@ _ODD = [
                 + b"\r\n\r\n"
             )
         ),
-        ends=(refused(Reason.OFFER_MALFORMED),),
+        ends=(refused(RefusalReason.OFFER_MALFORMED),),
     ),
 ]
 

@@ -7,18 +7,17 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import defer
 
-from autopay.adapters.postgres.records import BalanceRecord
 from autopay.adapters.postgres.rows import agent_record, atomic, request_result
-from autopay.adapters.postgres.statuses import ApprovalStatus, BalanceStatus, HttpMethod
 from autopay.adapters.postgres.tables.core import AgentRow, BalanceSnapshotRow, QueueRow, RequestRow
 from autopay.adapters.postgres.tables.policy import ApprovalRow
 from autopay.adapters.postgres.transaction import Transactional, agent_named
 from autopay.adapters.postgres.uuid7 import uuid7
-from autopay.domain.agent.spec import Phase
+from autopay.domain.agent.records import AgentRecord, BalanceRecord, BalanceStatus
+from autopay.domain.agent.steps import Backlog, QueuedRequest
 from autopay.domain.money import Currency, to_units
-from autopay.domain.payment.ports import AgentRecord
-from autopay.domain.payment.steps import Backlog, QueuedRequest
-from autopay.domain.request import RequestResult
+from autopay.domain.phase import Phase
+from autopay.domain.policy.records import ApprovalStatus
+from autopay.domain.request import HttpMethod, RequestResult
 
 
 class Agents(Transactional):

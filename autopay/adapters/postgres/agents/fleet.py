@@ -9,11 +9,9 @@ from sqlalchemy import func, lateral, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from autopay.adapters.postgres.payments.judging import TODAY
-from autopay.adapters.postgres.records import AgentSummary, BalanceRecord, PurseRecord, SessionRecord
 from autopay.adapters.postgres.rows import agent_record, atomic
 from autopay.adapters.postgres.sessions.records import session_record, session_records
 from autopay.adapters.postgres.sessions.scope import sql_is_granted
-from autopay.adapters.postgres.statuses import OPEN, SPENT, ApprovalStatus, SessionStatus
 from autopay.adapters.postgres.tables.core import (
     AgentRow,
     BalanceSnapshotRow,
@@ -24,7 +22,11 @@ from autopay.adapters.postgres.tables.core import (
 )
 from autopay.adapters.postgres.tables.policy import ApprovalRow
 from autopay.adapters.postgres.transaction import Transactional
+from autopay.domain.agent.records import AgentSummary, BalanceRecord, PurseRecord
 from autopay.domain.money import Currency
+from autopay.domain.payment.status import OPEN, SPENT
+from autopay.domain.policy.records import ApprovalStatus
+from autopay.domain.session import SessionRecord, SessionStatus
 
 NEWEST_READINGS = 2 * len(Currency)
 """An agent's readings come one a currency at a time: among so many is the newest of each."""

@@ -8,7 +8,6 @@ from sqlalchemy.exc import IntegrityError
 
 from autopay.adapters.postgres.audit.events import anchor_of
 from autopay.adapters.postgres.rows import settlement
-from autopay.adapters.postgres.statuses import TransactionStatus
 from autopay.adapters.postgres.tables.audit import AuditAnchorRow, AuditHeadRow
 from autopay.adapters.postgres.tables.core import TransactionRow
 from autopay.adapters.postgres.transaction import Transactional
@@ -16,6 +15,7 @@ from autopay.domain.audit.anchor import Anchor, AnchorState
 from autopay.domain.audit.events import Head
 from autopay.domain.audit.on_chain import VerifiedPayment
 from autopay.domain.network import Network
+from autopay.domain.payment.status import TransactionStatus
 
 
 class Anchors(Transactional):

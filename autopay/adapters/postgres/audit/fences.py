@@ -13,11 +13,9 @@ from sqlalchemy import ScalarSelect, func, select, union
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from autopay.adapters.postgres.records import FenceRecord
 from autopay.adapters.postgres.rows import atomic
 from autopay.adapters.postgres.sessions.scope import scope_of
 from autopay.adapters.postgres.sessions.sessions import DESTROYED
-from autopay.adapters.postgres.statuses import SessionStatus, TransactionStatus
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, SessionRow, TransactionRow
 from autopay.adapters.postgres.tables.fence import FenceRow
 from autopay.adapters.postgres.transaction import Transactional
@@ -25,9 +23,13 @@ from autopay.adapters.postgres.uuid7 import uuid7
 from autopay.domain.errors import IllegalTransition, LedgerFenced
 from autopay.domain.money import to_units
 from autopay.domain.payment.offer import Offer
+from autopay.domain.payment.status import TransactionStatus
+from autopay.domain.payment.steps import PaidBefore
 from autopay.domain.payment.verification import verification_hash
-from autopay.domain.reconcile.forgotten import ForgottenPayment, ForgottenSession, PaidBefore
+from autopay.domain.reconcile.fence import FenceRecord
+from autopay.domain.reconcile.forgotten import ForgottenPayment, ForgottenSession
 from autopay.domain.reconcile.rebook import Owner
+from autopay.domain.session import SessionStatus
 
 BOOKED_LATER = "booked_after_restore"
 FORGOTTEN_KEY = "forgotten/"

@@ -7,10 +7,10 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from autopay.adapters.postgres.rows import atomic
-from autopay.adapters.postgres.statuses import TransactionStatus
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, SessionRow, TransactionRow
 from autopay.adapters.postgres.transaction import Transactional, agent_named
 from autopay.domain.network import Network
+from autopay.domain.payment.status import TransactionStatus
 from autopay.domain.reconcile.compare import BookedAttempt, Payer
 from autopay.domain.reconcile.run import Closing
 

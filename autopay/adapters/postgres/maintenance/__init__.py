@@ -1,0 +1,1 @@
+"""What keeps the database: migrations, roles, backup, restore, new keys, pruning."""

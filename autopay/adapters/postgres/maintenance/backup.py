@@ -11,10 +11,9 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from autopay.adapters.postgres.maintenance.server import ProgramFailed, Server, find_program, run_program
 from autopay.domain.errors import PermanentFault
+from autopay.domain.values import Value
 
 _CREATED = re.compile(r"^; Archive created at (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)", re.MULTILINE)
 
@@ -23,10 +22,8 @@ class BackupUnreadable(PermanentFault):
     """The file is no backup that can be read: a dump in pg_dump's custom format is."""
 
 
-class Backup(BaseModel):
+class Backup(Value):
     """A backup and what is in it; `chains` counts the heads of the events' chains. A schema of old has no events."""
-
-    model_config = ConfigDict(frozen=True)
 
     file: Path
     taken_at: datetime

@@ -7,21 +7,19 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Select, func, null, or_, select, text, update
 
 from autopay.adapters.postgres.reports.readers import LONG_REPORT
 from autopay.adapters.postgres.tables.core import RequestRow
 from autopay.adapters.postgres.transaction import Transactional
+from autopay.domain.values import Value
 
 BATCH = 200
 """Requests in a transaction: locks are short, and the log of changes grows in small steps."""
 
 
-class Prunable(BaseModel):
+class Prunable(Value):
     """What could be thrown away, or was: requests, and bytes of their bodies."""
-
-    model_config = ConfigDict(frozen=True)
 
     requests: int
     body_bytes: int

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import psycopg
 from alembic.util.exc import CommandError as AlembicError
-from pydantic import BaseModel, ConfigDict
 
 from autopay.adapters.postgres.maintenance.backup import BackupUnreadable, time_of
 from autopay.adapters.postgres.maintenance.migrations import head, upgrade
@@ -25,6 +24,7 @@ from autopay.adapters.postgres.maintenance.roles import Role, apply_rights, miss
 from autopay.adapters.postgres.maintenance.server import MAINTENANCE, RightsMissing, Server, quoted
 from autopay.adapters.postgres.uuid7 import uuid7
 from autopay.domain.errors import Fault, LedgerUnavailable
+from autopay.domain.values import Value
 
 PAST = 0
 """Below every transaction's number. Events of a backup have the numbers of a server that may have counted further:
@@ -36,10 +36,8 @@ _END_POLL_S = 0.1
 Tell = Callable[[str], None]
 
 
-class Restored(BaseModel):
+class Restored(Value):
     """What is the ledger now; `kept_as` is the database that was before, `leftovers` those of interrupted restores."""
-
-    model_config = ConfigDict(frozen=True)
 
     database: str
     fence: str

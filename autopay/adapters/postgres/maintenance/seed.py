@@ -6,13 +6,15 @@ from uuid import UUID
 from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
 
-from autopay.adapters.postgres.statuses import BalanceStatus, ErrorType, HttpMethod, TransactionStatus
 from autopay.adapters.postgres.tables.core import AgentRow, BalanceSnapshotRow, RequestRow, TransactionRow
 from autopay.adapters.postgres.transaction import Transactional, agent_named
-from autopay.domain.agent.spec import Phase
+from autopay.domain.agent.records import BalanceStatus
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
+from autopay.domain.payment.status import ErrorType, TransactionStatus
+from autopay.domain.phase import Phase
 from autopay.domain.request import (
+    HttpMethod,
     RequestError,
     RequestResult,
     RequestSpec,

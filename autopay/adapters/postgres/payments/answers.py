@@ -10,19 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from autopay.adapters.postgres.payments.attempts import locked_attempt
 from autopay.adapters.postgres.payments.content import json_payload, receipt_json, storable, storable_text, with_claim
 from autopay.adapters.postgres.rows import atomic
-from autopay.adapters.postgres.statuses import (
-    CircuitBreakerState,
-    Delivery,
-    TransactionStatus,
-    advance,
-    error_type_of,
-    move,
-)
 from autopay.adapters.postgres.tables.core import RequestRow, TransactionRow
 from autopay.adapters.postgres.transaction import Transactional, locked_request
+from autopay.domain.agent.breaker import BreakerState
 from autopay.domain.errors import IllegalTransition
-from autopay.domain.payment.payment import Answer, Conflict, Content, NoAnswer, Settlement
-from autopay.domain.payment.ports import Plain, Receipt, Reply
+from autopay.domain.payment.exchange import Plain, Receipt, Reply
+from autopay.domain.payment.payment import Conflict, Content, NoAnswer, SellerAnswer, Settlement
+from autopay.domain.payment.status import Delivery, TransactionStatus, advance, error_type_of, move
 from autopay.domain.payment.verification import verification_hash
 
 
@@ -37,13 +31,15 @@ class Answers(Transactional):
                 return
             row.response_status = plain.reply.http_status
             if plain.breaker is not None:
-                row.circuit_breaker_state = CircuitBreakerState(plain.breaker)
+                row.circuit_breaker_state = BreakerState(plain.breaker)
             if plain.challenge is not None:
                 row.x402_instructions = storable(plain.challenge.model_dump(mode="json"))
             elif 200 <= plain.reply.http_status < 300:
                 await _store_content(db, row, plain.reply)
 
-    async def record_answer(self, attempt_id: UUID, reply: Reply, receipt: Receipt | None, answer: Answer) -> None:
+    async def record_answer(
+        self, attempt_id: UUID, reply: Reply, receipt: Receipt | None, answer: SellerAnswer
+    ) -> None:
         """What the seller answered to a payment; see the port. Content that is stored is never overwritten."""
         async with self._transaction() as db:
             attempt = await locked_attempt(db, attempt_id)

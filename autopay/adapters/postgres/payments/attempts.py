@@ -13,16 +13,16 @@ from autopay.adapters.postgres.payments.requests import attempts_of
 from autopay.adapters.postgres.rows import recorded_attempt
 from autopay.adapters.postgres.sessions.scope import host_refusal
 from autopay.adapters.postgres.sessions.sessions import allowance_refusal, refusal_of, taken
-from autopay.adapters.postgres.statuses import OPEN, Delivery, TransactionStatus, advance
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, SessionRow, TransactionRow
 from autopay.adapters.postgres.transaction import Transactional, agent_named, request_and_agent
 from autopay.adapters.postgres.uuid7 import uuid7
 from autopay.domain.errors import IllegalTransition
 from autopay.domain.money import to_units
 from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment
-from autopay.domain.payment.offer import Reason, Refused
 from autopay.domain.payment.payment import MAX_ATTEMPTS
+from autopay.domain.payment.status import OPEN, Delivery, TransactionStatus, advance
 from autopay.domain.policy.policy import Ask, Awaiting
+from autopay.domain.refusal import RefusalReason, Refused
 
 MAX_BACKOFF_MS = 2**31 - 1
 
@@ -74,7 +74,7 @@ class Attempts(Transactional):
             _require_next(request, attempts, number)
             await require_not_forgotten(db, request, signed.memo, signed.offer, signed.destination_account)
             if session is None:
-                return Refused(reason=Reason.SESSION_MISSING, message=f"there is no session {session_id}")
+                return Refused(reason=RefusalReason.SESSION_MISSING, message=f"there is no session {session_id}")
             _require_same(session, request, signed)
             payments, spent, now = await taken(db, session_id)
             amount = signed.offer.amount_atomic

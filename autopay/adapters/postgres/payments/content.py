@@ -4,7 +4,7 @@ import json
 import math
 from typing import Any
 
-from autopay.domain.payment.ports import Receipt, Reply
+from autopay.domain.payment.exchange import Receipt, Reply
 
 MAX_JSON_DEPTH = 200
 MAX_JSON_BYTES = 5_000_000

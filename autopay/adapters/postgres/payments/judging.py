@@ -14,14 +14,16 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from autopay.adapters.postgres.rows import atomic
-from autopay.adapters.postgres.statuses import ApprovalStatus, TransactionStatus
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, TransactionRow
 from autopay.adapters.postgres.tables.policy import ApprovalRow, CounterpartyRow, PolicyRow
 from autopay.adapters.postgres.uuid7 import uuid7
-from autopay.domain.hosts import canonical
+from autopay.domain.hosts import canonical, origin
 from autopay.domain.money import show
-from autopay.domain.payment.offer import Offer, Reason, Refused, origin
+from autopay.domain.payment.offer import Offer
+from autopay.domain.payment.status import TransactionStatus
 from autopay.domain.policy.policy import ApprovalState, Ask, Awaiting, Facts, Permit, Policy, Terms, judge
+from autopay.domain.policy.records import ApprovalStatus
+from autopay.domain.refusal import RefusalReason, Refused
 
 FIRST_PAYMENT, BY_APPROVAL, BY_POLICY = "first payment", "approval", "policy"
 TAKEN = TransactionRow.status != TransactionStatus.FAILED
@@ -87,10 +89,10 @@ def _beyond_the_caller(request: RequestRow, offer: Offer) -> Refused | None:
     most, currency = request.max_price, request.currency_preference
     if most is not None and offer.amount_atomic > atomic(most):
         price, cap = show(offer.amount_atomic, offer.currency), show(atomic(most), offer.currency)
-        return Refused(reason=Reason.PRICE_ABOVE_MAXIMUM, message=f"{price} is asked, the maximum is {cap}")
+        return Refused(reason=RefusalReason.PRICE_ABOVE_MAXIMUM, message=f"{price} is asked, the maximum is {cap}")
     if currency is not None and offer.currency != currency:
         message = f"{offer.currency} is asked, the caller pays in {currency}"
-        return Refused(reason=Reason.UNSUPPORTED_ASSET, message=message)
+        return Refused(reason=RefusalReason.UNSUPPORTED_ASSET, message=message)
     return None
 
 

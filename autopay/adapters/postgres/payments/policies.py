@@ -9,16 +9,16 @@ from sqlalchemy.dialects.postgresql import insert
 
 from autopay.adapters.postgres.audit.fences import paid_before, require_no_fence
 from autopay.adapters.postgres.payments.judging import ask, judged, policy_of, spent_today_by_host
-from autopay.adapters.postgres.records import ApprovalRecord, PayeeRecord, PolicyInForce
-from autopay.adapters.postgres.statuses import ApprovalStatus
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow
 from autopay.adapters.postgres.tables.policy import ApprovalRow, CounterpartyRow, PolicyRow
 from autopay.adapters.postgres.transaction import Transactional, agent_named, request_and_agent
 from autopay.adapters.postgres.uuid7 import uuid7
 from autopay.domain.network import Network
-from autopay.domain.payment.offer import Offer, Reason, Refused
+from autopay.domain.payment.offer import Offer
+from autopay.domain.payment.steps import PaidBefore
 from autopay.domain.policy.policy import Ask, Awaiting, Decision, Policy, Terms
-from autopay.domain.reconcile.forgotten import PaidBefore
+from autopay.domain.policy.records import ApprovalRecord, ApprovalStatus, PayeeRecord, PolicyInForce
+from autopay.domain.refusal import RefusalReason, Refused
 
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
 
@@ -46,18 +46,20 @@ class Policies(Transactional):
         async with self._transaction() as db:
             row = await db.get(ApprovalRow, decision.approval_id, with_for_update=True)
             if row is None or row.terms_hash != decision.terms_hash:
-                return Refused(reason=Reason.TERMS_DIFFER, message="nobody was asked about these terms")
+                return Refused(reason=RefusalReason.TERMS_DIFFER, message="nobody was asked about these terms")
             if row.status is wanted:
                 return None
             now = await db.scalar(select(func.clock_timestamp()))
             assert now is not None
             if row.status is ApprovalStatus.EXPIRED or (row.status is ApprovalStatus.PENDING and row.expires_at <= now):
                 return Refused(
-                    reason=Reason.APPROVAL_EXPIRED, message=f"the question expired at {row.expires_at:%F %T}"
+                    reason=RefusalReason.APPROVAL_EXPIRED, message=f"the question expired at {row.expires_at:%F %T}"
                 )
             # A yes can be taken back for as long as nothing was signed by it; a no stands.
             if row.status is not ApprovalStatus.PENDING and (decision.approve or row.status is ApprovalStatus.CONSUMED):
-                return Refused(reason=Reason.APPROVAL_DENIED, message=f"it was decided before: {row.status.value}")
+                return Refused(
+                    reason=RefusalReason.APPROVAL_DENIED, message=f"it was decided before: {row.status.value}"
+                )
             row.status, row.decided_at = wanted, now
             return None
 

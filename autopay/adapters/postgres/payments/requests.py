@@ -10,18 +10,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from autopay.adapters.postgres.payments.content import storable_text
 from autopay.adapters.postgres.rows import is_open, payment, request_result, request_spec
-from autopay.adapters.postgres.statuses import Delivery, HttpMethod, TransactionStatus
 from autopay.adapters.postgres.tables.core import AgentRow, QueueRow, RequestRow, TransactionRow
 from autopay.adapters.postgres.transaction import Transactional, agent_named, locked_request, request_and_agent
 from autopay.adapters.postgres.uuid7 import uuid7
+from autopay.domain.agent.steps import Enqueued, Queued
 from autopay.domain.errors import ContentPruned, IllegalTransition
 from autopay.domain.money import to_units
-from autopay.domain.payment.offer import Reason, Refused
 from autopay.domain.payment.payment import Payment
-from autopay.domain.payment.ports import Queued, RequestRecord
-from autopay.domain.payment.steps import Enqueued
+from autopay.domain.payment.status import Delivery, TransactionStatus
+from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import (
     CLOSED,
+    HttpMethod,
+    RequestRecord,
     RequestResult,
     RequestSpec,
     RequestStatus,
@@ -56,7 +57,7 @@ class Requests(Transactional):
             waiting = await db.scalar(select(func.count()).where(QueueRow.agent_id == owner.id, WAITING))
             if (waiting or 0) >= queue_limit:
                 message = f"{waiting} requests wait already, the limit is {queue_limit}"
-                return Refused(reason=Reason.QUEUE_FULL, message=message)
+                return Refused(reason=RefusalReason.QUEUE_FULL, message=message)
             row = _request_row(owner, request_key, spec)
             db.add(row)
             await db.flush()
@@ -237,7 +238,7 @@ def _compared(spec: RequestSpec, known: RequestRow) -> Refused | None:
     if known.terms_hash == spec.terms_hash():
         return None
     message = f"request id {spec.request_id!r} was used before with {request_spec(known).differs_from(spec)}"
-    return Refused(reason=Reason.TERMS_DIFFER, message=message)
+    return Refused(reason=RefusalReason.TERMS_DIFFER, message=message)
 
 
 def _request_row(owner: AgentRow, request_key: str, spec: RequestSpec) -> RequestRow:

@@ -18,7 +18,6 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from pydantic import BaseModel, ConfigDict
 from sqlalchemy import BigInteger, Row, Select, Text, cast, func, select, tuple_
 
 from autopay.adapters.postgres.bell import CHANNEL
@@ -29,6 +28,7 @@ from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, Transact
 from autopay.adapters.postgres.transaction import Transactional, agent_named
 from autopay.domain.errors import CursorLost, LedgerUnavailable
 from autopay.domain.money import Currency
+from autopay.domain.values import Value
 
 START = "0:0"
 """The cursor before the first event."""
@@ -45,14 +45,12 @@ LONGEST_PAUSE_S = 5.0
 Outage = Callable[[LedgerUnavailable], None]
 
 
-class LedgerEvent(BaseModel):
+class LedgerEvent(Value):
     """One change of one row.
 
     `kind` is the table and what happened, like "transactions.changed"; `values` has the row as it was made, or what
     changed of it. `request_id`, `amount_atomic` and `currency` say what a payment is about, when it is one.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     cursor: str
     at: datetime

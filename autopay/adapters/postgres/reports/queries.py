@@ -22,10 +22,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import DateTime
 
-from autopay.adapters.postgres.reports.filter import Filter, Place, like_pattern
-from autopay.adapters.postgres.statuses import OPEN, TransactionStatus
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, TransactionRow
 from autopay.domain.money import to_units
+from autopay.domain.payment.status import OPEN, TransactionStatus
+from autopay.domain.report.filter import Cursor, Filter
 
 Conditions = Iterator[ColumnElement[bool]]
 
@@ -59,7 +59,7 @@ class SpendBy(StrEnum):
     AGENT = "agent"
 
 
-def payments_query(wanted: Filter, agent_id: UUID | None, after: Place | None, limit: int) -> Select[*tuple[Any, ...]]:
+def payments_query(wanted: Filter, agent_id: UUID | None, after: Cursor | None, limit: int) -> Select[*tuple[Any, ...]]:
     """Payments, newest first; columns are named like the fields of `PaymentRow`."""
     paid, asked = TransactionRow, RequestRow
     # The page is chosen within one index that holds all that is filtered by; only its rows are then read whole.
@@ -96,7 +96,7 @@ def payments_query(wanted: Filter, agent_id: UUID | None, after: Place | None, l
     )
 
 
-def trail_query(wanted: Filter, agent_id: UUID | None, after: Place | None, limit: int) -> Select[*tuple[Any, ...]]:
+def trail_query(wanted: Filter, agent_id: UUID | None, after: Cursor | None, limit: int) -> Select[*tuple[Any, ...]]:
     """The audit trail, newest first; columns are named like the fields of `TrailRow`."""
     of = TRAIL.c
     name = select(AgentRow.name).where(AgentRow.id == of.agent_id).scalar_subquery()
@@ -187,3 +187,9 @@ def _trail(wanted: Filter, agent_id: UUID | None) -> Conditions:
         yield of.amount <= to_units(wanted.max_atomic)
     if wanted.currency is not None:
         yield of.currency == wanted.currency
+
+
+def like_pattern(glob: str) -> str:
+    r"""The LIKE pattern of a glob: `*` is any text, `?` any character, all else is itself."""
+    escaped = glob.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
+    return escaped.replace("*", "%").replace("?", "_")

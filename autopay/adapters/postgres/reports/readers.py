@@ -11,11 +11,11 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from autopay.adapters.postgres.reports.filter import Filter, Page, Place
 from autopay.adapters.postgres.reports.queries import SpendBy, payments_query, spend_query, trail_query
-from autopay.adapters.postgres.reports.records import PaymentRow, SpendRow, TrailRow
 from autopay.adapters.postgres.rows import atomic
 from autopay.adapters.postgres.transaction import Transactional, agent_named
+from autopay.domain.report.filter import Cursor, Filter, Page
+from autopay.domain.report.rows import PaymentRow, SpendRow, TrailRow
 
 EXPORT_PAGE = 1_000
 """Rows in memory at a time when everything is read."""
@@ -43,7 +43,7 @@ class Readers(Transactional):
             UnknownAgent: there is none of that name.
             ValueError: `after` is not a cursor, or a word in `wanted.statuses` is not a payment's status.
         """
-        place = None if after is None else Place.parse(after)
+        place = None if after is None else Cursor.parse(after)
         async with self._transaction() as db:
             found = await db.execute(payments_query(wanted, await _agent_id(db, wanted), place, limit + 1))
             rows = [_payment_row(row) for row in found]
@@ -51,7 +51,7 @@ class Readers(Transactional):
 
     async def trail(self, wanted: Filter = EVERYTHING, *, after: str | None = None, limit: int = 50) -> Page[TrailRow]:
         """Transactions, requests and balances as one timeline (`audit_trail_view`), newest first; see `payments`."""
-        place = None if after is None else Place.parse(after)
+        place = None if after is None else Cursor.parse(after)
         async with self._transaction() as db:
             found = await db.execute(trail_query(wanted, await _agent_id(db, wanted), place, limit + 1))
             rows = [TrailRow.model_validate(dict(row._mapping)) for row in found]

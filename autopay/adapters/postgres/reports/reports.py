@@ -9,19 +9,19 @@ from sqlalchemy import func, or_, select, text
 from autopay.adapters.postgres.audit.reconcile import Audits
 from autopay.adapters.postgres.maintenance.migrations import head
 from autopay.adapters.postgres.maintenance.prune import Retention
-from autopay.adapters.postgres.records import DisputeRow, TimelineRow
-from autopay.adapters.postgres.reports.filter import Filter
 from autopay.adapters.postgres.reports.follow import Follow
 from autopay.adapters.postgres.reports.readers import Readers
 from autopay.adapters.postgres.rows import atomic
-from autopay.adapters.postgres.statuses import OPEN, SPENT, Delivery
 from autopay.adapters.postgres.tables.core import AgentRow, QueueRow, RequestRow, TransactionRow
 from autopay.adapters.postgres.transaction import agent_named
 from autopay.domain.errors import NotMigrated
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.adoption import Unfinished
+from autopay.domain.payment.status import OPEN, SPENT, Delivery
 from autopay.domain.payment.steps import PayOrder
+from autopay.domain.report.filter import Filter
+from autopay.domain.report.rows import DisputeRow, TimelineRow
 
 
 class Reports(Audits, Readers, Follow, Retention):

@@ -12,7 +12,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from autopay.adapters.postgres.database import fault_of
-from autopay.adapters.postgres.records import OwnerTransaction, SessionRecord
 from autopay.adapters.postgres.sessions.records import session_record, session_records
 from autopay.adapters.postgres.sessions.scope import (
     OWNER_TRANSACTION,
@@ -22,10 +21,10 @@ from autopay.adapters.postgres.sessions.scope import (
     with_owner_transaction,
 )
 from autopay.adapters.postgres.sessions.sessions import end_rows
-from autopay.adapters.postgres.statuses import SessionStatus
 from autopay.adapters.postgres.tables.core import AgentRow, SessionRow
 from autopay.adapters.postgres.transaction import Transactional
 from autopay.domain.errors import LedgerUnavailable
+from autopay.domain.session import OwnerTransaction, SessionRecord, SessionStatus
 
 TURN_POLL_S = 0.1
 TURN_PATIENCE_S = 90

@@ -4,11 +4,11 @@ from decimal import Decimal
 
 from sqlalchemy import Select, func, select
 
-from autopay.adapters.postgres.records import SessionRecord
 from autopay.adapters.postgres.rows import atomic, session_key
 from autopay.adapters.postgres.sessions.scope import hosts_of, is_granted, owner_transaction_of, tx_limit_of
-from autopay.adapters.postgres.statuses import OPEN, SPENT, TransactionStatus
 from autopay.adapters.postgres.tables.core import AgentRow, SessionRow, TransactionRow
+from autopay.domain.payment.status import OPEN, SPENT, TransactionStatus
+from autopay.domain.session import SessionRecord
 
 TAKEN = TransactionRow.status != TransactionStatus.FAILED
 """Money counts as taken from the moment it is reserved until the attempt is proven dead."""

@@ -12,11 +12,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, func
 
-from autopay.adapters.postgres.records import OwnerTransaction
 from autopay.adapters.postgres.tables.core import SessionRow
 from autopay.domain.hosts import is_any_of
 from autopay.domain.money import Currency, to_units
-from autopay.domain.payment.offer import Reason, Refused
+from autopay.domain.refusal import RefusalReason, Refused
+from autopay.domain.session import OwnerTransaction
 
 OWNER_TRANSACTION = "ownerTransaction"
 
@@ -85,4 +85,4 @@ def host_refusal(row: SessionRow, host: str) -> Refused | None:
     if not hosts or is_any_of(hosts, host):
         return None
     message = f"the agent's session may not pay {host}, only {', '.join(hosts)}"
-    return Refused(reason=Reason.HOST_NOT_ALLOWED, message=message)
+    return Refused(reason=RefusalReason.HOST_NOT_ALLOWED, message=message)

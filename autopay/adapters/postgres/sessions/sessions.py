@@ -8,16 +8,15 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from autopay.adapters.postgres.records import OwnerTransaction, SessionRecord
 from autopay.adapters.postgres.rows import atomic, session_key
 from autopay.adapters.postgres.sessions.records import TAKEN, session_record, session_records
 from autopay.adapters.postgres.sessions.scope import is_granted, scope_of, sql_is_granted, tx_limit_of
-from autopay.adapters.postgres.statuses import SPENT, SessionStatus, TransactionStatus
 from autopay.adapters.postgres.tables.core import SessionRow, TransactionRow
 from autopay.adapters.postgres.transaction import Transactional, agent_named
 from autopay.domain.money import Currency, show, to_units
-from autopay.domain.payment.offer import Reason, Refused
-from autopay.domain.payment.ports import Booked, OpenSession
+from autopay.domain.payment.status import SPENT, TransactionStatus
+from autopay.domain.refusal import RefusalReason, Refused
+from autopay.domain.session import Booked, OpenSession, OwnerTransaction, SessionRecord, SessionStatus
 
 DESTROYED = ""
 """What is left of a sealed key once its session has ended: attempts that are under way need it no more."""
@@ -97,7 +96,7 @@ class Sessions(Transactional):
             found = (await db.execute(newest)).one_or_none()
             if found is None:
                 message = f"agent {agent} has no session in {currency}; launch it with an allowance"
-                return Refused(reason=Reason.SESSION_MISSING, message=message)
+                return Refused(reason=RefusalReason.SESSION_MISSING, message=message)
             row, now = found
             if row.status is SessionStatus.ACTIVE and is_granted(row) and row.expires_at <= now:
                 await end_rows(db, SessionRow.id == row.id)
@@ -171,21 +170,21 @@ async def taken(db: AsyncSession, session_id: UUID) -> tuple[int, int, datetime]
 def refusal_of(row: SessionRow, payments: int, now: datetime) -> Refused | None:
     """Why the session may not make one more payment now, if so."""
     if row.status is SessionStatus.REVOKED:
-        return Refused(reason=Reason.SESSION_MISSING, message="the agent's session was revoked")
+        return Refused(reason=RefusalReason.SESSION_MISSING, message="the agent's session was revoked")
     if row.status is SessionStatus.ACTIVE and not is_granted(row):
         message = f"the agent's session waits for its owner's signature: starter.py session submit {row.id}"
-        return Refused(reason=Reason.SESSION_MISSING, message=message)
+        return Refused(reason=RefusalReason.SESSION_MISSING, message=message)
     if row.status is SessionStatus.EXPIRED and row.expires_at > now:
         return Refused(
-            reason=Reason.SESSION_EXPIRED, message="the agent's session ended when it was granted a newer one"
+            reason=RefusalReason.SESSION_EXPIRED, message="the agent's session ended when it was granted a newer one"
         )
     if row.status is SessionStatus.EXPIRED or row.expires_at <= now:
         return Refused(
-            reason=Reason.SESSION_EXPIRED, message=f"the agent's session ended at {row.expires_at:%F %T} UTC"
+            reason=RefusalReason.SESSION_EXPIRED, message=f"the agent's session ended at {row.expires_at:%F %T} UTC"
         )
     if payments >= tx_limit_of(row):
         message = f"the agent's session is limited to {tx_limit_of(row)} payments, all made or under way"
-        return Refused(reason=Reason.SESSION_TX_LIMIT, message=message)
+        return Refused(reason=RefusalReason.SESSION_TX_LIMIT, message=message)
     return None
 
 
@@ -196,7 +195,7 @@ def allowance_refusal(row: SessionRow, spent_atomic: int, amount_atomic: int) ->
         return None
     assert row.currency is not None
     message = f"{show(amount_atomic, row.currency)} is asked, {show(max(left, 0), row.currency)} is left to the session"
-    return Refused(reason=Reason.ALLOWANCE_EXHAUSTED, message=message)
+    return Refused(reason=RefusalReason.ALLOWANCE_EXHAUSTED, message=message)
 
 
 async def end_rows(db: AsyncSession, *which: object, status: SessionStatus = SessionStatus.EXPIRED) -> int:

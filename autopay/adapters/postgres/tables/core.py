@@ -28,20 +28,16 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from autopay.adapters.postgres.statuses import (
-    ApprovalStatus,
-    BalanceStatus,
-    CircuitBreakerState,
-    Delivery,
-    ErrorType,
-    HttpMethod,
-    SessionStatus,
-    TransactionStatus,
-)
-from autopay.domain.agent.spec import Phase
+from autopay.domain.agent.breaker import BreakerState
+from autopay.domain.agent.records import BalanceStatus
 from autopay.domain.audit.anchor import AnchorState
 from autopay.domain.money import DECIMALS, Currency
 from autopay.domain.network import Network
+from autopay.domain.payment.status import Delivery, ErrorType, TransactionStatus
+from autopay.domain.phase import Phase
+from autopay.domain.policy.records import ApprovalStatus
+from autopay.domain.request import HttpMethod
+from autopay.domain.session import SessionStatus
 
 Money = Numeric(20, DECIMALS)
 """Token units; 20 digits hold every u64 of base units."""
@@ -63,7 +59,7 @@ class Base(DeclarativeBase):
     """Every table; times are `timestamptz` by the database's clock, JSON is JSONB."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
-    type_annotation_map = {  # noqa: RUF012  # SQLAlchemy's own way to say it
+    type_annotation_map = {  # SQLAlchemy's own way to say it
         str: Text(),
         datetime: DateTime(timezone=True),
         Decimal: Money,
@@ -79,7 +75,7 @@ class Base(DeclarativeBase):
         BalanceStatus: _enum(BalanceStatus, "balance_status"),
         HttpMethod: _enum(HttpMethod, "http_method"),
         SessionStatus: _enum(SessionStatus, "session_status"),
-        CircuitBreakerState: _enum(CircuitBreakerState, "circuit_breaker_state"),
+        BreakerState: _enum(BreakerState, "circuit_breaker_state"),
         Delivery: _enum(Delivery, "delivery"),
         ApprovalStatus: _enum(ApprovalStatus, "approval_status"),
         AnchorState: _enum(AnchorState, "anchor_status"),
@@ -246,7 +242,7 @@ class RequestRow(Base):
     success_payload: Mapped[Any | None] = mapped_column(deferred=True)
     transaction_id: Mapped[UUID | None] = mapped_column(ForeignKey("transactions.id"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    circuit_breaker_state: Mapped[CircuitBreakerState | None]
+    circuit_breaker_state: Mapped[BreakerState | None]
     request_id: Mapped[str | None]
     x402_request_id: Mapped[str | None]
     url: Mapped[str | None]

@@ -7,9 +7,9 @@ from uuid import UUID
 from sqlalchemy import ForeignKey, Index, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from autopay.adapters.postgres.statuses import ApprovalStatus
 from autopay.adapters.postgres.tables.core import Base
 from autopay.domain.network import Network
+from autopay.domain.policy.records import ApprovalStatus
 
 
 class PolicyRow(Base):

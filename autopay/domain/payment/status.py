@@ -1,4 +1,4 @@
-"""The enums of the ledger's columns, and which moves of a payment's status are legal. Pure."""
+"""The statuses of a payment in the ledger, which moves between them are legal, and its classes of errors. Pure."""
 
 from enum import StrEnum
 
@@ -24,37 +24,6 @@ class ErrorType(StrEnum):
     RPC_ERROR = "RPC_ERROR"
 
 
-class BalanceStatus(StrEnum):
-    """`balance_snapshots.status`."""
-
-    SUFFICIENT = "SUFFICIENT"
-    LOW = "LOW"
-    PAUSED = "PAUSED"
-
-
-class HttpMethod(StrEnum):
-    """`api_request_logs.method`."""
-
-    GET = "GET"
-    POST = "POST"
-
-
-class SessionStatus(StrEnum):
-    """`sessions.status`."""
-
-    ACTIVE = "ACTIVE"
-    EXPIRED = "EXPIRED"
-    REVOKED = "REVOKED"
-
-
-class CircuitBreakerState(StrEnum):
-    """`api_request_logs.circuit_breaker_state`."""
-
-    OPEN = "OPEN"
-    CLOSED = "CLOSED"
-    HALF_OPEN = "HALF_OPEN"
-
-
 class Delivery(StrEnum):
     """`api_request_logs.delivery`: what became of the content, apart from the money."""
 
@@ -63,20 +32,12 @@ class Delivery(StrEnum):
     UNDELIVERED = "UNDELIVERED"
 
 
-class ApprovalStatus(StrEnum):
-    """`approvals.status`; PENDING and APPROVED end as EXPIRED when their time runs out."""
-
-    PENDING = "PENDING"
-    APPROVED = "APPROVED"
-    DENIED = "DENIED"
-    CONSUMED = "CONSUMED"
-    EXPIRED = "EXPIRED"
-
-
 OPEN = (TransactionStatus.PENDING, TransactionStatus.RETRYING, TransactionStatus.SUCCESS)
 """An attempt in one of these has no outcome yet: its money is neither spent for sure nor free."""
 
+
 SPENT = (TransactionStatus.SUCCESS, TransactionStatus.VERIFIED)
+
 
 _RANK = {
     TransactionStatus.PENDING: 0,

@@ -1,16 +1,54 @@
-"""What the readers give: a payment, a row of the audit trail, a sum."""
+"""What reports are made of: a payment, a row of the audit trail, a dispute, a sum."""
 
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
-
-from autopay.adapters.postgres.records import TimelineRow
-from autopay.adapters.postgres.reports.filter import Place
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
+from autopay.domain.report.filter import Cursor
+from autopay.domain.values import Value
+
+
+class TimelineRow(Value):
+    """One payment with the request that it was for, as `ledger show` lists it. `hash` is the chain's signature."""
+
+    attempt_id: UUID
+    created_at: datetime
+    agent: str
+    request_id: str | None
+    request_key: str
+    url: str | None
+    endpoint: str | None
+    number: int | None
+    sends: int
+    status: str
+    delivery: Literal["NONE", "DELIVERED", "UNDELIVERED"] | None
+    amount_atomic: int
+    currency: Currency
+    network: Network
+    pay_to: str | None
+    hash: str | None
+    error_type: str | None
+    error_code: str | None
+    verification_hash: str | None
+
+
+class DisputeRow(Value):
+    """A request that was paid and not delivered. `http_status` is the seller's last answer to the payment, if any."""
+
+    request_id: str | None
+    agent: str
+    url: str | None
+    method: str
+    amount_atomic: int
+    currency: Currency
+    pay_to: str | None
+    transaction: str | None
+    when: datetime | None
+    http_status: int | None
+    sends: int
 
 
 class PaymentRow(TimelineRow):
@@ -19,16 +57,14 @@ class PaymentRow(TimelineRow):
     @property
     def cursor(self) -> str:
         """Where a list that ended with this row goes on."""
-        return str(Place(at=self.created_at, row_id=self.attempt_id))
+        return str(Cursor(at=self.created_at, row_id=self.attempt_id))
 
 
-class TrailRow(BaseModel):
+class TrailRow(Value):
     """One row of `audit_trail_view`: a transaction, a request or a balance. `amount` is in token units.
 
     `status` is the payment's status, the request's outcome (or the HTTP status of an open one), or the balance's.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     created_at: datetime
     agent: str
@@ -50,17 +86,15 @@ class TrailRow(BaseModel):
     @property
     def cursor(self) -> str:
         """Where a list that ended with this row goes on."""
-        return str(Place(at=self.created_at, row_id=self.id))
+        return str(Cursor(at=self.created_at, row_id=self.id))
 
 
-class SpendRow(BaseModel):
+class SpendRow(Value):
     """What was spent in one currency on one network, base units; `key` is the day, endpoint, payee or agent.
 
     Settled is VERIFIED: final on chain. Open is what has no outcome yet (PENDING, RETRYING, SUCCESS): spent or free
     again, nobody knows. What is FAILED cost nothing.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     key: str | None
     network: Network

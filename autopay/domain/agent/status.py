@@ -1,0 +1,126 @@
+"""What an agent answers when it is asked how it stands: the query `status` and its parts, and the update `request`."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from autopay.domain.agent.breaker import BreakerState
+from autopay.domain.agent.spec import Rules, Watch
+from autopay.domain.money import Currency
+from autopay.domain.payment.notice import Held, Notice
+from autopay.domain.phase import Phase
+from autopay.domain.request import RequestStatus
+from autopay.domain.values import StrictValue
+
+
+class Spendable(StrictValue):
+    """What the agent can spend in one currency now: the least of its limits; `limit` names which one that is.
+
+    `account` is the token account on chain that it spends from, None without a session.
+    """
+
+    currency: Currency
+    balance_atomic: int
+    spendable_atomic: int
+    limit: Literal["balance", "allowance", "session_budget", "none"]
+    session_problem: str | None = None
+    account: str | None = None
+
+
+class Accepted(StrictValue):
+    """The answer to the update `request`: taken, and where to look for the result.
+
+    `status` is how the request stands. With FRESH it has ended: nothing is bought, as the agent has the content
+    already, from its earlier request `content_of`.
+    """
+
+    request_id: str
+    workflow_id: str
+    queued: int
+    status: RequestStatus = RequestStatus.WAITING
+    content_of: str | None = None
+
+
+class AgentState(StrEnum):
+    """What an agent is doing, in one word."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+class WatchStatus(StrictValue):
+    """One watch as the agent sees it.
+
+    `last` is when its content came, `next_due` when it will be bought again, None while something stands in the way:
+    `waits` says what. `stale_since` is when its data became older than wanted, None when it is fresh. The price is the
+    last one seen.
+    """
+
+    watch: Watch
+    next_due: datetime | None
+    last: datetime | None = None
+    stale_since: datetime | None = None
+    waits: str | None = None
+    price_atomic: int | None = None
+    currency: Currency | None = None
+
+
+class HeldRequest(StrictValue):
+    """A request that has begun and waits, without a slot and with nothing signed: for a person, or for the chain."""
+
+    request_id: str
+    why: Held
+    since: datetime
+    error: str | None = None
+    message: str | None = None
+
+
+class WaitingRequest(StrictValue):
+    """A request in the queue: its score by now, and what it waits for if that is more than its turn."""
+
+    request_id: str
+    url: str
+    score: float
+    queued_at: datetime
+    waits: str | None = None
+
+
+class BreakerStatus(StrictValue):
+    """A dependency (`rpc`, or a seller's host and port) that is not simply well."""
+
+    of: str
+    state: BreakerState
+    faults: int
+    until: datetime | None
+
+
+class AgentStatus(StrictValue):
+    """The answer to the query `status`.
+
+    `in_flight` holds a slot and has not been answered yet, `settling` is answered and not yet final on chain, `held`
+    waits before anything is signed. `spent_atomic` counts payments from their answer on. `next` is the queue's head.
+    """
+
+    name: str
+    phase: Phase
+    rules: Rules
+    state: AgentState
+    reason: str | None
+    spendable: tuple[Spendable, ...]
+    in_flight: tuple[str, ...]
+    settling: tuple[str, ...]
+    held: tuple[HeldRequest, ...] = ()
+    queued: tuple[str, ...]
+    next: tuple[WaitingRequest, ...] = ()
+    breakers: tuple[BreakerStatus, ...] = ()
+    watches: tuple[WatchStatus, ...]
+    payments: int
+    delivered: int
+    fresh: int = 0
+    refused: int
+    failed: int
+    undelivered: int
+    spent_atomic: dict[Currency, int]
+    last: tuple[Notice, ...]

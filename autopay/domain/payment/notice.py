@@ -1,0 +1,30 @@
+"""What a payment tells its agent."""
+
+from typing import Literal
+
+from autopay.domain.money import Currency
+from autopay.domain.request import RequestStatus
+from autopay.domain.values import StrictValue
+
+Held = Literal["approval", "chain"]
+"""What a request that is under way can wait for, without a slot: a person's word, or the chain to come back."""
+
+
+class Notice(StrictValue):
+    """A `PaidRequest` tells its agent: the request has been answered (`final` false), or its money settled.
+
+    With status WAITING it says that the request is `held` before anything was signed, or (`held` None) that it goes
+    on. `error` is the stable name of what ended it without content, or of the fault that holds it. `http_status` is
+    the seller's last answer, if it gave one.
+    """
+
+    request_id: str
+    status: RequestStatus
+    final: bool
+    held: Held | None = None
+    error: str | None = None
+    http_status: int | None = None
+    currency: Currency | None = None
+    amount_atomic: int = 0
+    transaction: str | None = None
+    message: str | None = None

@@ -1,0 +1,1 @@
+"""Values that reports are made of, and how a reader says which rows it wants."""

@@ -1,0 +1,84 @@
+"""Sessions: keys that may pay from an owner's token account, within an allowance that the chain enforces."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+from uuid import UUID
+
+from autopay.domain.money import Currency
+from autopay.domain.values import Value
+
+
+class SessionKey(Value):
+    """A session that may pay: the delegate key's public half, what it draws from, and the chain's own cap on it."""
+
+    session_id: UUID
+    agent_id: UUID
+    currency: Currency
+    mint: str
+    source_account: str
+    owner: str
+    authority: str
+    allowance_atomic: int
+
+
+class SessionStatus(StrEnum):
+    """`sessions.status`."""
+
+    ACTIVE = "ACTIVE"
+    EXPIRED = "EXPIRED"
+    REVOKED = "REVOKED"
+
+
+class OpenSession(Value):
+    """A session that can pay now, with its sealed key."""
+
+    key: SessionKey
+    sealed_key: str
+    spent_atomic: int
+    payments: int
+    tx_limit: int
+    expires_at: datetime
+
+
+class Booked(Value):
+    """A session's allowance, and what the ledger has booked as settled on chain against it up to a slot."""
+
+    allowance_atomic: int
+    settled_atomic: int
+
+
+class OwnerTransaction(Value):
+    """What the owner of a session's account is asked to sign: the message in base64, and how long it can land."""
+
+    does: Literal["grant", "revoke"]
+    message: str
+    last_valid_block_height: int
+
+
+class SessionRecord(Value):
+    """A session without its key; `reserved_atomic` and `payments` count every attempt that is not FAILED.
+
+    `spent_atomic` is what of it settled, `open_payments` how many have no outcome yet. `granted` is False until the
+    chain shows the owner's grant: `owner_transaction` is what it was asked to sign.
+    """
+
+    session_id: UUID
+    agent: str
+    status: Literal["ACTIVE", "EXPIRED", "REVOKED"]
+    currency: Currency
+    mint: str
+    source_account: str
+    owner: str
+    authority: str
+    allowance_atomic: int
+    reserved_atomic: int
+    payments: int
+    tx_limit: int
+    created_at: datetime
+    expires_at: datetime
+    spent_atomic: int = 0
+    open_payments: int = 0
+    hosts: tuple[str, ...] = ()
+    granted: bool = True
+    owner_transaction: OwnerTransaction | None = None
