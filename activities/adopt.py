@@ -7,7 +7,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from autopay.domain.hosts import host_of
 from autopay.domain.payment.adoption import Adopted, AdoptFrom, OpenBook
-from autopay.domain.payment.steps import PayOrder
+from autopay.domain.payment.steps import PaymentOrder
 from autopay.domain.request import payment_workflow_id
 from autopay.temporal.attributes import request_attributes
 
@@ -34,7 +34,7 @@ class AdoptStep:
         )
 
 
-async def _start(client: Client, task_queue: str, order: PayOrder) -> bool:
+async def _start(client: Client, task_queue: str, order: PaymentOrder) -> bool:
     """Whether it had to be started; one that runs is left alone."""
     try:
         await client.start_workflow(

@@ -3,20 +3,20 @@
 from temporalio import activity
 
 from autopay.domain.errors import SellerUnavailable
-from autopay.domain.payment.exchange import Extras, Plain
+from autopay.domain.payment.exchange import RequestExtras, UnpaidReply
 from autopay.domain.payment.offer import Challenge
 from autopay.domain.payment.ports import Ledger, Sealer, Seller
-from autopay.domain.payment.steps import Failed, Fetched, Free, PayOrder
+from autopay.domain.payment.steps import FetchFailed, FetchResult, FreeContent, PaymentOrder
 from autopay.domain.refusal import Refused
 from autopay.domain.request import RequestRecord
 
 
-def open_extras(vault: Sealer, record: RequestRecord) -> Extras:
+def open_extras(vault: Sealer, record: RequestRecord) -> RequestExtras:
     """Headers and body of a request, unsealed for the length of one exchange."""
     if record.spec.sealed_extras is None:
-        return Extras()
+        return RequestExtras()
     sealed = record.spec.sealed_extras
-    return Extras.model_validate_json(vault.open(sealed, purpose="request-extras", row=record.request_key))
+    return RequestExtras.model_validate_json(vault.open(sealed, purpose="request-extras", row=record.request_key))
 
 
 class FetchStep:
@@ -28,7 +28,7 @@ class FetchStep:
         self._vault = vault
 
     @activity.defn(name="fetch")
-    async def fetch(self, order: PayOrder) -> Fetched:
+    async def fetch(self, order: PaymentOrder) -> FetchResult:
         """Ask, store what came, and say what it is. Raises SellerUnavailable when it is worth asking again."""
         record = await self._ledger.request(order.request_key)
         # The ledger's URL, not the order's: policy judges that one, and an order is a message that anyone may send.
@@ -39,14 +39,16 @@ class FetchStep:
         return _meaning(plain)
 
 
-def _meaning(plain: Plain) -> Free | Failed | Challenge | Refused:
+def _meaning(plain: UnpaidReply) -> FreeContent | FetchFailed | Challenge | Refused:
     status = plain.reply.http_status
     if plain.challenge is not None:
         return plain.challenge
     if 200 <= status < 300:
-        return Free(http_status=status)
+        return FreeContent(http_status=status)
     if status == 429 or status >= 500:
         raise SellerUnavailable(f"HTTP {status}", retry_after_ms=plain.reply.retry_after_ms)
     if 300 <= status < 400:
-        return Failed(type="seller_redirects", message="the seller redirects; ask the new address", http_status=status)
-    return Failed(type="seller_rejected", message=f"the seller answers HTTP {status}", http_status=status)
+        return FetchFailed(
+            type="seller_redirects", message="the seller redirects; ask the new address", http_status=status
+        )
+    return FetchFailed(type="seller_rejected", message=f"the seller answers HTTP {status}", http_status=status)

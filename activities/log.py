@@ -4,7 +4,7 @@ from temporalio import activity
 
 from activities.sign import summary_of
 from autopay.domain.payment.ports import Ledger
-from autopay.domain.payment.steps import Closing, PayOrder, Recalled
+from autopay.domain.payment.steps import LogInput, PaymentOrder, RecallResult
 from autopay.domain.request import CLOSED
 
 
@@ -15,7 +15,7 @@ class LogStep:
         self._ledger = ledger
 
     @activity.defn(name="recall")
-    async def recall(self, order: PayOrder) -> Recalled:
+    async def recall(self, order: PaymentOrder) -> RecallResult:
         """How the request stands: the ledger knows even when Temporal has forgotten. Takes it from the queue."""
         record = await self._ledger.request(order.request_key)
         payment = await self._ledger.recall(order.request_key)
@@ -23,9 +23,9 @@ class LogStep:
         closed = record.result if record.result.status in CLOSED and record.closed else None
         if closed is None:
             await self._ledger.begin(order.request_key)
-        return Recalled(payment=payment, signed=summary_of(newest) if newest else None, closed=closed)
+        return RecallResult(payment=payment, signed=summary_of(newest) if newest else None, closed=closed)
 
     @activity.defn(name="log")
-    async def log(self, closing: Closing) -> None:
+    async def log(self, closing: LogInput) -> None:
         """Close the request; the first end stands."""
         await self._ledger.close(closing.order.request_key, closing.result)

@@ -4,9 +4,9 @@ from temporalio import activity
 
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.payment.offer import Challenge, Offer, Wants, choose
+from autopay.domain.payment.offer import BuyerLimits, Challenge, Offer, choose
 from autopay.domain.payment.ports import Facilitator, Ledger
-from autopay.domain.payment.steps import Parsed, PayOrder
+from autopay.domain.payment.steps import ParseResult, PaymentOrder
 from autopay.domain.refusal import RefusalReason, Refused
 
 
@@ -27,7 +27,7 @@ class ParseStep:
         self._mints = mints
 
     @activity.defn(name="parse")
-    async def parse(self, order: PayOrder, challenge: Challenge) -> Parsed:
+    async def parse(self, order: PaymentOrder, challenge: Challenge) -> ParseResult:
         """The cheapest option that a session of the agent can pay, or why there is none."""
         spec = (await self._ledger.request(order.request_key)).spec
         mints: dict[Currency, str] = {}
@@ -44,7 +44,7 @@ class ParseStep:
                 own_keys |= {session.key.owner, session.key.authority, session.key.source_account}
         if not mints and closed:
             return closed[0]
-        wants = Wants(
+        wants = BuyerLimits(
             url=spec.url,
             network=self._network,
             mints=mints,

@@ -10,17 +10,18 @@ from temporalio import activity
 
 from autopay.domain.errors import LedgerFenced
 from autopay.domain.money import DECIMALS, show
-from autopay.domain.payment.attempt import MintFacts, RecordedAttempt, TokenAccount, UnsignedPayment
+from autopay.domain.payment.attempt import RecordedAttempt, UnsignedPayment
+from autopay.domain.payment.chain import MintFacts, TokenAccount
 from autopay.domain.payment.offer import Offer
 from autopay.domain.payment.ports import Chain, Ledger, Signer
-from autopay.domain.payment.steps import Signed, SignedOrNot, ToSign
+from autopay.domain.payment.steps import SignedAttempt, SignInput, SignResult
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.session import OpenSession
 
 
-def summary_of(attempt: RecordedAttempt) -> Signed:
+def summary_of(attempt: RecordedAttempt) -> SignedAttempt:
     """What the workflow needs to know of a recorded attempt."""
-    return Signed(
+    return SignedAttempt(
         attempt_id=attempt.attempt_id,
         number=attempt.number,
         currency=attempt.currency,
@@ -38,7 +39,7 @@ class SignStep:
         self._signer = signer
 
     @activity.defn(name="sign")
-    async def sign(self, to_sign: ToSign) -> SignedOrNot:
+    async def sign(self, to_sign: SignInput) -> SignResult:
         """The recorded attempt, new or not; Refused when a limit or an account says no, Awaiting a person's word."""
         order, offer = to_sign.order, to_sign.offer
         recorded = await self._ledger.attempt(order.request_key, to_sign.number)

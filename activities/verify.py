@@ -5,7 +5,7 @@ from temporalio import activity
 from autopay.domain.errors import UnknownRequest
 from autopay.domain.payment.payment import Dead, Seen, Settled, Unknown, Verdict
 from autopay.domain.payment.ports import Chain, Ledger
-from autopay.domain.payment.settlement import look
+from autopay.domain.payment.settlement import check_settlement
 from autopay.domain.payment.steps import AttemptRef
 
 
@@ -27,7 +27,7 @@ class VerifyStep:
             recorded = (await self._ledger.recall(ref.order.request_key)).attempts[ref.number - 1].outcome
             assert recorded is not None
             return recorded
-        verdict = await look(self._chain, self._ledger.booked_on, attempt, self._slot_ms)
+        verdict = await check_settlement(self._chain, self._ledger.booked_on, attempt, self._slot_ms)
         match verdict:
             case Settled(settlement=settlement):
                 await self._ledger.record_seen(attempt.attempt_id, settlement, final=True)

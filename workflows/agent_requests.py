@@ -12,7 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from autopay.domain.agent.spec import AgentSpec
     from autopay.domain.agent.steps import Enqueued, QueuedRequest, ToEnqueue
     from autopay.domain.hosts import host_of
-    from autopay.domain.payment.steps import PayOrder
+    from autopay.domain.payment.steps import PaymentOrder
     from autopay.domain.refusal import Refused
     from autopay.domain.request import (
         CLOSED,
@@ -103,7 +103,7 @@ class AgentRequests:
     async def _start(self, request: QueuedRequest, *, canceled: bool = False, breaker: str | None = None) -> None:
         """Start the payment, or find that it already runs; one that has ended has told us, or is in the ledger."""
         name = self.memory.spec.name
-        order = PayOrder(
+        order = PaymentOrder(
             agent=name,
             request_id=request.request_id,
             request_key=x402_request_id(name, request.request_id),

@@ -25,14 +25,14 @@ with workflow.unsafe.imports_passed_through():
     from autopay.domain.payment.run import StepFailed
     from autopay.domain.payment.steps import (
         AttemptRef,
-        Closing,
-        Fetched,
-        Parsed,
-        PayOrder,
-        Recalled,
-        Signed,
-        SignedOrNot,
-        ToSign,
+        FetchResult,
+        LogInput,
+        ParseResult,
+        PaymentOrder,
+        RecallResult,
+        SignedAttempt,
+        SignInput,
+        SignResult,
     )
     from autopay.domain.policy.policy import Awaiting
     from autopay.domain.request import RequestStatus, agent_workflow_id
@@ -55,13 +55,13 @@ def named_faults() -> Iterator[None]:
 class DurableSteps:
     """Implements `Steps` with Temporal's activities, timers and signals."""
 
-    def __init__(self, order: PayOrder) -> None:
+    def __init__(self, order: PaymentOrder) -> None:
         self.order = order
         self.host = host_of(order.url)
         self.awaiting: Awaiting | None = None
         self.decided = False
 
-    async def recall(self, order: PayOrder) -> Recalled:
+    async def recall(self, order: PaymentOrder) -> RecallResult:
         """How the ledger knows the request."""
         with named_faults():
             return await workflow.execute_local_activity_method(
@@ -72,7 +72,7 @@ class DurableSteps:
                 summary="how the ledger knows this request",
             )
 
-    async def fetch(self, order: PayOrder) -> Fetched:
+    async def fetch(self, order: PaymentOrder) -> FetchResult:
         """Step 1."""
         with named_faults():
             return await workflow.execute_local_activity_method(
@@ -83,7 +83,7 @@ class DurableSteps:
                 summary=f"{order.method} {order.url}"[:200],
             )
 
-    async def parse(self, order: PayOrder, challenge: Challenge) -> Parsed:
+    async def parse(self, order: PaymentOrder, challenge: Challenge) -> ParseResult:
         """Step 2."""
         with named_faults():
             return await workflow.execute_local_activity_method(
@@ -95,7 +95,7 @@ class DurableSteps:
                 summary=f"402: choose among {len(challenge.options)} ways to pay",
             )
 
-    async def sign(self, to_sign: ToSign, price: str) -> SignedOrNot:
+    async def sign(self, to_sign: SignInput, price: str) -> SignResult:
         """Step 3."""
         with named_faults():
             signed = await workflow.execute_local_activity_method(
@@ -106,7 +106,7 @@ class DurableSteps:
                 retry_policy=policies.SIGN_RETRIES,
                 summary=f"reserve and sign {price} for {self.host}, attempt {to_sign.number}",
             )
-        if isinstance(signed, Signed):
+        if isinstance(signed, SignedAttempt):
             workflow.upsert_search_attributes(payment_attributes("signed", signed))
         return signed
 
@@ -134,7 +134,7 @@ class DurableSteps:
                 summary=f"look for {price} on chain, attempt {ref.number}",
             )
 
-    async def log(self, closing: Closing) -> None:
+    async def log(self, closing: LogInput) -> None:
         """Step 6."""
         with named_faults():
             await workflow.execute_local_activity_method(

@@ -11,7 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.decide import DecideStep
     from autopay.domain.money import show
     from autopay.domain.payment.run import PaymentRun, StepFailed
-    from autopay.domain.payment.steps import PayOrder
+    from autopay.domain.payment.steps import PaymentOrder
     from autopay.domain.policy.policy import Decision
     from autopay.domain.refusal import RefusalReason
     from autopay.domain.request import RequestResult, RequestStatus
@@ -26,7 +26,7 @@ class PaidRequest:
     """Pays for one request, exactly once or not at all, and returns what became of it."""
 
     @workflow.run
-    async def run(self, order: PayOrder) -> RequestResult:
+    async def run(self, order: PaymentOrder) -> RequestResult:
         """Shields the payment: a cancel stops new attempts, and waits for the fate of what was signed."""
         steps = self.steps
         paying = asyncio.create_task(self.payment_run.run())
@@ -48,7 +48,7 @@ class PaidRequest:
                 return result
 
     @workflow.init
-    def __init__(self, order: PayOrder) -> None:
+    def __init__(self, order: PaymentOrder) -> None:
         self.steps = DurableSteps(order)
         self.payment_run = PaymentRun(order, self.steps)
 

@@ -8,7 +8,7 @@ from temporalio.workflow import unsafe
 with unsafe.imports_passed_through():
     from autopay.domain.hosts import host_of
     from autopay.domain.money import to_units
-    from autopay.domain.payment.steps import PayOrder, Signed
+    from autopay.domain.payment.steps import PaymentOrder, SignedAttempt
 
 AGENT = SearchAttributeKey.for_keyword("AutopayAgent")
 STATE = SearchAttributeKey.for_keyword("AutopayState")
@@ -25,7 +25,7 @@ def agent_attributes(name: str, state: str) -> TypedSearchAttributes:
     return TypedSearchAttributes([SearchAttributePair(AGENT, name), SearchAttributePair(STATE, state)])
 
 
-def request_attributes(order: PayOrder) -> TypedSearchAttributes:
+def request_attributes(order: PaymentOrder) -> TypedSearchAttributes:
     """What a request's workflow starts with."""
     endpoint = order.url.split("?")[0].split("://")[-1].removeprefix(host_of(order.url)) or "/"
     return TypedSearchAttributes(
@@ -37,7 +37,7 @@ def request_attributes(order: PayOrder) -> TypedSearchAttributes:
     )
 
 
-def payment_attributes(status: str, signed: Signed) -> list[SearchAttributeUpdate[Any]]:
+def payment_attributes(status: str, signed: SignedAttempt) -> list[SearchAttributeUpdate[Any]]:
     """What is known once a payment is signed; the price in token units."""
     return [
         STATUS.value_set(status),

@@ -21,7 +21,7 @@ from temporalio.service import RPCError
 from autopay.adapters.vault import Vault
 from autopay.domain.agent.status import Accepted
 from autopay.domain.money import Currency
-from autopay.domain.payment.exchange import Extras
+from autopay.domain.payment.exchange import RequestExtras
 from autopay.domain.refusal import RefusalReason
 from autopay.domain.request import RequestSpec, agent_workflow_id, x402_request_id
 from tests.chaos.plan import Purchase
@@ -90,7 +90,7 @@ class Buyers:
         """What is asked; the body is sealed as `starter.py request` seals it."""
         sealed, body_hash = None, None
         if purchase.body is not None:
-            extras = Extras(headers={"Content-Type": "application/json"}, body=purchase.body)
+            extras = RequestExtras(headers={"Content-Type": "application/json"}, body=purchase.body)
             key = x402_request_id(purchase.agent, purchase.request_id)
             sealed = self._vault.seal(extras.model_dump_json().encode(), purpose="request-extras", row=key)
             body_hash = hashlib.sha256(purchase.body).hexdigest()

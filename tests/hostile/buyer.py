@@ -21,7 +21,16 @@ from autopay.domain.payment.notice import Notice
 from autopay.domain.payment.offer import Challenge
 from autopay.domain.payment.payment import Payment, SellerAnswer, Verdict
 from autopay.domain.payment.run import PaymentRun, StepFailed
-from autopay.domain.payment.steps import AttemptRef, Closing, Fetched, Parsed, PayOrder, Recalled, SignedOrNot, ToSign
+from autopay.domain.payment.steps import (
+    AttemptRef,
+    FetchResult,
+    LogInput,
+    ParseResult,
+    PaymentOrder,
+    RecallResult,
+    SignInput,
+    SignResult,
+)
 from autopay.domain.policy.policy import Awaiting, Decision
 from autopay.domain.request import RequestResult, RequestSpec, x402_request_id
 from autopay.settings import Settings
@@ -49,20 +58,20 @@ class RealSteps:
         self._approves = approves
         self._environment = ActivityEnvironment()
 
-    async def recall(self, order: PayOrder) -> Recalled:
-        found: Recalled = await self._tried("recall", order)
+    async def recall(self, order: PaymentOrder) -> RecallResult:
+        found: RecallResult = await self._tried("recall", order)
         return found
 
-    async def fetch(self, order: PayOrder) -> Fetched:
-        found: Fetched = await self._tried("fetch", order)
+    async def fetch(self, order: PaymentOrder) -> FetchResult:
+        found: FetchResult = await self._tried("fetch", order)
         return found
 
-    async def parse(self, order: PayOrder, challenge: Challenge) -> Parsed:
-        found: Parsed = await self._tried("parse", order, challenge)
+    async def parse(self, order: PaymentOrder, challenge: Challenge) -> ParseResult:
+        found: ParseResult = await self._tried("parse", order, challenge)
         return found
 
-    async def sign(self, to_sign: ToSign, price: str) -> SignedOrNot:
-        found: SignedOrNot = await self._tried("sign", to_sign)
+    async def sign(self, to_sign: SignInput, price: str) -> SignResult:
+        found: SignResult = await self._tried("sign", to_sign)
         return found
 
     async def submit(self, ref: AttemptRef, send: int, price: str) -> SellerAnswer:
@@ -73,7 +82,7 @@ class RealSteps:
         found: Verdict = await self._tried("verify", ref)
         return found
 
-    async def log(self, closing: Closing) -> None:
+    async def log(self, closing: LogInput) -> None:
         await self._tried("log", closing)
 
     async def wait(self, wait_ms: int, why: str) -> None:
@@ -153,7 +162,7 @@ class Buyer:
         request_id = f"request-{number}"
         spec = RequestSpec(request_id=request_id, url=self._scene.url, max_price_atomic=self._way.most)
         assert await self._ledger.accept(self.agent, spec, 1.0, 100) is None
-        order = PayOrder(
+        order = PaymentOrder(
             agent=self.agent,
             request_id=request_id,
             request_key=x402_request_id(self.agent, request_id),

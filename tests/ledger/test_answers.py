@@ -8,7 +8,7 @@ import pytest
 
 from autopay.domain.errors import IllegalTransition
 from autopay.domain.network import Network
-from autopay.domain.payment.exchange import Plain, Receipt, Reply
+from autopay.domain.payment.exchange import Receipt, Reply, UnpaidReply
 from autopay.domain.payment.payment import Conflict, Content, Dead, NoAnswer, Rejected, Settled
 from autopay.domain.payment.verification import verification_hash
 from autopay.domain.request import RequestStatus
@@ -141,7 +141,7 @@ async def test_a_hostile_receipt_is_stored_harmless(book: Book, database_url: st
 
 async def test_a_plain_answer_with_content_is_free(book: Book) -> None:
     key = await book.accepted()
-    await book.ledger.record_plain(key, Plain(reply=JSON_REPLY))
+    await book.ledger.record_plain(key, UnpaidReply(reply=JSON_REPLY))
     assert await book.ledger.content(key) == ("application/json", JSON_REPLY.body)
     assert (await book.ledger.result(key)).status is RequestStatus.FREE
 

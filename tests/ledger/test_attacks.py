@@ -16,9 +16,9 @@ from autopay.adapters.x402.seller import HttpSeller
 from autopay.domain.errors import IllegalTransition
 from autopay.domain.money import Currency
 from autopay.domain.payment.attempt import RecordedAttempt
-from autopay.domain.payment.exchange import Plain, Reply
+from autopay.domain.payment.exchange import Reply, UnpaidReply
 from autopay.domain.payment.payment import Content
-from autopay.domain.payment.steps import AttemptRef, Free, PaidBefore, PayOrder
+from autopay.domain.payment.steps import AttemptRef, FreeContent, PaidBefore, PaymentOrder
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import RequestStatus
 from tests.ledger.books import PRICE, Book, offer_of, signed_payment, spec_of
@@ -36,7 +36,7 @@ from tests.ledger.terms import (
 from tests.ledger.test_fences import booked, forgotten
 from tests.unit.till import OK, Till
 
-FREE = Plain(reply=Reply(http_status=200, content_type="application/json", body=b"{}"))
+FREE = UnpaidReply(reply=Reply(http_status=200, content_type="application/json", body=b"{}"))
 PATIENCE = timedelta(seconds=8)
 
 
@@ -132,10 +132,10 @@ async def test_an_order_cannot_send_question_or_payment_anywhere_but_where_polic
         sealed = vault.seal(b"payment", purpose="payment", row=f"{key}/1")
         recorded = await book.ledger.record_attempt(key, 1, book.session_id, signed_payment(sealed=sealed))
         assert isinstance(recorded, RecordedAttempt)
-        forged = PayOrder(
+        forged = PaymentOrder(
             agent=book.agent, request_id="mine", request_key=key, url=f"http://127.0.0.1:{other.port}/", method="POST"
         )
-        assert isinstance(await activity.run(FetchStep(book.ledger, seller, vault).fetch, forged), Free)
+        assert isinstance(await activity.run(FetchStep(book.ledger, seller, vault).fetch, forged), FreeContent)
         submitted = await activity.run(
             SubmitStep(book.ledger, seller, vault).submit, AttemptRef(order=forged, number=1)
         )

@@ -8,7 +8,7 @@ from autopay.domain.errors import UnknownAgent
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.adoption import Unfinished
-from autopay.domain.payment.attempt import Transfer
+from autopay.domain.payment.chain import Transfer
 from autopay.domain.payment.exchange import Reply
 from autopay.domain.payment.payment import Rejected
 from autopay.domain.reconcile.compare import BookedAttempt

@@ -8,7 +8,7 @@ from autopay.adapters.postgres import PostgresLedger
 from autopay.domain.agent.ports import AgentLedger
 from autopay.domain.errors import UnknownAgent
 from autopay.domain.money import Currency
-from autopay.domain.payment.exchange import Plain, Reply
+from autopay.domain.payment.exchange import Reply, UnpaidReply
 from autopay.domain.phase import Phase
 from autopay.domain.request import RequestStatus
 from tests.ledger.books import JSON_REPLY, Book, spec_of
@@ -46,7 +46,7 @@ async def test_of_many_requests_the_ended_and_the_unknown_are_told_apart(book: B
 async def bought(book: Book, name: str = "first", **changes: object) -> None:
     """Content for the market feed, which the seller gives away."""
     await book.ledger.accept(book.agent, spec_of(name, **changes), 1.0, 10)
-    await book.ledger.record_plain(book.key(name), Plain(reply=JSON_REPLY, breaker="HALF_OPEN"))
+    await book.ledger.record_plain(book.key(name), UnpaidReply(reply=JSON_REPLY, breaker="HALF_OPEN"))
     await book.end(book.key(name), RequestStatus.FREE)
 
 
@@ -107,7 +107,7 @@ async def test_what_was_paid_and_not_delivered_is_not_fresh(book: Book) -> None:
 async def test_the_state_of_the_sellers_breaker_is_kept_with_the_request(book: Book) -> None:
     await bought(book)
     key = await book.accepted("plain")
-    await book.ledger.record_plain(key, Plain(reply=Reply(http_status=404)))
+    await book.ledger.record_plain(key, UnpaidReply(reply=Reply(http_status=404)))
     async with book.ledger.engine.connect() as db:
         rows = await db.exec_driver_sql("SELECT request_id, circuit_breaker_state FROM api_request_logs ORDER BY 1")
         assert {row.request_id: row.circuit_breaker_state for row in rows} == {"first": "HALF_OPEN", "plain": None}

@@ -6,7 +6,7 @@ import pytest
 
 from autopay.domain.errors import IllegalTransition, UnknownAgent, UnknownRequest
 from autopay.domain.money import Currency
-from autopay.domain.payment.exchange import Plain, Reply
+from autopay.domain.payment.exchange import Reply, UnpaidReply
 from autopay.domain.payment.offer import Challenge, Option
 from autopay.domain.payment.payment import Payment
 from autopay.domain.refusal import RefusalReason, Refused
@@ -137,7 +137,7 @@ async def test_a_request_waits_again_when_its_payment_is_dead(book: Book) -> Non
 
 async def test_a_sellers_challenge_is_recorded_whatever_it_holds(book: Book) -> None:
     key = await book.accepted()
-    await book.ledger.record_plain(key, Plain(reply=Reply(http_status=402), challenge=CHALLENGE))
+    await book.ledger.record_plain(key, UnpaidReply(reply=Reply(http_status=402), challenge=CHALLENGE))
     assert (await book.ledger.result(key)).http_status == 402
     assert await book.ledger.content(key) is None
     assert await book.ledger.recall(key) == Payment()

@@ -26,7 +26,7 @@ from autopay.adapters.postgres.uuid7 import uuid7
 from autopay.domain.audit.anchor import Anchor, AnchorState, lines_of, root_of
 from autopay.domain.audit.events import Reason
 from autopay.domain.network import Network
-from autopay.domain.payment.attempt import Transfer
+from autopay.domain.payment.chain import Transfer
 from autopay.domain.reconcile.marks import Marks, Seen
 from autopay.domain.reconcile.run import ReconcileRun
 from localnet.postgres import EmbeddedPostgres

@@ -18,7 +18,8 @@ from autopay.domain.audit.run import AuditRun
 from autopay.domain.audit.walk import Findings
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.payment.attempt import Landed, RecordedAttempt
+from autopay.domain.payment.attempt import RecordedAttempt
+from autopay.domain.payment.chain import LandedTransaction
 from autopay.domain.payment.payment import Settlement
 from tests.chain.conftest import USDC
 from tests.chain.node import ChainNode, eventually
@@ -183,7 +184,7 @@ async def test_an_anchor_that_was_never_sent_is_not_on_chain(witness: Witness) -
 # Payments
 
 
-async def transferred(node: ChainNode, chain: AnchorChain) -> Landed:
+async def transferred(node: ChainNode, chain: AnchorChain) -> LandedTransaction:
     """A transfer of 1000 base units that is final on chain."""
     wallets = Wallets(node.rpc)
     owner, payee = await wallets.rich(), Keypair()
@@ -191,7 +192,7 @@ async def transferred(node: ChainNode, chain: AnchorChain) -> Landed:
     transfer = USDC.transfer(source, USDC.account_of(payee.pubkey()), owner.pubkey(), PRICE)
     signature = await wallets.send([USDC.open(owner.pubkey(), payee.pubkey()), transfer], owner)
 
-    async def final() -> Landed | None:
+    async def final() -> LandedTransaction | None:
         return await chain.final_transaction(str(signature))
 
     landed = await eventually(final)
@@ -199,7 +200,7 @@ async def transferred(node: ChainNode, chain: AnchorChain) -> Landed:
     return landed
 
 
-async def book_as_verified(ledger: PostgresLedger, landed: Landed) -> None:
+async def book_as_verified(ledger: PostgresLedger, landed: LandedTransaction) -> None:
     """A new agent's session paid it."""
     (moved,) = landed.transfers
     await ledger.create_agent("payer")

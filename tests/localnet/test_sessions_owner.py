@@ -43,7 +43,7 @@ from autopay.adapters.vault import Keyring, Vault
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.attempt import RecordedAttempt
-from autopay.domain.payment.settlement import look
+from autopay.domain.payment.settlement import check_settlement
 from autopay.domain.refusal import Refused
 from autopay.domain.session import OpenSession, OwnerTransaction, SessionRecord
 from localnet.chain.genesis import CASH_MINT, USDC_MINT
@@ -271,7 +271,7 @@ async def test_an_open_payment_is_left_to_a_person_once_the_owner_revoked_elsewh
     verdicts = []
 
     async def is_judged() -> bool:
-        verdicts.append(await look(owner.node, owner.ledger.booked_on, attempt, SLOT_MS))
+        verdicts.append(await check_settlement(owner.node, owner.ledger.booked_on, attempt, SLOT_MS))
         return getattr(verdicts[-1], "reason", "") != "blockhash_live"
 
     await until(is_judged, "the blockhash to expire at finalized")

@@ -12,7 +12,7 @@ from activities.sign import SignStep, summary_of
 from activities.submit import SubmitStep
 from autopay.domain.payment import run as payment_run
 from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment, UnsignedPayment
-from autopay.domain.payment.exchange import Extras, Receipt, Reply
+from autopay.domain.payment.exchange import Receipt, Reply, RequestExtras
 from autopay.domain.payment.payment import (
     Dead,
     NoAnswer,
@@ -25,7 +25,7 @@ from autopay.domain.payment.payment import (
     next_step,
 )
 from autopay.domain.payment.run import PaymentRun, StepFailed
-from autopay.domain.payment.steps import AttemptRef, Signed, SignedOrNot, ToSign
+from autopay.domain.payment.steps import AttemptRef, SignedAttempt, SignInput, SignResult
 from autopay.domain.policy.policy import Ask, Permit
 from autopay.domain.refusal import Refused
 from autopay.domain.request import RequestResult, RequestStatus
@@ -151,21 +151,21 @@ def sends_before_recording() -> list[Swap]:
     record_attempt = MemoryLedger.record_attempt
     ask = SimSeller.ask
 
-    async def remembering(self: SimSeller, url: str, method: Any, extras: Extras) -> Any:
+    async def remembering(self: SimSeller, url: str, method: Any, extras: RequestExtras) -> Any:
         sellers[:] = [self]
         return await ask(self, url, method, extras)
 
     async def record(self: MemoryLedger, request_key: str, number: int, session_id: Any, signed: SignedPayment) -> Any:
         url = self.requests[request_key].spec.url
         payment = signed.sealed.split("|", 2)[2].encode()
-        await sellers[0].pay(url, "GET", Extras(), signed.offer.version, payment)
+        await sellers[0].pay(url, "GET", RequestExtras(), signed.offer.version, payment)
         return await record_attempt(self, request_key, number, session_id, signed)
 
     return [(SimSeller, "ask", remembering), (MemoryLedger, "record_attempt", record)]
 
 
 def signs_anew_when_asked_again() -> list[Swap]:
-    async def sign(self: SignStep, to_sign: ToSign) -> SignedOrNot:
+    async def sign(self: SignStep, to_sign: SignInput) -> SignResult:
         order = to_sign.order
         session = await self._ledger.session(order.agent, to_sign.offer.currency)
         if isinstance(session, Refused):
@@ -227,14 +227,14 @@ def fails_the_request_when_signing_fails() -> list[Swap]:
         if offer is None:
             return
         try:
-            signed = await self.steps.sign(ToSign(order=self.order, number=number, offer=offer), "")
+            signed = await self.steps.sign(SignInput(order=self.order, number=number, offer=offer), "")
         except StepFailed as failed:
             self._end(RequestStatus.FAILED, failed.type, failed.message)
             return
         if isinstance(signed, Refused):
             self._end(RequestStatus.REFUSED, signed.reason, signed.message)
             return
-        assert isinstance(signed, Signed)
+        assert isinstance(signed, SignedAttempt)
         self.signed, self.payment = signed, self.payment.signed(number)
 
     async def believes_itself(self: PaymentRun, result: RequestResult) -> bool:

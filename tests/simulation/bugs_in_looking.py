@@ -5,7 +5,8 @@ from uuid import UUID
 
 from activities.verify import VerifyStep
 from autopay.domain.payment import settlement
-from autopay.domain.payment.attempt import Landed, RecordedAttempt, Tip
+from autopay.domain.payment.attempt import RecordedAttempt
+from autopay.domain.payment.chain import LandedTransaction, Tip
 from autopay.domain.payment.payment import (
     Dead,
     Seen,
@@ -32,13 +33,13 @@ def trusts_expiry_alone() -> list[Swap]:
             return Dead(reason="expired_unsettled")
         return Unknown(reason="blockhash_live", retry_after_ms=1_000)
 
-    return [(settlement, "_absence", absence), (settlement, "look", absence), *_looking_with(absence)]
+    return [(settlement, "_absence", absence), (settlement, "check_settlement", absence), *_looking_with(absence)]
 
 
 def _looking_with(look: Any) -> list[Swap]:
     from activities import verify  # noqa: PLC0415  the name that the activity calls
 
-    return [(verify, "look", look)]
+    return [(verify, "check_settlement", look)]
 
 
 def matches_by_memo_alone() -> list[Swap]:
@@ -46,7 +47,7 @@ def matches_by_memo_alone() -> list[Swap]:
 
 
 def matches_by_the_transfer_alone() -> list[Swap]:
-    def is_ours(landed: Landed, attempt: RecordedAttempt) -> bool:
+    def is_ours(landed: LandedTransaction, attempt: RecordedAttempt) -> bool:
         return any(
             (each.destination, each.amount_atomic) == (attempt.destination_account, attempt.amount_atomic)
             for each in landed.transfers
@@ -56,7 +57,7 @@ def matches_by_the_transfer_alone() -> list[Swap]:
 
 
 def believes_a_receipt_without_looking() -> list[Swap]:
-    look = settlement.look
+    look = settlement.check_settlement
 
     async def believing(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, slot_ms: int) -> Verdict:
         if attempt.status != "SUCCESS" or not attempt.claims:
@@ -107,7 +108,7 @@ def compares_the_slot_with_the_last_valid_height() -> list[Swap]:
 def books_a_failed_transaction() -> list[Swap]:
     landed_verdict = settlement._landed_verdict
 
-    async def verdict(chain: Chain, landed: Landed, slot_ms: int) -> Verdict:
+    async def verdict(chain: Chain, landed: LandedTransaction, slot_ms: int) -> Verdict:
         return await landed_verdict(chain, landed.model_copy(update={"failed": False}), slot_ms)
 
     return [(settlement, "_landed_verdict", verdict)]

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from autopay.domain.errors import LedgerUnavailable
-from autopay.domain.payment.steps import PayOrder
+from autopay.domain.payment.steps import PaymentOrder
 from autopay.domain.policy.policy import Decision, Policy
 from autopay.domain.request import RequestSpec, x402_request_id
 from tests.simulation.auditor import audit
@@ -175,7 +175,7 @@ class _Scenario:
             )
             await _insist(world, agent, spec)
             key = x402_request_id(agent, spec.request_id)
-            order = PayOrder(agent=agent, request_id=spec.request_id, request_key=key, url=spec.url)
+            order = PaymentOrder(agent=agent, request_id=spec.request_id, request_key=key, url=spec.url)
             shells.append(Shell(world, activities, order))
         return shells
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from autopay.domain.errors import Fault
 from autopay.domain.payment.run import PaymentRun
-from autopay.domain.payment.steps import PayOrder
+from autopay.domain.payment.steps import PaymentOrder
 from autopay.domain.request import RequestResult
 from tests.simulation.journal import ContinuedAsNew, Journal, WorkflowFailed
 from tests.simulation.product import Activities
@@ -25,7 +25,7 @@ ADOPTION_MS = 60_000
 class Shell:
     """Runs one request to its end. `mistakes` collects what must never happen to a workflow."""
 
-    def __init__(self, world: World, activities: Activities, order: PayOrder, name: str = "run") -> None:
+    def __init__(self, world: World, activities: Activities, order: PaymentOrder, name: str = "run") -> None:
         self.world = world
         self.order = order
         self.mistakes: list[str] = []

@@ -18,7 +18,16 @@ from autopay.domain.payment.notice import Notice
 from autopay.domain.payment.offer import Challenge
 from autopay.domain.payment.payment import Payment, SellerAnswer, Verdict
 from autopay.domain.payment.run import PaymentRun, StepFailed
-from autopay.domain.payment.steps import AttemptRef, Closing, Fetched, Parsed, PayOrder, Recalled, SignedOrNot, ToSign
+from autopay.domain.payment.steps import (
+    AttemptRef,
+    FetchResult,
+    LogInput,
+    ParseResult,
+    PaymentOrder,
+    RecallResult,
+    SignInput,
+    SignResult,
+)
 from autopay.domain.policy.policy import Awaiting
 from tests.simulation.journal import ContinuedAsNew, Journal, Outcome, WorkflowFailed
 from tests.simulation.product import Activities
@@ -67,23 +76,23 @@ class SimSteps:
 
     # The six steps, and what surrounds them
 
-    async def recall(self, order: PayOrder) -> Recalled:
+    async def recall(self, order: PaymentOrder) -> RecallResult:
         """Local; its failure is the workflow's."""
         return await self._or_fail(self._local("recall", self._activities.log.recall, order, policies.LEDGER_RETRIES))
 
-    async def fetch(self, order: PayOrder) -> Fetched:
+    async def fetch(self, order: PaymentOrder) -> FetchResult:
         """Local."""
         return await self._local("fetch", self._activities.fetch.fetch, order, policies.FETCH_RETRIES)
 
-    async def parse(self, order: PayOrder, challenge: Challenge) -> Parsed:
+    async def parse(self, order: PaymentOrder, challenge: Challenge) -> ParseResult:
         """Local; its failure is the workflow's."""
 
-        async def parse(challenge: Challenge) -> Parsed:
+        async def parse(challenge: Challenge) -> ParseResult:
             return await self._activities.parse.parse(order, challenge)
 
         return await self._or_fail(self._local("parse", parse, challenge, policies.LEDGER_RETRIES))
 
-    async def sign(self, to_sign: ToSign, price: str) -> SignedOrNot:
+    async def sign(self, to_sign: SignInput, price: str) -> SignResult:
         """Local."""
         sign = self._activities.sign.sign
         return await self._local("sign", sign, to_sign, policies.SIGN_RETRIES, policies.SIGN_TOTAL)
@@ -110,7 +119,7 @@ class SimSteps:
         """Local."""
         return await self._local("verify", self._activities.verify.verify, ref, policies.VERIFY_RETRIES)
 
-    async def log(self, closing: Closing) -> None:
+    async def log(self, closing: LogInput) -> None:
         """Local; its failure is the workflow's."""
         await self._or_fail(self._local("log", self._activities.log.log, closing, policies.LEDGER_RETRIES))
 

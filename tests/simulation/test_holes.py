@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Sequence
 from random import Random
 
-from autopay.domain.payment.attempt import Landed, Sighting, TokenAccount
+from autopay.domain.payment.chain import HistoryEntry, LandedTransaction, TokenAccount
 from autopay.domain.payment.offer import Offer
 from autopay.domain.payment.payment import Seen, SellerAnswer, Settled, Verdict
 from autopay.domain.payment.run import PaymentRun
-from autopay.domain.payment.settlement import look
-from autopay.domain.payment.steps import AttemptRef, PayOrder, ToSign
+from autopay.domain.payment.settlement import check_settlement
+from autopay.domain.payment.steps import AttemptRef, PaymentOrder, SignInput
 from autopay.domain.refusal import RefusalReason
 from autopay.domain.request import RequestSpec, RequestStatus, x402_request_id
 from tests.simulation.journal import Journal
@@ -26,7 +26,7 @@ from tests.world.world import World
 PATIENCE_S = 3_600
 SPEC = RequestSpec(request_id="one", url="https://shop.example/data")
 KEY = x402_request_id("agent", "one")
-ORDER = PayOrder(agent="agent", request_id="one", request_key=KEY, url=SPEC.url)
+ORDER = PaymentOrder(agent="agent", request_id="one", request_key=KEY, url=SPEC.url)
 FIRST = AttemptRef(order=ORDER, number=1)
 
 
@@ -44,7 +44,7 @@ async def signed_and_sent(world: World) -> SellerAnswer:
     activities = Activities.over(world)
     offer = await activities.parse.parse(ORDER, world.seller.till(SPEC.url).shop.challenge())
     assert isinstance(offer, Offer)
-    await activities.sign.sign(ToSign(order=ORDER, number=1, offer=offer))
+    await activities.sign.sign(SignInput(order=ORDER, number=1, offer=offer))
     return await ENVIRONMENT.run(activities.submit.submit, FIRST)
 
 
@@ -90,11 +90,11 @@ class LookedAtTwice(SimNode):
 
     async def history(
         self, account: str, *, until: str | None, final: bool, min_slot: int | None
-    ) -> Sequence[Sighting]:
+    ) -> Sequence[HistoryEntry]:
         """Nothing."""
         return []
 
-    async def transaction(self, signature: str) -> Landed | None:
+    async def transaction(self, signature: str) -> LandedTransaction | None:
         """Nothing."""
         return None
 
@@ -107,7 +107,7 @@ class LookedAtTwice(SimNode):
         lag = self.world.chain.slot_now() - landed.slot - CONFIRMED_DEPTH - 3
         behind = SimNode(self.world.chain, "", [])
         behind._view = lambda method: View(lag=lag)  # type: ignore[method-assign]
-        seen = await look(behind, self.world.ledger.booked_on, attempt.recorded(), SLOT_MS)
+        seen = await check_settlement(behind, self.world.ledger.booked_on, attempt.recorded(), SLOT_MS)
         assert isinstance(seen, Seen), seen
         await self.world.ledger.record_seen(attempt.attempt_id, seen.settlement, final=False)
         return await super().token_account(address, final=final, min_slot=min_slot)
@@ -119,7 +119,7 @@ def test_a_payment_seen_while_it_is_looked_at_is_not_dead() -> None:
         await signed_and_sent(world)
         await sleep_ms(100_000)
         (attempt,) = world.ledger.attempts.values()
-        return await look(LookedAtTwice(world), world.ledger.booked_on, attempt.recorded(), SLOT_MS)
+        return await check_settlement(LookedAtTwice(world), world.ledger.booked_on, attempt.recorded(), SLOT_MS)
 
     assert run_virtually(story()).kind == "unknown"
 

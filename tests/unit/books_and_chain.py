@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.payment.attempt import Tip, Transfer
+from autopay.domain.payment.chain import Tip, Transfer
 from autopay.domain.payment.payment import Settlement
 from autopay.domain.payment.verification import verification_hash
 from autopay.domain.reconcile.compare import BookedAttempt, Payer

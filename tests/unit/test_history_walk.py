@@ -11,7 +11,7 @@ from solders.signature import Signature
 from autopay.adapters.solana.history import HistoryWalk
 from autopay.domain.errors import ChainUnavailable
 from autopay.domain.network import Network
-from autopay.domain.payment.attempt import Landed
+from autopay.domain.payment.chain import LandedTransaction
 from autopay.domain.reconcile.marks import Batch, Mark
 from autopay.domain.reconcile.run import CheckpointForeign
 from tests.unit.books_and_chain import payer_of, transfer_of
@@ -51,13 +51,13 @@ class PlayedNode(HistoryWalk):
             for name, slot in rows[: min(asked["limit"], self.short)]
         ]
 
-    async def final_transaction(self, signature: str) -> Landed | None:
+    async def final_transaction(self, signature: str) -> LandedTransaction | None:
         self.asked.append(signature)
         found = next((row for row in self.rows if str(row[0]) == signature), None)
         if found is None:
             return None
         stranger = transfer_of(PAYER, authority="the owner")
-        return Landed(
+        return LandedTransaction(
             signature=signature,
             slot=found[1],
             failed=False,

@@ -7,7 +7,7 @@ import pytest
 from autopay.domain.hosts import origin
 from autopay.domain.money import Currency, to_atomic, to_units
 from autopay.domain.network import Network
-from autopay.domain.payment.offer import Challenge, Offer, Option, Wants, choose
+from autopay.domain.payment.offer import BuyerLimits, Challenge, Offer, Option, choose
 from autopay.domain.refusal import RefusalReason, Refused
 
 USDC = "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU"
@@ -37,7 +37,7 @@ def challenge(*options: Option, url: str | None = URL) -> Challenge:
     return Challenge(version=2, options=options, resource_url=url)
 
 
-WANTS = Wants(
+WANTS = BuyerLimits(
     url=URL,
     network=Network.DEVNET,
     mints={Currency.USDC: USDC, Currency.CASH: CASH},

@@ -13,7 +13,6 @@ from autopay.domain.payment.payment import (
     NoAnswer,
     Payment,
     Rejected,
-    Resolve,
     Seen,
     Settled,
     Settlement,
@@ -21,6 +20,7 @@ from autopay.domain.payment.payment import (
     Step,
     Submit,
     Unknown,
+    Verify,
     next_step,
 )
 
@@ -73,9 +73,9 @@ def named(step: Step) -> str:
             return "submit"
         case Submit():
             return "submit again"
-        case Resolve(wait_ms=0):
+        case Verify(wait_ms=0):
             return "resolve now"
-        case Resolve(wait_ms=70):
+        case Verify(wait_ms=70):
             return "resolve later"
         case Done(result=result):
             return result
@@ -115,7 +115,7 @@ def test_signing_over_an_open_attempt_is_an_impossible_state() -> None:
 
 def test_a_lost_answer_asks_the_chain_and_then_sends_the_same_bytes() -> None:
     payment = Payment().signed(1).answered(NoAnswer(reason="reset"))
-    assert next_step(payment) == Resolve(number=1)
+    assert next_step(payment) == Verify(number=1)
     payment = payment.judged(Unknown(reason="blockhash_live", retry_after_ms=400))
     assert next_step(payment) == Submit(number=1, send=2, wait_ms=400)
 
@@ -129,7 +129,7 @@ def test_a_402_after_payment_is_not_taken_for_unpaid() -> None:
 def test_content_waits_for_finality_before_it_is_done() -> None:
     payment = Payment().signed(1).answered(Content(http_status=200))
     payment = payment.judged(Seen(settlement=SETTLEMENT, retry_after_ms=900))
-    assert next_step(payment) == Resolve(number=1, wait_ms=900)
+    assert next_step(payment) == Verify(number=1, wait_ms=900)
     assert next_step(payment.judged(SETTLED)) == Done(result="delivered")
 
 

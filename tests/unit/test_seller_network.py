@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from autopay.adapters.x402.checked_connection import Resolve, resolve
+from autopay.adapters.x402.checked_connection import Resolver, resolve
 from autopay.adapters.x402.seller import HttpSeller
 from autopay.domain.errors import SellerUnavailable
-from autopay.domain.payment.exchange import Extras, Plain
+from autopay.domain.payment.exchange import RequestExtras, UnpaidReply
 from autopay.domain.policy.reach import Reach
 from autopay.domain.refusal import RefusalReason, Refused
 from tests.unit.till import OK, Names, Till, certificate
@@ -22,19 +22,19 @@ OPEN = Reach.of(["*.example"], ["*.example"])
 
 @asynccontextmanager
 async def selling(
-    reach: Reach, resolver: Resolve = resolve, timeout_s: float = 10, limit: int = 100_000
+    reach: Reach, resolver: Resolver = resolve, timeout_s: float = 10, limit: int = 100_000
 ) -> AsyncIterator[HttpSeller]:
     seller = HttpSeller(reach, limit, timeout_s, timeout_s, resolver)
     yield seller
     await seller.close()
 
 
-async def ask(seller: HttpSeller, url: str) -> Plain | Refused:
-    return await seller.ask(url, "GET", Extras())
+async def ask(seller: HttpSeller, url: str) -> UnpaidReply | Refused:
+    return await seller.ask(url, "GET", RequestExtras())
 
 
 async def pay(seller: HttpSeller, url: str) -> bytes:
-    return (await seller.pay(url, "GET", Extras(), 2, b"payment")).body
+    return (await seller.pay(url, "GET", RequestExtras(), 2, b"payment")).body
 
 
 async def test_a_name_that_resolves_to_loopback_is_refused_and_nobody_is_asked() -> None:
@@ -54,7 +54,7 @@ async def test_a_name_that_is_rebound_between_ask_and_pay_gets_no_payment() -> N
     closing = OK.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n")
     async with Till().open(closing) as till, selling(reach, names) as seller:
         url = f"http://shop.example:{till.port}/"
-        assert isinstance(await ask(seller, url), Plain)
+        assert isinstance(await ask(seller, url), UnpaidReply)
         with pytest.raises(SellerUnavailable, match="not asked"):
             await pay(seller, url)
         assert (len(till.asked), names.asked) == (1, ["shop.example"] * 2)
@@ -128,7 +128,7 @@ async def test_a_url_that_can_be_read_in_two_ways_or_in_none_is_refused(url: str
 async def test_loopback_by_its_own_name_is_asked_and_paid(host: str) -> None:
     async with Till().open(OK) as till, selling(Reach()) as seller:
         url = f"http://{host}:{till.port}/"
-        assert isinstance(await ask(seller, url), Plain)
+        assert isinstance(await ask(seller, url), UnpaidReply)
         assert await pay(seller, url) == b"ok"
 
 
@@ -171,7 +171,7 @@ async def test_a_paid_request_follows_no_redirect_and_keeps_no_cookie() -> None:
         answer = b"HTTP/1.1 307 Moved\r\nLocation: http://127.0.0.1:%d/\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"
         async with Till().open(answer % other.port) as till, selling(Reach()) as seller:
             for _ in range(2):
-                reply = await seller.pay(f"http://127.0.0.1:{till.port}/", "GET", Extras(), 2, b"payment")
+                reply = await seller.pay(f"http://127.0.0.1:{till.port}/", "GET", RequestExtras(), 2, b"payment")
                 assert reply.http_status == 307
             assert other.asked == []
             assert all(b"ookie" not in asked for asked in till.asked)

@@ -8,10 +8,11 @@ import pytest
 
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.payment.attempt import Blockhash, Landed, MintFacts, RecordedAttempt, Sighting, Tip, TokenAccount
+from autopay.domain.payment.attempt import RecordedAttempt
+from autopay.domain.payment.chain import Blockhash, HistoryEntry, LandedTransaction, MintFacts, Tip, TokenAccount
 from autopay.domain.payment.payment import Dead, Unknown, Verdict
 from autopay.domain.payment.ports import Chain
-from autopay.domain.payment.settlement import A_PERSONS, look
+from autopay.domain.payment.settlement import NEEDS_A_PERSON, check_settlement
 from autopay.domain.session import Booked
 
 PRICE = 1_000
@@ -70,12 +71,12 @@ class ExpiredUnseen:
     async def first_available_slot(self) -> int:
         return 0
 
-    async def transaction(self, signature: str) -> Landed | None:
+    async def transaction(self, signature: str) -> LandedTransaction | None:
         return None
 
     async def history(
         self, account: str, *, until: str | None, final: bool, min_slot: int | None
-    ) -> Sequence[Sighting]:
+    ) -> Sequence[HistoryEntry]:
         return []
 
     async def token_account(
@@ -102,7 +103,7 @@ async def verdict_on(chain: Chain, *, settled: int) -> Verdict:
         assert (session, slot, besides) == (ATTEMPT.session_id, FINAL_SLOT, ATTEMPT.attempt_id)
         return Booked(allowance_atomic=ALLOWANCE, settled_atomic=settled)
 
-    return await look(chain, booked_on, ATTEMPT, slot_ms=400)
+    return await check_settlement(chain, booked_on, ATTEMPT, slot_ms=400)
 
 
 DELEGATED = ExpiredUnseen(amount=ALLOWANCE - PRICE, delegate="session key", delegated=ALLOWANCE - PRICE)
@@ -131,7 +132,7 @@ async def test_a_delegation_taken_away_leaves_it_to_a_person(delegate: str | Non
     chain = replace(TAKEN_AWAY, delegate=delegate, delegated=7 if delegate else 0)
     reason = reason_of(await verdict_on(chain, settled=PRICE))
     assert reason == "allowance_unequal"
-    assert reason in A_PERSONS
+    assert reason in NEEDS_A_PERSON
 
 
 async def test_a_closed_account_proves_nothing() -> None:

@@ -18,7 +18,8 @@ from autopay.adapters.vault import Keyring, Vault
 from autopay.domain.errors import PaymentMisbuilt, SecretUnreadable
 from autopay.domain.money import Currency
 from autopay.domain.network import Network, usdc_mint
-from autopay.domain.payment.attempt import Blockhash, MintFacts, SignedPayment, UnsignedPayment
+from autopay.domain.payment.attempt import SignedPayment, UnsignedPayment
+from autopay.domain.payment.chain import Blockhash, MintFacts
 from autopay.domain.payment.offer import Offer
 from autopay.domain.session import SessionKey
 

@@ -19,7 +19,7 @@ from autopay.domain.money import MAX_ATOMIC, Currency
 from autopay.domain.network import Network, wire_name
 from autopay.domain.payment.answers import classify
 from autopay.domain.payment.exchange import Receipt, Reply
-from autopay.domain.payment.offer import MAX_MEMO_BYTES, Challenge, Offer, Option, Wants, choose
+from autopay.domain.payment.offer import MAX_MEMO_BYTES, BuyerLimits, Challenge, Offer, Option, choose
 from autopay.domain.phase import Phase
 from autopay.domain.policy.policy import ApprovalState, Ask, Facts, Permit, Policy, Terms, judge
 from autopay.domain.refusal import Refused
@@ -29,7 +29,7 @@ PAYEE, THIEF = "9xQeWvG816bUx9EPjHmaT23yvVM2ZWbrrpZb9PusVFin", "7v91N7iZ9mNicL8W
 FACILITATOR = "2wKupLR9q6wXYppw8Gr2NvWxKBUqm4PPJKkQfoxHDBg4"
 US = "4Nd1mBQtrMJVYVfKf2PJy9NZUZdTAsp7D4xWLs4gDB4T"
 URL = "https://a.example/x"
-WANTS = Wants(
+WANTS = BuyerLimits(
     url=URL,
     network=Network.DEVNET,
     mints={Currency.USDC: USDC, Currency.CASH: CASH},

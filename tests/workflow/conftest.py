@@ -22,7 +22,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.solana.signer import PaymentSigner
 from autopay.adapters.vault import Keyring, Vault
-from autopay.domain.payment.steps import PayOrder
+from autopay.domain.payment.steps import PaymentOrder
 from autopay.domain.request import RequestResult, RequestSpec, x402_request_id
 from autopay.settings import Settings
 from autopay.temporal.attributes import ALL
@@ -85,7 +85,7 @@ class World:
 
     async def start(self, request_id: str) -> WorkflowHandle[PaidRequest, RequestResult]:
         """Start the payment of an accepted request."""
-        order = PayOrder(
+        order = PaymentOrder(
             agent="tester", request_id=request_id, request_key=x402_request_id("tester", request_id), url=URL
         )
         self.started.add(f"pay/tester/{request_id}")

@@ -24,8 +24,16 @@ from autopay.domain.errors import ChainUnavailable, SellerUnavailable
 from autopay.domain.hosts import host_of
 from autopay.domain.money import Currency
 from autopay.domain.network import Network, caip2, genesis_hash, usdc_mint
-from autopay.domain.payment.attempt import Blockhash, Landed, MintFacts, Sighting, Tip, TokenAccount, Transfer
-from autopay.domain.payment.exchange import Extras, Plain, Receipt, Reply
+from autopay.domain.payment.chain import (
+    Blockhash,
+    HistoryEntry,
+    LandedTransaction,
+    MintFacts,
+    Tip,
+    TokenAccount,
+    Transfer,
+)
+from autopay.domain.payment.exchange import Receipt, Reply, RequestExtras, UnpaidReply
 from autopay.domain.payment.offer import Challenge, Option
 from autopay.domain.phase import Phase
 from autopay.domain.request import Method
@@ -109,7 +117,7 @@ class PlayedChain:
     async def newest_signature(self, account: str) -> str | None:
         return str(self.blocks[-1][1].signatures[0]) if self.blocks else None
 
-    async def transaction(self, signature: str) -> Landed | None:
+    async def transaction(self, signature: str) -> LandedTransaction | None:
         now = await self.slot()
         for slot, tx, _ in self.blocks:
             if str(tx.signatures[0]) == signature and slot < now:
@@ -118,25 +126,27 @@ class PlayedChain:
 
     async def history(
         self, account: str, *, until: str | None, final: bool, min_slot: int | None
-    ) -> Sequence[Sighting]:
+    ) -> Sequence[HistoryEntry]:
         tip = await self.slot() - (32 if final else 1)
-        rows: list[Sighting] = []
+        rows: list[HistoryEntry] = []
         for slot, tx, memo in reversed(self.blocks):
             if str(tx.signatures[0]) == until:
                 break
             if slot <= tip:
-                rows.append(Sighting(signature=str(tx.signatures[0]), slot=slot, failed=False, memos=f"[32] {memo}"))
+                rows.append(
+                    HistoryEntry(signature=str(tx.signatures[0]), slot=slot, failed=False, memos=f"[32] {memo}")
+                )
         return rows
 
 
-def _landed(tx: VersionedTransaction, slot: int, *, final: bool) -> Landed:
+def _landed(tx: VersionedTransaction, slot: int, *, final: bool) -> LandedTransaction:
     message = tx.message
     assert isinstance(message, MessageV0)
     keys = [str(key) for key in message.account_keys]
     transfer = message.instructions[2]
     source, mint, destination, authority = (keys[index] for index in transfer.accounts)
     amount = int.from_bytes(bytes(transfer.data)[1:9], "little")
-    return Landed(
+    return LandedTransaction(
         signature=str(tx.signatures[0]),
         slot=slot,
         failed=False,
@@ -180,12 +190,12 @@ class PlayedSeller:
         self.asked: list[str] = []
         self.price = PRICE
 
-    async def ask(self, url: str, method: Method, extras: Extras) -> Plain:
+    async def ask(self, url: str, method: Method, extras: RequestExtras) -> UnpaidReply:
         self.asked.append(url)
         if host_of(url) in self.away:
             raise SellerUnavailable("played")
         if self.free or host_of(url) in self.free_hosts:
-            return Plain(reply=Reply(http_status=200, content_type="application/json", body=b'{"free": true}'))
+            return UnpaidReply(reply=Reply(http_status=200, content_type="application/json", body=b'{"free": true}'))
         accepted = {"scheme": "exact", "network": caip2(Network.DEVNET), "asset": USDC, "amount": str(self.price)}
         more = {"payTo": str(SELLER.pubkey()), "maxTimeoutSeconds": 60}
         extra = {"extra": {"feePayer": str(FACILITATOR.pubkey())}}
@@ -199,9 +209,11 @@ class PlayedSeller:
             memo=None,
             raw=json.dumps({**accepted, **more, **extra}),
         )
-        return Plain(reply=Reply(http_status=402), challenge=Challenge(version=2, options=(option,), resource_url=url))
+        return UnpaidReply(
+            reply=Reply(http_status=402), challenge=Challenge(version=2, options=(option,), resource_url=url)
+        )
 
-    async def pay(self, url: str, method: Method, extras: Extras, version: int, payment: bytes) -> Reply:
+    async def pay(self, url: str, method: Method, extras: RequestExtras, version: int, payment: bytes) -> Reply:
         self.paid.append(payment)
         deed = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         return await deed(self, payment)

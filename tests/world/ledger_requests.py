@@ -7,7 +7,7 @@ from autopay.domain.agent.records import AgentRecord
 from autopay.domain.agent.steps import Queued
 from autopay.domain.errors import IllegalTransition
 from autopay.domain.money import Currency
-from autopay.domain.payment.exchange import Plain
+from autopay.domain.payment.exchange import UnpaidReply
 from autopay.domain.payment.payment import Payment
 from autopay.domain.payment.status import OPEN, TransactionStatus
 from autopay.domain.refusal import RefusalReason, Refused
@@ -87,7 +87,7 @@ class Requests(Store):
         return self.request_row(request_key).payment()
 
     @transaction
-    def record_plain(self, request_key: str, plain: Plain) -> None:
+    def record_plain(self, request_key: str, plain: UnpaidReply) -> None:
         """What the seller said without a payment."""
         row = self.request_row(request_key)
         if row.delivery == "DELIVERED":

@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autopay.domain.errors import ChainUnavailable, NodeBehind
-from autopay.domain.payment.attempt import Blockhash, Landed, MintFacts, Sighting, Tip, TokenAccount, Transfer
+from autopay.domain.payment.chain import (
+    Blockhash,
+    HistoryEntry,
+    LandedTransaction,
+    MintFacts,
+    Tip,
+    TokenAccount,
+    Transfer,
+)
 from tests.world.chain import BLOCKHASH_BLOCKS, FIRST_SLOT, ChainTransaction, SimChain
 from tests.world.clock import now_ms
 
@@ -149,7 +157,7 @@ class SimNode:
 
     async def history(
         self, account: str, *, until: str | None, final: bool, min_slot: int | None
-    ) -> Sequence[Sighting]:
+    ) -> Sequence[HistoryEntry]:
         """Newest first; `until` ends it if the node knows it, as getSignaturesForAddress does."""
         view = await self._reach("history")
         sightings = []
@@ -158,10 +166,10 @@ class SimNode:
                 break
             memos = None if self._faults.strikes("chain.memo_not_kept") else f"[{len(row.memo)}] {row.memo}"
             failed = row.error is not None
-            sightings.append(Sighting(signature=row.signature, slot=row.slot, failed=failed, memos=memos))
+            sightings.append(HistoryEntry(signature=row.signature, slot=row.slot, failed=failed, memos=memos))
         return sightings
 
-    async def transaction(self, signature: str) -> Landed | None:
+    async def transaction(self, signature: str) -> LandedTransaction | None:
         """At least confirmed on this node; None when it knows nothing of it."""
         view = await self._reach("transaction")
         found = self.chain.by_signature.get(signature)
@@ -177,7 +185,7 @@ class SimNode:
         return [row for row in reversed(rows) if row.slot <= slot and view.remembers(row)]
 
 
-def _landed(found: ChainTransaction, *, final: bool) -> Landed:
+def _landed(found: ChainTransaction, *, final: bool) -> LandedTransaction:
     transfer = Transfer(
         source=found.source,
         mint=found.mint,
@@ -185,7 +193,7 @@ def _landed(found: ChainTransaction, *, final: bool) -> Landed:
         authority=found.authority,
         amount_atomic=found.amount,
     )
-    return Landed(
+    return LandedTransaction(
         signature=found.signature,
         slot=found.slot,
         failed=found.error is not None,

@@ -10,7 +10,7 @@ from contextvars import copy_context
 from urllib.parse import urlsplit
 
 from autopay.domain.errors import SellerUnavailable
-from autopay.domain.payment.exchange import Extras, Plain, Reply
+from autopay.domain.payment.exchange import Reply, RequestExtras, UnpaidReply
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import Method
 from tests.world.behaviours import BEHAVIOURS, Payment, Till
@@ -43,7 +43,7 @@ class SimSeller:
             raise SellerUnavailable(f"no such host {host}")
         return self.tills[host]
 
-    async def ask(self, url: str, method: Method, extras: Extras) -> Plain:
+    async def ask(self, url: str, method: Method, extras: RequestExtras) -> UnpaidReply:
         """A 402, mostly."""
         await self._faults.enter("seller.ask", self._latency_ms)
         shop = self.till(url).shop
@@ -56,19 +56,19 @@ class SimSeller:
         self._faults.leave("seller.ask")
         return plain
 
-    def _plain(self, shop: Shop) -> Plain:
+    def _plain(self, shop: Shop) -> UnpaidReply:
         if self._faults.strikes("ask.overloaded"):
-            return Plain(reply=Reply(http_status=503, retry_after_ms=1_000))
+            return UnpaidReply(reply=Reply(http_status=503, retry_after_ms=1_000))
         if self._faults.strikes("ask.not_found"):
-            return Plain(reply=Reply(http_status=404))
+            return UnpaidReply(reply=Reply(http_status=404))
         if self._faults.strikes("ask.free"):
-            return Plain(reply=Reply(http_status=200, content_type="text/plain", body=b"free"))
+            return UnpaidReply(reply=Reply(http_status=200, content_type="text/plain", body=b"free"))
         if self._faults.strikes("ask.malformed"):
             refused = Refused(reason=RefusalReason.OFFER_MALFORMED, message="simulated")
-            return Plain(reply=Reply(http_status=402), challenge=refused)
-        return Plain(reply=Reply(http_status=402), challenge=shop.challenge())
+            return UnpaidReply(reply=Reply(http_status=402), challenge=refused)
+        return UnpaidReply(reply=Reply(http_status=402), challenge=shop.challenge())
 
-    async def pay(self, url: str, method: Method, extras: Extras, version: int, payment: bytes) -> Reply:
+    async def pay(self, url: str, method: Method, extras: RequestExtras, version: int, payment: bytes) -> Reply:
         """From here on the bytes have left: what the seller does with them goes on without the caller."""
         await self._faults.enter("seller.pay", self._latency_ms)
         till, decoded = self.till(url), json.loads(payment)

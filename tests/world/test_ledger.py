@@ -6,7 +6,7 @@ import pytest
 
 from autopay.domain.errors import IllegalTransition, LedgerUnavailable
 from autopay.domain.payment.payment import Settlement
-from autopay.domain.payment.steps import PayOrder, ToSign
+from autopay.domain.payment.steps import PaymentOrder, SignInput
 from autopay.domain.request import RequestResult, RequestSpec, RequestStatus, x402_request_id
 from tests.simulation.product import Activities
 from tests.world.clock import run_virtually, sleep_ms
@@ -28,10 +28,10 @@ async def world_with_request() -> World:
 
 async def sign(world: World, number: int = 1) -> object:
     activities = Activities.over(world)
-    order = PayOrder(agent="agent", request_id="one", request_key=KEY, url=SPEC.url)
+    order = PaymentOrder(agent="agent", request_id="one", request_key=KEY, url=SPEC.url)
     offer = await activities.parse.parse(order, world.seller.till(SPEC.url).shop.challenge())
     assert offer.kind == "offer"
-    return await activities.sign.sign(ToSign(order=order, number=number, offer=offer))
+    return await activities.sign.sign(SignInput(order=order, number=number, offer=offer))
 
 
 def test_a_commit_whose_answer_is_lost_has_happened() -> None:

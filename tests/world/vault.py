@@ -5,7 +5,8 @@ import json
 from typing import Any
 
 from autopay.domain.errors import SecretUnreadable
-from autopay.domain.payment.attempt import MintFacts, SignedPayment, UnsignedPayment
+from autopay.domain.payment.attempt import SignedPayment, UnsignedPayment
+from autopay.domain.payment.chain import MintFacts
 from autopay.domain.payment.offer import Offer
 from autopay.domain.payment.payment import MAX_ATTEMPTS
 

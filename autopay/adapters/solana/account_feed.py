@@ -30,7 +30,7 @@ log = structlog.get_logger("autopay.account_feed")
 
 
 @dataclass(frozen=True)
-class Told:
+class AccountChange:
     """An account as the node told it after a change."""
 
     address: str
@@ -38,7 +38,7 @@ class Told:
     account: Account
 
 
-Inbox = asyncio.Queue[Told | None]
+Inbox = asyncio.Queue[AccountChange | None]
 """What a listener gets; None means: read your accounts now, a subscription has just begun or is lost."""
 
 
@@ -130,7 +130,7 @@ class AccountFeed:
                     address = self._subscribed.get(message.subscription)
                     if address is not None:
                         result = message.result
-                        self._tell(address, Told(address, result.context.slot, result.value))
+                        self._tell(address, AccountChange(address, result.context.slot, result.value))
 
     def _begun(self, number: int, address: str) -> None:
         self._subscribed[number] = address
@@ -138,6 +138,6 @@ class AccountFeed:
         if address not in self._inboxes:
             self._wishes_changed.set()
 
-    def _tell(self, address: str, told: Told | None) -> None:
+    def _tell(self, address: str, told: AccountChange | None) -> None:
         for inbox in self._inboxes.get(address, ()):
             inbox.put_nowait(told)

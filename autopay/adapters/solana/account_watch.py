@@ -12,10 +12,10 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from autopay.adapters.solana.account_feed import AccountFeed, Inbox, Told
+from autopay.adapters.solana.account_feed import AccountChange, AccountFeed, Inbox
 from autopay.adapters.solana.chain import read_token_account
 from autopay.domain.errors import TransientFault
-from autopay.domain.payment.attempt import TokenAccount
+from autopay.domain.payment.chain import TokenAccount
 from autopay.domain.payment.ports import Chain
 
 POLL_S = 3.0
@@ -28,7 +28,7 @@ Holding = tuple[int, str | None, int]
 
 
 @dataclass(frozen=True)
-class Seen:
+class AccountReading:
     """A token account as of a slot; None when there is none."""
 
     slot: int
@@ -46,7 +46,7 @@ class SolanaAccountWatch:
         self._chain = chain
         self._feed = AccountFeed(ws_url) if ws_url else None
         self._poll_s = poll_s
-        self._remembered: dict[tuple[str, ...], tuple[float, dict[str, Seen]]] = {}
+        self._remembered: dict[tuple[str, ...], tuple[float, dict[str, AccountReading]]] = {}
 
     async def close(self) -> None:
         """Close the WebSocket."""
@@ -72,7 +72,9 @@ class SolanaAccountWatch:
             if known.keys() >= set(accounts):
                 self._remembered[accounts] = (time.monotonic(), known)
 
-    async def _wait(self, accounts: tuple[str, ...], known: dict[str, Seen], inbox: Inbox, timeout_s: float) -> bool:
+    async def _wait(
+        self, accounts: tuple[str, ...], known: dict[str, AccountReading], inbox: Inbox, timeout_s: float
+    ) -> bool:
         if await self._read(accounts, known):
             return True
         fault: TransientFault | None = None
@@ -95,7 +97,7 @@ class SolanaAccountWatch:
                 raise fault from None
             return False
 
-    async def _next(self, accounts: tuple[str, ...], inbox: Inbox) -> Told | None:
+    async def _next(self, accounts: tuple[str, ...], inbox: Inbox) -> AccountChange | None:
         """What comes next; None when it is time to read."""
         listening = self._feed is not None and self._feed.tells(accounts)
         try:
@@ -103,23 +105,27 @@ class SolanaAccountWatch:
         except TimeoutError:
             return None
 
-    async def _read(self, accounts: Iterable[str], known: dict[str, Seen]) -> bool:
+    async def _read(self, accounts: Iterable[str], known: dict[str, AccountReading]) -> bool:
         """Read every account, and whether one differs from what is known of it, if anything is."""
         found = False
         for address in accounts:
             account = await self._chain.token_account(address)
             slot = known[address].slot if account is None and address in known else 0
-            found |= _differs(known, address, Seen(account.slot, _holding(account)) if account else Seen(slot, None))
+            found |= _differs(
+                known,
+                address,
+                AccountReading(account.slot, _holding(account)) if account else AccountReading(slot, None),
+            )
         return found
 
-    def _recall(self, accounts: tuple[str, ...]) -> dict[str, Seen]:
+    def _recall(self, accounts: tuple[str, ...]) -> dict[str, AccountReading]:
         """What was seen when the last call ended; what is too old is forgotten."""
         oldest = time.monotonic() - REMEMBERED_S
         self._remembered = {key: each for key, each in self._remembered.items() if each[0] >= oldest}
         return dict(self._remembered.get(accounts, (0.0, {}))[1])
 
 
-def _differs(known: dict[str, Seen], address: str, seen: Seen) -> bool:
+def _differs(known: dict[str, AccountReading], address: str, seen: AccountReading) -> bool:
     """Whether this is news; what is seen is known from then on, unless it is older than what was."""
     before = known.get(address)
     if before is not None and seen.slot < before.slot:
@@ -128,8 +134,8 @@ def _differs(known: dict[str, Seen], address: str, seen: Seen) -> bool:
     return before is not None and seen.holding != before.holding
 
 
-def _seen_in(told: Told) -> Seen:
-    return Seen(told.slot, _holding(read_token_account(told.address, told.account, told.slot)))
+def _seen_in(told: AccountChange) -> AccountReading:
+    return AccountReading(told.slot, _holding(read_token_account(told.address, told.account, told.slot)))
 
 
 def _holding(account: TokenAccount | None) -> Holding | None:

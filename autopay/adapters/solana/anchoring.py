@@ -32,7 +32,7 @@ from autopay.domain.audit.anchor import MEMO_PREFIX, Anchor, AnchorOnChain, Anch
 from autopay.domain.audit.events import Head
 from autopay.domain.errors import PermanentFault, QuestionRefused, TransientFault
 from autopay.domain.network import Network
-from autopay.domain.payment.attempt import Blockhash
+from autopay.domain.payment.chain import Blockhash
 
 POLL_S = 0.4  # a slot
 

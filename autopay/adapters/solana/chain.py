@@ -41,7 +41,15 @@ from spl.token.constants import ACCOUNT_LEN, MINT_LEN, TOKEN_2022_PROGRAM_ID
 from autopay.adapters.solana.extensions import mint_problem
 from autopay.domain.errors import ChainUnavailable, NodeBehind, QuestionRefused, WrongNetwork
 from autopay.domain.network import Network, genesis_hash
-from autopay.domain.payment.attempt import Blockhash, Landed, MintFacts, Sighting, Tip, TokenAccount, Transfer
+from autopay.domain.payment.chain import (
+    Blockhash,
+    HistoryEntry,
+    LandedTransaction,
+    MintFacts,
+    Tip,
+    TokenAccount,
+    Transfer,
+)
 
 CONFIRMED, FINALIZED = CommitmentLevel.Confirmed, CommitmentLevel.Finalized
 PAGE = 1000  # getSignaturesForAddress, limit
@@ -156,17 +164,17 @@ class SolanaChain:
 
     async def history(
         self, account: str, *, until: str | None, final: bool, min_slot: int | None
-    ) -> Sequence[Sighting]:
+    ) -> Sequence[HistoryEntry]:
         """All transactions that name the account, newest first, down to `until` (excluded)."""
         commitment = FINALIZED if final else CONFIRMED
-        sightings: list[Sighting] = []
+        sightings: list[HistoryEntry] = []
         before: Signature | None = None
         while True:
             page = await self._page(
                 account, before=before, until=until, limit=PAGE, commitment=commitment, min_slot=min_slot
             )
             sightings += [
-                Sighting(signature=str(row.signature), slot=row.slot, failed=row.err is not None, memos=row.memo)
+                HistoryEntry(signature=str(row.signature), slot=row.slot, failed=row.err is not None, memos=row.memo)
                 for row in page
             ]
             if len(page) < PAGE:
@@ -193,7 +201,7 @@ class SolanaChain:
         request = requests.GetSignaturesForAddress(Pubkey.from_string(account), config)
         return (await self._ask(request, responses.GetSignaturesForAddressResp)).value
 
-    async def transaction(self, signature: str) -> Landed | None:
+    async def transaction(self, signature: str) -> LandedTransaction | None:
         """The transaction, once it is at least confirmed; None when the node knows nothing of it.
 
         Raises:
@@ -245,7 +253,9 @@ def read_token_account(address: str, account: Account | None, slot: int) -> Toke
     )
 
 
-def read_landed(transaction: VersionedTransaction, signature: str, slot: int, *, failed: bool, final: bool) -> Landed:
+def read_landed(
+    transaction: VersionedTransaction, signature: str, slot: int, *, failed: bool, final: bool
+) -> LandedTransaction:
     """What a transaction in a block shows: its signers, its message's hash and its TransferChecked instructions."""
     message = transaction.message
     keys = [str(key) for key in message.account_keys]
@@ -262,7 +272,7 @@ def read_landed(transaction: VersionedTransaction, signature: str, slot: int, *,
             Transfer(source=source, mint=mint, destination=destination, authority=authority, amount_atomic=amount)
         )
     signed_bytes = to_bytes_versioned(message) if isinstance(message, MessageV0) else bytes(message)
-    return Landed(
+    return LandedTransaction(
         signature=signature,
         slot=slot,
         failed=failed,

@@ -20,7 +20,7 @@ from spl.token.instructions import get_associated_token_address
 from autopay.adapters.solana.chain import FINALIZED, PAGE, SolanaChain, read_landed, read_token_account
 from autopay.domain.errors import NodeBehind, TransientFault
 from autopay.domain.network import Network
-from autopay.domain.payment.attempt import Landed, Sighting, TokenAccount
+from autopay.domain.payment.chain import HistoryEntry, LandedTransaction, TokenAccount
 from autopay.domain.reconcile.compare import Payer
 from autopay.domain.reconcile.marks import Batch, Mark, Seen
 from autopay.domain.reconcile.run import CheckpointForeign
@@ -69,7 +69,7 @@ class HistoryWalk(SolanaChain):
         Raises:
             CheckpointForeign: the history does not have `until`.
         """
-        top, held = up_to_slot, list[Sighting]()
+        top, held = up_to_slot, list[HistoryEntry]()
         async for page in self._pages(payer.source_account, await self._known(before), min_slot):
             held += [row for row in page if row.slot <= up_to_slot]
             if until is not None and any(row.slot <= until.slot for row in held):
@@ -87,7 +87,7 @@ class HistoryWalk(SolanaChain):
             held = [row for row in held if row.slot > until.slot]
         yield await self._batch(payer, held, above_slot=until.slot if until else -1, up_to_slot=top)
 
-    async def final_transaction(self, signature: str) -> Landed | None:
+    async def final_transaction(self, signature: str) -> LandedTransaction | None:
         """The transaction at finalized; None when the node does not show it."""
         parsed = Signature.from_string(signature)
         config = RpcTransactionConfig(UiTransactionEncoding.Base64, FINALIZED, 0)
@@ -150,7 +150,7 @@ class HistoryWalk(SolanaChain):
         found = await self._patiently(lambda: self.final_transaction(before))
         return before if found is not None else None
 
-    async def _pages(self, account: str, before: str | None, min_slot: int) -> AsyncIterator[Sequence[Sighting]]:
+    async def _pages(self, account: str, before: str | None, min_slot: int) -> AsyncIterator[Sequence[HistoryEntry]]:
         """Until there is nothing older: a short page is no proof of the end, an empty one is."""
         after = Signature.from_string(before) if before else None
         while True:
@@ -168,15 +168,15 @@ class HistoryWalk(SolanaChain):
                 return
             after = rows[-1].signature
             yield [
-                Sighting(signature=str(row.signature), slot=row.slot, failed=row.err is not None, memos=row.memo)
+                HistoryEntry(signature=str(row.signature), slot=row.slot, failed=row.err is not None, memos=row.memo)
                 for row in rows
             ]
 
-    async def _batch(self, payer: Payer, rows: Sequence[Sighting], *, above_slot: int, up_to_slot: int) -> Batch:
+    async def _batch(self, payer: Payer, rows: Sequence[HistoryEntry], *, above_slot: int, up_to_slot: int) -> Batch:
         seen = await asyncio.gather(*(self._seen(payer, row) for row in rows))
         return Batch(above_slot=above_slot, up_to_slot=up_to_slot, seen=tuple(seen))
 
-    async def _seen(self, payer: Payer, row: Sighting) -> Seen:
+    async def _seen(self, payer: Payer, row: HistoryEntry) -> Seen:
         if row.failed:
             return Seen(signature=row.signature, slot=row.slot)
         async with self._slots:
@@ -184,7 +184,7 @@ class HistoryWalk(SolanaChain):
         ours = [each for each in landed.transfers if (each.source, each.authority) == _of(payer)]
         return Seen(signature=row.signature, slot=row.slot, message_hash=landed.message_hash, transfers=tuple(ours))
 
-    async def _content(self, row: Sighting) -> Landed:
+    async def _content(self, row: HistoryEntry) -> LandedTransaction:
         landed = await self.final_transaction(row.signature)
         if landed is None:
             raise NodeBehind(f"transaction {row.signature} is in the account's history but has no content")

@@ -30,7 +30,8 @@ from x402.schemas.v1 import PaymentPayloadV1
 from autopay.adapters.vault import Vault
 from autopay.domain.errors import PaymentMisbuilt
 from autopay.domain.network import wire_name
-from autopay.domain.payment.attempt import MintFacts, SignedPayment, UnsignedPayment
+from autopay.domain.payment.attempt import SignedPayment, UnsignedPayment
+from autopay.domain.payment.chain import MintFacts
 from autopay.domain.payment.offer import Offer
 from autopay.domain.payment.payment import MAX_ATTEMPTS
 

@@ -15,10 +15,10 @@ from typing import Any
 import httpcore
 import httpx
 
-from autopay.domain.policy.reach import Address, Reach, literal
+from autopay.domain.policy.reach import IpAddress, Reach, literal
 from autopay.domain.refusal import Refused
 
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """Host and port → its addresses, the best first; OSError when there are none."""
 
 _MOST_TRIED = 4
@@ -44,7 +44,7 @@ class CheckedTransport(httpx.AsyncHTTPTransport):
     Certificates are verified against what `SSL_CERT_FILE` or `SSL_CERT_DIR` name, if set.
     """
 
-    def __init__(self, reach: Reach, resolve: Resolve, *, connections: int, kept_alive: int) -> None:
+    def __init__(self, reach: Reach, resolve: Resolver, *, connections: int, kept_alive: int) -> None:
         # httpx has no way to give its pool a network backend, so the pool is made here in its place.
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=httpx.create_ssl_context(),
@@ -58,7 +58,7 @@ class CheckedTransport(httpx.AsyncHTTPTransport):
 class CheckedBackend(httpcore.AsyncNetworkBackend):
     """Connects to a host only if all of its addresses are allowed; else raises `NotAllowed`."""
 
-    def __init__(self, reach: Reach, resolve: Resolve) -> None:
+    def __init__(self, reach: Reach, resolve: Resolver) -> None:
         self._reach = reach
         self._resolve = resolve
         self._inner = httpcore.AnyIOBackend()
@@ -95,7 +95,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         """Wait."""
         await self._inner.sleep(seconds)
 
-    async def _addresses(self, host: str, port: int) -> list[Address]:
+    async def _addresses(self, host: str, port: int) -> list[IpAddress]:
         """At least one."""
         if (address := literal(host)) is not None:
             return [address]

@@ -13,11 +13,11 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
-from autopay.adapters.x402.checked_connection import CheckedTransport, NotAllowed, Resolve, resolve
+from autopay.adapters.x402.checked_connection import CheckedTransport, NotAllowed, Resolver, resolve
 from autopay.adapters.x402.wire import read_challenge, read_receipt
 from autopay.domain.errors import SellerUnavailable
 from autopay.domain.hosts import host_of, origin
-from autopay.domain.payment.exchange import Extras, Plain, Reply
+from autopay.domain.payment.exchange import Reply, RequestExtras, UnpaidReply
 from autopay.domain.policy.reach import Reach
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import Method, check_url
@@ -44,7 +44,7 @@ class HttpSeller:
         body_limit_bytes: int = 5_000_000,
         timeout_s: float = 120,
         ask_timeout_s: float = 30,
-        resolve: Resolve = resolve,
+        resolve: Resolver = resolve,
     ) -> None:
         self._reach = reach
         self._limit = body_limit_bytes
@@ -66,7 +66,7 @@ class HttpSeller:
         """Close the connection pool."""
         await self._http.aclose()
 
-    async def ask(self, url: str, method: Method, extras: Extras) -> Plain | Refused:
+    async def ask(self, url: str, method: Method, extras: RequestExtras) -> UnpaidReply | Refused:
         """The request without a payment; its 402 is read into a challenge or a refusal.
 
         Refused: `reach` does not allow the URL or the address behind it; nobody was asked.
@@ -76,9 +76,9 @@ class HttpSeller:
         except NotAllowed as error:
             return error.refused
         challenge = read_challenge(headers, reply.body) if reply.http_status == 402 else None
-        return Plain(reply=reply, challenge=challenge)
+        return UnpaidReply(reply=reply, challenge=challenge)
 
-    async def pay(self, url: str, method: Method, extras: Extras, version: int, payment: bytes) -> Reply:
+    async def pay(self, url: str, method: Method, extras: RequestExtras, version: int, payment: bytes) -> Reply:
         """The identical request with the recorded payment header.
 
         Raises:
@@ -93,7 +93,7 @@ class HttpSeller:
         return reply
 
     async def _exchange(
-        self, url: str, method: Method, extras: Extras, payment: dict[str, str], timeout: httpx.Timeout
+        self, url: str, method: Method, extras: RequestExtras, payment: dict[str, str], timeout: httpx.Timeout
     ) -> tuple[Mapping[str, str], Reply]:
         self._check(url)
         own = {name: value for name, value in extras.headers.items() if name.lower() not in _RESERVED}

@@ -13,7 +13,7 @@ from autopay.cli.connect.places import known_agent, ledger_of
 from autopay.domain.money import show
 from autopay.domain.payment.attempt import RecordedAttempt
 from autopay.domain.payment.payment import Unknown, Verdict
-from autopay.domain.payment.settlement import A_PERSONS, look
+from autopay.domain.payment.settlement import NEEDS_A_PERSON, check_settlement
 from autopay.domain.request import x402_request_id
 from autopay.settings import Settings
 
@@ -53,7 +53,7 @@ def resolve(
     say_result(f"from {attempt.source_account}, memo {attempt.memo!r}, after slot {attempt.blockhash_slot}")
     if dead:
         say("booked as not settled", "green")
-    elif isinstance(verdict, Unknown) and verdict.reason in A_PERSONS:
+    elif isinstance(verdict, Unknown) and verdict.reason in NEEDS_A_PERSON:
         say_result(f"unprovable ({verdict.reason}): a person decides")
     else:
         say_result(f"{verdict.kind}: its workflow goes on by itself")
@@ -72,9 +72,9 @@ async def _resolve(
             attempt = await ledger.attempt(key, number) if number else None
             if attempt is None or attempt.status in ("VERIFIED", "FAILED"):
                 raise CommandError(f"{request_id} has no payment without an outcome")
-            verdict = await look(chain, ledger.booked_on, attempt, settings.slot_ms)
+            verdict = await check_settlement(chain, ledger.booked_on, attempt, settings.slot_ms)
             if reason is not None:
-                if not isinstance(verdict, Unknown) or verdict.reason not in A_PERSONS:
+                if not isinstance(verdict, Unknown) or verdict.reason not in NEEDS_A_PERSON:
                     why = verdict.reason if isinstance(verdict, Unknown) else verdict.kind
                     raise CommandError(f"the chain still decides this one ({why}): wait for it", ExitCode.REFUSED)
                 await ledger.record_dead(attempt.attempt_id, f"decided by a person: {reason}")

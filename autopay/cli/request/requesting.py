@@ -21,7 +21,7 @@ from autopay.cli.connect.places import known_agent, ledger_of, vault_of
 from autopay.cli.request.progress import Progress
 from autopay.domain.errors import ContentPruned, UnknownRequest
 from autopay.domain.money import Currency, to_atomic
-from autopay.domain.payment.exchange import Extras
+from autopay.domain.payment.exchange import RequestExtras
 from autopay.domain.phase import Phase
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.refusal import RefusalReason
@@ -72,7 +72,7 @@ class RequestOrder:
         """The request as the agent gets it: headers and body sealed."""
         sealed = None
         if self.headers or self.body is not None:
-            extras = Extras(headers=self.headers, body=self.body).model_dump_json().encode()
+            extras = RequestExtras(headers=self.headers, body=self.body).model_dump_json().encode()
             sealed = vault.seal(extras, purpose="request-extras", row=self.key)
             if len(sealed) > MAX_SEALED_CHARS:
                 raise CommandError(f"headers and body are too large: at most about {MAX_SEALED_CHARS * 3 // 4} bytes")

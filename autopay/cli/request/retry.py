@@ -27,7 +27,7 @@ from autopay.cli.request.request import DEFAULT_AGENT, receipt
 from autopay.cli.request.requesting import Answer
 from autopay.domain.errors import UnknownRequest
 from autopay.domain.payment.payment import Settled
-from autopay.domain.payment.steps import AttemptRef, PayOrder
+from autopay.domain.payment.steps import AttemptRef, PaymentOrder
 from autopay.domain.request import RequestRecord, RequestResult, RequestStatus, x402_request_id
 from autopay.settings import Settings
 from autopay.temporal.attributes import AGENT, STATUS
@@ -95,7 +95,9 @@ async def _undelivered(ledger: PostgresLedger, agent: str, request: str) -> Atte
     last = (await ledger.recall(key)).last
     assert last is not None
     assert isinstance(last.outcome, Settled)
-    order = PayOrder(agent=agent, request_id=request, request_key=key, url=record.spec.url, method=record.spec.method)
+    order = PaymentOrder(
+        agent=agent, request_id=request, request_key=key, url=record.spec.url, method=record.spec.method
+    )
     return AttemptRef(order=order, number=last.number)
 
 

@@ -16,7 +16,7 @@ from autopay.cli.session.owner import owner_node
 from autopay.cli.session.telling import left_in, session_facts
 from autopay.domain.errors import TransientFault
 from autopay.domain.money import show
-from autopay.domain.payment.attempt import TokenAccount
+from autopay.domain.payment.chain import TokenAccount
 from autopay.domain.session import SessionRecord
 from autopay.settings import Settings
 

@@ -15,7 +15,7 @@ from autopay.domain.audit.report import Finding
 from autopay.domain.audit.run import ANCHORS_A_PAGE, Tell
 from autopay.domain.audit.walk import Findings
 from autopay.domain.network import Network
-from autopay.domain.payment.attempt import Landed, Transfer
+from autopay.domain.payment.chain import LandedTransaction, Transfer
 from autopay.domain.payment.payment import Settlement
 from autopay.domain.payment.verification import verification_hash
 from autopay.domain.values import Value
@@ -55,7 +55,7 @@ class ProofChain(Protocol):
 
     async def first_available_slot(self) -> int: ...
 
-    async def final_transaction(self, signature: str) -> Landed | None: ...
+    async def final_transaction(self, signature: str) -> LandedTransaction | None: ...
 
     async def anchor(self, signature: str) -> AnchorOnChain | None: ...
 
@@ -148,7 +148,7 @@ class ChainCheck:
         return payment_misfit(self.network, payment, landed)
 
 
-def payment_misfit(network: Network, payment: VerifiedPayment, landed: Landed | None) -> Misfit | None:
+def payment_misfit(network: Network, payment: VerifiedPayment, landed: LandedTransaction | None) -> Misfit | None:
     """How the chain contradicts a VERIFIED payment, if it does."""
     name = f"transaction {payment.signature}"
     if landed is None or landed.failed:
@@ -164,7 +164,7 @@ def payment_misfit(network: Network, payment: VerifiedPayment, landed: Landed | 
     return None
 
 
-def _shown(landed: Landed, transfer: Transfer) -> Settlement:
+def _shown(landed: LandedTransaction, transfer: Transfer) -> Settlement:
     return Settlement(
         signature=landed.signature,
         slot=landed.slot,

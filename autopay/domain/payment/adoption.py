@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
-from autopay.domain.payment.steps import PayOrder
+from autopay.domain.payment.steps import PaymentOrder
 from autopay.domain.values import Value
 
 ADOPT_ID = "autopay-adopt"
@@ -49,7 +49,7 @@ class Unfinished(Value):
     """A request that was begun and has not ended."""
 
     row_id: UUID
-    order: PayOrder
+    order: PaymentOrder
 
 
 class OpenBook(Protocol):

@@ -5,7 +5,7 @@ from autopay.domain.refusal import Refused
 from autopay.domain.values import Value
 
 
-class Extras(Value):
+class RequestExtras(Value):
     """Headers and body of a request: what may hold secrets, opened just before it is sent."""
 
     headers: dict[str, str] = {}
@@ -31,7 +31,7 @@ class Reply(Value):
     retry_after_ms: int | None = None
 
 
-class Plain(Value):
+class UnpaidReply(Value):
     """The seller's answer to a request without a payment; `breaker` is how the agent's stood when it was asked."""
 
     reply: Reply

@@ -63,7 +63,7 @@ class Offer(Value):
     payment_identifier: bool = False
 
 
-class Wants(Value):
+class BuyerLimits(Value):
     """What the buyer brings to the choice: its limits, the currencies that it can pay in and what is left of each."""
 
     url: str
@@ -74,7 +74,7 @@ class Wants(Value):
     own_keys: frozenset[str] = frozenset()
 
 
-def choose(challenge: Challenge, wants: Wants) -> Offer | Refused:
+def choose(challenge: Challenge, wants: BuyerLimits) -> Offer | Refused:
     """The cheapest option that every rule allows; ties go to the seller's order.
 
     When none is left, the refusal of the option that came furthest is returned, as it tells the caller most.
@@ -109,7 +109,7 @@ _STAGES = (
 )
 
 
-def _judge(option: Option, challenge: Challenge, wants: Wants) -> Offer | Refused:
+def _judge(option: Option, challenge: Challenge, wants: BuyerLimits) -> Offer | Refused:
     def refuse(reason: RefusalReason, message: str) -> Refused:
         return Refused(reason=reason, message=message)
 

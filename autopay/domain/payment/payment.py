@@ -196,10 +196,10 @@ class Submit(Value):
     wait_ms: int = 0
 
 
-class Resolve(Value):
+class Verify(Value):
     """Ask the chain what became of this attempt, `wait_ms` from now."""
 
-    kind: Literal["resolve"] = "resolve"
+    kind: Literal["verify"] = "verify"
     number: int
     wait_ms: int = 0
 
@@ -211,7 +211,7 @@ class Done(Value):
     result: Literal["delivered", "undelivered", "unpaid", "delivered_unpaid"]
 
 
-Step = Sign | Submit | Resolve | Done
+Step = Sign | Submit | Verify | Done
 
 
 def next_step(payment: Payment) -> Step:
@@ -221,9 +221,9 @@ def next_step(payment: Payment) -> Step:
     |---|---|---|
     | none | – | sign the first |
     | recorded, never handed over | – | submit |
-    | handed over, not looked at since | – | resolve, at once |
+    | handed over, not looked at since | – | verify, at once |
     | no outcome, looked at | missing, sends left, no conflict | submit the same bytes again |
-    | no outcome, looked at | otherwise | resolve, after the verdict's wait |
+    | no outcome, looked at | otherwise | verify, after the verdict's wait |
     | settled | stored | done: delivered |
     | settled | missing, sends left | submit the same bytes again: the content is ours |
     | settled | missing, no sends left | done: undelivered |
@@ -242,10 +242,10 @@ def next_step(payment: Payment) -> Step:
     may_send = not payment.delivered and last.sends < payment.max_sends
     match last.outcome:
         case None if last.looks == 0:
-            return Resolve(number=last.number)
+            return Verify(number=last.number)
         case None:
             return (
-                again if may_send and not payment.conflict else Resolve(number=last.number, wait_ms=last.retry_after_ms)
+                again if may_send and not payment.conflict else Verify(number=last.number, wait_ms=last.retry_after_ms)
             )
         case Settled():
             if payment.delivered:

@@ -10,18 +10,9 @@ from uuid import UUID
 from autopay.domain.agent.records import AgentRecord
 from autopay.domain.agent.steps import Queued
 from autopay.domain.money import Currency
-from autopay.domain.payment.attempt import (
-    Blockhash,
-    Landed,
-    MintFacts,
-    RecordedAttempt,
-    Sighting,
-    SignedPayment,
-    Tip,
-    TokenAccount,
-    UnsignedPayment,
-)
-from autopay.domain.payment.exchange import Extras, Plain, Receipt, Reply
+from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment, UnsignedPayment
+from autopay.domain.payment.chain import Blockhash, HistoryEntry, LandedTransaction, MintFacts, Tip, TokenAccount
+from autopay.domain.payment.exchange import Receipt, Reply, RequestExtras, UnpaidReply
 from autopay.domain.payment.offer import Offer
 from autopay.domain.payment.payment import Payment, SellerAnswer, Settlement
 from autopay.domain.payment.steps import PaidBefore
@@ -49,10 +40,10 @@ class Chain(Protocol):
         self, address: str, *, final: bool = False, min_slot: int | None = None
     ) -> TokenAccount | None: ...
     async def newest_signature(self, account: str) -> str | None: ...
-    async def transaction(self, signature: str) -> Landed | None: ...
+    async def transaction(self, signature: str) -> LandedTransaction | None: ...
     async def history(
         self, account: str, *, until: str | None, final: bool, min_slot: int | None
-    ) -> Sequence[Sighting]:
+    ) -> Sequence[HistoryEntry]:
         """The account's transactions, newest first, down to `until` (excluded), in as many pages as it takes."""
         ...
 
@@ -63,8 +54,8 @@ class Seller(Protocol):
     `ask` is Refused when the URL, or the address behind it, may not be asked; `pay` is then SellerUnavailable.
     """
 
-    async def ask(self, url: str, method: Method, extras: Extras) -> Plain | Refused: ...
-    async def pay(self, url: str, method: Method, extras: Extras, version: int, payment: bytes) -> Reply: ...
+    async def ask(self, url: str, method: Method, extras: RequestExtras) -> UnpaidReply | Refused: ...
+    async def pay(self, url: str, method: Method, extras: RequestExtras, version: int, payment: bytes) -> Reply: ...
 
 
 class Facilitator(Protocol):
@@ -124,7 +115,7 @@ class Ledger(Protocol):
         """The payment as it stands: attempts with their sends and outcomes, whether the content is stored."""
         ...
 
-    async def record_plain(self, request_key: str, plain: Plain) -> None:
+    async def record_plain(self, request_key: str, plain: UnpaidReply) -> None:
         """What the seller said without a payment: status, challenge (x402_instructions), free content."""
         ...
 

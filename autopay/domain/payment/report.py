@@ -3,17 +3,17 @@
 from autopay.domain.money import to_units
 from autopay.domain.payment.notice import Notice
 from autopay.domain.payment.payment import Dead, Payment
-from autopay.domain.payment.steps import PaidBefore, PayOrder, Signed
+from autopay.domain.payment.steps import PaidBefore, PaymentOrder, SignedAttempt
 from autopay.domain.request import RequestError, RequestResult, RequestStatus, payment_workflow_id
 
-MOST_SAID = 400
+MAX_MESSAGE_CHARS = 400
 """Characters of a message that travels in results and notices: it may quote a seller."""
 
 
 def result_of(
-    order: PayOrder,
+    order: PaymentOrder,
     payment: Payment,
-    signed: Signed | None,
+    signed: SignedAttempt | None,
     status: RequestStatus,
     error: str | None = None,
     message: str = "",
@@ -31,11 +31,11 @@ def result_of(
         pay_to=signed.pay_to if signed else None,
         attempts=len(payment.attempts),
         workflow_id=payment_workflow_id(order.agent, order.request_id),
-        error=RequestError(type=error, message=message[:MOST_SAID]) if error else None,
+        error=RequestError(type=error, message=message[:MAX_MESSAGE_CHARS]) if error else None,
     )
 
 
-def paid_before_result(order: PayOrder, payment: Payment, paid: PaidBefore) -> RequestResult:
+def paid_before_result(order: PaymentOrder, payment: Payment, paid: PaidBefore) -> RequestResult:
     """The end of a request whose payment a restored ledger had forgotten."""
     message = "a payment that a restored ledger had forgotten was this request's: it is not paid again"
     result = result_of(order, payment, None, RequestStatus.UNDELIVERED, "paid_before_restore", message)
@@ -43,7 +43,7 @@ def paid_before_result(order: PayOrder, payment: Payment, paid: PaidBefore) -> R
     return result.model_copy(update=known)
 
 
-def notice_of(payment: Payment, signed: Signed | None, result: RequestResult, *, final: bool) -> Notice:
+def notice_of(payment: Payment, signed: SignedAttempt | None, result: RequestResult, *, final: bool) -> Notice:
     """What the agent is told; it counts a payment for as long as it is not proven dead."""
     last = payment.last
     owed = signed if last is not None and not isinstance(last.outcome, Dead) else None
@@ -64,11 +64,11 @@ def why_unpaid(payment: Payment) -> tuple[str, str]:
     """Type and message of a request that ends without content, and without having been paid."""
     proven = "it is proven that nothing was paid"
     if payment.conflict:
-        return "seller_rejected", f"{said(payment)}; {proven}"
+        return "seller_rejected", f"{last_answer_text(payment)}; {proven}"
     number = len(payment.attempts)
-    return "payment_not_settled", f"{said(payment)}; {number} attempt(s), none of which settled: {proven}"
+    return "payment_not_settled", f"{last_answer_text(payment)}; {number} attempt(s), none of which settled: {proven}"
 
 
-def said(payment: Payment) -> str:
-    """The seller's last word."""
+def last_answer_text(payment: Payment) -> str:
+    """The seller's last answer, in words."""
     return f"the seller answers HTTP {payment.http_status}" if payment.http_status else "no answer came"

@@ -24,7 +24,6 @@ from autopay.domain.payment.payment import (
     Done,
     NoAnswer,
     Payment,
-    Resolve,
     SellerAnswer,
     Settled,
     Sign,
@@ -32,42 +31,43 @@ from autopay.domain.payment.payment import (
     Submit,
     Unknown,
     Verdict,
+    Verify,
     next_step,
 )
 from autopay.domain.payment.report import (
-    MOST_SAID,
+    MAX_MESSAGE_CHARS,
+    last_answer_text,
     notice_of,
     paid_before_result,
     result_of,
-    said,
     why_unpaid,
 )
 from autopay.domain.payment.steps import (
     AttemptRef,
-    Closing,
-    Failed,
-    Fetched,
-    Free,
+    FetchFailed,
+    FetchResult,
+    FreeContent,
+    LogInput,
     PaidBefore,
-    Parsed,
-    PayOrder,
-    Recalled,
-    Signed,
-    SignedOrNot,
-    ToSign,
+    ParseResult,
+    PaymentOrder,
+    RecallResult,
+    SignedAttempt,
+    SignInput,
+    SignResult,
 )
 from autopay.domain.policy.policy import Awaiting
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import RequestResult, RequestStatus
 
-AWAY_FIRST_MS, AWAY_MOST_MS = 2_000, 60_000
+FIRST_WAIT_MS, LONGEST_WAIT_MS = 2_000, 60_000
 """The wait after the chain or the ledger did not answer doubles from the first to the most."""
 
 
-AWAY = ("chain_unavailable", "node_behind", "ledger_unavailable", "ledger_fenced", "step_timed_out")
+OUTAGES = ("chain_unavailable", "node_behind", "ledger_unavailable", "ledger_fenced", "step_timed_out")
 """Faults of signing that pass: the request is held until they have. Nothing was recorded, so nothing can leave."""
 
-FORGOTTEN = "unknown_request"
+UNKNOWN_REQUEST = "unknown_request"
 """The ledger does not know what this run knows: it was restored, and its view is taken up anew. A run whose request it
 does not know at all ends; the agent is told, so that it can be asked again."""
 
@@ -88,13 +88,13 @@ class Steps(Protocol):
     of them, the ledger says when signing is tried again.
     """
 
-    async def recall(self, order: PayOrder) -> Recalled: ...
-    async def fetch(self, order: PayOrder) -> Fetched: ...
-    async def parse(self, order: PayOrder, challenge: Challenge) -> Parsed: ...
-    async def sign(self, to_sign: ToSign, price: str) -> SignedOrNot: ...
+    async def recall(self, order: PaymentOrder) -> RecallResult: ...
+    async def fetch(self, order: PaymentOrder) -> FetchResult: ...
+    async def parse(self, order: PaymentOrder, challenge: Challenge) -> ParseResult: ...
+    async def sign(self, to_sign: SignInput, price: str) -> SignResult: ...
     async def submit(self, ref: AttemptRef, send: int, price: str) -> SellerAnswer: ...
     async def verify(self, ref: AttemptRef, price: str) -> Verdict: ...
-    async def log(self, closing: Closing) -> None: ...
+    async def log(self, closing: LogInput) -> None: ...
     async def wait(self, wait_ms: int, why: str) -> None: ...
     async def person(self, awaiting: Awaiting) -> None: ...
     async def announce(self, notice: Notice) -> None: ...
@@ -104,17 +104,17 @@ class Steps(Protocol):
 class PaymentRun:
     """Runs one request to its end. `canceled` may be set at any time: nothing more is signed from then on."""
 
-    def __init__(self, order: PayOrder, steps: Steps) -> None:
+    def __init__(self, order: PaymentOrder, steps: Steps) -> None:
         self.order = order
         self.steps = steps
         self.payment = Payment()
-        self.signed: Signed | None = None
+        self.signed: SignedAttempt | None = None
         self.canceled = order.canceled
         self._result: RequestResult | None = None
         self._closed = False
         self._announced_answer = False
-        self._chain_away_ms = AWAY_FIRST_MS
-        self._hold_ms = AWAY_FIRST_MS
+        self._chain_away_ms = FIRST_WAIT_MS
+        self._hold_ms = FIRST_WAIT_MS
         self._held: Held | None = None
 
     async def run(self) -> RequestResult:
@@ -122,7 +122,7 @@ class PaymentRun:
         try:
             return await self._run()
         except StepFailed as failed:
-            if failed.type == FORGOTTEN:
+            if failed.type == UNKNOWN_REQUEST:
                 lost = self._result_as(RequestStatus.FAILED, failed.type, failed.message)
                 await self.steps.announce(self._notice(lost, final=True))
             raise
@@ -141,7 +141,7 @@ class PaymentRun:
                 await self._fetch_parse_sign(number)
             case Submit():
                 await self._submit(step)
-            case Resolve():
+            case Verify():
                 await self._verify(step)
             case Done():
                 self._finish(step)
@@ -151,7 +151,7 @@ class PaymentRun:
     async def _recall(self) -> None:
         self._adopt(await self.steps.recall(self.order))
 
-    def _adopt(self, recalled: Recalled) -> None:
+    def _adopt(self, recalled: RecallResult) -> None:
         self.payment, self.signed = recalled.payment, recalled.signed
         if recalled.closed is not None:
             self._result, self._closed = recalled.closed, True
@@ -171,13 +171,13 @@ class PaymentRun:
         price = show(offer.amount_atomic, offer.currency)
         self._show(f"{price} asked by `{offer.pay_to}`; signing attempt {number}")
         try:
-            signed = await self.steps.sign(ToSign(order=self.order, number=number, offer=offer), price)
+            signed = await self.steps.sign(SignInput(order=self.order, number=number, offer=offer), price)
         except StepFailed as failed:
             await self._recall()  # it may have been recorded all the same, or be needless by now
             known = self.payment.delivered or len(self.payment.attempts) == number
             if known or self._result is not None:
                 return
-            if failed.type in AWAY:
+            if failed.type in OUTAGES:
                 await self._hold(failed)
             else:
                 self._end(RequestStatus.FAILED, failed.type, failed.message)
@@ -197,10 +197,10 @@ class PaymentRun:
 
     async def _hold(self, failed: StepFailed) -> None:
         """Nothing can be signed for a while: let others have the slot, wait, and start over with a fresh offer."""
-        self._show(f"held before signing: {failed.message}"[:MOST_SAID])
+        self._show(f"held before signing: {failed.message}"[:MAX_MESSAGE_CHARS])
         await self._held_by("chain", failed.type, failed.message)
         await self._wait(self._hold_ms, "before signing is tried again")
-        self._hold_ms = min(self._hold_ms * 2, AWAY_MOST_MS)
+        self._hold_ms = min(self._hold_ms * 2, LONGEST_WAIT_MS)
 
     async def _ask_a_person(self, awaiting: Awaiting) -> None:
         """Wait for a person's word, then start over: the offer may have changed, and the ledger knows the word."""
@@ -218,11 +218,11 @@ class PaymentRun:
         if held != self._held:
             self._held = held
             notice = self._notice(self._result_as(RequestStatus.WAITING), final=False)
-            said = {"held": held, "error": error, "message": message[:MOST_SAID] or None}
-            await self.steps.announce(notice.model_copy(update=said))
+            last_answer = {"held": held, "error": error, "message": message[:MAX_MESSAGE_CHARS] or None}
+            await self.steps.announce(notice.model_copy(update=last_answer))
 
     async def _going_on(self) -> None:
-        self._hold_ms = AWAY_FIRST_MS
+        self._hold_ms = FIRST_WAIT_MS
         await self._held_by(None, None, "")
 
     async def _offer(self) -> Offer | None:
@@ -234,10 +234,10 @@ class PaymentRun:
             self._end(RequestStatus.FAILED, failed.type, failed.message)
             return None
         match fetched:
-            case Free(http_status=status):
+            case FreeContent(http_status=status):
                 self._answered(status)
                 self._end(RequestStatus.FREE)
-            case Failed(type=kind, message=message, http_status=status):
+            case FetchFailed(type=kind, message=message, http_status=status):
                 self._answered(status)
                 self._end(RequestStatus.FAILED, kind, message)
             case Refused(reason=reason, message=message):
@@ -252,9 +252,9 @@ class PaymentRun:
                 assert_never(fetched)
         return None
 
-    async def _fetch(self) -> Fetched:
+    async def _fetch(self) -> FetchResult:
         """The seller's answer. Its own faults end the request after a few tries; the ledger's are waited out."""
-        wait_ms = AWAY_FIRST_MS
+        wait_ms = FIRST_WAIT_MS
         while True:
             try:
                 return await self.steps.fetch(self.order)
@@ -262,7 +262,7 @@ class PaymentRun:
                 if failed.type != "ledger_unavailable" or self.canceled:
                     raise
                 await self._wait(wait_ms, "for the ledger")
-                wait_ms = min(wait_ms * 2, AWAY_MOST_MS)
+                wait_ms = min(wait_ms * 2, LONGEST_WAIT_MS)
 
     async def _agree(self, challenge: Challenge) -> Offer | None:
         try:
@@ -282,7 +282,7 @@ class PaymentRun:
         try:
             answer = await self.steps.submit(self._ref(step.number), step.send, self._price())
         except StepFailed as failed:
-            if failed.type == FORGOTTEN:
+            if failed.type == UNKNOWN_REQUEST:
                 await self._recall()
                 return
             answer = NoAnswer(reason=failed.type)
@@ -291,20 +291,20 @@ class PaymentRun:
             self._announced_answer = True
             await self.steps.announce(self._notice(self._result_as(RequestStatus.DELIVERED), final=False))
 
-    async def _verify(self, step: Resolve) -> None:
+    async def _verify(self, step: Verify) -> None:
         last = self.payment.last
         why = f"until {self._price()} is final" if last and last.seen else "before the chain is asked again"
         await self._wait(step.wait_ms, why)
         verdict: Verdict
         try:
             verdict = await self.steps.verify(self._ref(step.number), self._price())
-            self._chain_away_ms = AWAY_FIRST_MS
+            self._chain_away_ms = FIRST_WAIT_MS
         except StepFailed as failed:
-            if failed.type == FORGOTTEN:
+            if failed.type == UNKNOWN_REQUEST:
                 await self._recall()
                 return
             verdict = Unknown(reason=failed.type, retry_after_ms=self._chain_away_ms)
-            self._chain_away_ms = min(self._chain_away_ms * 2, AWAY_MOST_MS)
+            self._chain_away_ms = min(self._chain_away_ms * 2, LONGEST_WAIT_MS)
         self.payment = self.payment.judged(verdict)
         why = f": {verdict.reason}" if isinstance(verdict, Unknown | Dead) else ""
         self._show(f"{self._price()} is {verdict.kind}{why}")
@@ -314,7 +314,7 @@ class PaymentRun:
             case "delivered" | "delivered_unpaid":
                 self._end(RequestStatus.DELIVERED)
             case "undelivered":
-                self._end(RequestStatus.UNDELIVERED, "paid_undelivered", f"paid, and {said(self.payment)}")
+                self._end(RequestStatus.UNDELIVERED, "paid_undelivered", f"paid, and {last_answer_text(self.payment)}")
             case "unpaid":
                 self._end(RequestStatus.FAILED, *why_unpaid(self.payment))
             case _:
@@ -337,7 +337,7 @@ class PaymentRun:
 
     async def _log(self, result: RequestResult) -> RequestResult:
         if not self._closed:
-            await self.steps.log(Closing(order=self.order, result=result))
+            await self.steps.log(LogInput(order=self.order, result=result))
         await self.steps.announce(self._notice(result, final=True))
         self._show(f"ended: **{result.status}**")
         return result

@@ -11,7 +11,8 @@ change it too. A person decides then (`starter.py ledger resolve`).
 """
 
 from autopay.domain.errors import TransientFault
-from autopay.domain.payment.attempt import Landed, RecordedAttempt, Sighting
+from autopay.domain.payment.attempt import RecordedAttempt
+from autopay.domain.payment.chain import HistoryEntry, LandedTransaction
 from autopay.domain.payment.payment import Dead, Seen, Settled, Settlement, Unknown, Verdict
 from autopay.domain.payment.ports import BookedOn, Chain
 
@@ -21,19 +22,19 @@ FINALITY_SLOTS = 32
 LIFE_SLOTS = 2_000
 """Slots after its blockhash in which a transaction can land at all: 150 blocks, with room for many empty slots."""
 
-MOST_WITHOUT_MEMO = 32
+MAX_WITHOUT_MEMO = 32
 """Transactions whose memo the node did not keep that one look reads. Anybody can send such dust to an account; what
 is overlooked shows in the allowance."""
 
-MIN_LOOK_MS = 300
-MAX_LOOK_MS = 10_000
+MIN_WAIT_MS = 300
+MAX_WAIT_MS = 10_000
 
 
-A_PERSONS = frozenset({"allowance_unequal", "source_account_unreadable", "node_forgot_the_slot"})
+NEEDS_A_PERSON = frozenset({"allowance_unequal", "source_account_unreadable", "node_forgot_the_slot"})
 """Unknown for these reasons may stay so for ever: the blockhash has expired, and what is missing is a proof."""
 
 
-async def look(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, slot_ms: int) -> Verdict:
+async def check_settlement(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, slot_ms: int) -> Verdict:
     """One question to the chain about one attempt; raises only what `Chain` raises.
 
     Args:
@@ -46,7 +47,7 @@ async def look(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, slot
     return await _absence(chain, booked_on, attempt, slot_ms)
 
 
-async def _claimed(chain: Chain, attempt: RecordedAttempt) -> Landed | None:
+async def _claimed(chain: Chain, attempt: RecordedAttempt) -> LandedTransaction | None:
     for claim in attempt.claims:
         landed = await _read(chain, claim)
         if landed is not None and _is_ours(landed, attempt):
@@ -54,7 +55,7 @@ async def _claimed(chain: Chain, attempt: RecordedAttempt) -> Landed | None:
     return None
 
 
-async def _read(chain: Chain, signature: str) -> Landed | None:
+async def _read(chain: Chain, signature: str) -> LandedTransaction | None:
     """The transaction, or None when this node cannot show it.
 
     Anybody can make a receipt or a sighting of a transaction that no node gives out, so it must not hold up the rest;
@@ -66,13 +67,15 @@ async def _read(chain: Chain, signature: str) -> Landed | None:
         return None
 
 
-async def _found(chain: Chain, attempt: RecordedAttempt, *, final: bool, min_slot: int | None) -> Landed | None:
+async def _found(
+    chain: Chain, attempt: RecordedAttempt, *, final: bool, min_slot: int | None
+) -> LandedTransaction | None:
     history = await chain.history(
         attempt.source_account, until=attempt.newest_prior_signature, final=final, min_slot=min_slot
     )
     alive = [each for each in history if 0 <= each.slot - attempt.blockhash_slot <= LIFE_SLOTS]
     marked = [each for each in alive if each.memos is not None and _may_be_ours(each, attempt)]
-    silent = [each for each in alive if each.memos is None][:MOST_WITHOUT_MEMO]
+    silent = [each for each in alive if each.memos is None][:MAX_WITHOUT_MEMO]
     for sighting in (*marked, *silent):
         landed = await _read(chain, sighting.signature)
         if landed is not None and _is_ours(landed, attempt):
@@ -80,28 +83,28 @@ async def _found(chain: Chain, attempt: RecordedAttempt, *, final: bool, min_slo
     return None
 
 
-def _may_be_ours(sighting: Sighting, attempt: RecordedAttempt) -> bool:
+def _may_be_ours(sighting: HistoryEntry, attempt: RecordedAttempt) -> bool:
     """Worth a closer look: our memo, or memos that the node shows escaped."""
     return sighting.memos is not None and (attempt.memo in sighting.memos or not attempt.memo.isascii())
 
 
-def _is_ours(landed: Landed, attempt: RecordedAttempt) -> bool:
+def _is_ours(landed: LandedTransaction, attempt: RecordedAttempt) -> bool:
     return landed.message_hash == attempt.message_hash and attempt.buyer_signature in landed.signatures
 
 
-async def _landed_verdict(chain: Chain, landed: Landed, slot_ms: int) -> Verdict:
+async def _landed_verdict(chain: Chain, landed: LandedTransaction, slot_ms: int) -> Verdict:
     if landed.final and landed.failed:
         return Dead(reason="landed_with_error")
     if landed.final:
         return Settled(settlement=_settlement(landed))
     tip = await chain.finalized_tip()
-    wait = max(MIN_LOOK_MS, min(MAX_LOOK_MS * 2, (landed.slot - tip.slot + 1) * slot_ms))
+    wait = max(MIN_WAIT_MS, min(MAX_WAIT_MS * 2, (landed.slot - tip.slot + 1) * slot_ms))
     if landed.failed:
         return Unknown(reason="landed_with_error_not_final", retry_after_ms=wait)
     return Seen(settlement=_settlement(landed), retry_after_ms=wait)
 
 
-def _settlement(landed: Landed) -> Settlement:
+def _settlement(landed: LandedTransaction) -> Settlement:
     assert len(landed.transfers) == 1, "our own message has exactly one transfer"
     transfer = landed.transfers[0]
     return Settlement(
@@ -118,19 +121,19 @@ async def _absence(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, 
     tip = await chain.finalized_tip()
     live_blocks = attempt.last_valid_block_height - tip.block_height
     if live_blocks >= 0:
-        wait = max(MIN_LOOK_MS, min(MAX_LOOK_MS, (live_blocks + 1) * slot_ms // 8))
+        wait = max(MIN_WAIT_MS, min(MAX_WAIT_MS, (live_blocks + 1) * slot_ms // 8))
         return Unknown(reason="blockhash_live", retry_after_ms=wait)
     found = await _found(chain, attempt, final=True, min_slot=tip.slot)
     if found is not None:
         return await _landed_verdict(chain, found, slot_ms)
     if await chain.first_available_slot() > attempt.blockhash_slot:
-        return Unknown(reason="node_forgot_the_slot", retry_after_ms=MAX_LOOK_MS)
+        return Unknown(reason="node_forgot_the_slot", retry_after_ms=MAX_WAIT_MS)
     account = await chain.token_account(attempt.source_account, final=True, min_slot=tip.slot)
     if account is None:
-        return Unknown(reason="source_account_unreadable", retry_after_ms=MAX_LOOK_MS)
+        return Unknown(reason="source_account_unreadable", retry_after_ms=MAX_WAIT_MS)
     left = account.delegated_atomic if account.delegate == attempt.authority else 0
     # An attempt that was seen at confirmed is booked: its own booking must not pass for the reason of what is gone.
     booked = await booked_on(attempt.session_id, account.slot, attempt.attempt_id)
     if booked.allowance_atomic - booked.settled_atomic != left:
-        return Unknown(reason="allowance_unequal", retry_after_ms=MAX_LOOK_MS)
+        return Unknown(reason="allowance_unequal", retry_after_ms=MAX_WAIT_MS)
     return Dead(reason="expired_unsettled")

@@ -14,7 +14,7 @@ from autopay.domain.request import Method, RequestResult
 from autopay.domain.values import Value
 
 
-class PayOrder(Value):
+class PaymentOrder(Value):
     """What a `PaidRequest` is started with; headers and body stay in the ledger. `canceled` begins with no more
     than closing it: nothing is signed, what was signed before is resolved. `breaker` is how the seller's stood."""
 
@@ -27,14 +27,14 @@ class PayOrder(Value):
     breaker: str | None = None
 
 
-class Free(Value):
+class FreeContent(Value):
     """The seller answered without asking for money; the content is stored."""
 
     kind: Literal["free"] = "free"
     http_status: int
 
 
-class Failed(Value):
+class FetchFailed(Value):
     """No content and no offer; `type` is a stable name, nothing was paid."""
 
     kind: Literal["failed"] = "failed"
@@ -43,11 +43,11 @@ class Failed(Value):
     http_status: int | None = None
 
 
-Fetched = Annotated[Free | Failed | Challenge | Refused, Field(discriminator="kind")]
-Parsed = Annotated[Offer | Refused, Field(discriminator="kind")]
+FetchResult = Annotated[FreeContent | FetchFailed | Challenge | Refused, Field(discriminator="kind")]
+ParseResult = Annotated[Offer | Refused, Field(discriminator="kind")]
 
 
-class Signed(Value):
+class SignedAttempt(Value):
     """An attempt that the ledger has recorded: its terms, which replace a newer offer's."""
 
     kind: Literal["signed"] = "signed"
@@ -67,13 +67,13 @@ class PaidBefore(Value):
     transaction: str
 
 
-SignedOrNot = Annotated[Signed | PaidBefore | Awaiting | Refused, Field(discriminator="kind")]
+SignResult = Annotated[SignedAttempt | PaidBefore | Awaiting | Refused, Field(discriminator="kind")]
 
 
-class ToSign(Value):
+class SignInput(Value):
     """Sign attempt `number` of a request for this offer."""
 
-    order: PayOrder
+    order: PaymentOrder
     number: int
     offer: Offer
 
@@ -81,20 +81,20 @@ class ToSign(Value):
 class AttemptRef(Value):
     """One attempt of one request."""
 
-    order: PayOrder
+    order: PaymentOrder
     number: int
 
 
-class Recalled(Value):
+class RecallResult(Value):
     """How a request stands in the ledger; `closed` is its end, if it has one."""
 
     payment: Payment
-    signed: Signed | None
+    signed: SignedAttempt | None
     closed: RequestResult | None
 
 
-class Closing(Value):
+class LogInput(Value):
     """The end of a request."""
 
-    order: PayOrder
+    order: PaymentOrder
     result: RequestResult

@@ -27,7 +27,7 @@ ADDRESS_PATTERN = r"^[1-9A-HJ-NP-Za-km-z]{32,44}$"
 SHORTEST_S, LONGEST_S = 60, 31_536_000
 """How long a question can be good."""
 
-Address = Annotated[str, StringConstraints(pattern=ADDRESS_PATTERN)]
+SolanaAddress = Annotated[str, StringConstraints(pattern=ADDRESS_PATTERN)]
 
 
 class Policy(StrictValue):
@@ -41,7 +41,7 @@ class Policy(StrictValue):
     per_host_day_atomic: Amount | None = None
     per_agent_day_atomic: Amount | None = None
     hosts: tuple[HostRule, ...] = ()
-    payees: tuple[Address, ...] = ()
+    payees: tuple[SolanaAddress, ...] = ()
     currencies: tuple[Currency, ...] = ()
     price_factor: Decimal | None = Field(Decimal(3), ge=1, le=1_000_000)
     auto_approve_atomic: Amount = 0

@@ -13,8 +13,8 @@ from typing import Self
 from autopay.domain.hosts import HOST_PATTERN, is_any_of
 from autopay.domain.refusal import RefusalReason, Refused
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Net = ipaddress.IPv4Network | ipaddress.IPv6Network
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _NOT_PUBLIC_V4 = [
     ipaddress.IPv4Network(each)
@@ -43,7 +43,7 @@ class Reach:
 
     http_hosts: tuple[str, ...] = ()
     private_hosts: tuple[str, ...] = ()
-    private_nets: tuple[Net, ...] = ()
+    private_nets: tuple[IpNetwork, ...] = ()
 
     @classmethod
     def of(cls, http_hosts: Iterable[str], private: Iterable[str]) -> Self:
@@ -53,7 +53,7 @@ class Reach:
             ValueError: one of `private` is none of these.
         """
         hosts: list[str] = []
-        nets: list[Net] = []
+        nets: list[IpNetwork] = []
         for each in private:
             net = _net(each)
             if net is not None:
@@ -71,7 +71,7 @@ class Reach:
             message=f"{host} is asked without TLS; use https, or name it in AUTOPAY_ALLOWED_HTTP_HOSTS",
         )
 
-    def address(self, host: str, port: int, address: Address) -> Refused | None:
+    def address(self, host: str, port: int, address: IpAddress) -> Refused | None:
         """Why a host is not asked at this address; None when it may be.
 
         Loopback is allowed to a host that says so itself, not to a name that resolves to it.
@@ -89,7 +89,7 @@ class Reach:
         )
 
 
-def is_public(address: Address) -> bool:
+def is_public(address: IpAddress) -> bool:
     """Whether an address is one of the public internet; an IPv4 address within an IPv6 one counts as itself."""
     inner = _embedded(address)
     if isinstance(inner, ipaddress.IPv4Address):
@@ -103,7 +103,7 @@ def is_loopback_name(host: str) -> bool:
     return _is_loopback(found) if found else host.lower().removesuffix(".") == "localhost"
 
 
-def literal(host: str) -> Address | None:
+def literal(host: str) -> IpAddress | None:
     """The address that a host is, in the usual notation only; names and forms like 0x7f.1 are to be resolved."""
     try:
         return ipaddress.ip_address(host.removesuffix("."))
@@ -111,11 +111,11 @@ def literal(host: str) -> Address | None:
         return None
 
 
-def _is_loopback(address: Address) -> bool:
+def _is_loopback(address: IpAddress) -> bool:
     return address in _LOOPBACK_V4 or address == ipaddress.IPv6Address(1)
 
 
-def _embedded(address: Address) -> Address:
+def _embedded(address: IpAddress) -> IpAddress:
     if isinstance(address, ipaddress.IPv6Address):
         if address in _MAPPED or address in _NAT64:
             return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
@@ -128,7 +128,7 @@ def _authority(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _net(text: str) -> Net | None:
+def _net(text: str) -> IpNetwork | None:
     """The network or address that a setting means; None for a host rule."""
     bare = text.removeprefix("[").removesuffix("]")
     if "/" in text or literal(bare):

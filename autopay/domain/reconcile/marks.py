@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.payment.attempt import Transfer
+from autopay.domain.payment.chain import Transfer
 from autopay.domain.reconcile.compare import ChainTransfer, Line
 from autopay.domain.values import Value
 

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from autopay.domain.money import Currency, show
 from autopay.domain.network import Network
-from autopay.domain.payment.attempt import Blockhash, Tip, TokenAccount
+from autopay.domain.payment.chain import Blockhash, Tip, TokenAccount
 from autopay.domain.payment.payment import Settlement
 from autopay.domain.reconcile.compare import Finding, Line, Payer
 from autopay.domain.reconcile.forgotten import ForgottenPayment, ForgottenSession

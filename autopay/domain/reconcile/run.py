@@ -14,7 +14,7 @@ from uuid import UUID
 from autopay.domain.errors import PermanentFault
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.payment.attempt import Tip
+from autopay.domain.payment.chain import Tip
 from autopay.domain.reconcile.compare import BookedAttempt, Finding, Line, Payer, compare, judge
 from autopay.domain.reconcile.marks import Batch, Mark, Marks, SessionMark, Sums, Walk
 from autopay.domain.reconcile.report import Report, report

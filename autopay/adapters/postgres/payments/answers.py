@@ -14,7 +14,7 @@ from autopay.adapters.postgres.tables.core import RequestRow, TransactionRow
 from autopay.adapters.postgres.transaction import Transactional, locked_request
 from autopay.domain.agent.breaker import BreakerState
 from autopay.domain.errors import IllegalTransition
-from autopay.domain.payment.exchange import Plain, Receipt, Reply
+from autopay.domain.payment.exchange import Receipt, Reply, UnpaidReply
 from autopay.domain.payment.payment import Conflict, Content, NoAnswer, SellerAnswer, Settlement
 from autopay.domain.payment.status import Delivery, TransactionStatus, advance, error_type_of, move
 from autopay.domain.payment.verification import verification_hash
@@ -23,7 +23,7 @@ from autopay.domain.payment.verification import verification_hash
 class Answers(Transactional):
     """Replies and outcomes."""
 
-    async def record_plain(self, request_key: str, plain: Plain) -> None:
+    async def record_plain(self, request_key: str, plain: UnpaidReply) -> None:
         """What the seller said without a payment; see the port."""
         async with self._transaction() as db:
             row = await locked_request(db, request_key)

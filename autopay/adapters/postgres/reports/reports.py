@@ -19,7 +19,7 @@ from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.adoption import Unfinished
 from autopay.domain.payment.status import OPEN, SPENT, Delivery
-from autopay.domain.payment.steps import PayOrder
+from autopay.domain.payment.steps import PaymentOrder
 from autopay.domain.report.filter import Filter
 from autopay.domain.report.rows import DisputeRow, TimelineRow
 
@@ -125,4 +125,4 @@ def _unfinished(row: RequestRow, agent: str) -> Unfinished:
         "url": row.url,
         "method": row.method.value,
     }
-    return Unfinished(row_id=row.id, order=PayOrder.model_validate(order))
+    return Unfinished(row_id=row.id, order=PaymentOrder.model_validate(order))
