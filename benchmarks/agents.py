@@ -23,8 +23,8 @@ from temporalio.client import Client
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.cli.agent.launch_many import Launched, launch_all
-from autopay.cli.agent.launching import LaunchOrder
-from autopay.cli.connect.places import vault_of
+from autopay.cli.agent.launch_steps import LaunchOrder
+from autopay.cli.connect.connections import vault_of
 from autopay.domain.agent.spec import Watch
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase

@@ -13,7 +13,7 @@ from typing import NoReturn
 import typer
 
 from autopay.cli.connect.console import say
-from autopay.cli.connect.exits import CommandError, ExitCode, table_of_exit_codes
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, table_of_exit_codes
 from autopay.domain.errors import Fault, PermanentFault, TransientFault
 from autopay.settings import SettingsError
 
@@ -25,29 +25,29 @@ MODULE_OF = {
     "launch": "agent.launch",
     "fund": "agent.launch",
     "request": "request.request",
-    "agents": "agent.list",
-    "status": "agent.agents",
-    "pause": "agent.agents",
-    "resume": "agent.agents",
-    "stop": "agent.agents",
+    "agents": "agent.agents",
+    "status": "agent.pause_resume_stop",
+    "pause": "agent.pause_resume_stop",
+    "resume": "agent.pause_resume_stop",
+    "stop": "agent.pause_resume_stop",
     "phase": "agent.rules",
     "watch": "agent.rules",
     "unwatch": "agent.rules",
     "rules": "agent.rules",
     "queue": "agent.queue",
     "cancel": "agent.queue",
-    "session": "session.session",
-    "policy": "policy.policy",
+    "session": "session.group",
+    "policy": "policy.group",
     "approvals": "request.approvals",
     "approve": "request.approvals",
     "deny": "request.approvals",
-    "ledger": "ledger.ledger",
+    "ledger": "ledger.show",
     "retry": "request.retry",
     "weather": "operate.weather",
     "backup": "operate.backup",
     "restore": "operate.backup",
-    "db": "operate.database",
-    "seed": "operate.database",
+    "db": "operate.db",
+    "seed": "operate.db",
     "keyring": "operate.keyring",
     "rollout": "operate.rollout",
     "vault": "operate.vault",

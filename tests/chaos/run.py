@@ -15,7 +15,7 @@ from typing import Any
 
 from autopay.adapters.postgres import open_ledger
 from autopay.adapters.vault import Keyring, Vault
-from autopay.cli.agent.launching import LaunchOrder, launch_agent
+from autopay.cli.agent.launch_steps import LaunchOrder, launch_agent
 from autopay.domain.money import Currency, to_atomic
 from autopay.domain.phase import Phase
 from autopay.settings import Settings

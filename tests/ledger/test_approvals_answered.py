@@ -2,8 +2,8 @@
 
 import pytest
 
-from autopay.cli.connect.exits import CommandError, ExitCode
-from autopay.cli.request.approval_calls import find_approval, give_word
+from autopay.cli.connect.exit_codes import CommandError, ExitCode
+from autopay.cli.request.approval_steps import find_approval, give_word
 from autopay.domain.policy.policy import Awaiting
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.request import RequestStatus

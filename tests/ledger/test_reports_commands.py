@@ -19,7 +19,7 @@ from autopay.adapters.postgres import open_ledger
 from autopay.adapters.vault import Keyring
 from autopay.cli.app import run
 from autopay.cli.ledger.filters import moment
-from autopay.cli.ledger.rows import PAYMENT_FIELDS, SPEND_FIELDS, show_payments
+from autopay.cli.ledger.output import PAYMENT_FIELDS, SPEND_FIELDS, show_payments
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.report.rows import PaymentRow

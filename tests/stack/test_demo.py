@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from autopay.cli.connect.places import ledger_of
-from autopay.cli.demo.stage import stop_earlier
+from autopay.cli.connect.connections import ledger_of
+from autopay.cli.demo.context import stop_earlier
 from autopay.processes import birth
 from autopay.settings import Settings
 from autopay.temporal.connection import connect

@@ -18,7 +18,7 @@ from solders.transaction import VersionedTransaction
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.cli.app import run
-from autopay.cli.connect.places import mint_of
+from autopay.cli.connect.connections import mint_of
 from autopay.domain.money import Currency
 from autopay.domain.payment.attempt import RecordedAttempt
 from autopay.settings import Settings

@@ -15,7 +15,7 @@ from temporalio.client import Client, WorkflowHandle
 from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.adapters.solana.history import HistoryWalk
 from autopay.adapters.vault import Keyring, Vault
-from autopay.cli.agent.launching import LaunchOrder, launch_agent
+from autopay.cli.agent.launch_steps import LaunchOrder, launch_agent
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase
 from autopay.domain.reconcile.marks import Marks

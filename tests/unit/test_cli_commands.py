@@ -8,7 +8,7 @@ import pytest
 
 from autopay.cli.agent.launch_file import EXAMPLE
 from autopay.cli.app import MODULE_OF, run
-from autopay.cli.connect.exits import MEANINGS, ExitCode, exit_code_of
+from autopay.cli.connect.exit_codes import MEANINGS, ExitCode, exit_code_of
 from autopay.domain.request import RequestStatus
 
 COMMANDS = (

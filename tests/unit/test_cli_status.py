@@ -7,8 +7,8 @@ import typer
 
 from autopay.cli.agent.advice import advice, is_paused_by_hand
 from autopay.cli.agent.rules import changed_rules, thresholds_of
-from autopay.cli.agent.status import status_page
-from autopay.cli.connect.moments import ago, span, until
+from autopay.cli.agent.status_page import status_page
+from autopay.cli.connect.formats import ago, span, until
 from autopay.cli.request.progress import of_agent, of_payment
 from autopay.domain.agent.breaker import FAULTS
 from autopay.domain.agent.spec import Rules, Watch

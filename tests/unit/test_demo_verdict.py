@@ -2,7 +2,7 @@
 
 import pytest
 
-from autopay.cli.demo.count import Verdict
+from autopay.cli.demo.summary import Verdict
 from autopay.domain.audit.report import AuditReport
 from autopay.domain.money import Currency
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from autopay.cli.app import run
-from autopay.cli.connect.exits import ExitCode
+from autopay.cli.connect.exit_codes import ExitCode
 from autopay.cli.policy.text import changes, lasting, lines_of
 from autopay.domain.policy.file import EXAMPLE, FIELDS, read_policy
 from autopay.domain.policy.policy import Policy

@@ -1,177 +1,162 @@
-"""`status`, `pause`, `resume` and `stop`: what an agent does, and telling it to wait or end."""
+"""`agents`: every agent that the ledger knows, with its money, and what Temporal shows of it."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from typing import Annotated
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any
 
 import typer
-from rich.console import Group
-from rich.live import Live
-from rich.text import Text
 
-from autopay.cli.agent.status import current_sessions, status_page
-from autopay.cli.connect.agent_calls import AgentCalls, AgentNotRunning, AgentSilent
-from autopay.cli.connect.console import out, printable, say, say_result, show_json
-from autopay.cli.connect.exits import CommandError, examples
+from autopay.cli.agent.states import states_of, statuses_of
+from autopay.cli.connect.connections import ledger_of
+from autopay.cli.connect.console import say, show_json, show_table
+from autopay.cli.connect.exit_codes import examples
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
-from autopay.cli.connect.options import agent_name
-from autopay.cli.connect.places import ledger_of
+from autopay.domain.agent.records import AgentSummary
 from autopay.domain.agent.status import AgentState, AgentStatus
-from autopay.domain.errors import Fault
-from autopay.domain.session import SessionRecord
-from autopay.settings import Settings
-from autopay.temporal.connection import connect
+from autopay.domain.money import Currency, show
+from autopay.settings import Settings, SettingsError
+from autopay.temporal.connection import TemporalUnreachable, connect
 
-REFRESH_S = 1.0
+UNKNOWN = "unknown"
 
-Name = Annotated[str, typer.Argument(help="The agent's name.")]
+
+@dataclass(frozen=True)
+class AgentLine:
+    """One agent in the list; amounts in base units. `why` is what it waits for, `held` waits for a person or the
+    chain; without its own word (`live`) both are as far as the ledger knows."""
+
+    name: str
+    phase: str
+    state: str
+    why: str | None
+    spendable_atomic: dict[Currency, int]
+    spent_today_atomic: dict[Currency, int]
+    spent_atomic: dict[Currency, int]
+    payments: int
+    open_payments: int
+    queued: int
+    held: int
+    live: bool
+    wallet_address: str
+
+
+SORTS: Mapping[str, Callable[[AgentLine], Any]] = {
+    "name": lambda line: line.name,
+    "state": lambda line: (line.state, line.name),
+    "today": lambda line: (-sum(line.spent_today_atomic.values()), line.name),
+    "spent": lambda line: (-sum(line.spent_atomic.values()), line.name),
+    "spendable": lambda line: (sum(line.spendable_atomic.values()), line.name),
+    "queue": lambda line: (-line.queued - line.held, line.name),
+}
+"""The least spendable first, of all other numbers the most; USDC and CASH count together, as both are dollars."""
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("status", epilog=examples("status trader", "status trader --watch", "status trader --json"))(status)
-    app.command("pause", epilog=examples('pause trader --reason "waiting for the audit"'))(pause)
-    app.command("resume", epilog=examples("resume trader"))(resume)
-    app.command("stop", epilog=examples("stop trader", "stop trader --wait"))(stop)
+    """Add the command."""
+    app.command(
+        "agents",
+        epilog=examples("agents", "agents --state paused", "agents --sort spendable --live", "agents --json"),
+    )(agents)
 
 
-def pause(
-    name: Name,
-    reason: Annotated[str | None, typer.Option(help="Shown in its status and in the Temporal UI.")] = None,
-    home: HomeOption = None,
-) -> None:
-    """Let an agent buy nothing new.
-
-    What is in flight finishes, and what waits is kept.
-    """
-    run_async(_signal(Settings.load(home=home), name, "pause", reason))
-    say(f"agent {name} pauses", "green")
-
-
-def resume(name: Name, home: HomeOption = None) -> None:
-    """Let a paused agent go on."""
-    run_async(_signal(Settings.load(home=home), name, "resume"))
-    say(f"agent {name} goes on", "green")
-
-
-def stop(
-    name: Name,
-    wait: Annotated[bool, typer.Option("--wait", help="Return when what is in flight has settled.")] = False,
-    home: HomeOption = None,
-) -> None:
-    """End an agent, once what is in flight has settled.
-
-    What waits stays in its queue; `launch` starts it again.
-    """
-    run_async(_signal(Settings.load(home=home), name, "stop", wait=wait))
-    say(f"agent {name} {'has stopped' if wait else 'stops'}", "green")
-
-
-async def _signal(settings: Settings, name: str, signal: str, *arguments: str | None, wait: bool = False) -> None:
-    calls = await calls_of(settings, name)
-    try:
-        await calls.signal(signal, *arguments)
-        if wait:
-            await calls.wait_until_stopped()
-    except AgentNotRunning:
-        raise not_running(name) from None
-
-
-async def calls_of(settings: Settings, name: str) -> AgentCalls:
-    """The agent of that name, seen from outside."""
-    settings = settings.resolve("home")
-    return AgentCalls(await connect(settings), agent_name(name), settings.task_queue)
-
-
-def not_running(name: str) -> CommandError:
-    """What to tell when nobody hears."""
-    return CommandError(f"no agent {name!r} runs: see `starter.py agents`, or `starter.py launch {name}`")
-
-
-def status(
-    name: Name,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it again every second, until Ctrl-C.")] = False,
+def agents(
+    state: Annotated[
+        str | None, typer.Option(help="Only those: running, paused, stopping, stopped, …", show_default=False)
+    ] = None,
+    sort: Annotated[str, typer.Option(help=f"By {', '.join(SORTS)}.")] = "name",
+    live: Annotated[bool, typer.Option("--live", help="Ask each agent that runs, which takes its worker.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what an agent is doing, why, and what would change that.
+    """List the agents: state and why, what each spent and may still spend, what waits.
 
-    Its state, its money and sessions, breakers, what is held and what comes next, watches and last requests.
+    Comes from the ledger and from what Temporal shows, at once for hundreds, and may be seconds old. With --live each
+    says itself why it waits, what it can spend and what it holds.
     """
-    settings = Settings.load(home=home).resolve("home")
-    run_async(_status(settings, agent_name(name), watch=watch, as_json=as_json))
-
-
-async def _status(settings: Settings, name: str, *, watch: bool, as_json: bool) -> None:
-    calls = AgentCalls(await connect(settings), name, settings.task_queue)
-    screen = out()
-    async with _sessions(settings, name, as_json=as_json) as sessions:
-        if not watch:
-            _print(await _seen(calls), await sessions(), settings, as_json=as_json)
-        elif screen.is_terminal and not as_json:
-            with Live(console=screen, auto_refresh=False, vertical_overflow="visible") as live:
-                async for found in _again(calls):
-                    page = status_page(found, await sessions(), datetime.now(UTC), on_localnet=settings.on_localnet)
-                    lines = (Text(printable(each)) if isinstance(each, str) else each for each in page)
-                    live.update(Group(*lines), refresh=True)
-        else:
-            async for found in _again(calls):
-                _print(found, await sessions(), settings, as_json=as_json)
-
-
-@asynccontextmanager
-async def _sessions(
-    settings: Settings, name: str, *, as_json: bool
-) -> AsyncIterator[Callable[[], Awaitable[Sequence[SessionRecord]]]]:
-    """Asks the ledger for the agent's sessions; without a ledger at hand the rest is shown all the same."""
-    if as_json or not settings.database_url:
-
-        async def nothing() -> Sequence[SessionRecord]:
-            return ()
-
-        yield nothing
-        return
-    async with ledger_of(settings) as ledger:
-
-        async def read() -> Sequence[SessionRecord]:
-            try:
-                return current_sessions(await ledger.sessions(name))
-            except Fault as fault:
-                say(f"sessions are unknown: {fault}", "yellow")
-                return ()
-
-        yield read
-
-
-async def _again(calls: AgentCalls) -> AsyncIterator[AgentStatus]:
-    """Its status about once a second, until it has stopped; a while of silence is waited out."""
-    while True:
-        try:
-            found = await _seen(calls)
-        except AgentSilent as silence:
-            say(f"{silence}; trying again", "yellow")
-        else:
-            yield found
-            if found.state is AgentState.STOPPED:
-                return
-        await asyncio.sleep(REFRESH_S)
-
-
-async def _seen(calls: AgentCalls) -> AgentStatus:
-    try:
-        return await calls.status()
-    except AgentNotRunning:
-        raise not_running(calls.name) from None
-
-
-def _print(found: AgentStatus, sessions: Sequence[SessionRecord], settings: Settings, *, as_json: bool) -> None:
+    if sort not in SORTS:
+        raise typer.BadParameter(f"{sort!r} is not one of {', '.join(SORTS)}", param_hint="--sort")
+    lines = run_async(_agents(Settings.load(home=home).resolve("database_url"), state, live=live))
+    lines.sort(key=SORTS[sort])
     if as_json:
-        show_json(found)
-        return
-    for each in status_page(found, sessions, datetime.now(UTC), on_localnet=settings.on_localnet):
-        if isinstance(each, str):
-            say_result(each)
-        else:
-            out().print(each)
+        show_json([asdict(line) for line in lines])
+    elif not lines:
+        say("No agent is in that state." if state is not None else "There are no agents yet: starter.py launch NAME")
+    else:
+        columns = ("agent", "phase", "state", "spendable", "today", "spent", "payments", "queue", "held", "why")
+        show_table(columns, (_cells(line) for line in lines))
+
+
+def _cells(line: AgentLine) -> Sequence[object]:
+    spent = (_amounts(each) for each in (line.spendable_atomic, line.spent_today_atomic, line.spent_atomic))
+    payments = f"{line.payments}" + (f" + {line.open_payments} open" if line.open_payments else "")
+    return line.name, line.phase, line.state, *spent, payments, line.queued or "", line.held or "", line.why
+
+
+def _amounts(amounts: Mapping[Currency, int]) -> str:
+    return ", ".join(show(amount, currency) for currency, amount in sorted(amounts.items()))
+
+
+async def _agents(settings: Settings, state: str | None, *, live: bool) -> list[AgentLine]:
+    async with ledger_of(settings) as ledger:
+        found = await ledger.agents()
+    names = [each.agent.name for each in found]
+    try:
+        client = await connect(settings)
+    except (TemporalUnreachable, SettingsError) as error:
+        say(f"states are unknown: {error}", "yellow")
+        return [line for each in found if (line := _line(each, UNKNOWN)).state == (state or UNKNOWN)]
+    states = await states_of(client, names)
+    lines = [_line(each, states[each.agent.name]) for each in found]
+    if live:
+        asked = [line.name for line in lines if line.state in set(AgentState) | {"starting"}]
+        statuses = await statuses_of(client, asked, settings.task_queue)
+        lines = [_with_status(line, statuses.get(line.name)) if line.name in asked else line for line in lines]
+    return [line for line in lines if state is None or line.state == state.lower()]
+
+
+def _line(each: AgentSummary, state: str) -> AgentLine:
+    return AgentLine(
+        name=each.agent.name,
+        phase=each.agent.phase,
+        state=state,
+        why="; ".join(_why(each, state)) or None,
+        spendable_atomic={purse.currency: purse.spendable_atomic for purse in each.purses},
+        spent_today_atomic=each.spent_today_atomic,
+        spent_atomic=each.spent_atomic,
+        payments=each.payments,
+        open_payments=each.open_payments,
+        queued=each.queued,
+        held=each.asked,
+        live=False,
+        wallet_address=each.agent.wallet_address,
+    )
+
+
+def _why(each: AgentSummary, state: str) -> Iterator[str]:
+    """What the ledger knows of what an agent waits for."""
+    if state == AgentState.PAUSED:
+        is_short = bool(each.purses) and all(purse.pauses for purse in each.purses)
+        for purse in each.purses if is_short else ():
+            needed = show(purse.needed_atomic or 0, purse.currency)
+            have = purse.problem or f"{show(purse.spendable_atomic, purse.currency)} spendable"
+            yield f"{have}, {needed} needed"
+        if not is_short:
+            yield f"by a person: starter.py status {each.agent.name}"
+    if each.asked and state in set(AgentState):
+        yield f"{each.asked} wait for approval"
+
+
+def _with_status(line: AgentLine, status: AgentStatus | None) -> AgentLine:
+    """The line with the agent's own word; without one, that is what is to be said."""
+    if status is None:
+        return replace(line, why="does not answer")
+    return replace(
+        line,
+        state=status.state.value,
+        phase=status.phase.value,
+        why=status.reason,
+        spendable_atomic={each.currency: each.spendable_atomic for each in status.spendable},
+        queued=len(status.queued),
+        held=len(status.held),
+        live=True,
+    )

@@ -10,14 +10,14 @@ import typer
 
 from autopay.cli.agent.launch_file import EXAMPLE, LaunchFileError, read_launch_file
 from autopay.cli.agent.launch_many import Launched, check_orders, launch_all
-from autopay.cli.agent.launching import LaunchOrder, launch_agent
-from autopay.cli.connect.agent_calls import START_WORKER, AgentCalls, AgentNotRunning
+from autopay.cli.agent.launch_steps import LaunchOrder, launch_agent
+from autopay.cli.connect.agent_handle import START_WORKER, AgentCalls, AgentNotRunning
+from autopay.cli.connect.connections import chain_errors, known_agent, ledger_of, mint_of, vault_of
 from autopay.cli.connect.console import say, show_json, show_table
-from autopay.cli.connect.exits import CommandError, ExitCode, examples
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples
+from autopay.cli.connect.formats import span
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
-from autopay.cli.connect.moments import span
 from autopay.cli.connect.options import agent_name, amount_atomic, currency_of, phase_of, session_s, watches_of
-from autopay.cli.connect.places import chain_errors, known_agent, ledger_of, mint_of, vault_of
 from autopay.domain.money import Currency, show, to_units
 from autopay.domain.network import Network
 from autopay.domain.refusal import Refused

@@ -14,7 +14,7 @@ import typer
 from pydantic import ValidationError
 
 from autopay.cli.agent.launch_fields import FIELDS, RULES, text_of
-from autopay.cli.agent.launching import LaunchOrder
+from autopay.cli.agent.launch_steps import LaunchOrder
 from autopay.cli.connect.options import agent_name
 from autopay.domain.agent.spec import Rules
 from autopay.domain.money import Currency

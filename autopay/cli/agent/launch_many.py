@@ -13,9 +13,9 @@ from temporalio.service import RPCError
 
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.vault import Vault
-from autopay.cli.agent.launching import AlreadyRunning, LaunchOrder, launch_agent
-from autopay.cli.connect.exits import CommandError
-from autopay.cli.connect.places import mint_of
+from autopay.cli.agent.launch_steps import AlreadyRunning, LaunchOrder, launch_agent
+from autopay.cli.connect.connections import mint_of
+from autopay.cli.connect.exit_codes import CommandError
 from autopay.domain.errors import Fault
 from autopay.domain.network import Network
 from autopay.domain.phase import Phase

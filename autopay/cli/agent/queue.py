@@ -11,14 +11,14 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.agent.agents import Name, not_running
-from autopay.cli.connect.agent_calls import AgentCalls, AgentNotRunning
+from autopay.cli.agent.pause_resume_stop import Name, not_running
+from autopay.cli.connect.agent_handle import AgentCalls, AgentNotRunning
+from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.connect.console import say, say_result, show_json, show_table
-from autopay.cli.connect.exits import CommandError, ExitCode, examples, exit_code_of
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples, exit_code_of
+from autopay.cli.connect.formats import ago
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
-from autopay.cli.connect.moments import ago
 from autopay.cli.connect.options import agent_name, duration_s, request_id
-from autopay.cli.connect.places import known_agent, ledger_of
 from autopay.cli.request.request import receipt
 from autopay.domain.agent.priority import place, standing
 from autopay.domain.agent.status import AgentStatus

@@ -6,10 +6,10 @@ from typing import Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 
-from autopay.cli.agent.agents import Name, calls_of, not_running
-from autopay.cli.connect.agent_calls import AgentCalls, AgentNotRunning
+from autopay.cli.agent.pause_resume_stop import Name, calls_of, not_running
+from autopay.cli.connect.agent_handle import AgentCalls, AgentNotRunning
 from autopay.cli.connect.console import say, show_json, show_table
-from autopay.cli.connect.exits import examples
+from autopay.cli.connect.exit_codes import examples
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import phase_of, watch_of, whole_seconds
 from autopay.domain.agent.spec import Rules

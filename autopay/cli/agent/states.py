@@ -9,9 +9,9 @@ from collections.abc import Collection
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError
 
-from autopay.cli.connect.agent_calls import AgentCalls, AgentNotRunning
+from autopay.cli.connect.agent_handle import AgentCalls, AgentNotRunning
 from autopay.cli.connect.console import printable
-from autopay.cli.connect.exits import CommandError, ExitCode
+from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.domain.agent.status import AgentStatus
 from autopay.domain.request import agent_workflow_id
 from autopay.temporal.attributes import STATE

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.live import Live
 
-from autopay.cli.agent.launching import launch_agent
+from autopay.cli.agent.launch_steps import launch_agent
+from autopay.cli.connect.connections import ledger_of, vault_of
 from autopay.cli.connect.console import say, say_result, show_json
-from autopay.cli.connect.exits import CommandError, ExitCode, examples
-from autopay.cli.connect.foreground import in_foreground
+from autopay.cli.connect.event_loop import in_foreground
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples
 from autopay.cli.connect.invocation import run_async
-from autopay.cli.connect.places import ledger_of, vault_of
-from autopay.cli.demo.board import Board, console_of_demo
-from autopay.cli.demo.cast import LITTLE, order
-from autopay.cli.demo.count import Verdict, count, show_verdict
-from autopay.cli.demo.stage import Stage, stop_earlier
-from autopay.cli.demo.story import STORY
+from autopay.cli.demo.agent_setup import LITTLE, order
+from autopay.cli.demo.chapters import STORY
+from autopay.cli.demo.context import Stage, stop_earlier
+from autopay.cli.demo.display import Board, console_of_demo
+from autopay.cli.demo.summary import Verdict, count, show_verdict
 from autopay.domain.money import show
 from autopay.settings import Settings
 from autopay.temporal.connection import connect

@@ -9,10 +9,10 @@ from solders.keypair import Keypair
 
 from autopay.adapters.postgres.audit.proof import open_proof
 from autopay.adapters.solana.anchoring import AnchorChain, Anchored, anchor_now
+from autopay.cli.connect.connections import chain_errors
 from autopay.cli.connect.console import say, say_result, show_json
-from autopay.cli.connect.exits import CommandError, examples
+from autopay.cli.connect.exit_codes import CommandError, examples
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
-from autopay.cli.connect.places import chain_errors
 from autopay.settings import Settings, SettingsError
 from autopay.stack_file import OWNER_FILE
 

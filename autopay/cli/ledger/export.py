@@ -10,10 +10,10 @@ from typing import Annotated, TextIO
 import typer
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
+from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.connect.console import remarks, say
-from autopay.cli.connect.exits import CommandError, ExitCode, examples
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples
 from autopay.cli.connect.invocation import HomeOption, run_async
-from autopay.cli.connect.places import known_agent, ledger_of
 from autopay.cli.ledger.filters import (
     AgentOption,
     CurrencyOption,
@@ -25,7 +25,7 @@ from autopay.cli.ledger.filters import (
     UntilOption,
     filter_of,
 )
-from autopay.cli.ledger.rows import PAYMENT_FIELDS, payment_values, reader_may_leave, write_csv, write_lines
+from autopay.cli.ledger.output import PAYMENT_FIELDS, payment_values, reader_may_leave, write_csv, write_lines
 from autopay.domain.report.filter import Filter
 from autopay.settings import Settings
 

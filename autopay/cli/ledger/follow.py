@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 
 from autopay.adapters.postgres.reports.follow import START, LedgerEvent, parse_cursor
+from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.connect.console import say, say_result, show_json
-from autopay.cli.connect.exits import examples
+from autopay.cli.connect.exit_codes import examples
 from autopay.cli.connect.invocation import HomeOption, run_async
 from autopay.cli.connect.options import agent_name
-from autopay.cli.connect.places import known_agent, ledger_of
 from autopay.cli.ledger.filters import AgentOption, LinesOption
 from autopay.cli.ledger.follow_lines import line_of
-from autopay.cli.ledger.rows import reader_may_leave
+from autopay.cli.ledger.output import reader_may_leave
 from autopay.domain.errors import LedgerUnavailable
 from autopay.settings import Settings
 

@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 
 from autopay.adapters.postgres.maintenance.prune import Prunable
+from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import say, say_result, show_json
-from autopay.cli.connect.exits import examples
+from autopay.cli.connect.exit_codes import examples
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import whole_seconds
-from autopay.cli.connect.places import ledger_of
 from autopay.settings import Settings
 
 

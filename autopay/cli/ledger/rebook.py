@@ -3,8 +3,8 @@
 import asyncio
 
 from autopay.adapters.solana.history import HistoryWalk
+from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import remarks, say, say_result
-from autopay.cli.connect.places import ledger_of
 from autopay.domain.money import show
 from autopay.domain.reconcile.rebook import Rebooked, Rebooking
 from autopay.settings import Settings

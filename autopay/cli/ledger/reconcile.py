@@ -11,11 +11,11 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from autopay.adapters.checkpoint import CheckpointFile
 from autopay.adapters.solana.history import HistoryWalk
+from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.connect.console import remarks, say, say_result, show_json, show_table
-from autopay.cli.connect.exits import CommandError, ExitCode, examples
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import agent_name
-from autopay.cli.connect.places import known_agent, ledger_of
 from autopay.cli.ledger.rebook import rebook, show_rebooked
 from autopay.domain.reconcile.marks import Marks
 from autopay.domain.reconcile.report import Entry, Report

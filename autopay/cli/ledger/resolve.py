@@ -5,11 +5,11 @@ from typing import Annotated
 import typer
 
 from autopay.adapters.solana.chain import SolanaChain
+from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.connect.console import say, say_result, show_json
-from autopay.cli.connect.exits import CommandError, ExitCode, examples
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import agent_name
-from autopay.cli.connect.places import known_agent, ledger_of
 from autopay.domain.money import show
 from autopay.domain.payment.attempt import RecordedAttempt
 from autopay.domain.payment.payment import Unknown, Verdict

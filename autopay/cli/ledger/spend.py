@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from autopay.adapters.postgres.reports.queries import SpendBy
+from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.connect.console import say
-from autopay.cli.connect.exits import examples
+from autopay.cli.connect.exit_codes import examples
 from autopay.cli.connect.invocation import HomeOption, run_async
-from autopay.cli.connect.places import known_agent, ledger_of
 from autopay.cli.ledger.filters import (
     AgentOption,
     CsvOption,
@@ -24,7 +24,7 @@ from autopay.cli.ledger.filters import (
     UntilOption,
     filter_of,
 )
-from autopay.cli.ledger.rows import SPEND_FIELDS, show_spend, spend_values, write_csv, write_lines
+from autopay.cli.ledger.output import SPEND_FIELDS, show_spend, spend_values, write_csv, write_lines
 from autopay.domain.report.filter import Filter
 from autopay.domain.report.rows import SpendRow
 from autopay.settings import Settings

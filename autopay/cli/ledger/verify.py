@@ -9,7 +9,7 @@ import typer
 from rich.progress import Progress, TextColumn
 
 from autopay.cli.connect.console import remarks, say, say_result, show_json
-from autopay.cli.connect.exits import ExitCode, examples
+from autopay.cli.connect.exit_codes import ExitCode, examples
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import agent_name
 from autopay.cli.ledger.verifying import verified

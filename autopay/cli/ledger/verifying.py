@@ -8,7 +8,7 @@ from uuid import UUID
 
 from autopay.adapters.postgres.audit.proof import open_proof
 from autopay.adapters.solana.anchoring import AnchorChain
-from autopay.cli.connect.places import known_agent, ledger_of
+from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.ledger.anchor import anchor_wallet
 from autopay.domain.audit.anchor import Anchor, heads_in
 from autopay.domain.audit.events import Head

@@ -11,9 +11,9 @@ from autopay.adapters.postgres.maintenance.backup import Backup, back_up, time_o
 from autopay.adapters.postgres.maintenance.restore import Restored, restore_database, restore_file
 from autopay.adapters.postgres.maintenance.server import Server
 from autopay.cli.connect.console import say, say_result, show_json
-from autopay.cli.connect.exits import CommandError, ExitCode, examples
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples
 from autopay.cli.connect.invocation import HomeOption, JsonOption
-from autopay.cli.operate.roles import AdminOption
+from autopay.cli.operate.db_roles import AdminOption
 from autopay.settings import Settings
 
 DIRECTORY = "backups"

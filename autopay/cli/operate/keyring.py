@@ -6,7 +6,7 @@ import typer
 
 from autopay.adapters.vault import Keyring
 from autopay.cli.connect.console import say_result
-from autopay.cli.connect.exits import examples
+from autopay.cli.connect.exit_codes import examples
 from autopay.cli.connect.invocation import HomeOption
 from autopay.settings import Settings, SettingsError
 from autopay.stack_file import KEYRING_FILE

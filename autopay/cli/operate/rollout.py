@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from autopay.cli.connect.console import say, say_result, show_json, show_table
-from autopay.cli.connect.exits import CommandError, ExitCode, examples
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.settings import Settings
 from autopay.temporal.connection import connect

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autopay.cli.connect.console import say, say_result, show_json
-from autopay.cli.connect.exits import CommandError, ExitCode, examples
-from autopay.cli.connect.foreground import in_foreground
+from autopay.cli.connect.event_loop import in_foreground
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples
 from autopay.settings import DEFAULT_HOME, Settings
 from autopay.stack_file import StackFile
 

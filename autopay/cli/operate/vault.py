@@ -9,10 +9,10 @@ import typer
 from autopay.adapters.postgres.database import open_engine
 from autopay.adapters.postgres.maintenance.reseal import COLUMNS, Sealed, SealedColumn
 from autopay.adapters.vault import Keyring, Vault
+from autopay.cli.connect.connections import keyring_of
 from autopay.cli.connect.console import say, say_result, show_json
-from autopay.cli.connect.exits import ExitCode, examples
+from autopay.cli.connect.exit_codes import ExitCode, examples
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
-from autopay.cli.connect.places import keyring_of
 from autopay.settings import Settings
 
 ROUNDS = 20

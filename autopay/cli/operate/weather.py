@@ -6,7 +6,7 @@ import httpx
 import typer
 
 from autopay.cli.connect.console import show_json, show_table
-from autopay.cli.connect.exits import CommandError, ExitCode, examples
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples
 from autopay.cli.connect.invocation import HomeOption, JsonOption
 from autopay.cli.connect.options import duration_s
 from autopay.settings import START_STACK, Settings

@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 
 from autopay.adapters.postgres.payments.judging import origin_text
+from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import say, show_json, show_table
-from autopay.cli.connect.exits import examples
+from autopay.cli.connect.exit_codes import examples
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import http_url
-from autopay.cli.connect.places import ledger_of
 from autopay.domain.policy.records import PayeeRecord
 from autopay.settings import Settings
 

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
+from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.connect.console import say, show_table
-from autopay.cli.connect.exits import CommandError, examples
+from autopay.cli.connect.exit_codes import CommandError, examples
 from autopay.cli.connect.invocation import HomeOption, run_async
 from autopay.cli.connect.options import agent_name
-from autopay.cli.connect.places import known_agent, ledger_of
 from autopay.cli.policy.text import changes
 from autopay.domain.policy.file import PolicyError, read_policy
 from autopay.domain.policy.policy import Policy

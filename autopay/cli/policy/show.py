@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
+from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.connect.console import say, say_result, show_json, show_table
-from autopay.cli.connect.exits import examples
+from autopay.cli.connect.exit_codes import examples
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import agent_name
-from autopay.cli.connect.places import known_agent, ledger_of
 from autopay.cli.policy.text import lines_of
 from autopay.domain.money import show as show_amount
 from autopay.domain.phase import Phase

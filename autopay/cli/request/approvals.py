@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
+from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.connect.console import say, say_result, show_json
-from autopay.cli.connect.exits import CommandError, ExitCode, examples, exit_code_of, table_of_exit_codes
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples, exit_code_of, table_of_exit_codes
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import agent_name, duration_s
-from autopay.cli.connect.places import known_agent, ledger_of
-from autopay.cli.request.approval_calls import find_approval, give_word
+from autopay.cli.request.approval_steps import find_approval, give_word
 from autopay.cli.request.request import receipt
 from autopay.domain.money import show, to_units
 from autopay.domain.policy.records import ApprovalRecord

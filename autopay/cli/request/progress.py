@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.connect.agent_calls import AgentCalls, AgentNotRunning
-from autopay.cli.connect.exits import CommandError
-from autopay.cli.connect.moments import span
+from autopay.cli.connect.agent_handle import AgentCalls, AgentNotRunning
+from autopay.cli.connect.exit_codes import CommandError
+from autopay.cli.connect.formats import span
 from autopay.domain.agent.status import AgentState, AgentStatus
 from autopay.domain.payment.payment import Attempt, Dead, Payment
 

@@ -11,9 +11,9 @@ import typer
 from rich.text import Text
 
 from autopay.cli.connect.console import printable, remarks, say, show_json
-from autopay.cli.connect.exits import CommandError, ExitCode, examples, exit_code_of, table_of_exit_codes
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples, exit_code_of, table_of_exit_codes
+from autopay.cli.connect.formats import ago
 from autopay.cli.connect.invocation import HomeOption, run_async
-from autopay.cli.connect.moments import ago
 from autopay.cli.connect.options import (
     agent_name,
     amount_atomic,
@@ -26,7 +26,7 @@ from autopay.cli.connect.options import (
     request_id,
     whole_seconds,
 )
-from autopay.cli.request.requesting import Answer, RequestOrder, Tell, ask
+from autopay.cli.request.request_steps import Answer, RequestOrder, Tell, ask
 from autopay.domain.errors import TransientFault
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.request import CLOSED, RequestResult, RequestStatus

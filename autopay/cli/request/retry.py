@@ -17,14 +17,14 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.connect.agent_calls import START_WORKER, AgentCalls
+from autopay.cli.connect.agent_handle import START_WORKER, AgentCalls
+from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import say, show_json
-from autopay.cli.connect.exits import CommandError, ExitCode, examples, exit_code_of, table_of_exit_codes
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples, exit_code_of, table_of_exit_codes
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import agent_name, duration_s, request_id
-from autopay.cli.connect.places import ledger_of
 from autopay.cli.request.request import DEFAULT_AGENT, receipt
-from autopay.cli.request.requesting import Answer
+from autopay.cli.request.request_steps import Answer
 from autopay.domain.errors import UnknownRequest
 from autopay.domain.payment.payment import Settled
 from autopay.domain.payment.steps import AttemptRef, PaymentOrder

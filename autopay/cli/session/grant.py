@@ -10,15 +10,15 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from autopay.adapters.solana.grant import GrantTerms, draft_again, finish_grant, is_shown, open_grant, send_grant
+from autopay.cli.connect.connections import ledger_of, mint_of, vault_of
 from autopay.cli.connect.console import say, show_json
-from autopay.cli.connect.exits import CommandError, examples
+from autopay.cli.connect.exit_codes import CommandError, examples
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import agent_name, amount_atomic, currency_of, session_s
-from autopay.cli.connect.places import ledger_of, mint_of, vault_of
-from autopay.cli.session.export import check_export
 from autopay.cli.session.options import host_rules, known_session, public_key, session_uuid
+from autopay.cli.session.output import grant_in_words, hand_out, tell_granted
 from autopay.cli.session.owner import known_wallet, owner_key, owner_node
-from autopay.cli.session.telling import grant_in_words, hand_out, tell_granted
+from autopay.cli.session.signing_file import check_export
 from autopay.settings import Settings
 
 NEEDS = ("database_url", "solana_rpc_url")

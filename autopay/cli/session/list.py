@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.connect.console import say, show_json, show_table
-from autopay.cli.connect.exits import examples
+from autopay.cli.connect.exit_codes import examples
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import agent_name
-from autopay.cli.connect.places import known_agent, ledger_of
+from autopay.cli.session.output import left_in, session_facts
 from autopay.cli.session.owner import owner_node
-from autopay.cli.session.telling import left_in, session_facts
 from autopay.domain.errors import TransientFault
 from autopay.domain.money import show
 from autopay.domain.payment.chain import TokenAccount

@@ -7,7 +7,7 @@ import typer
 from solders.pubkey import Pubkey
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.connect.exits import CommandError
+from autopay.cli.connect.exit_codes import CommandError
 from autopay.domain.hosts import HOST_PATTERN
 from autopay.domain.session import SessionRecord
 

@@ -14,9 +14,9 @@ from solders.pubkey import Pubkey
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.solana.grant import GrantTerms
 from autopay.adapters.solana.owner_transaction import OwnerNode
-from autopay.cli.connect.agent_calls import AgentCalls, AgentNotRunning
-from autopay.cli.connect.exits import CommandError
-from autopay.cli.connect.places import chain_errors
+from autopay.cli.connect.agent_handle import AgentCalls, AgentNotRunning
+from autopay.cli.connect.connections import chain_errors
+from autopay.cli.connect.exit_codes import CommandError
 from autopay.domain.agent.records import AgentRecord
 from autopay.domain.errors import TransientFault
 from autopay.domain.phase import Phase

@@ -13,15 +13,15 @@ from solders.pubkey import Pubkey
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.solana.owner_transaction import OwnerNode, signed_by
 from autopay.adapters.solana.revoke import RevokePlan, plan_revoke
+from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.connect.console import say, say_result, show_json
-from autopay.cli.connect.exits import CommandError, ExitCode, examples
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import agent_name
-from autopay.cli.connect.places import known_agent, ledger_of
-from autopay.cli.session.export import check_export
 from autopay.cli.session.options import known_session, session_uuid
+from autopay.cli.session.output import hand_out, revoke_in_words, session_facts, tell_brought_back
 from autopay.cli.session.owner import key_of_owner, owner_node, read_keypair, tell_agent
-from autopay.cli.session.telling import hand_out, revoke_in_words, session_facts, tell_brought_back
+from autopay.cli.session.signing_file import check_export
 from autopay.domain.session import SessionRecord
 from autopay.settings import Settings
 

@@ -20,14 +20,14 @@ from autopay.adapters.solana.owner_transaction import (
     with_transaction,
 )
 from autopay.adapters.solana.revoke import plan_revoke
+from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import say, say_result, show_json
-from autopay.cli.connect.exits import CommandError, ExitCode, examples
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
-from autopay.cli.connect.places import ledger_of
-from autopay.cli.session.export import HandedBack, read_handed_back
 from autopay.cli.session.options import known_session
+from autopay.cli.session.output import session_facts, tell_brought_back, tell_granted
 from autopay.cli.session.owner import owner_node, tell_agent
-from autopay.cli.session.telling import session_facts, tell_brought_back, tell_granted
+from autopay.cli.session.signing_file import HandedBack, read_handed_back
 from autopay.domain.session import OwnerTransaction, SessionRecord
 from autopay.settings import Settings
 

@@ -14,9 +14,9 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.solana.grant import GrantedSession, GrantTerms, grant_session
 from autopay.adapters.vault import Vault
-from autopay.cli.connect.agent_calls import AgentCalls
-from autopay.cli.connect.exits import CommandError
-from autopay.cli.connect.places import mint_of
+from autopay.cli.connect.agent_handle import AgentCalls
+from autopay.cli.connect.connections import mint_of
+from autopay.cli.connect.exit_codes import CommandError
 from autopay.cli.session.owner import known_wallet, owner_key, owner_node
 from autopay.domain.agent.spec import AgentSpec, Rules, Watch
 from autopay.domain.agent.status import AgentState

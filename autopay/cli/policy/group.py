@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from autopay.cli.connect.exits import examples
+from autopay.cli.connect.exit_codes import examples
 from autopay.cli.policy import payees as policy_payees
 from autopay.cli.policy import set as policy_set
 from autopay.cli.policy import show as policy_show

@@ -13,8 +13,8 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.connect.agent_calls import ANSWER_TIMEOUT_S, START_WORKER, AgentCalls
-from autopay.cli.connect.exits import CommandError, ExitCode
+from autopay.cli.connect.agent_handle import ANSWER_TIMEOUT_S, START_WORKER, AgentCalls
+from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.domain.policy.policy import Decision
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.refusal import RefusalReason

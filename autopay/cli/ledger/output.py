@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from autopay.cli.connect.console import out, printable
-from autopay.cli.connect.exits import ExitCode
+from autopay.cli.connect.exit_codes import ExitCode
 from autopay.domain.money import show, to_atomic, to_units
 from autopay.domain.report.rows import PaymentRow, SpendRow, TrailRow
 

@@ -9,7 +9,7 @@ import typer
 from autopay.adapters.postgres.maintenance.roles import Role, apply_rights, make_roles, missing_roles
 from autopay.adapters.postgres.maintenance.server import Server
 from autopay.cli.connect.console import say, say_result, show_json
-from autopay.cli.connect.exits import CommandError, ExitCode, examples
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples
 from autopay.cli.connect.invocation import HomeOption, JsonOption
 from autopay.settings import Settings
 

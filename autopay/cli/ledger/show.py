@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
+from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.connect.console import say
-from autopay.cli.connect.exits import examples
+from autopay.cli.connect.exit_codes import examples
 from autopay.cli.connect.invocation import HomeOption, run_async
-from autopay.cli.connect.places import known_agent, ledger_of
 from autopay.cli.ledger import anchor, disputes, reconcile, resolve
 from autopay.cli.ledger import export as ledger_export
 from autopay.cli.ledger import follow as ledger_follow
@@ -31,7 +31,7 @@ from autopay.cli.ledger.filters import (
     cursor_of,
     filter_of,
 )
-from autopay.cli.ledger.rows import (
+from autopay.cli.ledger.output import (
     PAYMENT_FIELDS,
     TRAIL_FIELDS,
     payment_values,

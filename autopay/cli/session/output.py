@@ -8,9 +8,9 @@ from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.solana.owner_transaction import OwnerNode
 from autopay.adapters.solana.revoke import RevokePlan
 from autopay.cli.connect.console import say, say_result, show_json
-from autopay.cli.session.export import valid_until, write_export
 from autopay.cli.session.options import known_session
 from autopay.cli.session.owner import tell_agent
+from autopay.cli.session.signing_file import valid_until, write_export
 from autopay.domain.money import show
 from autopay.domain.session import OwnerTransaction, SessionRecord
 from autopay.settings import Settings

@@ -11,11 +11,11 @@ from alembic.util.exc import CommandError as AlembicError
 from autopay.adapters.postgres.maintenance import migrations
 from autopay.adapters.postgres.maintenance.roles import apply_rights
 from autopay.adapters.postgres.maintenance.server import Server
+from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import say, say_result, show_json
-from autopay.cli.connect.exits import CommandError, examples
+from autopay.cli.connect.exit_codes import CommandError, examples
 from autopay.cli.connect.invocation import HomeOption, JsonOption
-from autopay.cli.connect.places import ledger_of
-from autopay.cli.operate import roles
+from autopay.cli.operate import db_roles as roles
 from autopay.settings import Settings
 
 LOST = (

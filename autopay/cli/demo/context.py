@@ -16,11 +16,11 @@ import httpx
 from temporalio.client import Client
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.connect.agent_calls import AgentCalls, AgentNotRunning, AgentSilent
-from autopay.cli.connect.exits import CommandError, ExitCode
-from autopay.cli.connect.places import vault_of
-from autopay.cli.demo.board import Board, headline
-from autopay.cli.request.requesting import RequestOrder
+from autopay.cli.connect.agent_handle import AgentCalls, AgentNotRunning, AgentSilent
+from autopay.cli.connect.connections import vault_of
+from autopay.cli.connect.exit_codes import CommandError, ExitCode
+from autopay.cli.demo.display import Board, headline
+from autopay.cli.request.request_steps import RequestOrder
 from autopay.domain.agent.status import AgentStatus
 from autopay.domain.errors import Fault
 from autopay.domain.report.rows import TimelineRow

@@ -3,8 +3,8 @@
 What must not live here: the other chapters (demo_story.py).
 """
 
-from autopay.cli.connect.exits import CommandError, ExitCode
-from autopay.cli.demo.stage import Facts, Stage, View
+from autopay.cli.connect.exit_codes import CommandError, ExitCode
+from autopay.cli.demo.context import Facts, Stage, View
 from autopay.domain.agent.breaker import BreakerState
 from autopay.domain.agent.status import AgentState, AgentStatus, BreakerStatus
 from autopay.domain.request import RequestStatus, payment_workflow_id

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from autopay.cli.agent.advice import advice
 from autopay.cli.connect.console import table_of
-from autopay.cli.connect.moments import ago, span, until
+from autopay.cli.connect.formats import ago, span, until
 from autopay.domain.agent.breaker import BreakerState
 from autopay.domain.agent.status import AgentStatus, BreakerStatus, HeldRequest, WatchStatus
 from autopay.domain.money import show

@@ -14,10 +14,10 @@ from uuid import UUID
 
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.vault import Vault
-from autopay.cli.agent.launching import AlreadyRunning, LaunchOrder, launch_agent
-from autopay.cli.connect.agent_calls import ANSWER_TIMEOUT_S, AgentCalls, AgentNotRunning, AgentRefuses, AgentSilent
-from autopay.cli.connect.exits import CommandError, ExitCode
-from autopay.cli.connect.places import known_agent, ledger_of, vault_of
+from autopay.cli.agent.launch_steps import AlreadyRunning, LaunchOrder, launch_agent
+from autopay.cli.connect.agent_handle import ANSWER_TIMEOUT_S, AgentCalls, AgentNotRunning, AgentRefuses, AgentSilent
+from autopay.cli.connect.connections import known_agent, ledger_of, vault_of
+from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.cli.request.progress import Progress
 from autopay.domain.errors import ContentPruned, UnknownRequest
 from autopay.domain.money import Currency, to_atomic

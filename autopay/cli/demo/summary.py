@@ -6,7 +6,7 @@ from typing import Any
 
 from autopay.adapters.solana.chain import SolanaChain
 from autopay.cli.connect.console import say_result, show_table
-from autopay.cli.demo.stage import Stage
+from autopay.cli.demo.context import Stage
 from autopay.cli.ledger.verifying import verified
 from autopay.domain.audit.report import AuditReport
 from autopay.domain.money import Currency, show, to_units

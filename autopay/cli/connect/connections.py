@@ -12,7 +12,7 @@ from solana.rpc.core import RPCException, UnconfirmedTxError
 from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.adapters.solana.chain import SolanaChain
 from autopay.adapters.vault import Keyring, Vault
-from autopay.cli.connect.exits import CommandError, ExitCode
+from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.cli.connect.invocation import run_async
 from autopay.domain.agent.records import AgentRecord
 from autopay.domain.errors import UnknownAgent

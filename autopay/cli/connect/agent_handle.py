@@ -26,7 +26,7 @@ from temporalio.client import (
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from autopay.cli.connect.exits import CommandError, ExitCode
+from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.domain.agent.status import Accepted, AgentStatus
 from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.refusal import RefusalReason

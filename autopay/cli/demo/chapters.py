@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from autopay.cli.agent.advice import advice
-from autopay.cli.agent.launching import grant_all
-from autopay.cli.connect.places import vault_of
-from autopay.cli.demo.cast import AUTO_APPROVED, ENOUGH, LITTLE, WINDOW_S, allowances, described, order, watches
-from autopay.cli.demo.faults import a_worker_dies, the_chain_goes_away
-from autopay.cli.demo.stage import Facts, Stage
-from autopay.cli.request.approval_calls import give_word
+from autopay.cli.agent.launch_steps import grant_all
+from autopay.cli.connect.connections import vault_of
+from autopay.cli.demo.agent_setup import AUTO_APPROVED, ENOUGH, LITTLE, WINDOW_S, allowances, described, order, watches
+from autopay.cli.demo.context import Facts, Stage
+from autopay.cli.demo.fault_chapters import a_worker_dies, the_chain_goes_away
+from autopay.cli.request.approval_steps import give_word
 from autopay.cli.session.owner import tell_agent
 from autopay.domain.agent.spec import Rules
 from autopay.domain.agent.status import AgentState, AgentStatus

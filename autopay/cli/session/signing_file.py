@@ -11,7 +11,7 @@ from pathlib import Path
 from uuid import UUID
 
 from autopay.adapters.solana.owner_transaction import unsigned
-from autopay.cli.connect.exits import CommandError
+from autopay.cli.connect.exit_codes import CommandError
 from autopay.domain.network import Network
 from autopay.domain.session import OwnerTransaction, SessionRecord
 
