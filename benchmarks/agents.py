@@ -22,7 +22,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
-from autopay.cli.agent.launch_many import Launched, launch_all
+from autopay.cli.agent.launch_many import LaunchOutcome, launch_all
 from autopay.cli.agent.launch_steps import LaunchOrder
 from autopay.cli.connect.connections import vault_of
 from autopay.domain.agent.spec import Watch
@@ -53,10 +53,10 @@ class Town:
     ledger: PostgresLedger
     market: str
     names: Sequence[str]
-    outcomes: list[Launched] = field(default_factory=list)
+    outcomes: list[LaunchOutcome] = field(default_factory=list)
     launched_at: dict[str, datetime] = field(default_factory=dict)
 
-    def launched(self, launched: Launched) -> None:
+    def launched(self, launched: LaunchOutcome) -> None:
         """One more."""
         self.outcomes.append(launched)
         self.launched_at[launched.agent] = datetime.now(UTC)

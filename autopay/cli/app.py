@@ -12,8 +12,8 @@ from typing import NoReturn
 
 import typer
 
-from autopay.cli.connect.console import say
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, table_of_exit_codes
+from autopay.cli.connect.console import note
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, exit_codes_help
 from autopay.domain.errors import Fault, PermanentFault, TransientFault
 from autopay.settings import SettingsError
 
@@ -60,7 +60,7 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
     app = typer.Typer(
         name=PROGRAM,
         help="Autopay buys data from paid HTTP APIs (x402 on Solana), exactly once.",
-        epilog=table_of_exit_codes(),
+        epilog=exit_codes_help(),
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -85,16 +85,16 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else ExitCode.FAULT
     except CommandError as error:
-        say(f"error: {error}", "red")
+        note(f"error: {error}", "red")
         return error.code
     except (SettingsError, PermanentFault) as error:
-        say(f"error: {error}", "red")
+        note(f"error: {error}", "red")
         return ExitCode.USAGE
     except TransientFault as error:
-        say(f"error: {error}", "red")
+        note(f"error: {error}", "red")
         return ExitCode.UNREACHABLE
     except Fault as error:
-        say(f"error: {error}", "red")
+        note(f"error: {error}", "red")
         return ExitCode.FAULT
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED

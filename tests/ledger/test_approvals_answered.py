@@ -3,7 +3,7 @@
 import pytest
 
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
-from autopay.cli.request.approval_steps import find_approval, give_word
+from autopay.cli.request.approval_steps import decide_approval, find_approval
 from autopay.domain.policy.policy import Awaiting
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.request import RequestStatus
@@ -21,7 +21,7 @@ async def asking(book: Book) -> Book:
 async def refusal(book: Book, row: ApprovalRecord, *, approve: bool) -> str:
     """Why a word comes too late; Temporal, which nobody has told these settings of, is not asked."""
     with pytest.raises(CommandError) as caught:
-        await give_word(Settings(), book.ledger, row, approve=approve)
+        await decide_approval(Settings(), book.ledger, row, approve=approve)
     assert caught.value.code is ExitCode.REFUSED
     return str(caught.value)
 
@@ -63,13 +63,13 @@ async def test_the_same_word_again_is_no_news(asking: Book) -> None:
     for approve in (True, False):
         question = await asked(asking)
         await decide(asking, question, approve=approve)
-        assert not await give_word(Settings(), asking.ledger, await found(asking, question), approve=approve)
+        assert not await decide_approval(Settings(), asking.ledger, await found(asking, question), approve=approve)
 
 
 async def test_a_yes_is_taken_back_without_asking_the_payment(asking: Book) -> None:
     question = await asked(asking)
     await decide(asking, question, approve=True)
-    assert await give_word(Settings(), asking.ledger, await found(asking, question), approve=False)
+    assert await decide_approval(Settings(), asking.ledger, await found(asking, question), approve=False)
     assert (await approval(asking, question.approval_id)).status == "DENIED"
     assert "it was denied at" in await refusal(asking, await found(asking, question), approve=True)
 

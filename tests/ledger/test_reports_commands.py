@@ -18,8 +18,8 @@ from rich.console import Console
 from autopay.adapters.postgres import open_ledger
 from autopay.adapters.vault import Keyring
 from autopay.cli.app import run
-from autopay.cli.ledger.filters import moment
-from autopay.cli.ledger.output import PAYMENT_FIELDS, SPEND_FIELDS, show_payments
+from autopay.cli.ledger.filters import parse_time
+from autopay.cli.ledger.output import PAYMENT_FIELDS, SPEND_FIELDS, print_payments
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.report.rows import PaymentRow
@@ -27,7 +27,7 @@ from autopay.domain.request import RequestStatus
 from tests.ledger.books import Book, open_book
 
 NOW = datetime(2026, 11, 22, 12, 30, tzinfo=UTC)
-"""Long ago or far ahead, it does not matter: only `moment` is asked about it."""
+"""Long ago or far ahead, it does not matter: only `parse_time` is asked about it."""
 
 
 class Operator:
@@ -194,13 +194,13 @@ def test_a_mistake_is_one_sentence(operator: Operator, arguments: list[str], say
     ],
 )
 def test_a_moment_is_said_in_several_ways(text: str, expected: datetime) -> None:
-    assert moment(text, NOW) == expected
+    assert parse_time(text, NOW) == expected
 
 
 @pytest.mark.parametrize("text", ["", "12", "20261122x", "-2h", "99999999999d", "tomorrow"])
 def test_what_is_no_moment_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter):
-        moment(text, NOW)
+        parse_time(text, NOW)
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -212,7 +212,7 @@ def test_a_table_is_readable_in_a_terminal_of_that_width(width: int) -> None:
         hash="h" * 88, error_type="REJECTED", error_code="expired_unsettled", verification_hash=None,
     )  # fmt: skip
     stream = io.StringIO()
-    show_payments([row, row], Console(file=stream, width=width, force_terminal=False))
+    print_payments([row, row], Console(file=stream, width=width, force_terminal=False))
     lines = stream.getvalue().splitlines()
     assert len(lines) == 3
     assert max(map(len, lines)) <= width

@@ -9,7 +9,7 @@ from autopay.cli.agent.advice import advice, is_paused_by_hand
 from autopay.cli.agent.rules import changed_rules, thresholds_of
 from autopay.cli.agent.status_page import status_page
 from autopay.cli.connect.formats import ago, span, until
-from autopay.cli.request.progress import of_agent, of_payment
+from autopay.cli.request.progress import describe_payment, describe_queued
 from autopay.domain.agent.breaker import FAULTS
 from autopay.domain.agent.spec import Rules, Watch
 from autopay.domain.agent.status import Spendable
@@ -156,7 +156,7 @@ def test_what_a_payment_waits_for_is_told_from_its_attempts() -> None:
     ]
     for payment, says in cases:
         assert payment.last is not None
-        assert of_payment(payment, payment.last, 60).startswith(says)
+        assert describe_payment(payment, payment.last, 60).startswith(says)
 
 
 def test_what_a_request_waits_for_is_told_by_its_agent() -> None:
@@ -164,9 +164,9 @@ def test_what_a_request_waits_for_is_told_by_its_agent() -> None:
     for name in ("one", "two", "three"):
         desk.queue(name, A)
     desk.start()
-    assert of_agent(desk.status(), "one") == "the seller is asked for its terms"
-    assert of_agent(desk.status(), "three") == "waits in the queue (place 2 of 2): all slots are taken"
+    assert describe_queued(desk.status(), "one") == "the seller is asked for its terms"
+    assert describe_queued(desk.status(), "three") == "waits in the queue (place 2 of 2): all slots are taken"
     desk.hold("one", "chain", error="chain_unavailable")
-    assert of_agent(desk.status(), "one") == "waits for the chain: chain_unavailable"
+    assert describe_queued(desk.status(), "one") == "waits for the chain: chain_unavailable"
     desk.memory.pause = "the audit"
-    assert of_agent(desk.status(), "two") == "waits in the queue (place 1 of 2): desk is paused: the audit"
+    assert describe_queued(desk.status(), "two") == "waits in the queue (place 1 of 2): desk is paused: the audit"

@@ -2,12 +2,14 @@
 
 import pytest
 
-from autopay.cli.demo.summary import Verdict
+from autopay.cli.demo.summary import DemoSummary
 from autopay.domain.audit.report import AuditReport
 from autopay.domain.money import Currency
 
 
-def verdict(*, ledger: int = 5, chain: int = 5, delivered: int = 2, verified: int = 2, findings: int = 0) -> Verdict:
+def verdict(
+    *, ledger: int = 5, chain: int = 5, delivered: int = 2, verified: int = 2, findings: int = 0
+) -> DemoSummary:
     audit = AuditReport(
         ok=findings == 0,
         agent="demo",
@@ -23,7 +25,7 @@ def verdict(*, ledger: int = 5, chain: int = 5, delivered: int = 2, verified: in
         excludes_not=(),
     )
     spent_ledger, spent_chain = {Currency.USDC: ledger}, {Currency.USDC: chain}
-    return Verdict(2, delivered, verified, spent_ledger, spent_chain, audit)
+    return DemoSummary(2, delivered, verified, spent_ledger, spent_chain, audit)
 
 
 def test_all_is_well_when_everything_agrees() -> None:

@@ -13,7 +13,7 @@ from temporalio.worker import Worker
 
 from autopay.adapters.postgres import PostgresLedger
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
-from autopay.cli.request.approval_steps import send_word
+from autopay.cli.request.approval_steps import send_decision
 from autopay.domain.agent.spec import AgentSpec, Rules
 from autopay.domain.agent.status import AgentStatus
 from autopay.domain.money import Currency
@@ -210,16 +210,16 @@ async def test_the_command_says_why_a_word_does_not_reach_a_payment(office: Offi
     question = await office.question()
     other = question.model_copy(update={"terms_hash": "0" * 64})
     with pytest.raises(CommandError, match="the seller asks other terms by now"):
-        await send_word(office.client, office.ledger, other, "approve")
+        await send_decision(office.client, office.ledger, other, "approve")
     await handle.terminate("a careless operator")
     with pytest.raises(CommandError, match="is gone; it is adopted within a minute") as caught:
-        await send_word(office.client, office.ledger, question, "approve")
+        await send_decision(office.client, office.ledger, question, "approve")
     assert caught.value.code is ExitCode.UNFINISHED
     again = await office.start("r1")
-    await send_word(office.client, office.ledger, question, "deny")
+    await send_decision(office.client, office.ledger, question, "deny")
     assert error_of(await again.result()) == "approval_denied"
     with pytest.raises(CommandError, match="it was denied at"):
-        await send_word(office.client, office.ledger, question, "approve")
+        await send_decision(office.client, office.ledger, question, "approve")
 
 
 async def test_a_held_request_frees_its_slot_and_its_agent_says_what_it_waits_for(office: Office) -> None:

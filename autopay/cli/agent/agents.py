@@ -8,8 +8,8 @@ import typer
 
 from autopay.cli.agent.states import states_of, statuses_of
 from autopay.cli.connect.connections import ledger_of
-from autopay.cli.connect.console import say, show_json, show_table
-from autopay.cli.connect.exit_codes import examples
+from autopay.cli.connect.console import note, print_json, print_table
+from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.domain.agent.records import AgentSummary
 from autopay.domain.agent.status import AgentState, AgentStatus
@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
         "agents",
-        epilog=examples("agents", "agents --state paused", "agents --sort spendable --live", "agents --json"),
+        epilog=examples_help("agents", "agents --state paused", "agents --sort spendable --live", "agents --json"),
     )(agents)
 
 
@@ -78,12 +78,12 @@ def agents(
     lines = run_async(_agents(Settings.load(home=home).resolve("database_url"), state, live=live))
     lines.sort(key=SORTS[sort])
     if as_json:
-        show_json([asdict(line) for line in lines])
+        print_json([asdict(line) for line in lines])
     elif not lines:
-        say("No agent is in that state." if state is not None else "There are no agents yet: starter.py launch NAME")
+        note("No agent is in that state." if state is not None else "There are no agents yet: starter.py launch NAME")
     else:
         columns = ("agent", "phase", "state", "spendable", "today", "spent", "payments", "queue", "held", "why")
-        show_table(columns, (_cells(line) for line in lines))
+        print_table(columns, (_cells(line) for line in lines))
 
 
 def _cells(line: AgentLine) -> Sequence[object]:
@@ -103,7 +103,7 @@ async def _agents(settings: Settings, state: str | None, *, live: bool) -> list[
     try:
         client = await connect(settings)
     except (TemporalUnreachable, SettingsError) as error:
-        say(f"states are unknown: {error}", "yellow")
+        note(f"states are unknown: {error}", "yellow")
         return [line for each in found if (line := _line(each, UNKNOWN)).state == (state or UNKNOWN)]
     states = await states_of(client, names)
     lines = [_line(each, states[each.agent.name]) for each in found]

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from autopay.cli.agent.launch_file import EXAMPLE, LaunchFileError, read_launch_file
-from autopay.cli.agent.launch_many import Launched, check_orders, launch_all
+from autopay.cli.agent.launch_many import LaunchOutcome, check_orders, launch_all
 from autopay.cli.agent.launch_steps import LaunchOrder, launch_agent
-from autopay.cli.connect.agent_handle import START_WORKER, AgentCalls, AgentNotRunning
+from autopay.cli.connect.agent_handle import START_WORKER, AgentHandle, AgentNotRunning
 from autopay.cli.connect.connections import chain_errors, known_agent, ledger_of, mint_of, vault_of
-from autopay.cli.connect.console import say, show_json, show_table
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples
+from autopay.cli.connect.console import note, print_json, print_table
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.connect.formats import span
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import agent_name, amount_atomic, currency_of, phase_of, session_s, watches_of
@@ -30,7 +30,7 @@ STDIN = "-"
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    launches = examples(
+    launches = examples_help(
         "launch trader --phase full --allowance 5 --tx-limit 500 --duration 24h",
         'launch scout --watch "http://127.0.0.1:8403/api/market-feed every=30s max-price=0.01"',
         "launch trader --currency USDC --currency CASH --owner-keypair ~/.config/solana/id.json",
@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
     )
     in_file = "\n".join(["\b", "A file of agents:", *(f"  {line}" for line in EXAMPLE.splitlines())])
     app.command("launch", epilog=f"{launches}\n\n{in_file}")(launch)
-    app.command("fund", epilog=examples("fund trader 5", "fund trader 5 --currency CASH"))(fund)
+    app.command("fund", epilog=examples_help("fund trader 5", "fund trader 5 --currency CASH"))(fund)
 
 
 def launch(
@@ -102,13 +102,13 @@ def launch(
     settings = Settings.load(home=home).resolve()
     has_worker = run_async(_launch(settings, order))
     if as_json:
-        show_json({"agent": order.name, "workflow_id": agent_workflow_id(order.name), "phase": order.phase.value})
+        print_json({"agent": order.name, "workflow_id": agent_workflow_id(order.name), "phase": order.phase.value})
     else:
         money = " and ".join(show(order.allowance_atomic, each) for each in order.currencies)
         spends = f"it may spend {money}" if order.grants else "it spends what its sessions allow"
-        say(f"agent {order.name} runs in phase {order.phase.value}; {spends}", "green")
+        note(f"agent {order.name} runs in phase {order.phase.value}; {spends}", "green")
     if not has_worker:
-        say(f"No worker runs, so it waits; {START_WORKER}", "yellow")
+        note(f"No worker runs, so it waits; {START_WORKER}", "yellow")
 
 
 async def _launch(settings: Settings, order: LaunchOrder) -> bool:
@@ -116,7 +116,7 @@ async def _launch(settings: Settings, order: LaunchOrder) -> bool:
     client = await connect(settings)
     async with ledger_of(settings) as ledger:
         await launch_agent(settings, ledger, client, vault, order)
-    return await AgentCalls(client, order.name, settings.task_queue).has_worker()
+    return await AgentHandle(client, order.name, settings.task_queue).has_worker()
 
 
 def _refuse_beside_file(context: typer.Context) -> None:
@@ -145,10 +145,10 @@ def _read(file: str) -> list[LaunchOrder]:
 def _show_plan(orders: list[LaunchOrder], *, as_json: bool) -> None:
     if as_json:
         for order in orders:
-            show_json(order.spec(Network.DEVNET).model_dump(mode="json", exclude={"network"}) | _grant(order))
+            print_json(order.spec(Network.DEVNET).model_dump(mode="json", exclude={"network"}) | _grant(order))
         return
     columns = ("agent", "phase", "allowance", "payments", "for", "watches")
-    show_table(
+    print_table(
         columns, ((o.name, o.phase.value, _money(o), o.tx_limit, span(o.duration_s), len(o.watches)) for o in orders)
     )
     totals = {
@@ -156,7 +156,7 @@ def _show_plan(orders: list[LaunchOrder], *, as_json: bool) -> None:
         for currency in Currency
     }
     money = " and ".join(show(amount, currency) for currency, amount in totals.items() if amount)
-    say(f"the file is valid: {len(orders)} agents, which may spend {money} in all; nothing was launched", "green")
+    note(f"the file is valid: {len(orders)} agents, which may spend {money} in all; nothing was launched", "green")
 
 
 def _grant(order: LaunchOrder) -> dict[str, Any]:
@@ -174,30 +174,30 @@ def _money(order: LaunchOrder) -> str:
 def _launch_file(home: Path | None, orders: list[LaunchOrder], *, as_json: bool) -> None:
     settings = Settings.load(home=home).resolve()
     check_orders(settings, orders)
-    done: list[Launched] = []
+    done: list[LaunchOutcome] = []
 
-    def tell(launched: Launched) -> None:
+    def tell(launched: LaunchOutcome) -> None:
         done.append(launched)
         if as_json:
-            show_json(asdict(launched) | {"workflow_id": agent_workflow_id(launched.agent)})
+            print_json(asdict(launched) | {"workflow_id": agent_workflow_id(launched.agent)})
         words = {"launched": "launched", "running": "runs already, left alone", "failed": f"failed: {launched.error}"}
         style = {"launched": "green", "running": "", "failed": "red"}[launched.outcome]
-        say(f"{len(done)}/{len(orders)} {launched.agent} {words[launched.outcome]}", style)
+        note(f"{len(done)}/{len(orders)} {launched.agent} {words[launched.outcome]}", style)
 
     has_worker = run_async(_launch_all(settings, orders, tell))
     if not has_worker:
-        say(f"No worker runs, so they wait; {START_WORKER}", "yellow")
+        note(f"No worker runs, so they wait; {START_WORKER}", "yellow")
     failed = sum(each.outcome == "failed" for each in done)
     if failed:
         raise CommandError(f"{failed} of {len(orders)} agents were not launched", ExitCode.FAULT)
 
 
-async def _launch_all(settings: Settings, orders: list[LaunchOrder], tell: Callable[[Launched], None]) -> bool:
+async def _launch_all(settings: Settings, orders: list[LaunchOrder], tell: Callable[[LaunchOutcome], None]) -> bool:
     vault = vault_of(settings)
     client = await connect(settings)
     async with ledger_of(settings) as ledger:
         await launch_all(settings, ledger, client, vault, orders, tell)
-    return await AgentCalls(client, orders[0].name, settings.task_queue).has_worker()
+    return await AgentHandle(client, orders[0].name, settings.task_queue).has_worker()
 
 
 def fund(
@@ -235,13 +235,13 @@ async def _fund(settings: Settings, name: str, currency: Currency, amount: int) 
     with chain_errors():
         await faucet(settings.solana_rpc_url, wallet, mint, amount)
     if isinstance(session, Refused):
-        say(f"only its owner's wallet got {show(amount, currency)}: {session.message}", "yellow")
+        note(f"only its owner's wallet got {show(amount, currency)}: {session.message}", "yellow")
     else:
         account = Pubkey.from_string(session.key.source_account)
         with chain_errors():
             await mint_to_account(settings.solana_rpc_url, account, mint, amount)
-        say(f"{name} and its owner got {show(amount, currency)} each", "green")
+        note(f"{name} and its owner got {show(amount, currency)} each", "green")
     try:
-        await AgentCalls(await connect(settings), name, settings.task_queue).signal("check_balances")
+        await AgentHandle(await connect(settings), name, settings.task_queue).signal("check_balances")
     except AgentNotRunning:
-        say(f"agent {name} is not running", "yellow")
+        note(f"agent {name} is not running", "yellow")

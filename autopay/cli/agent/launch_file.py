@@ -48,7 +48,7 @@ DEFAULT_ALLOWANCE, DEFAULT_TX_LIMIT, DEFAULT_DURATION_S = 1_000_000, 3, 3_600
 
 
 @dataclass(frozen=True)
-class Wrong:
+class FileProblem:
     """One thing that is wrong with a file; `agent` is its name or number, None for the file as a whole."""
 
     line: int
@@ -63,7 +63,7 @@ class Wrong:
 class LaunchFileError(ValueError):
     """A file of agents is wrong; `problems` says all of it."""
 
-    def __init__(self, problems: Sequence[Wrong]) -> None:
+    def __init__(self, problems: Sequence[FileProblem]) -> None:
         super().__init__("\n".join(str(each) for each in problems))
         self.problems = problems
 
@@ -89,7 +89,7 @@ class _Reader:
     """Goes through the tables of one file; what is wrong is collected, so that all of it can be mended at once."""
 
     def __init__(self, text: str) -> None:
-        self.problems: list[Wrong] = []
+        self.problems: list[FileProblem] = []
         self._lines = text.splitlines()
 
     def orders(self, tables: dict[str, Any]) -> list[LaunchOrder]:
@@ -171,7 +171,7 @@ class _Reader:
             return None
 
     def _wrong(self, line: int, whose: str | None, message: str) -> None:
-        self.problems.append(Wrong(line, whose, message))
+        self.problems.append(FileProblem(line, whose, message))
 
     def _table(self, name: str, number: int = 0) -> int:
         """The line of a table's header, the `number`th of that name; 1 when it is written in another way."""
@@ -203,8 +203,8 @@ def _unknown(name: str, known: Sequence[str]) -> str:
     return f"{name!r} is unknown here; " + (f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}")
 
 
-def _not_toml(text: str, error: tomllib.TOMLDecodeError) -> Wrong:
+def _not_toml(text: str, error: tomllib.TOMLDecodeError) -> FileProblem:
     said = str(error)
     at = re.search(r" \(at line ([0-9]+), column [0-9]+\)$", said)
     line = int(at[1]) if at else max(len(text.splitlines()), 1)
-    return Wrong(line, None, f"not TOML: {said[: at.start()] if at else said}")
+    return FileProblem(line, None, f"not TOML: {said[: at.start()] if at else said}")

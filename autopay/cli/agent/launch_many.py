@@ -26,7 +26,7 @@ AT_ONCE = 8
 
 
 @dataclass(frozen=True)
-class Launched:
+class LaunchOutcome:
     """What became of one agent; `error` is why, when it failed."""
 
     agent: str
@@ -58,12 +58,12 @@ async def launch_all(
     client: Client,
     vault: Vault,
     orders: Sequence[LaunchOrder],
-    on_outcome: Callable[[Launched], None],
-) -> list[Launched]:
+    on_outcome: Callable[[LaunchOutcome], None],
+) -> list[LaunchOutcome]:
     """Launch each, a few at a time; `on_outcome` hears of each as it ends. One that runs already is left alone."""
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def one(order: LaunchOrder) -> Launched:
+    async def one(order: LaunchOrder) -> LaunchOutcome:
         async with slots:
             outcome = await _launch(settings, ledger, client, vault, order)
         on_outcome(outcome)
@@ -74,13 +74,13 @@ async def launch_all(
 
 async def _launch(
     settings: Settings, ledger: PostgresLedger, client: Client, vault: Vault, order: LaunchOrder
-) -> Launched:
+) -> LaunchOutcome:
     try:
         await launch_agent(settings, ledger, client, vault, order)
     except AlreadyRunning:
-        return Launched(order.name, "running")
+        return LaunchOutcome(order.name, "running")
     except (CommandError, Fault) as error:
-        return Launched(order.name, "failed", str(error))
+        return LaunchOutcome(order.name, "failed", str(error))
     except RPCError as error:
-        return Launched(order.name, "failed", f"Temporal answers with an error: {error.message}")
-    return Launched(order.name, "launched")
+        return LaunchOutcome(order.name, "failed", f"Temporal answers with an error: {error.message}")
+    return LaunchOutcome(order.name, "launched")

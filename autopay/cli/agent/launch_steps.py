@@ -14,7 +14,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.solana.grant import GrantedSession, GrantTerms, grant_session
 from autopay.adapters.vault import Vault
-from autopay.cli.connect.agent_handle import AgentCalls
+from autopay.cli.connect.agent_handle import AgentHandle
 from autopay.cli.connect.connections import mint_of
 from autopay.cli.connect.exit_codes import CommandError
 from autopay.cli.session.owner import known_wallet, owner_key, owner_node
@@ -79,7 +79,7 @@ async def launch_agent(
     if order.phase is Phase.DEMO and settings.network is Network.MAINNET:
         raise CommandError("an agent in phase demo never runs on mainnet: use --phase interactive or full")
     async with ledger.turn(order.name):
-        if await AgentCalls(client, order.name, settings.task_queue).is_running():
+        if await AgentHandle(client, order.name, settings.task_queue).is_running():
             raise AlreadyRunning(order.name)
         granted = await grant_all(settings, ledger, vault, order) if order.grants else []
         if not order.grants:

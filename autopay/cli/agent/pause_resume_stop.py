@@ -12,10 +12,10 @@ from rich.live import Live
 from rich.text import Text
 
 from autopay.cli.agent.status_page import current_sessions, status_page
-from autopay.cli.connect.agent_handle import AgentCalls, AgentNotRunning, AgentSilent
+from autopay.cli.connect.agent_handle import AgentHandle, AgentNotAnswering, AgentNotRunning
 from autopay.cli.connect.connections import ledger_of
-from autopay.cli.connect.console import out, printable, say, say_result, show_json
-from autopay.cli.connect.exit_codes import CommandError, examples
+from autopay.cli.connect.console import note, print_json, print_line, printable, stdout_console
+from autopay.cli.connect.exit_codes import CommandError, examples_help
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import agent_name
 from autopay.domain.agent.status import AgentState, AgentStatus
@@ -31,10 +31,12 @@ Name = Annotated[str, typer.Argument(help="The agent's name.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("status", epilog=examples("status trader", "status trader --watch", "status trader --json"))(status)
-    app.command("pause", epilog=examples('pause trader --reason "waiting for the audit"'))(pause)
-    app.command("resume", epilog=examples("resume trader"))(resume)
-    app.command("stop", epilog=examples("stop trader", "stop trader --wait"))(stop)
+    app.command("status", epilog=examples_help("status trader", "status trader --watch", "status trader --json"))(
+        status
+    )
+    app.command("pause", epilog=examples_help('pause trader --reason "waiting for the audit"'))(pause)
+    app.command("resume", epilog=examples_help("resume trader"))(resume)
+    app.command("stop", epilog=examples_help("stop trader", "stop trader --wait"))(stop)
 
 
 def pause(
@@ -47,13 +49,13 @@ def pause(
     What is in flight finishes, and what waits is kept.
     """
     run_async(_signal(Settings.load(home=home), name, "pause", reason))
-    say(f"agent {name} pauses", "green")
+    note(f"agent {name} pauses", "green")
 
 
 def resume(name: Name, home: HomeOption = None) -> None:
     """Let a paused agent go on."""
     run_async(_signal(Settings.load(home=home), name, "resume"))
-    say(f"agent {name} goes on", "green")
+    note(f"agent {name} goes on", "green")
 
 
 def stop(
@@ -66,7 +68,7 @@ def stop(
     What waits stays in its queue; `launch` starts it again.
     """
     run_async(_signal(Settings.load(home=home), name, "stop", wait=wait))
-    say(f"agent {name} {'has stopped' if wait else 'stops'}", "green")
+    note(f"agent {name} {'has stopped' if wait else 'stops'}", "green")
 
 
 async def _signal(settings: Settings, name: str, signal: str, *arguments: str | None, wait: bool = False) -> None:
@@ -79,10 +81,10 @@ async def _signal(settings: Settings, name: str, signal: str, *arguments: str | 
         raise not_running(name) from None
 
 
-async def calls_of(settings: Settings, name: str) -> AgentCalls:
+async def calls_of(settings: Settings, name: str) -> AgentHandle:
     """The agent of that name, seen from outside."""
     settings = settings.resolve("home")
-    return AgentCalls(await connect(settings), agent_name(name), settings.task_queue)
+    return AgentHandle(await connect(settings), agent_name(name), settings.task_queue)
 
 
 def not_running(name: str) -> CommandError:
@@ -105,8 +107,8 @@ def status(
 
 
 async def _status(settings: Settings, name: str, *, watch: bool, as_json: bool) -> None:
-    calls = AgentCalls(await connect(settings), name, settings.task_queue)
-    screen = out()
+    calls = AgentHandle(await connect(settings), name, settings.task_queue)
+    screen = stdout_console()
     async with _sessions(settings, name, as_json=as_json) as sessions:
         if not watch:
             _print(await _seen(calls), await sessions(), settings, as_json=as_json)
@@ -139,19 +141,19 @@ async def _sessions(
             try:
                 return current_sessions(await ledger.sessions(name))
             except Fault as fault:
-                say(f"sessions are unknown: {fault}", "yellow")
+                note(f"sessions are unknown: {fault}", "yellow")
                 return ()
 
         yield read
 
 
-async def _again(calls: AgentCalls) -> AsyncIterator[AgentStatus]:
+async def _again(calls: AgentHandle) -> AsyncIterator[AgentStatus]:
     """Its status about once a second, until it has stopped; a while of silence is waited out."""
     while True:
         try:
             found = await _seen(calls)
-        except AgentSilent as silence:
-            say(f"{silence}; trying again", "yellow")
+        except AgentNotAnswering as silence:
+            note(f"{silence}; trying again", "yellow")
         else:
             yield found
             if found.state is AgentState.STOPPED:
@@ -159,7 +161,7 @@ async def _again(calls: AgentCalls) -> AsyncIterator[AgentStatus]:
         await asyncio.sleep(REFRESH_S)
 
 
-async def _seen(calls: AgentCalls) -> AgentStatus:
+async def _seen(calls: AgentHandle) -> AgentStatus:
     try:
         return await calls.status()
     except AgentNotRunning:
@@ -168,10 +170,10 @@ async def _seen(calls: AgentCalls) -> AgentStatus:
 
 def _print(found: AgentStatus, sessions: Sequence[SessionRecord], settings: Settings, *, as_json: bool) -> None:
     if as_json:
-        show_json(found)
+        print_json(found)
         return
     for each in status_page(found, sessions, datetime.now(UTC), on_localnet=settings.on_localnet):
         if isinstance(each, str):
-            say_result(each)
+            print_line(each)
         else:
-            out().print(each)
+            stdout_console().print(each)

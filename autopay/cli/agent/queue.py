@@ -12,14 +12,14 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.adapters.postgres import PostgresLedger
 from autopay.cli.agent.pause_resume_stop import Name, not_running
-from autopay.cli.connect.agent_handle import AgentCalls, AgentNotRunning
+from autopay.cli.connect.agent_handle import AgentHandle, AgentNotRunning
 from autopay.cli.connect.connections import known_agent, ledger_of
-from autopay.cli.connect.console import say, say_result, show_json, show_table
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples, exit_code_of
+from autopay.cli.connect.console import note, print_json, print_line, print_table
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help, exit_code_of
 from autopay.cli.connect.formats import ago
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import agent_name, duration_s, request_id
-from autopay.cli.request.request import receipt
+from autopay.cli.request.request import result_line
 from autopay.domain.agent.priority import place, standing
 from autopay.domain.agent.status import AgentStatus
 from autopay.domain.agent.steps import QueuedRequest
@@ -34,8 +34,8 @@ POLL_S = 0.3
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("queue", epilog=examples("queue trader", "queue trader --json"))(queue)
-    app.command("cancel", epilog=examples("cancel trader report-7", "cancel trader report-7 --wait"))(cancel)
+    app.command("queue", epilog=examples_help("queue trader", "queue trader --json"))(queue)
+    app.command("cancel", epilog=examples_help("cancel trader report-7", "cancel trader report-7 --wait"))(cancel)
 
 
 def queue(name: Name, home: HomeOption = None, as_json: JsonOption = False) -> None:
@@ -48,23 +48,23 @@ def queue(name: Name, home: HomeOption = None, as_json: JsonOption = False) -> N
     waiting, status = run_async(_queue(Settings.load(home=home), agent_name(name)))
     waits = {each.request_id: each.waits for each in status.next} if status is not None else {}
     if as_json:
-        show_json([_facts(each, waits.get(each.request_id), now) for each in waiting])
+        print_json([_facts(each, waits.get(each.request_id), now) for each in waiting])
         return
     if waiting:
         columns = ("", "request", "score", "queued", "at most", "for", "waits for")
-        show_table(columns, (_cells(at, each, waits, now) for at, each in enumerate(waiting, 1)))
+        print_table(columns, (_cells(at, each, waits, now) for at, each in enumerate(waiting, 1)))
     else:
-        say_result(f"nothing waits in the queue of {name}")
+        print_line(f"nothing waits in the queue of {name}")
     if status is None:
-        say(f"agent {name} does not run: starter.py launch {name}", "yellow")
+        note(f"agent {name} does not run: starter.py launch {name}", "yellow")
     elif status.reason is not None:
-        say(f"agent {name} is {status.state.value}: {status.reason}", "yellow")
+        note(f"agent {name} is {status.state.value}: {status.reason}", "yellow")
 
 
 async def _queue(settings: Settings, name: str) -> tuple[Sequence[QueuedRequest], AgentStatus | None]:
     """What waits, and the agent's word on it; without one, the ledger's."""
     settings = settings.resolve("home")
-    calls = AgentCalls(await connect(settings), name, settings.task_queue)
+    calls = AgentHandle(await connect(settings), name, settings.task_queue)
     if await calls.is_running():
         waiting, status = await asyncio.gather(calls.queue(), calls.status())
         return waiting, status
@@ -101,9 +101,9 @@ def cancel(
     settings = Settings.load(home=home).resolve("database_url")
     result = run_async(_cancel(settings, agent_name(name), wanted, timeout_s if wait else 0))
     if not wait:
-        say(f"{wanted} is canceled; what is signed already is resolved first", "green")
+        note(f"{wanted} is canceled; what is signed already is resolved first", "green")
         return
-    say_result(receipt(result))
+    print_line(result_line(result))
     # A request that was canceled is refused: that is what was asked for here.
     raise typer.Exit(ExitCode.OK if result.status in CLOSED else exit_code_of(result.status))
 
@@ -115,7 +115,7 @@ async def _cancel(settings: Settings, name: str, wanted: str, timeout_s: float) 
         await _require_open(ledger, name, wanted)
         client = await connect(settings)
         try:
-            await AgentCalls(client, name, settings.task_queue).signal("cancel", wanted)
+            await AgentHandle(client, name, settings.task_queue).signal("cancel", wanted)
         except AgentNotRunning:
             await _cancel_payment(client, name, wanted)
         deadline = time.monotonic() + timeout_s
@@ -132,7 +132,7 @@ async def _require_open(ledger: PostgresLedger, name: str, wanted: str) -> None:
     except UnknownRequest:
         raise CommandError(f"agent {name!r} has no request {wanted!r}: see `starter.py queue {name}`") from None
     if record.closed:
-        raise CommandError(f"request {wanted!r} of agent {name!r} has ended: {receipt(record.result)}")
+        raise CommandError(f"request {wanted!r} of agent {name!r} has ended: {result_line(record.result)}")
 
 
 async def _cancel_payment(client: Client, name: str, wanted: str) -> None:

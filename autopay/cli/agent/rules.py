@@ -7,9 +7,9 @@ import typer
 from pydantic import ValidationError
 
 from autopay.cli.agent.pause_resume_stop import Name, calls_of, not_running
-from autopay.cli.connect.agent_handle import AgentCalls, AgentNotRunning
-from autopay.cli.connect.console import say, show_json, show_table
-from autopay.cli.connect.exit_codes import examples
+from autopay.cli.connect.agent_handle import AgentHandle, AgentNotRunning
+from autopay.cli.connect.console import note, print_json, print_table
+from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import phase_of, watch_of, whole_seconds
 from autopay.domain.agent.spec import Rules
@@ -21,18 +21,18 @@ T = TypeVar("T")
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("phase", epilog=examples("phase trader full", "phase trader interactive"))(phase)
+    app.command("phase", epilog=examples_help("phase trader full", "phase trader interactive"))(phase)
     app.command(
         "watch",
-        epilog=examples(
+        epilog=examples_help(
             'watch trader "http://127.0.0.1:8403/api/market-feed every=30s max-price=0.01"',
             'watch trader "https://api.example.com/fees every=5m currency=CASH weight=2 name=fees"',
         ),
     )(watch)
-    app.command("unwatch", epilog=examples("unwatch trader fees"))(unwatch)
+    app.command("unwatch", epilog=examples_help("unwatch trader fees"))(unwatch)
     app.command(
         "rules",
-        epilog=examples(
+        epilog=examples_help(
             "rules trader --show",
             "rules trader --threshold usdc=0.05 --threshold cash=0",
             "rules trader --max-in-flight 4 --buy-what-fits",
@@ -52,7 +52,7 @@ def phase(
     """
     wanted = phase_of(to)
     run_async(_with_agent(home, name, lambda calls: calls.update("phase", wanted)))
-    say(f"agent {name} is in phase {wanted.value} from now on", "green")
+    note(f"agent {name} is in phase {wanted.value} from now on", "green")
 
 
 def watch(
@@ -71,8 +71,8 @@ def watch(
     """
     wanted = watch_of(what)
     run_async(_with_agent(home, name, lambda calls: calls.update("watch", wanted)))
-    say(f"agent {name} keeps {wanted.url} fresh, every {wanted.every_s} s", "green")
-    say(f"to end that: starter.py unwatch {name} {wanted.name}")
+    note(f"agent {name} keeps {wanted.url} fresh, every {wanted.every_s} s", "green")
+    note(f"to end that: starter.py unwatch {name} {wanted.name}")
 
 
 def unwatch(
@@ -85,7 +85,7 @@ def unwatch(
     What it has queued for the watch is still bought; see `queue` and `cancel`.
     """
     run_async(_with_agent(home, name, lambda calls: calls.update("unwatch", which)))
-    say(f"agent {name} watches {which} no more", "green")
+    note(f"agent {name} watches {which} no more", "green")
 
 
 def rules(
@@ -123,7 +123,7 @@ def rules(
     if show_only and (changes or thresholds):
         raise typer.BadParameter("changes nothing: leave it out, or the others", param_hint="--show")
 
-    async def change(calls: AgentCalls) -> Rules:
+    async def change(calls: AgentHandle) -> Rules:
         before = (await calls.status()).rules
         if not changes and not thresholds:
             return before
@@ -133,11 +133,11 @@ def rules(
 
     found = run_async(_with_agent(home, name, change))
     if as_json:
-        show_json(found)
+        print_json(found)
     else:
-        show_table(("rule", "value"), rules_in_words(found))
+        print_table(("rule", "value"), rules_rows(found))
     if changes or thresholds:
-        say(f"agent {name} follows these rules from now on", "green")
+        note(f"agent {name} follows these rules from now on", "green")
 
 
 def thresholds_of(texts: list[str]) -> dict[Currency, int]:
@@ -168,7 +168,7 @@ def changed_rules(before: Rules, changes: dict[str, Any], thresholds: dict[Curre
         raise typer.BadParameter(message, param_hint=f"--{str(option).replace('_', '-')}") from None
 
 
-def rules_in_words(found: Rules) -> list[tuple[str, str]]:
+def rules_rows(found: Rules) -> list[tuple[str, str]]:
     """Each rule and its value, as `rules` names them."""
     thresholds = [show(amount, currency) for currency, amount in sorted(found.thresholds.items())]
     return [
@@ -181,7 +181,7 @@ def rules_in_words(found: Rules) -> list[tuple[str, str]]:
     ]
 
 
-async def _with_agent(home: Any, name: str, do: Callable[[AgentCalls], Awaitable[T]]) -> T:
+async def _with_agent(home: Any, name: str, do: Callable[[AgentHandle], Awaitable[T]]) -> T:
     calls = await calls_of(Settings.load(home=home), name)
     try:
         return await do(calls)

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError
 
-from autopay.cli.connect.agent_handle import AgentCalls, AgentNotRunning
+from autopay.cli.connect.agent_handle import AgentHandle, AgentNotRunning
 from autopay.cli.connect.console import printable
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.domain.agent.status import AgentStatus
@@ -54,7 +54,7 @@ async def statuses_of(client: Client, names: Collection[str], task_queue: str) -
     async def one(name: str) -> AgentStatus | None:
         async with slots:
             try:
-                return await AgentCalls(client, name, task_queue).status()
+                return await AgentHandle(client, name, task_queue).status()
             except (AgentNotRunning, CommandError):
                 return None
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from rich.table import Table
 
 from autopay.cli.agent.advice import advice
-from autopay.cli.connect.console import table_of
+from autopay.cli.connect.console import make_table
 from autopay.cli.connect.formats import ago, span, until
 from autopay.domain.agent.breaker import BreakerState
 from autopay.domain.agent.status import AgentStatus, BreakerStatus, HeldRequest, WatchStatus
@@ -91,10 +91,10 @@ def _tables(found: AgentStatus, now: datetime) -> Iterator[Table]:
             (each.request_id, f"{each.score:.1f}", ago(each.queued_at, now), each.waits or "its turn")
             for each in found.next
         ]
-        yield table_of(("request", "score", "queued", "waits for"), head, title)
+        yield make_table(("request", "score", "queued", "waits for"), head, title)
     if found.watches:
         columns: Sequence[str] = ("watch", "every", "last bought", "next", "last price", "url")
-        yield table_of(columns, (_watch(each, now) for each in found.watches), "\nWatches")
+        yield make_table(columns, (_watch(each, now) for each in found.watches), "\nWatches")
     if found.last:
         columns = ("request", "status", "amount", "message")
         ended: list[Sequence[object]] = [
@@ -106,7 +106,7 @@ def _tables(found: AgentStatus, now: datetime) -> Iterator[Table]:
             )
             for notice in found.last
         ]
-        yield table_of(columns, ended, "\nLast requests")
+        yield make_table(columns, ended, "\nLast requests")
 
 
 def _watch(each: WatchStatus, now: datetime) -> Sequence[object]:

@@ -51,11 +51,11 @@ class AgentNotRunning(Exception):
     """No workflow of that agent runs."""
 
 
-class AgentSilent(CommandError):
+class AgentNotAnswering(CommandError):
     """The agent's workflow runs, and nobody answers for it."""
 
 
-class AgentRefuses(Exception):
+class AgentRefused(Exception):
     """The agent did not accept a request."""
 
     def __init__(self, error: RequestError) -> None:
@@ -63,7 +63,7 @@ class AgentRefuses(Exception):
         self.error = error
 
 
-class AgentCalls:
+class AgentHandle:
     """One agent's workflow, seen from outside."""
 
     def __init__(self, client: Client, name: str, task_queue: str) -> None:
@@ -145,7 +145,7 @@ class AgentCalls:
             except WorkflowUpdateFailedError as error:
                 cause: BaseException = error.cause
                 if isinstance(cause, ApplicationError) and cause.type in set(RefusalReason):
-                    raise AgentRefuses(RequestError(type=cause.type, message=cause.message)) from None
+                    raise AgentRefused(RequestError(type=cause.type, message=cause.message)) from None
                 raise self._rejection(error) from None
             return accepted
 
@@ -206,11 +206,11 @@ class AgentCalls:
             return CommandError(f"agent {self.name!r} cannot do that now: {said}", ExitCode.UNREACHABLE)
         return CommandError(f"agent {self.name!r} could not do that: {said}", ExitCode.FAULT)
 
-    async def _silent(self) -> AgentSilent:
+    async def _silent(self) -> AgentNotAnswering:
         # A worker that ended is listed for some minutes more.
         why = "its workers are busy, or ended" if await self.has_worker() else "no worker runs"
         why = f"{why}; {START_WORKER}"
-        return AgentSilent(f"agent {self.name!r} does not answer: {why}", ExitCode.UNREACHABLE)
+        return AgentNotAnswering(f"agent {self.name!r} does not answer: {why}", ExitCode.UNREACHABLE)
 
 
 def _unreachable(error: RPCError) -> CommandError:

@@ -14,42 +14,42 @@ PIPE_WIDTH = 1000
 """Columns when no terminal reads: nothing is wrapped or cut then."""
 
 
-def out() -> Console:
+def stdout_console() -> Console:
     """Results, for people."""
     terminal = sys.stdout.isatty()
     return Console(file=sys.stdout, highlight=False, width=None if terminal else PIPE_WIDTH)
 
 
-def remarks() -> Console:
+def stderr_console() -> Console:
     """Progress and errors."""
     return Console(file=sys.stderr, highlight=False, soft_wrap=True)
 
 
-def say(text: str, style: str = "") -> None:
+def note(text: str, style: str = "") -> None:
     """A remark; never read as markup, as it may hold a seller's words."""
-    remarks().print(printable(text), style=style or None, markup=False)
+    stderr_console().print(printable(text), style=style or None, markup=False)
 
 
-def say_result(text: str) -> None:
+def print_line(text: str) -> None:
     """A line of the result, never wrapped or cut: it may be copied."""
     sys.stdout.write(printable(text) + "\n")
     sys.stdout.flush()
 
 
-def show_json(value: BaseModel | dict[str, Any] | Sequence[Any]) -> None:
+def print_json(value: BaseModel | dict[str, Any] | Sequence[Any]) -> None:
     """One line of JSON on stdout."""
     text = value.model_dump_json() if isinstance(value, BaseModel) else json.dumps(value, default=str)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()  # a program reads it while `up` goes on
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
     """Rows for people; cells are text, never markup."""
-    out().print(table_of(columns, rows, title))
+    stdout_console().print(make_table(columns, rows, title))
 
 
-def table_of(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
-    """The table that `show_table` prints."""
+def make_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
+    """The table that `print_table` prints."""
     table = Table(*columns, title=title, box=None, header_style="bold", title_justify="left", pad_edge=False)
     for row in rows:
         table.add_row(*(escape(printable("" if cell is None else str(cell))) for cell in row))

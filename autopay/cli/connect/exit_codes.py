@@ -54,11 +54,11 @@ def exit_code_of(status: RequestStatus) -> ExitCode:
             return ExitCode.UNFINISHED
 
 
-def table_of_exit_codes() -> str:
+def exit_codes_help() -> str:
     """The codes and their meanings, for the end of a `--help`; `\b` keeps the lines as they are."""
     return "\n".join(["\b", "Exit codes:", *(f"  {int(code)}  {meaning}" for code, meaning in MEANINGS.items())])
 
 
-def examples(*lines: str) -> str:
+def examples_help(*lines: str) -> str:
     """Command lines for the end of a `--help`."""
     return "\n".join(["\b", "Examples:", *(f"  starter.py {line}" for line in lines)])

@@ -12,10 +12,10 @@ from autopay.cli.agent.advice import advice
 from autopay.cli.agent.launch_steps import grant_all
 from autopay.cli.connect.connections import vault_of
 from autopay.cli.demo.agent_setup import AUTO_APPROVED, ENOUGH, LITTLE, WINDOW_S, allowances, described, order, watches
-from autopay.cli.demo.context import Facts, Stage
+from autopay.cli.demo.context import ChapterFacts, DemoContext
 from autopay.cli.demo.fault_chapters import a_worker_dies, the_chain_goes_away
-from autopay.cli.request.approval_steps import give_word
-from autopay.cli.session.owner import tell_agent
+from autopay.cli.request.approval_steps import decide_approval
+from autopay.cli.session.owner import notify_agent
 from autopay.domain.agent.spec import Rules
 from autopay.domain.agent.status import AgentState, AgentStatus
 from autopay.domain.money import show
@@ -23,12 +23,12 @@ from autopay.domain.phase import Phase
 from autopay.domain.policy.policy import Policy
 from autopay.domain.policy.records import ApprovalRecord
 
-Chapter = Callable[[Stage], Awaitable[Facts]]
+Chapter = Callable[[DemoContext], Awaitable[ChapterFacts]]
 
 QUESTION = "Which fees are worth their price on a quiet chain?"
 
 
-async def by_priority(stage: Stage) -> Facts:
+async def by_priority(stage: DemoContext) -> ChapterFacts:
     """Everything is due at once, one purchase at a time: what is worth most per unit of money comes first."""
     stage.say(f"agent {stage.agent.name} keeps five things fresh, each for {WINDOW_S} s:")
     for watch in watches(stage.addresses):
@@ -45,7 +45,7 @@ async def by_priority(stage: Stage) -> Facts:
     return {"queue": [name for name, _ in queue], "scores": [score for _, score in queue]}
 
 
-async def money_runs_low(stage: Stage) -> Facts:
+async def money_runs_low(stage: DemoContext) -> ChapterFacts:
     """The agent pauses by itself and says what it takes; the owner grants more; it goes on by itself."""
     stage.say(f"its sessions hold {allowances(LITTLE)}; it goes on buying")
     status = await stage.until_agent(_is_short, "the agent to run low")
@@ -60,7 +60,7 @@ async def money_runs_low(stage: Stage) -> Facts:
     for each, currency in zip(granted, more.currencies, strict=True):
         stage.say(f"the owner's test wallet grants a new session of {show(ENOUGH, currency)} ({each.signature[:12]}…)")
     shown = time.monotonic()
-    if unheard := await tell_agent(stage.settings, stage.agent.name):
+    if unheard := await notify_agent(stage.settings, stage.agent.name):
         stage.say(unheard)
     before = status.payments
     await stage.until_agent(lambda status: status.state is AgentState.RUNNING, "the agent to go on")
@@ -71,7 +71,7 @@ async def money_runs_low(stage: Stage) -> Facts:
     return {"reason": reason, "resumed_after_s": round(resumed_s, 1), "took_s": round(shown - began, 1)}
 
 
-async def a_person(stage: Stage) -> Facts:
+async def a_person(stage: DemoContext) -> ChapterFacts:
     """One payment above the auto-approve amount waits for a person, and is paid on exactly the terms shown."""
     await stage.ledger.set_policy(Policy(auto_approve_atomic=AUTO_APPROVED), stage.agent.name)
     await stage.agent.update("phase", Phase.INTERACTIVE)
@@ -82,7 +82,7 @@ async def a_person(stage: Stage) -> Facts:
     question = await _question(stage, request_id)
     for line in _terms(question):
         stage.say(line)
-    await give_word(stage.settings, stage.ledger, question, approve=True)
+    await decide_approval(stage.settings, stage.ledger, question, approve=True)
     stage.say(f"the demo says yes for that person, to exactly these terms: approve {str(question.approval_id)[:8]}")
     view = await stage.until(lambda view: request_id in view.delivered(), "the approved payment")
     row = view.payments_of(request_id)[0]
@@ -92,7 +92,7 @@ async def a_person(stage: Stage) -> Facts:
     return {"approval_id": str(question.approval_id), "paid_as_approved": same}
 
 
-async def the_end(stage: Stage) -> Facts:
+async def the_end(stage: DemoContext) -> ChapterFacts:
     """What is under way becomes final; nothing new begins."""
     await stage.agent.signal("stop")
     stage.say("signal stop: nothing new begins, and what was paid becomes final")
@@ -107,7 +107,7 @@ async def the_end(stage: Stage) -> Facts:
     return {"final": finals, "sent_again": {str(row.request_id): row.hash for row in again}}
 
 
-STORY: tuple[tuple[str, str, Chapter], ...] = (
+CHAPTERS: tuple[tuple[str, str, Chapter], ...] = (
     ("priority", "1. It buys what is worth most", by_priority),
     ("money", "2. Money runs low", money_runs_low),
     ("person", "3. A person is asked", a_person),
@@ -117,14 +117,14 @@ STORY: tuple[tuple[str, str, Chapter], ...] = (
 )
 
 
-async def _answer(stage: Stage, request_key: str) -> str:
+async def _answer(stage: DemoContext, request_key: str) -> str:
     """What the Knowledge Data API said, as the ledger keeps it."""
     stored = await stage.ledger.content(request_key)
     assert stored is not None, "it was delivered"
     return str(json.loads(stored[1])["answer"])
 
 
-async def _question(stage: Stage, request_id: str) -> ApprovalRecord:
+async def _question(stage: DemoContext, request_id: str) -> ApprovalRecord:
     """What a person is asked about that request."""
     [question] = [
         each for each in await stage.ledger.approvals(stage.agent.name) if each.terms.request_id == request_id

@@ -16,10 +16,10 @@ import httpx
 from temporalio.client import Client
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.connect.agent_handle import AgentCalls, AgentNotRunning, AgentSilent
+from autopay.cli.connect.agent_handle import AgentHandle, AgentNotAnswering, AgentNotRunning
 from autopay.cli.connect.connections import vault_of
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
-from autopay.cli.demo.display import Board, headline
+from autopay.cli.demo.display import Display, headline
 from autopay.cli.request.request_steps import RequestOrder
 from autopay.domain.agent.status import AgentStatus
 from autopay.domain.errors import Fault
@@ -31,7 +31,7 @@ from autopay.stack_file import StackFile
 if TYPE_CHECKING:
     from localnet.stack import Stack
 
-Facts = dict[str, Any]
+ChapterFacts = dict[str, Any]
 """What a chapter found, for `--json`."""
 
 PATIENCE_S = 60
@@ -46,7 +46,7 @@ NAME = re.compile(r"demo-\d{4}-\d{6}")
 
 
 @dataclass(frozen=True)
-class View:
+class Snapshot:
     """One look: the agent's payments, newest first, and its status; None while no worker answers."""
 
     rows: Sequence[TimelineRow]
@@ -61,11 +61,11 @@ class View:
         return {row.request_id for row in self.rows if row.delivery == "DELIVERED" and row.request_id is not None}
 
 
-class Stage:
+class DemoContext:
     """The stack, the agent and the board of one demo."""
 
     def __init__(
-        self, stack: "Stack", settings: Settings, ledger: PostgresLedger, client: Client, board: Board
+        self, stack: "Stack", settings: Settings, ledger: PostgresLedger, client: Client, board: Display
     ) -> None:
         assert settings.stack is not None, "the stack runs"
         self.stack = stack
@@ -74,19 +74,19 @@ class Stage:
         self.ledger = ledger
         self.client = client
         self.board = board
-        self.agent = AgentCalls(client, f"demo-{time.strftime('%m%d-%H%M%S')}", settings.task_queue)
+        self.agent = AgentHandle(client, f"demo-{time.strftime('%m%d-%H%M%S')}", settings.task_queue)
 
     def say(self, text: str) -> None:
         """A line of the story."""
         self.board.say(text)
 
-    async def look(self) -> View:
+    async def look(self) -> Snapshot:
         """Read the ledger and ask the agent, and show what is new."""
         rows, status = await asyncio.gather(self.ledger.timeline(self.agent.name, limit=ROWS), self._status())
         self.board.update(rows, status)
-        return View(rows, status)
+        return Snapshot(rows, status)
 
-    async def until(self, reached: Callable[[View], bool], what: str, within_s: float = PATIENCE_S) -> View:
+    async def until(self, reached: Callable[[Snapshot], bool], what: str, within_s: float = PATIENCE_S) -> Snapshot:
         """Look until it is so.
 
         Raises:
@@ -113,7 +113,7 @@ class Stage:
         try:
             async with asyncio.timeout(STATUS_TIMEOUT_S):
                 return await self.agent.status()
-        except (TimeoutError, AgentSilent):
+        except (TimeoutError, AgentNotAnswering):
             return None
 
     async def weather(self, address: str, **faults: Any) -> None:
@@ -123,7 +123,7 @@ class Stage:
             if faults:
                 (await client.put(f"{address}/weather", json=faults)).raise_for_status()
 
-    async def ask(self, request_id: str, method: Method, path: str, body: Facts | None = None) -> None:
+    async def ask(self, request_id: str, method: Method, path: str, body: ChapterFacts | None = None) -> None:
         """A request of the owner's own, of the Knowledge Data API."""
         asked = RequestOrder(
             agent=self.agent.name,
@@ -154,7 +154,7 @@ class Stage:
 async def stop_earlier(settings: Settings, ledger: PostgresLedger, client: Client) -> list[str]:
     """Tell agents of demos that were broken off to stop, before a worker runs that would buy for them."""
     names = [each.agent.name for each in await ledger.agents() if NAME.fullmatch(each.agent.name)]
-    calls = [AgentCalls(client, name, settings.task_queue) for name in names]
+    calls = [AgentHandle(client, name, settings.task_queue) for name in names]
     running = await asyncio.gather(*(each.is_running() for each in calls))
     left = [each for each, runs in zip(calls, running, strict=True) if runs]
     await asyncio.gather(*(each.signal("stop") for each in left))

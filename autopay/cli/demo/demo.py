@@ -10,15 +10,15 @@ from rich.live import Live
 
 from autopay.cli.agent.launch_steps import launch_agent
 from autopay.cli.connect.connections import ledger_of, vault_of
-from autopay.cli.connect.console import say, say_result, show_json
+from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import in_foreground
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.connect.invocation import run_async
 from autopay.cli.demo.agent_setup import LITTLE, order
-from autopay.cli.demo.chapters import STORY
-from autopay.cli.demo.context import Stage, stop_earlier
-from autopay.cli.demo.display import Board, console_of_demo
-from autopay.cli.demo.summary import Verdict, count, show_verdict
+from autopay.cli.demo.chapters import CHAPTERS
+from autopay.cli.demo.context import DemoContext, stop_earlier
+from autopay.cli.demo.display import Display, console_of_demo
+from autopay.cli.demo.summary import DemoSummary, print_summary, summarize
 from autopay.domain.money import show
 from autopay.settings import Settings
 from autopay.temporal.connection import connect
@@ -31,7 +31,7 @@ HOME = Path(".autopay/demo")
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("demo", epilog=examples("demo", "demo --keep", "demo --json | tail -1"))(demo)
+    app.command("demo", epilog=examples_help("demo", "demo --keep", "demo --json | tail -1"))(demo)
 
 
 def demo(
@@ -51,26 +51,26 @@ def demo(
     except ModuleNotFoundError as error:
         raise CommandError(f"the embedded stack needs {error.name}: pip install 'autopay[localnet]'") from None
     settings = Settings.load(home=home or HOME)
-    board = Board(console_of_demo())
+    board = Display(console_of_demo())
     stack = Stack(settings.home, slot_ms=settings.slot_ms, report=board.say)
     show_ = _Show(stack, settings, board)
     try:
         stack.home.hold()
-        run_async(in_foreground(stack, show_.run(keep=keep), lambda: say("stopping ... (Ctrl-C again to kill)")))
+        run_async(in_foreground(stack, show_.run(keep=keep), lambda: note("stopping ... (Ctrl-C again to kill)")))
     except StackError as error:
         raise CommandError(str(error), ExitCode.FAULT) from None
     if show_.verdict is None:
         raise typer.Exit(ExitCode.INTERRUPTED)
     if as_json:
-        show_json(show_.verdict.as_json())
+        print_json(show_.verdict.as_json())
     raise typer.Exit(ExitCode.OK if show_.verdict.ok else ExitCode.FAULT)
 
 
 class _Show:
     """One run of the demo; `verdict` is there when the story has come to its end."""
 
-    def __init__(self, stack: "Stack", settings: Settings, board: Board) -> None:
-        self.verdict: Verdict | None = None
+    def __init__(self, stack: "Stack", settings: Settings, board: Display) -> None:
+        self.verdict: DemoSummary | None = None
         self._stack = stack
         self._unresolved = settings
         self._board = board
@@ -86,15 +86,15 @@ class _Show:
             client = await connect(settings)
             for name in await stop_earlier(settings, ledger, client):
                 board.say(f"agent {name} of an earlier demo has not ended: it is told to stop")
-            stage = Stage(self._stack, settings, ledger, client, board)
+            stage = DemoContext(self._stack, settings, ledger, client, board)
             verdict = await self._play(stage)
-        show_verdict(verdict)
+        print_summary(verdict)
         self._explain(stage, keep=keep)
         self.verdict = verdict
         if keep:
             await asyncio.Event().wait()
 
-    async def _play(self, stage: Stage) -> Verdict:
+    async def _play(self, stage: DemoContext) -> DemoSummary:
         """The agent's whole life; however it ends, the agent buys no more."""
         board = self._board
         try:
@@ -105,16 +105,16 @@ class _Show:
                 Live(console=board.console, auto_refresh=False) if board.console.is_terminal else nullcontext() as live
             ):
                 board.live = live
-                for key, title, chapter in STORY:
+                for key, title, chapter in CHAPTERS:
                     board.chapter(title)
                     facts[key] = await chapter(stage)
             board.live = None
-            return await count(stage, facts)
+            return await summarize(stage, facts)
         finally:
             board.live = None
             await stage.leave()
 
-    async def _launch(self, stage: Stage) -> None:
+    async def _launch(self, stage: DemoContext) -> None:
         """Create the agent, paused until the first chapter."""
         wanted = order(stage.agent.name, stage.addresses, LITTLE)
         granted = await launch_agent(stage.settings, stage.ledger, stage.client, vault_of(stage.settings), wanted)
@@ -123,14 +123,14 @@ class _Show:
             key = session.authority[:8]
             stage.say(f"the owner lets session key {key}… spend {show(LITTLE, currency)} ({session.signature[:12]}…)")
 
-    def _explain(self, stage: Stage, *, keep: bool) -> None:
+    def _explain(self, stage: DemoContext, *, keep: bool) -> None:
         home = f" --home {stage.settings.home}" if stage.settings.home != Path(".autopay") else ""
-        say_result(f"All of this took {self._board.seconds:.0f} s, the start of the stack included.")
+        print_line(f"All of this took {self._board.seconds:.0f} s, the start of the stack included.")
         if keep:
             starter = ".venv/bin/python starter.py"
-            say_result(f"\nThe stack keeps running; Temporal's web UI: {stage.addresses.temporal_ui}")
-            say_result(f"In another terminal: {starter} ledger show{home}")
-            say_result(f"                     {starter} request {stage.addresses.market_api}/api/market-feed{home}")
-            say_result("Stop with Ctrl-C.")
+            print_line(f"\nThe stack keeps running; Temporal's web UI: {stage.addresses.temporal_ui}")
+            print_line(f"In another terminal: {starter} ledger show{home}")
+            print_line(f"                     {starter} request {stage.addresses.market_api}/api/market-feed{home}")
+            print_line("Stop with Ctrl-C.")
         else:
-            say_result(f"To keep looking at it: make demo ARGS=--keep, then open {stage.addresses.temporal_ui}")
+            print_line(f"To keep looking at it: make demo ARGS=--keep, then open {stage.addresses.temporal_ui}")

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 from rich.text import Text
 
-from autopay.cli.connect.console import printable, remarks
+from autopay.cli.connect.console import printable, stderr_console
 from autopay.domain.agent.status import AgentStatus
 from autopay.domain.money import show
 from autopay.domain.report.rows import TimelineRow
@@ -33,11 +33,11 @@ def console_of_demo() -> Console:
     for stream in (sys.stdout, sys.stderr):
         if stream.isatty():
             return Console(file=stream, highlight=False)
-    return remarks()
+    return stderr_console()
 
 
 @dataclass
-class Board:
+class Display:
     """Follows an agent's requests through their steps and shows each change once."""
 
     console: Console

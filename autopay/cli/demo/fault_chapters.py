@@ -4,7 +4,7 @@ What must not live here: the other chapters (demo_story.py).
 """
 
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
-from autopay.cli.demo.context import Facts, Stage, View
+from autopay.cli.demo.context import ChapterFacts, DemoContext, Snapshot
 from autopay.domain.agent.breaker import BreakerState
 from autopay.domain.agent.status import AgentState, AgentStatus, BreakerStatus
 from autopay.domain.request import RequestStatus, payment_workflow_id
@@ -16,7 +16,7 @@ WORKER = "worker-1"
 TRIES = 5
 
 
-async def the_chain_goes_away(stage: Stage) -> Facts:
+async def the_chain_goes_away(stage: DemoContext) -> ChapterFacts:
     """The RPC fails: payments are held, free requests go on; it comes back, and so do the payments."""
     await stage.agent.signal("pause", "the demo takes the chain away")
     await stage.until_agent(_is_quiet, "what is in flight to finish")
@@ -42,7 +42,7 @@ async def the_chain_goes_away(stage: Stage) -> Facts:
     return {"faults": breaker.faults, "held": sorted(held), "free": sorted(free)}
 
 
-async def a_worker_dies(stage: Stage) -> Facts:
+async def a_worker_dies(stage: DemoContext) -> ChapterFacts:
     """kill -9 between a payment's sending and its answer: the same bytes go again, and are paid once."""
     await stage.weather(stage.addresses.knowledge_api, latency_ms=SLOW_MS)
     stage.say(f"the Knowledge Data API takes {SLOW_MS / 1000:g} s for everything now (weather knowledge --latency)")
@@ -63,13 +63,13 @@ async def a_worker_dies(stage: Stage) -> Facts:
     return {"pids": [pid, now], "same_attempt": after.attempt_id == row.attempt_id, "sends": after.sends}
 
 
-async def _payment_under_way(stage: Stage) -> tuple[View, str]:
+async def _payment_under_way(stage: DemoContext) -> tuple[Snapshot, str]:
     """A payment that has left and was not answered yet, while no other is on its way to a forgetful seller."""
     for number in range(1, TRIES + 1):
         request_id = f"a-survivor-{number}"
         await stage.ask(request_id, "GET", "/api/ai-insights?topic=agents")
 
-        def is_over(view: View, wanted: str = request_id) -> bool:
+        def is_over(view: Snapshot, wanted: str = request_id) -> bool:
             return wanted in view.delivered() or _is_alone_under_way(view, wanted)
 
         view = await stage.until(is_over, f"{request_id} to leave for the seller")
@@ -79,7 +79,7 @@ async def _payment_under_way(stage: Stage) -> tuple[View, str]:
     raise CommandError(f"the demo missed the middle of {TRIES} payments: this machine is too busy", ExitCode.FAULT)
 
 
-async def _who_has_it(stage: Stage, request_id: str) -> str:
+async def _who_has_it(stage: DemoContext, request_id: str) -> str:
     """What Temporal knows of the step that a payment is in."""
     handle = stage.client.get_workflow_handle(payment_workflow_id(stage.agent.name, request_id))
     pending = (await handle.describe()).raw_description.pending_activities
@@ -112,7 +112,7 @@ def _names(ids: set[str]) -> str:
     return ", ".join(sorted(ids)) or "nothing"
 
 
-def _is_alone_under_way(view: View, request_id: str) -> bool:
+def _is_alone_under_way(view: Snapshot, request_id: str) -> bool:
     """It has left for the seller, and nothing else is on its way to one that would not remember an answer."""
     rows = view.payments_of(request_id)
     on_its_way = bool(rows) and rows[0].sends == 1 and rows[0].delivery != "DELIVERED"

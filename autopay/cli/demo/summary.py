@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autopay.adapters.solana.chain import SolanaChain
-from autopay.cli.connect.console import say_result, show_table
-from autopay.cli.demo.context import Stage
+from autopay.cli.connect.console import print_line, print_table
+from autopay.cli.demo.context import DemoContext
 from autopay.cli.ledger.verifying import verified
 from autopay.domain.audit.report import AuditReport
 from autopay.domain.money import Currency, show, to_units
@@ -15,7 +15,7 @@ MOST_ROWS = 1_000
 
 
 @dataclass(frozen=True)
-class Verdict:
+class DemoSummary:
     """The demo's sums; `spent_*` in base units. `audit` is what `ledger verify` says of this agent's part."""
 
     requests: int
@@ -50,12 +50,12 @@ class Verdict:
         }
 
 
-async def count(stage: Stage, chapters: dict[str, dict[str, Any]]) -> Verdict:
+async def summarize(stage: DemoContext, chapters: dict[str, dict[str, Any]]) -> DemoSummary:
     """Read it all once more, now that everything is final."""
     rows = await stage.ledger.timeline(stage.agent.name, limit=MOST_ROWS)
     audit = await verified(stage.settings, stage.agent.name, on_chain=True, tell=lambda _what, _done: None)
     bought = Counter((row.endpoint or "?", show(row.amount_atomic, row.currency)) for row in rows)
-    verdict = Verdict(
+    verdict = DemoSummary(
         requests=len({row.request_key for row in rows}),
         delivered=len({row.request_key for row in rows if row.delivery == "DELIVERED"}),
         verified=sum(row.status == "VERIFIED" for row in rows),
@@ -65,29 +65,29 @@ async def count(stage: Stage, chapters: dict[str, dict[str, Any]]) -> Verdict:
         chapters=chapters,
     )
     purchases = [(times, price, endpoint) for (endpoint, price), times in sorted(bought.items())]
-    show_table(("payments", "each", "for"), purchases, title="\nWhat was bought")
+    print_table(("payments", "each", "for"), purchases, title="\nWhat was bought")
     return verdict
 
 
-def show_verdict(verdict: Verdict) -> None:
+def print_summary(verdict: DemoSummary) -> None:
     """The last lines."""
     counts = (verdict.spent_ledger, verdict.spent_chain)
     money = [(each.value, *(f"{to_units(count.get(each, 0)):f}" for count in counts)) for each in Currency]
-    show_table(
+    print_table(
         ("currency", "spent, says the ledger", "spent, says the chain"), money, title="\nThe money, counted twice"
     )
-    say_result("The two counts agree." if verdict.agrees else "THE COUNTS DIFFER.")
+    print_line("The two counts agree." if verdict.agrees else "THE COUNTS DIFFER.")
     finals = f"{verdict.requests} requests paid, {verdict.delivered} delivered, {verdict.verified} payments final"
-    say_result(f"{finals}.")
+    print_line(f"{finals}.")
     audit = verdict.audit
     said = "the ledger proves itself" if audit.ok else f"{audit.found} THINGS DO NOT FIT"
-    say_result(f"ledger verify: {said}:")
-    say_result(
+    print_line(f"ledger verify: {said}:")
+    print_line(
         f"  {audit.events} chained events, {audit.rows} rows, {audit.payments_on_chain} payments found on chain."
     )
 
 
-async def _missing_on_chain(stage: Stage) -> dict[Currency, int]:
+async def _missing_on_chain(stage: DemoContext) -> dict[Currency, int]:
     """What each session's account was funded with, less what it holds at finalized."""
     chain = SolanaChain(stage.settings.solana_rpc_url, stage.settings.network)
     spent: dict[Currency, int] = {}

@@ -10,8 +10,8 @@ from solders.keypair import Keypair
 from autopay.adapters.postgres.audit.proof import open_proof
 from autopay.adapters.solana.anchoring import AnchorChain, Anchored, anchor_now
 from autopay.cli.connect.connections import chain_errors
-from autopay.cli.connect.console import say, say_result, show_json
-from autopay.cli.connect.exit_codes import CommandError, examples
+from autopay.cli.connect.console import note, print_json, print_line
+from autopay.cli.connect.exit_codes import CommandError, examples_help
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.settings import Settings, SettingsError
 from autopay.stack_file import OWNER_FILE
@@ -19,7 +19,7 @@ from autopay.stack_file import OWNER_FILE
 
 def register(ledger: typer.Typer) -> None:
     """Add the command to the group `ledger`."""
-    shown = examples("ledger anchor", "ledger anchor --keypair ~/.config/solana/anchor.json --json")
+    shown = examples_help("ledger anchor", "ledger anchor --keypair ~/.config/solana/anchor.json --json")
     ledger.command("anchor", epilog=shown)(anchor)
 
 
@@ -40,13 +40,13 @@ def anchor(
     done = run_async(_anchor(settings, _key(settings)))
     found = done.anchor
     if as_json:
-        show_json(found.model_dump(mode="json", exclude={"heads", "wire"}) | {"chains": done.heads, "new": done.fresh})
+        print_json(found.model_dump(mode="json", exclude={"heads", "wire"}) | {"chains": done.heads, "new": done.fresh})
     elif done.fresh:
-        say(f"anchored {done.heads} chains of events in slot {found.slot}", "green")
-        say_result(found.signature)
+        note(f"anchored {done.heads} chains of events in slot {found.slot}", "green")
+        print_line(found.signature)
     else:
-        say(f"nothing happened since the anchor of {found.created_at:%F %T} UTC")
-        say_result(found.signature)
+        note(f"nothing happened since the anchor of {found.created_at:%F %T} UTC")
+        print_line(found.signature)
 
 
 async def _anchor(settings: Settings, key: Keypair) -> Anchored:

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from autopay.cli.connect.connections import known_agent, ledger_of
-from autopay.cli.connect.console import say, show_json, show_table
-from autopay.cli.connect.exit_codes import examples
+from autopay.cli.connect.console import note, print_json, print_table
+from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import agent_name
 from autopay.domain.money import show, to_units
@@ -18,7 +18,7 @@ from autopay.settings import Settings
 
 def register(ledger: typer.Typer) -> None:
     """Add the command to the group `ledger`."""
-    shown = examples("ledger disputes", "ledger disputes --agent trader --json")
+    shown = examples_help("ledger disputes", "ledger disputes --agent trader --json")
     ledger.command("disputes", epilog=shown)(disputes)
 
 
@@ -34,15 +34,15 @@ def disputes(
     name = None if agent is None else agent_name(agent)
     rows = run_async(_disputes(Settings.load(home=home).resolve("database_url"), name))
     if as_json:
-        show_json([_json(row) for row in rows])
+        print_json([_json(row) for row in rows])
     elif not rows:
-        say("Everything that was paid was delivered.")
+        note("Everything that was paid was delivered.")
     else:
-        show_table(
+        print_table(
             ("ended (UTC)", "agent", "request", "amount", "last answer", "url", "transaction"),
             (_cells(row) for row in rows),
         )
-        say("ask a seller once more, without paying: starter.py retry REQUEST --agent AGENT")
+        note("ask a seller once more, without paying: starter.py retry REQUEST --agent AGENT")
 
 
 async def _disputes(settings: Settings, agent: str | None) -> Sequence[DisputeRow]:

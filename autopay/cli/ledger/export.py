@@ -11,8 +11,8 @@ import typer
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from autopay.cli.connect.connections import known_agent, ledger_of
-from autopay.cli.connect.console import remarks, say
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples
+from autopay.cli.connect.console import note, stderr_console
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.connect.invocation import HomeOption, run_async
 from autopay.cli.ledger.filters import (
     AgentOption,
@@ -25,7 +25,7 @@ from autopay.cli.ledger.filters import (
     UntilOption,
     filter_of,
 )
-from autopay.cli.ledger.output import PAYMENT_FIELDS, payment_values, reader_may_leave, write_csv, write_lines
+from autopay.cli.ledger.output import PAYMENT_FIELDS, payment_values, quiet_broken_pipe, write_csv, write_lines
 from autopay.domain.report.filter import Filter
 from autopay.settings import Settings
 
@@ -39,7 +39,7 @@ class Format(StrEnum):
 
 def register(ledger: typer.Typer) -> None:
     """Add the command to the group `ledger`."""
-    shown = examples(
+    shown = examples_help(
         "ledger export --out payments.csv", "ledger export --format jsonl --agent trader --since 30d | gzip"
     )
     ledger.command("export", epilog=shown)(export)
@@ -69,16 +69,16 @@ def export(
     """
     wanted = filter_of(agent, endpoint, status, since, until, minimum, maximum, currency)
     settings = Settings.load(home=home).resolve("database_url")
-    with reader_may_leave(), _opened(target) as stream:
+    with quiet_broken_pipe(), _opened(target) as stream:
         count = run_async(_export(settings, wanted, format_, stream))
-    say(f"{count} payments" + (f" in {target}" if target is not None else ""), "green")
+    note(f"{count} payments" + (f" in {target}" if target is not None else ""), "green")
 
 
 async def _export(settings: Settings, wanted: Filter, format_: Format, stream: TextIO) -> int:
     count = 0
     columns = (TextColumn("exporting"), TextColumn("{task.completed} payments"), TimeElapsedColumn())
     hidden = not sys.stderr.isatty()
-    with Progress(*columns, console=remarks(), transient=True, disable=hidden) as progress:
+    with Progress(*columns, console=stderr_console(), transient=True, disable=hidden) as progress:
         task = progress.add_task("", total=None)
         async with ledger_of(settings) as opened:
             if wanted.agent is not None:

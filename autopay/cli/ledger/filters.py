@@ -11,14 +11,14 @@ from autopay.domain.money import to_atomic
 from autopay.domain.payment.status import TransactionStatus
 from autopay.domain.report.filter import Cursor, Filter
 
-MOMENTS = "2026-11-22, 2026-11-22T10:00, 2h (ago), today, yesterday"
+TIME_EXAMPLES = "2026-11-22, 2026-11-22T10:00, 2h (ago), today, yesterday"
 
 AgentOption = Annotated[str | None, typer.Option(help="Of this agent only.")]
 EndpointOption = Annotated[
     str | None, typer.Option(help="Of this path only; * and ? stand for others.", metavar="GLOB")
 ]
 StatusOption = Annotated[list[str] | None, typer.Option(help="In this status only; repeatable.", metavar="STATUS")]
-SinceOption = Annotated[str | None, typer.Option(help=f"Not before: {MOMENTS}; UTC.", metavar="TIME")]
+SinceOption = Annotated[str | None, typer.Option(help=f"Not before: {TIME_EXAMPLES}; UTC.", metavar="TIME")]
 UntilOption = Annotated[str | None, typer.Option(help="Before this moment.", metavar="TIME")]
 MinOption = Annotated[str | None, typer.Option("--min", help="At least so much, in token units.", metavar="AMOUNT")]
 MaxOption = Annotated[str | None, typer.Option("--max", help="At most so much.", metavar="AMOUNT")]
@@ -51,15 +51,15 @@ def filter_of(
         agent=None if agent is None else agent_name(agent),
         endpoint=endpoint,
         statuses=tuple(_status(word, payments=payments) for word in status or ()),
-        since=None if since is None else moment(since, now),
-        until=None if until is None else moment(until, now),
+        since=None if since is None else parse_time(since, now),
+        until=None if until is None else parse_time(until, now),
         min_atomic=None if minimum is None else _amount(minimum),
         max_atomic=None if maximum is None else _amount(maximum),
         currency=None if currency is None else currency_of(currency),
     )
 
 
-def moment(text: str, now: datetime) -> datetime:
+def parse_time(text: str, now: datetime) -> datetime:
     """A point in time: ISO 8601 (UTC when it names no zone), `today`, `yesterday`, `now`, or how long ago.
 
     Raises:
@@ -76,7 +76,7 @@ def moment(text: str, now: datetime) -> datetime:
         pass
     else:
         return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-    wrong = typer.BadParameter(f"{text!r} is not a time like {MOMENTS}")
+    wrong = typer.BadParameter(f"{text!r} is not a time like {TIME_EXAMPLES}")
     if not word[-1:].isalpha():  # a bare number is a duration elsewhere; here it would be a mistyped date
         raise wrong
     try:

@@ -7,20 +7,22 @@ import typer
 
 from autopay.adapters.postgres.reports.follow import START, LedgerEvent, parse_cursor
 from autopay.cli.connect.connections import known_agent, ledger_of
-from autopay.cli.connect.console import say, say_result, show_json
-from autopay.cli.connect.exit_codes import examples
+from autopay.cli.connect.console import note, print_json, print_line
+from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.invocation import HomeOption, run_async
 from autopay.cli.connect.options import agent_name
 from autopay.cli.ledger.filters import AgentOption, LinesOption
 from autopay.cli.ledger.follow_lines import line_of
-from autopay.cli.ledger.output import reader_may_leave
+from autopay.cli.ledger.output import quiet_broken_pipe
 from autopay.domain.errors import LedgerUnavailable
 from autopay.settings import Settings
 
 
 def register(ledger: typer.Typer) -> None:
     """Add the command to the group `ledger`."""
-    shown = examples("ledger follow", "ledger follow --agent trader --tail 20", "ledger follow --since 734:1021 --json")
+    shown = examples_help(
+        "ledger follow", "ledger follow --agent trader --tail 20", "ledger follow --since 734:1021 --json"
+    )
     ledger.command("follow", epilog=shown)(follow)
 
 
@@ -40,7 +42,7 @@ def follow(
     name = None if agent is None else agent_name(agent)
     cursor = None if since is None else _cursor(since)
     settings = Settings.load(home=home).resolve("database_url")
-    with reader_may_leave():
+    with quiet_broken_pipe():
         run_async(_follow(settings, name, cursor, tail, as_json))
 
 
@@ -56,13 +58,13 @@ async def _follow(settings: Settings, agent: str | None, cursor: str | None, tai
 
 def _show(event: LedgerEvent, as_json: bool) -> None:
     if as_json:
-        show_json(event)
+        print_json(event)
     else:
-        say_result(line_of(event))
+        print_line(line_of(event))
 
 
 def _tell(fault: LedgerUnavailable) -> None:
-    say(f"{fault}; trying again", "yellow")
+    note(f"{fault}; trying again", "yellow")
 
 
 def _cursor(text: str) -> str:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from autopay.cli.connect.console import out, printable
+from autopay.cli.connect.console import printable, stdout_console
 from autopay.cli.connect.exit_codes import ExitCode
 from autopay.domain.money import show, to_atomic, to_units
 from autopay.domain.report.rows import PaymentRow, SpendRow, TrailRow
@@ -80,7 +80,7 @@ def write_csv(rows: Iterable[Mapping[str, Any]], stream: TextIO, fields: Sequenc
 
 
 @contextmanager
-def reader_may_leave() -> Iterator[None]:
+def quiet_broken_pipe() -> Iterator[None]:
     """Ends the command quietly when whoever reads its output has seen enough, like `| head`."""
     try:
         yield
@@ -90,23 +90,23 @@ def reader_may_leave() -> Iterator[None]:
         raise typer.Exit(ExitCode.OK) from None
 
 
-def show_payments(rows: Sequence[PaymentRow], console: Console | None = None) -> None:
+def print_payments(rows: Sequence[PaymentRow], console: Console | None = None) -> None:
     """Payments for people; where it is narrow, what can be looked up is left out."""
-    to = console or out()
+    to = console or stdout_console()
     wide = to.width >= WIDE
     names = ("time (UTC)", "agent", "request", "status", "amount")
     _show(to, (*names, "delivery", "transaction") if wide else names, (_payment_cells(row, wide, to) for row in rows))
 
 
-def show_trail(rows: Sequence[TrailRow], console: Console | None = None) -> None:
+def print_trail(rows: Sequence[TrailRow], console: Console | None = None) -> None:
     """The audit trail for people."""
-    to = console or out()
+    to = console or stdout_console()
     wide = to.width >= WIDE
     names = ("time (UTC)", "agent", "what", "request", "status", "amount")
     _show(to, (*names, "endpoint", "transaction") if wide else names, (_trail_cells(row, wide, to) for row in rows))
 
 
-def show_spend(rows: Sequence[SpendRow], key: str | None, console: Console | None = None) -> None:
+def print_spend(rows: Sequence[SpendRow], key: str | None, console: Console | None = None) -> None:
     """Sums for people: settled and open never added up."""
     names = ("network", "settled", "payments", "open", "unknown", "failed")
     cells = (
@@ -121,7 +121,7 @@ def show_spend(rows: Sequence[SpendRow], key: str | None, console: Console | Non
         )
         for row in rows
     )
-    _show(console or out(), (key, *names) if key else names, cells)
+    _show(console or stdout_console(), (key, *names) if key else names, cells)
 
 
 def _payment_cells(row: PaymentRow, wide: bool, to: Console) -> Sequence[object]:

@@ -7,8 +7,8 @@ import typer
 
 from autopay.adapters.postgres.maintenance.prune import Prunable
 from autopay.cli.connect.connections import ledger_of
-from autopay.cli.connect.console import say, say_result, show_json
-from autopay.cli.connect.exit_codes import examples
+from autopay.cli.connect.console import note, print_json, print_line
+from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import whole_seconds
 from autopay.settings import Settings
@@ -16,7 +16,7 @@ from autopay.settings import Settings
 
 def register(ledger: typer.Typer) -> None:
     """Add the command to the group `ledger`."""
-    shown = examples("ledger prune --older-than 90d --dry-run", "ledger prune --older-than 90d --json")
+    shown = examples_help("ledger prune --older-than 90d --dry-run", "ledger prune --older-than 90d --json")
     ledger.command("prune", epilog=shown)(prune)
 
 
@@ -35,12 +35,12 @@ def prune(
     settings = Settings.load(home=home).resolve("database_url")
     done = run_async(_prune(settings, before, dry_run=dry_run))
     if as_json:
-        show_json({"requests": done.requests, "body_bytes": done.body_bytes, "before": before, "dry_run": dry_run})
+        print_json({"requests": done.requests, "body_bytes": done.body_bytes, "before": before, "dry_run": dry_run})
         return
     verb = "would be thrown away" if dry_run else "thrown away"
-    say_result(f"{verb}: the content of {done.requests} requests that ended before {before:%F %T}, {_size(done)}")
+    print_line(f"{verb}: the content of {done.requests} requests that ended before {before:%F %T}, {_size(done)}")
     if not dry_run and done.requests:
-        say("the hash of each is kept; the database reuses the space after its next vacuum")
+        note("the hash of each is kept; the database reuses the space after its next vacuum")
 
 
 async def _prune(settings: Settings, before: datetime, *, dry_run: bool) -> Prunable:

@@ -4,7 +4,7 @@ import asyncio
 
 from autopay.adapters.solana.history import HistoryWalk
 from autopay.cli.connect.connections import ledger_of
-from autopay.cli.connect.console import remarks, say, say_result
+from autopay.cli.connect.console import note, print_line, stderr_console
 from autopay.domain.money import show
 from autopay.domain.reconcile.rebook import Rebooked, Rebooking
 from autopay.settings import Settings
@@ -18,8 +18,8 @@ async def rebook(settings: Settings, despite: str | None) -> Rebooked | None:
             fence = await books.fence()
             if fence is None:
                 return None
-            say(f"fence since {fence.raised_at:%F %T} UTC: {fence.reason}")
-            with remarks().status("reading the chain") as status:
+            note(f"fence since {fence.raised_at:%F %T} UTC: {fence.reason}")
+            with stderr_console().status("reading the chain") as status:
                 run = Rebooking(books, chain, settings.network, settings.mints(), asyncio.sleep, status.update, despite)
                 return await run.run()
     finally:
@@ -29,15 +29,15 @@ async def rebook(settings: Settings, despite: str | None) -> Rebooked | None:
 def show_rebooked(found: Rebooked) -> None:
     """What was booked, and whether payments may be signed again."""
     amounts = ", ".join(show(amount, currency) for currency, amount in found.amount_atomic.items()) or "nothing"
-    say_result(f"booked {found.payments} forgotten payments ({amounts}) and {found.sessions} forgotten sessions")
+    print_line(f"booked {found.payments} forgotten payments ({amounts}) and {found.sessions} forgotten sessions")
     if found.sessions:
-        say("their keys were lost with the old ledger; `session list` shows what their accounts hold", "yellow")
+        note("their keys were lost with the old ledger; `session list` shows what their accounts hold", "yellow")
     for problem in found.problems:
-        say(f"  {problem}", "red")
+        note(f"  {problem}", "red")
     if found.lifted and found.problems:
-        say("the fence is lifted all the same, as you said; your reason is in the ledger", "yellow")
+        note("the fence is lifted all the same, as you said; your reason is in the ledger", "yellow")
     elif found.lifted:
-        say("ledger and chain agree: the fence is lifted, payments go on", "green")
+        note("ledger and chain agree: the fence is lifted, payments go on", "green")
     else:
-        say("the fence stays up; try another RPC node, or look at what differs with `ledger reconcile`", "red")
-        say("when you know why it differs: ledger reconcile --book --despite REASON")
+        note("the fence stays up; try another RPC node, or look at what differs with `ledger reconcile`", "red")
+        note("when you know why it differs: ledger reconcile --book --despite REASON")

@@ -12,8 +12,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from autopay.adapters.checkpoint import CheckpointFile
 from autopay.adapters.solana.history import HistoryWalk
 from autopay.cli.connect.connections import known_agent, ledger_of
-from autopay.cli.connect.console import remarks, say, say_result, show_json, show_table
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples
+from autopay.cli.connect.console import note, print_json, print_line, print_table, stderr_console
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import agent_name
 from autopay.cli.ledger.rebook import rebook, show_rebooked
@@ -27,7 +27,7 @@ Tell = Callable[[int, int, int], None]
 
 def register(ledger: typer.Typer) -> None:
     """Add the command to the group `ledger`."""
-    shown = examples(
+    shown = examples_help(
         "ledger reconcile",
         "ledger reconcile --agent trader --json",
         "ledger reconcile --checkpoint reconciled.json",
@@ -68,15 +68,15 @@ def reconcile(
             raise CommandError("--book is about the whole ledger: leave out --agent and --checkpoint", ExitCode.USAGE)
         if (rebooked := run_async(rebook(settings, despite))) is not None:
             if as_json:
-                show_json(rebooked)
+                print_json(rebooked)
             else:
                 show_rebooked(rebooked)
             raise typer.Exit(ExitCode.OK if rebooked.lifted else ExitCode.FAULT)
-        say("no fence is up, so there is nothing to book")
+        note("no fence is up, so there is nothing to book")
     with _progress() as tell:
         found = run_async(_reconcile(settings, name, checkpoint, tell))
     if as_json:
-        show_json(found)
+        print_json(found)
     else:
         _show(found, checkpoint)
     raise typer.Exit(ExitCode.OK if found.ok else ExitCode.FAULT)
@@ -102,7 +102,7 @@ async def _reconcile(settings: Settings, agent: str | None, checkpoint: Path | N
 def _progress() -> Iterator[Tell]:
     """A line on a terminal's stderr, gone when the walk is done."""
     columns = (TextColumn("reconciling"), BarColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=remarks(), transient=True, disable=not sys.stderr.isatty()) as progress:
+    with Progress(*columns, console=stderr_console(), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("", total=None)
 
         def tell(done: int, of: int, walked: int) -> None:
@@ -115,31 +115,31 @@ def _progress() -> Iterator[Tell]:
 
 def _show(found: Report, checkpoint: Path | None) -> None:
     whose = f"agent {found.agent}" if found.agent else "all agents"
-    say_result(f"{whose}, {found.sessions} sessions, as of finalized slot {found.as_of_slot}")
-    say_result(
+    print_line(f"{whose}, {found.sessions} sessions, as of finalized slot {found.as_of_slot}")
+    print_line(
         f"payments: {found.payments} in the ledger, {found.on_chain} on chain; "
         f"{found.others} transactions of these accounts are none of our payments"
     )
     if found.spent_ledger:
         rows = ((each, found.spent_ledger[each], found.spent_chain[each]) for each in found.spent_ledger)
-        show_table(("currency", "ledger", "chain"), rows)
+        print_table(("currency", "ledger", "chain"), rows)
     _entries("in the ledger, and not on chain:", found.unmatched_ledger)
     _entries("on chain, and not so in the ledger:", found.unmatched_chain)
     _entries("unresolved, which is no mismatch:", found.unresolved)
     if found.ok:
-        say("ledger and chain agree", "green")
+        note("ledger and chain agree", "green")
         return
-    say("ledger and chain differ", "red")
+    note("ledger and chain differ", "red")
     if checkpoint is not None and not (found.unmatched_ledger or found.unmatched_chain):
-        say("what differs is older than the checkpoint: reconcile without it to see what")
+        note("what differs is older than the checkpoint: reconcile without it to see what")
 
 
 def _entries(title: str, entries: Sequence[Entry]) -> None:
     """A line each, never cut: the signature is what is looked up next."""
     if entries:
-        say_result(title)
+        print_line(title)
     for each in entries:
         whose = f"{each.agent} {each.request_id} {each.status}" if each.status else each.agent
         slot = f", slot {each.slot}" if each.slot is not None else ""
         signature = f", transaction {each.transaction}" if each.transaction else ""
-        say_result(f"  {each.reason.value}: {whose}, {each.amount} {each.currency.value}{slot}{signature}")
+        print_line(f"  {each.reason.value}: {whose}, {each.amount} {each.currency.value}{slot}{signature}")

@@ -6,8 +6,8 @@ import typer
 
 from autopay.adapters.solana.chain import SolanaChain
 from autopay.cli.connect.connections import known_agent, ledger_of
-from autopay.cli.connect.console import say, say_result, show_json
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples
+from autopay.cli.connect.console import note, print_json, print_line
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import agent_name
 from autopay.domain.money import show
@@ -20,7 +20,7 @@ from autopay.settings import Settings
 
 def register(ledger: typer.Typer) -> None:
     """Add the command to the group `ledger`."""
-    shown = examples(
+    shown = examples_help(
         "ledger resolve trader monday-1",
         'ledger resolve trader monday-1 --dead --reason "revoked in Phantom, not on chain"',
     )
@@ -47,16 +47,16 @@ def resolve(
     settings = Settings.load(home=home).resolve("database_url", "solana_rpc_url")
     attempt, verdict = run_async(_resolve(settings, agent_name(agent), request_id, reason if dead else None))
     if as_json:
-        show_json({"attempt": attempt.model_dump(mode="json", exclude={"sealed"}), "verdict": verdict.model_dump()})
+        print_json({"attempt": attempt.model_dump(mode="json", exclude={"sealed"}), "verdict": verdict.model_dump()})
         return
-    say_result(f"{show(attempt.amount_atomic, attempt.currency)} to {attempt.pay_to}, attempt {attempt.number}")
-    say_result(f"from {attempt.source_account}, memo {attempt.memo!r}, after slot {attempt.blockhash_slot}")
+    print_line(f"{show(attempt.amount_atomic, attempt.currency)} to {attempt.pay_to}, attempt {attempt.number}")
+    print_line(f"from {attempt.source_account}, memo {attempt.memo!r}, after slot {attempt.blockhash_slot}")
     if dead:
-        say("booked as not settled", "green")
+        note("booked as not settled", "green")
     elif isinstance(verdict, Unknown) and verdict.reason in NEEDS_A_PERSON:
-        say_result(f"unprovable ({verdict.reason}): a person decides")
+        print_line(f"unprovable ({verdict.reason}): a person decides")
     else:
-        say_result(f"{verdict.kind}: its workflow goes on by itself")
+        print_line(f"{verdict.kind}: its workflow goes on by itself")
 
 
 async def _resolve(

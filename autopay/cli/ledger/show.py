@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from autopay.cli.connect.connections import known_agent, ledger_of
-from autopay.cli.connect.console import say
-from autopay.cli.connect.exit_codes import examples
+from autopay.cli.connect.console import note
+from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.invocation import HomeOption, run_async
 from autopay.cli.ledger import anchor, disputes, reconcile, resolve
 from autopay.cli.ledger import export as ledger_export
@@ -35,9 +35,9 @@ from autopay.cli.ledger.output import (
     PAYMENT_FIELDS,
     TRAIL_FIELDS,
     payment_values,
-    reader_may_leave,
-    show_payments,
-    show_trail,
+    print_payments,
+    print_trail,
+    quiet_broken_pipe,
     trail_values,
     write_csv,
     write_lines,
@@ -67,7 +67,7 @@ class Kind(StrEnum):
 
 
 @ledger.command(
-    epilog=examples(
+    epilog=examples_help(
         "ledger show",
         "ledger show --agent trader --since 2h --status FAILED",
         "ledger show --endpoint '/api/*' --min 0.01 --limit 200 --json",
@@ -100,7 +100,7 @@ def show(
     wanted = filter_of(agent, endpoint, status, since, until, minimum, maximum, currency, payments=payments)
     cursor = None if after is None else cursor_of(after)
     settings = Settings.load(home=home).resolve("database_url")
-    with reader_may_leave():
+    with quiet_broken_pipe():
         if payments:
             _show_payments(run_async(_payments(settings, wanted, cursor, limit)), as_json, as_csv)
         else:
@@ -129,9 +129,9 @@ def _show_payments(page: Page[PaymentRow], as_json: bool, as_csv: bool) -> None:
     if as_json or as_csv:
         _write(map(payment_values, page.rows), PAYMENT_FIELDS, as_csv)
     elif page.rows:
-        show_payments(page.rows)
+        print_payments(page.rows)
     else:
-        say("There is no such payment.")
+        note("There is no such payment.")
     _tell_next(page.next)
 
 
@@ -139,9 +139,9 @@ def _show_trail(page: Page[TrailRow], as_json: bool, as_csv: bool) -> None:
     if as_json or as_csv:
         _write(map(trail_values, page.rows), TRAIL_FIELDS, as_csv)
     elif page.rows:
-        show_trail(page.rows)
+        print_trail(page.rows)
     else:
-        say("There is nothing of that kind.")
+        note("There is nothing of that kind.")
     _tell_next(page.next)
 
 
@@ -154,4 +154,4 @@ def _write(rows: Iterable[Mapping[str, object]], fields: Sequence[str], as_csv: 
 
 def _tell_next(cursor: str | None) -> None:
     if cursor is not None:
-        say(f"there are more: --after {cursor}")
+        note(f"there are more: --after {cursor}")

@@ -8,8 +8,8 @@ import typer
 
 from autopay.adapters.postgres.reports.queries import SpendBy
 from autopay.cli.connect.connections import known_agent, ledger_of
-from autopay.cli.connect.console import say
-from autopay.cli.connect.exit_codes import examples
+from autopay.cli.connect.console import note
+from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.invocation import HomeOption, run_async
 from autopay.cli.ledger.filters import (
     AgentOption,
@@ -24,7 +24,7 @@ from autopay.cli.ledger.filters import (
     UntilOption,
     filter_of,
 )
-from autopay.cli.ledger.output import SPEND_FIELDS, show_spend, spend_values, write_csv, write_lines
+from autopay.cli.ledger.output import SPEND_FIELDS, print_spend, spend_values, write_csv, write_lines
 from autopay.domain.report.filter import Filter
 from autopay.domain.report.rows import SpendRow
 from autopay.settings import Settings
@@ -32,7 +32,7 @@ from autopay.settings import Settings
 
 def register(ledger: typer.Typer) -> None:
     """Add the command to the group `ledger`."""
-    shown = examples("ledger spend --since today", "ledger spend --by endpoint --agent trader --json")
+    shown = examples_help("ledger spend --since today", "ledger spend --by endpoint --agent trader --json")
     ledger.command("spend", epilog=shown)(spend)
 
 
@@ -64,10 +64,10 @@ def spend(
     elif as_csv:
         write_csv(map(spend_values, rows), sys.stdout, SPEND_FIELDS)
     elif not rows:
-        say("There is no such payment.")
+        note("There is no such payment.")
     else:
         shown = [*rows, *totals(rows)] if by is not None else rows
-        show_spend(shown, by.value if by is not None else None)
+        print_spend(shown, by.value if by is not None else None)
 
 
 def totals(rows: Sequence[SpendRow]) -> Sequence[SpendRow]:

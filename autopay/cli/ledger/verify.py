@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, TextColumn
 
-from autopay.cli.connect.console import remarks, say, say_result, show_json
-from autopay.cli.connect.exit_codes import ExitCode, examples
+from autopay.cli.connect.console import note, print_json, print_line, stderr_console
+from autopay.cli.connect.exit_codes import ExitCode, examples_help
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import agent_name
 from autopay.cli.ledger.verifying import verified
@@ -21,7 +21,7 @@ from autopay.settings import Settings
 
 def register(ledger: typer.Typer) -> None:
     """Add the command to the group `ledger`."""
-    shown = examples("ledger verify", "ledger verify --on-chain", "ledger verify --agent trader --json")
+    shown = examples_help("ledger verify", "ledger verify --on-chain", "ledger verify --agent trader --json")
     ledger.command("verify", epilog=shown)(verify)
 
 
@@ -43,7 +43,7 @@ def verify(
     with _progress() as tell:
         report = run_async(verified(settings, name, on_chain=on_chain, tell=tell))
     if as_json:
-        show_json(report)
+        print_json(report)
     else:
         _show(report)
     raise typer.Exit(ExitCode.OK if report.ok else ExitCode.FAULT)
@@ -53,32 +53,32 @@ def verify(
 def _progress() -> Iterator[Tell]:
     """A line on a terminal's stderr, gone when the check is done."""
     column = TextColumn("verifying: {task.description}")
-    with Progress(column, console=remarks(), transient=True, disable=not sys.stderr.isatty()) as progress:
+    with Progress(column, console=stderr_console(), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("", total=None)
         yield lambda what, done: progress.update(task, description=f"{done} {what}")
 
 
 def _show(report: AuditReport) -> None:
     whose = f"agent {report.agent}" if report.agent else "all agents"
-    say_result(
+    print_line(
         f"{whose}: {report.events} events in {report.chains} chains, {report.rows} rows, {report.anchors} anchors"
     )
     if report.anchors_on_chain is not None:
-        say_result(f"on chain: {report.anchors_on_chain} anchors" + _payments(report.payments_on_chain))
+        print_line(f"on chain: {report.anchors_on_chain} anchors" + _payments(report.payments_on_chain))
     if report.anchored is not None:
         last = report.anchored
-        say_result(
+        print_line(
             f"last anchor: {last.created_at:%F %T} UTC, slot {last.slot}, transaction {last.signature}, "
             f"{last.events_since} events since"
         )
     for each in report.findings:
         _show_finding(each)
     if report.found > len(report.findings):
-        say_result(f"... and {report.found - len(report.findings)} more")
-    say("the ledger proves itself" if report.ok else f"{report.found} things do not fit", _style(report))
-    say("what this cannot exclude:")
+        print_line(f"... and {report.found - len(report.findings)} more")
+    note("the ledger proves itself" if report.ok else f"{report.found} things do not fit", _style(report))
+    note("what this cannot exclude:")
     for line in report.excludes_not:
-        say(f"  {line}")
+        note(f"  {line}")
 
 
 def _payments(count: int | None) -> str:
@@ -98,7 +98,7 @@ def _show_finding(finding: Finding) -> None:
         words.append(f"event {finding.seq},")
     if finding.row_id is not None:
         words.append(f"row {finding.row_id} of {finding.table},")
-    say_result(" ".join([*words, finding.detail]))
+    print_line(" ".join([*words, finding.detail]))
     for each in finding.around:
         mark = "->" if each.seq == finding.seq else "  "
-        say_result(f"  {mark} event {each.seq} {each.at:%F %T} {each.kind} of row {each.row_id}, hash {each.hash}")
+        print_line(f"  {mark} event {each.seq} {each.at:%F %T} {each.kind} of row {each.row_id}, hash {each.hash}")

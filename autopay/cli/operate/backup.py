@@ -10,8 +10,8 @@ import typer
 from autopay.adapters.postgres.maintenance.backup import Backup, back_up, time_of
 from autopay.adapters.postgres.maintenance.restore import Restored, restore_database, restore_file
 from autopay.adapters.postgres.maintenance.server import Server
-from autopay.cli.connect.console import say, say_result, show_json
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples
+from autopay.cli.connect.console import note, print_json, print_line
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.connect.invocation import HomeOption, JsonOption
 from autopay.cli.operate.db_roles import AdminOption
 from autopay.settings import Settings
@@ -26,8 +26,12 @@ NEXT = (
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("backup", epilog=examples("backup", "backup --to /backups/", "backup --to ledger.dump --json"))(backup)
-    shown = examples("restore .autopay/backups/autopay-20260101T000000Z.dump", "restore --database autopay_copy --yes")
+    app.command("backup", epilog=examples_help("backup", "backup --to /backups/", "backup --to ledger.dump --json"))(
+        backup
+    )
+    shown = examples_help(
+        "restore .autopay/backups/autopay-20260101T000000Z.dump", "restore --database autopay_copy --yes"
+    )
     app.command("restore", epilog=shown)(restore)
 
 
@@ -52,7 +56,7 @@ def backup(
     except OSError as error:
         raise CommandError(f"{error.filename or file}: {error.strerror}", ExitCode.FAULT) from None
     if as_json:
-        show_json(found)
+        print_json(found)
     else:
         _show_backup(found)
 
@@ -80,12 +84,12 @@ def restore(
     if not yes and server.name in server.databases():
         typer.confirm(f"Make {what} the ledger {server.name}? The present one is kept.", abort=True, err=True)
     if file is not None:
-        done = restore_file(server, file, say)
+        done = restore_file(server, file, note)
     else:
         assert database is not None
-        done = restore_database(server, database, say)
+        done = restore_database(server, database, note)
     if as_json:
-        show_json(done)
+        print_json(done)
     else:
         _show_restored(done)
 
@@ -102,20 +106,20 @@ def _target(to: str | None, directory: Path, database: str) -> Path:
 
 
 def _show_backup(found: Backup) -> None:
-    say(
+    note(
         f"the ledger of {found.taken_at:%F %T} UTC: {found.size_bytes} bytes, {found.events} events in "
         f"{found.chains} chains",
         "green",
     )
-    say_result(str(found.file))
+    print_line(str(found.file))
 
 
 def _show_restored(done: Restored) -> None:
-    say(f"{done.fence}: {done.events} events", "green")
+    note(f"{done.fence}: {done.events} events", "green")
     if done.kept_as is not None:
-        say(f"the ledger of before is kept as the database {done.kept_as}")
+        note(f"the ledger of before is kept as the database {done.kept_as}")
     for name in done.leftovers:
-        say(f"an interrupted restore left the database {name}: drop it", "yellow")
+        note(f"an interrupted restore left the database {name}: drop it", "yellow")
     for line in NEXT:
-        say(line)
-    say_result(done.database)
+        note(line)
+    print_line(done.database)

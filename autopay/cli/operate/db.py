@@ -12,8 +12,8 @@ from autopay.adapters.postgres.maintenance import migrations
 from autopay.adapters.postgres.maintenance.roles import apply_rights
 from autopay.adapters.postgres.maintenance.server import Server
 from autopay.cli.connect.connections import ledger_of
-from autopay.cli.connect.console import say, say_result, show_json
-from autopay.cli.connect.exit_codes import CommandError, examples
+from autopay.cli.connect.console import note, print_json, print_line
+from autopay.cli.connect.exit_codes import CommandError, examples_help
 from autopay.cli.connect.invocation import HomeOption, JsonOption
 from autopay.cli.operate import db_roles as roles
 from autopay.settings import Settings
@@ -30,10 +30,10 @@ def register(app: typer.Typer) -> None:
     """Add the group and the command."""
     roles.register(db)
     app.add_typer(db, name="db")
-    app.command("seed", epilog=examples("seed"))(seed)
+    app.command("seed", epilog=examples_help("seed"))(seed)
 
 
-@db.command(epilog=examples("db upgrade", "db upgrade 0003_multi_api_priority"))
+@db.command(epilog=examples_help("db upgrade", "db upgrade 0003_multi_api_priority"))
 def upgrade(
     revision: Annotated[str, typer.Argument(help="Up to which revision.")] = "head", home: HomeOption = None
 ) -> None:
@@ -42,10 +42,10 @@ def upgrade(
     with _revision_errors():
         migrations.upgrade(url, revision)
     apply_rights(Server(url))  # of what is new, where there are roles
-    say(f"the database is at {migrations.current(url)}", "green")
+    note(f"the database is at {migrations.current(url)}", "green")
 
 
-@db.command(epilog=examples("db downgrade 0003_multi_api_priority", "db downgrade base --yes"))
+@db.command(epilog=examples_help("db downgrade 0003_multi_api_priority", "db downgrade base --yes"))
 def downgrade(
     revision: Annotated[str, typer.Argument(help="Back to which revision; base drops every table.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
@@ -58,23 +58,23 @@ def downgrade(
     url = Settings.load(home=home).resolve("database_url").database_url
     now = migrations.current(url)
     if not yes:
-        say(LOST, "yellow")
+        note(LOST, "yellow")
         typer.confirm(f"Drop what was recorded between {revision} and {now}?", abort=True, err=True)
     with _revision_errors():
         migrations.downgrade(url, revision)
-    say(f"the database is at {migrations.current(url) or 'base: it has no tables'}", "green")
+    note(f"the database is at {migrations.current(url) or 'base: it has no tables'}", "green")
 
 
-@db.command(epilog=examples("db current", "db current --json"))
+@db.command(epilog=examples_help("db current", "db current --json"))
 def current(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show the revision that the database is at, and the newest one."""
     url = Settings.load(home=home).resolve("database_url").database_url
     now, newest = migrations.current(url), migrations.head()
     if as_json:
-        show_json({"current": now, "head": newest})
+        print_json({"current": now, "head": newest})
     else:
         behind = "" if now == newest else f" (newest is {newest}: starter.py db upgrade)"
-        say_result(f"{now or 'never migrated'}{behind}")
+        print_line(f"{now or 'never migrated'}{behind}")
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def seed(home: HomeOption = None) -> None:
     """Put sample rows into the ledger."""
     settings = Settings.load(home=home).resolve("database_url")
     asyncio.run(_seed(settings))
-    say("seeded; see `starter.py agents` and `starter.py ledger show`", "green")
+    note("seeded; see `starter.py agents` and `starter.py ledger show`", "green")
 
 
 async def _seed(settings: Settings) -> None:

@@ -8,8 +8,8 @@ import typer
 
 from autopay.adapters.postgres.maintenance.roles import Role, apply_rights, make_roles, missing_roles
 from autopay.adapters.postgres.maintenance.server import Server
-from autopay.cli.connect.console import say, say_result, show_json
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples
+from autopay.cli.connect.console import note, print_json, print_line
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.connect.invocation import HomeOption, JsonOption
 from autopay.settings import Settings
 
@@ -28,7 +28,7 @@ PASSWORD_BYTES = 32
 
 def register(db: typer.Typer) -> None:
     """Add the command to the group `db`."""
-    shown = examples(
+    shown = examples_help(
         "db roles",
         "db roles --admin-url postgresql://postgres@db.example/postgres --json",
         "db roles --work-password - < password-file",
@@ -61,12 +61,12 @@ def roles(
     made = make_roles(server, passwords)
     apply_rights(server)
     if as_json:
-        show_json([{"role": role.value, "made": role in made, "password": passwords.get(role)} for role in Role])
+        print_json([{"role": role.value, "made": role in made, "password": passwords.get(role)} for role in Role])
         return
     for role in Role:
         word = "made" if role in made else "there"
-        say_result(f"{role.value}: {word}" + (f", password {passwords[role]}" if role in passwords else ""))
-    say("give workers the URL of autopay_work in AUTOPAY_DATABASE_URL", "green")
+        print_line(f"{role.value}: {word}" + (f", password {passwords[role]}" if role in passwords else ""))
+    note("give workers the URL of autopay_work in AUTOPAY_DATABASE_URL", "green")
 
 
 def _given(word: str) -> str:

@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from autopay.adapters.vault import Keyring
-from autopay.cli.connect.console import say_result
-from autopay.cli.connect.exit_codes import examples
+from autopay.cli.connect.console import print_line
+from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.invocation import HomeOption
 from autopay.settings import Settings, SettingsError
 from autopay.stack_file import KEYRING_FILE
@@ -14,7 +14,7 @@ from autopay.stack_file import KEYRING_FILE
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("keyring", epilog=examples("keyring > keyring.txt", "keyring --add > rotated.txt"))(keyring)
+    app.command("keyring", epilog=examples_help("keyring > keyring.txt", "keyring --add > rotated.txt"))(keyring)
 
 
 def keyring(
@@ -31,7 +31,7 @@ def keyring(
     Version 0 is the root from which memos are derived: it seals nothing, and always stays.
     """
     made = _present(Settings.load(home=home)).with_new_key() if add else Keyring.generate()
-    say_result(made.dump())
+    print_line(made.dump())
 
 
 def _present(settings: Settings) -> Keyring:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from autopay.cli.connect.console import say, say_result, show_json, show_table
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples
+from autopay.cli.connect.console import note, print_json, print_line, print_table
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.settings import Settings
 from autopay.temporal.connection import connect
@@ -18,9 +18,9 @@ POLL_S = 1.0
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("rollout", epilog=examples("rollout", "rollout 2026-11-22.1 --wait 120", "rollout v7 --percent 5"))(
-        rollout
-    )
+    app.command(
+        "rollout", epilog=examples_help("rollout", "rollout 2026-11-22.1 --wait 120", "rollout v7 --percent 5")
+    )(rollout)
 
 
 def rollout(
@@ -40,12 +40,12 @@ def rollout(
     settings = Settings.load(home=home).resolve("home")
     found = run_async(_rollout(settings, build, percent, wait))
     if as_json:
-        show_json([each.model_dump(mode="json") for each in found])
+        print_json([each.model_dump(mode="json") for each in found])
     elif found:
         rows = ((each.build_id, each.state, f"{each.percent:g} %", f"{each.since:%F %T}") for each in found)
-        show_table(("build", "state", "new work", "known since"), rows)
+        print_table(("build", "state", "new work", "known since"), rows)
     else:
-        say_result("no worker has an AUTOPAY_BUILD_ID: all of them are unversioned")
+        print_line("no worker has an AUTOPAY_BUILD_ID: all of them are unversioned")
 
 
 async def _rollout(settings: Settings, build: str | None, percent: float | None, wait_s: float) -> list[Build]:
@@ -61,5 +61,5 @@ async def _rollout(settings: Settings, build: str | None, percent: float | None,
                 raise CommandError(str(unknown), ExitCode.UNREACHABLE) from None
             await asyncio.sleep(POLL_S)
         else:
-            say(f"new work goes to {build}" + (f" ({percent:g} % of it)" if percent is not None else ""), "green")
+            note(f"new work goes to {build}" + (f" ({percent:g} % of it)" if percent is not None else ""), "green")
             return await builds(client)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autopay.cli.connect.console import say, say_result, show_json
+from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import in_foreground
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.settings import DEFAULT_HOME, Settings
 from autopay.stack_file import StackFile
 
@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
         "up",
-        epilog=examples("up", "up --worker", "up --workers 3", "up --home /tmp/pay --json"),
+        epilog=examples_help("up", "up --worker", "up --workers 3", "up --home /tmp/pay --json"),
     )(up)
 
 
@@ -56,7 +56,7 @@ def up(
         from localnet.stack import Stack  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise CommandError(f"the embedded stack needs {error.name}: pip install 'autopay[localnet]'") from None
-    stack = Stack(settings.home, slot_ms=settings.slot_ms, workers=workers or int(worker), report=say)
+    stack = Stack(settings.home, slot_ms=settings.slot_ms, workers=workers or int(worker), report=note)
     try:
         stack.home.hold()
         asyncio.run(in_foreground(stack, _start_and_stay(stack, as_json), lambda: _tell_stopping(as_json)))
@@ -66,24 +66,24 @@ def up(
 
 def _tell_stopping(as_json: bool) -> None:
     if not as_json:
-        say("stopping ... (Ctrl-C again to kill)")
+        note("stopping ... (Ctrl-C again to kill)")
 
 
 async def _start_and_stay(stack: "Stack", as_json: bool) -> None:
     if not as_json:
-        say(f"starting the embedded stack in {stack.home.path} ...")
+        note(f"starting the embedded stack in {stack.home.path} ...")
     _show(await stack.start(), stack.names, as_json)
     await stack.run()
 
 
 def _show(addresses: StackFile, names: list[str], as_json: bool) -> None:
     if as_json:
-        show_json({key: getattr(addresses, key) for key in _TITLES})
+        print_json({key: getattr(addresses, key) for key in _TITLES})
         return
     for key, title in _TITLES.items():
-        say_result(f"{title:<20}{getattr(addresses, key)}")
+        print_line(f"{title:<20}{getattr(addresses, key)}")
     workers = [name for name in names if name.startswith("worker-")]
     if not workers:
         place = "" if Path(addresses.home) == DEFAULT_HOME.absolute() else f"AUTOPAY_HOME={addresses.home} "
-        say(f"No worker runs yet: start one with `{place}python worker.py`, or `starter.py up --worker`.")
-    say("Ready. Stop with Ctrl-C.")
+        note(f"No worker runs yet: start one with `{place}python worker.py`, or `starter.py up --worker`.")
+    note("Ready. Stop with Ctrl-C.")

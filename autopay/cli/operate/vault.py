@@ -10,8 +10,8 @@ from autopay.adapters.postgres.database import open_engine
 from autopay.adapters.postgres.maintenance.reseal import COLUMNS, Sealed, SealedColumn
 from autopay.adapters.vault import Keyring, Vault
 from autopay.cli.connect.connections import keyring_of
-from autopay.cli.connect.console import say, say_result, show_json
-from autopay.cli.connect.exit_codes import ExitCode, examples
+from autopay.cli.connect.console import note, print_json, print_line
+from autopay.cli.connect.exit_codes import ExitCode, examples_help
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.settings import Settings
 
@@ -65,7 +65,7 @@ class Rotation:
         }
 
 
-@vault.command(epilog=examples("keyring --add", "vault rotate", "vault rotate --json"))
+@vault.command(epilog=examples_help("keyring --add", "vault rotate", "vault rotate --json"))
 def rotate(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Seal everything in the ledger with the newest key of AUTOPAY_KEYRING.
 
@@ -80,7 +80,7 @@ def rotate(home: HomeOption = None, as_json: JsonOption = False) -> None:
     settings = Settings.load(home=home).resolve("database_url", "keyring")
     rotation = run_async(_rotate(settings, keyring_of(settings)))
     if as_json:
-        show_json(rotation.as_json())
+        print_json(rotation.as_json())
     else:
         _show(rotation)
     raise typer.Exit(ExitCode.FAULT if rotation.remaining else ExitCode.OK)
@@ -107,7 +107,7 @@ async def _reseal(ledger: Sealed, column: SealedColumn, keys: Vault, rotation: R
         async for batch in ledger.reseal(column, keys):
             done += batch.resealed
             unreadable += batch.unreadable
-            say(f"{column.name}: {done} sealed anew")
+            note(f"{column.name}: {done} sealed anew")
         rotation.resealed[column.name], rotation.unreadable[column.name] = done, tuple(unreadable)
         versions = await ledger.versions(column)
         if sum(versions.values()) - versions.get(keys.newest_mark.rstrip("."), 0) <= len(unreadable):
@@ -118,15 +118,15 @@ async def _reseal(ledger: Sealed, column: SealedColumn, keys: Vault, rotation: R
 def _show(rotation: Rotation) -> None:
     for name, rows in rotation.sealed.items():
         held = ", ".join(f"{count} with {version}" for version, count in rows.items()) or "none"
-        say_result(f"{name}: {rotation.resealed[name]} sealed anew; now {held}")
+        print_line(f"{name}: {rotation.resealed[name]} sealed anew; now {held}")
     for name, unreadable in rotation.unreadable.items():
         for row in unreadable:
-            say(f"no key opens {name} of row {row}", "yellow")
+            note(f"no key opens {name} of row {row}", "yellow")
     if rotation.remaining:
-        say(f"{rotation.remaining} remain under older keys: run it again", "yellow")
+        note(f"{rotation.remaining} remain under older keys: run it again", "yellow")
     elif rotation.old:
         versions = ", ".join(map(str, rotation.old))
-        say_result(
+        print_line(
             f"The ledger needs version {versions} no more. Keep it until the workflows from before the rotation have"
             " ended, Temporal's retention has passed since, and no backup from before is wanted."
         )

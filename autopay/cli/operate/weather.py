@@ -5,8 +5,8 @@ from typing import Annotated, Any
 import httpx
 import typer
 
-from autopay.cli.connect.console import show_json, show_table
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples
+from autopay.cli.connect.console import print_json, print_table
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.connect.invocation import HomeOption, JsonOption
 from autopay.cli.connect.options import duration_s
 from autopay.settings import START_STACK, Settings
@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
         "weather",
-        epilog=examples(
+        epilog=examples_help(
             "weather",
             "weather chain --lag-slots 40",
             "weather market --error-rate 0.2 --latency 200ms",
@@ -81,9 +81,9 @@ def weather(
         for name in ([service] if service else SERVICES)
     }
     if as_json:
-        show_json(found)
+        print_json(found)
     else:
-        show_table(("service", "weather"), ((name, _words(state)) for name, state in found.items()))
+        print_table(("service", "weather"), ((name, _words(state)) for name, state in found.items()))
 
 
 def _concerns(fault: str, service: str) -> bool:

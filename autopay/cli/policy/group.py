@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from autopay.cli.connect.exit_codes import examples
+from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.policy import payees as policy_payees
 from autopay.cli.policy import set as policy_set
 from autopay.cli.policy import show as policy_show
@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(policy, name="policy")
 
 
-@policy.command(epilog=examples("policy example > policy.toml", "policy set policy.toml --agent trader"))
+@policy.command(epilog=examples_help("policy example > policy.toml", "policy set policy.toml --agent trader"))
 def example() -> None:
     """Print a policy file with comments, to begin with."""
     sys.stdout.write(EXAMPLE)

@@ -7,8 +7,8 @@ import typer
 
 from autopay.adapters.postgres.payments.judging import origin_text
 from autopay.cli.connect.connections import ledger_of
-from autopay.cli.connect.console import say, show_json, show_table
-from autopay.cli.connect.exit_codes import examples
+from autopay.cli.connect.console import note, print_json, print_table
+from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import http_url
 from autopay.domain.policy.records import PayeeRecord
@@ -17,8 +17,8 @@ from autopay.settings import Settings
 
 def register(policy: typer.Typer) -> None:
     """Add the commands to the group `policy`."""
-    policy.command("payees", epilog=examples("policy payees", "policy payees --json"))(payees)
-    accepted = examples("policy accept https://api.example.com 9xQeWvG816bUx9EPjHmaT23yvVM2ZWbrrpZb9PusVFin")
+    policy.command("payees", epilog=examples_help("policy payees", "policy payees --json"))(payees)
+    accepted = examples_help("policy accept https://api.example.com 9xQeWvG816bUx9EPjHmaT23yvVM2ZWbrrpZb9PusVFin")
     policy.command("accept", epilog=accepted)(accept)
 
 
@@ -30,11 +30,11 @@ def payees(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """
     rows = run_async(_payees(Settings.load(home=home).resolve("database_url")))
     if as_json:
-        show_json([row.model_dump(mode="json") for row in rows])
+        print_json([row.model_dump(mode="json") for row in rows])
     elif not rows:
-        say("No payee is known yet: the first payment to an origin makes one known.")
+        note("No payee is known yet: the first payment to an origin makes one known.")
     else:
-        show_table(
+        print_table(
             ("origin", "payee", "accepted by", "since (UTC)", "network"),
             ((row.origin, row.pay_to, row.accepted_by, f"{row.accepted_at:%F %T}", row.network.value) for row in rows),
         )
@@ -57,9 +57,9 @@ def accept(
     where, address = origin_text(http_url(origin)), _wallet(payee)
     settings = Settings.load(home=home).resolve("database_url")
     if run_async(_accept(settings, where, address)):
-        say(f"{where} may be paid at {address} from now on", "green")
+        note(f"{where} may be paid at {address} from now on", "green")
     else:
-        say(f"{where} may be paid at {address} already")
+        note(f"{where} may be paid at {address} already")
 
 
 async def _accept(settings: Settings, origin: str, payee: str) -> bool:

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from autopay.cli.connect.connections import known_agent, ledger_of
-from autopay.cli.connect.console import say, show_table
-from autopay.cli.connect.exit_codes import CommandError, examples
+from autopay.cli.connect.console import note, print_table
+from autopay.cli.connect.exit_codes import CommandError, examples_help
 from autopay.cli.connect.invocation import HomeOption, run_async
 from autopay.cli.connect.options import agent_name
 from autopay.cli.policy.text import changes
@@ -21,7 +21,7 @@ STDIN = "-"
 
 def register(policy: typer.Typer) -> None:
     """Add the command to the group `policy`."""
-    shown = examples(
+    shown = examples_help(
         "policy set policy.toml",
         "policy set trader.toml --agent trader",
         "policy example | starter.py policy set - --agent trader",
@@ -46,9 +46,9 @@ def set_policy(
     before = run_async(_set(Settings.load(home=home).resolve("database_url"), wanted, name))
     differ = changes(before, wanted)
     if differ:
-        show_table(("", "before", "from now on"), differ)
+        print_table(("", "before", "from now on"), differ)
     whose = f"agent {name}" if name is not None else "all agents without a policy of their own"
-    say(f"policy of {whose} is set{'' if differ else '; it says what held before'}", "green")
+    note(f"policy of {whose} is set{'' if differ else '; it says what held before'}", "green")
 
 
 def _read(file: str) -> Policy:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from autopay.cli.connect.connections import known_agent, ledger_of
-from autopay.cli.connect.console import say, say_result, show_json, show_table
-from autopay.cli.connect.exit_codes import examples
+from autopay.cli.connect.console import note, print_json, print_line, print_table
+from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import agent_name
 from autopay.cli.policy.text import lines_of
@@ -24,7 +24,7 @@ OWN, EVERYONES, BUILT_IN = "its own", "everyone's", "built-in"
 
 def register(policy: typer.Typer) -> None:
     """Add the command to the group `policy`."""
-    policy.command("show", epilog=examples("policy show", "policy show trader", "policy show trader --json"))(show)
+    policy.command("show", epilog=examples_help("policy show", "policy show trader", "policy show trader --json"))(show)
 
 
 def show(
@@ -44,7 +44,7 @@ def show(
         return
     held, phase, sessions = run_async(_of(settings, agent_name(agent)))
     if as_json:
-        show_json(_facts(held, phase, sessions))
+        print_json(_facts(held, phase, sessions))
     else:
         _show_agent(held, phase, sessions)
 
@@ -64,30 +64,30 @@ async def _of(settings: Settings, agent: str) -> tuple[PolicyInForce, Phase, Seq
 def _show_default(policy: Policy, set_at: datetime | None, as_json: bool) -> None:
     whose = BUILT_IN if set_at is None else EVERYONES
     if as_json:
-        show_json({"whose": whose, "set_at": _time(set_at), "policy": policy.model_dump(mode="json")})
+        print_json({"whose": whose, "set_at": _time(set_at), "policy": policy.model_dump(mode="json")})
         return
-    say_result(f"agents without a policy of their own have {_whose(whose, set_at)}")
-    show_table(("", "allows"), lines_of(policy).items())
+    print_line(f"agents without a policy of their own have {_whose(whose, set_at)}")
+    print_table(("", "allows"), lines_of(policy).items())
 
 
 def _show_agent(held: PolicyInForce, phase: Phase, sessions: Sequence[SessionRecord]) -> None:
     policy = held.policy
     taken = {"limits.per_agent_day": _taken(held.spent_today_atomic, policy.per_agent_day_atomic)}
     hosts = [(host, _taken(amount, policy.per_host_day_atomic)) for host, amount in held.by_host_today_atomic.items()]
-    say_result(f"agent {held.agent} (phase {phase.value}) has {_whose(_owner(held), held.set_at)}")
+    print_line(f"agent {held.agent} (phase {phase.value}) has {_whose(_owner(held), held.set_at)}")
     rows = [(name, says, taken.get(name, "")) for name, says in lines_of(policy).items()]
     if phase is not Phase.INTERACTIVE:
         rows = [row for row in rows if not row[0].startswith("approvals.")]
-    show_table(("", "allows", "taken today"), rows)
+    print_table(("", "allows", "taken today"), rows)
     if hosts:
-        show_table(("host", "taken today"), hosts)
+        print_table(("host", "taken today"), hosts)
     if sessions:
-        show_table(
+        print_table(
             ("session", "may still spend", "payments left", "until (UTC)", "hosts"),
             (_session(each) for each in sessions),
         )
     else:
-        say(f"it has no session, so it pays nothing: starter.py session grant {held.agent}", "yellow")
+        note(f"it has no session, so it pays nothing: starter.py session grant {held.agent}", "yellow")
 
 
 def _session(record: SessionRecord) -> Sequence[object]:

@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.connect.agent_handle import ANSWER_TIMEOUT_S, START_WORKER, AgentCalls
+from autopay.cli.connect.agent_handle import ANSWER_TIMEOUT_S, START_WORKER, AgentHandle
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.domain.policy.policy import Decision
 from autopay.domain.policy.records import ApprovalRecord
@@ -47,7 +47,7 @@ async def find_approval(ledger: PostgresLedger, text: str) -> ApprovalRecord:
     return found[0]
 
 
-async def give_word(settings: Settings, ledger: PostgresLedger, row: ApprovalRecord, *, approve: bool) -> bool:
+async def decide_approval(settings: Settings, ledger: PostgresLedger, row: ApprovalRecord, *, approve: bool) -> bool:
     """Approve or deny; False when that had been said before.
 
     The payment's workflow writes it into the ledger. Only a yes that is taken back goes there at once: the payment
@@ -64,10 +64,10 @@ async def give_word(settings: Settings, ledger: PostgresLedger, row: ApprovalRec
             return True
         row = await find_approval(ledger, str(row.approval_id))
     await _require_open(ledger, row)
-    calls = AgentCalls(client := await connect(settings), row.agent, settings.task_queue)
+    calls = AgentHandle(client := await connect(settings), row.agent, settings.task_queue)
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            await send_word(client, ledger, row, "approve" if approve else "deny")
+            await send_decision(client, ledger, row, "approve" if approve else "deny")
     except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
         why = f"its workers are busy, or ended; {START_WORKER}" if await calls.has_worker() else START_WORKER
         message = f"the payment does not answer: {why}; your word may still arrive: {SEE}"
@@ -75,7 +75,7 @@ async def give_word(settings: Settings, ledger: PostgresLedger, row: ApprovalRec
     return True
 
 
-async def send_word(client: Client, ledger: PostgresLedger, row: ApprovalRecord, name: str) -> None:
+async def send_decision(client: Client, ledger: PostgresLedger, row: ApprovalRecord, name: str) -> None:
     """Send the update of that name; one that comes before the payment asks, as after its restart, is sent again.
 
     Raises:

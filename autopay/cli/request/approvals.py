@@ -10,12 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from autopay.cli.connect.connections import known_agent, ledger_of
-from autopay.cli.connect.console import say, say_result, show_json
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples, exit_code_of, table_of_exit_codes
+from autopay.cli.connect.console import note, print_json, print_line
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help, exit_code_of, exit_codes_help
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import agent_name, duration_s
-from autopay.cli.request.approval_steps import find_approval, give_word
-from autopay.cli.request.request import receipt
+from autopay.cli.request.approval_steps import decide_approval, find_approval
+from autopay.cli.request.request import result_line
 from autopay.domain.money import show, to_units
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.request import CLOSED, RequestResult
@@ -28,10 +28,10 @@ ApprovalId = Annotated[str, typer.Argument(metavar="ID", help="The approval's id
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("approvals", epilog=examples("approvals", "approvals trader --all --json"))(approvals)
-    codes = table_of_exit_codes()
-    app.command("approve", epilog=f"{examples('approve 0193fa2c', 'approve 0193fa2c --wait')}\n\n{codes}")(approve)
-    app.command("deny", epilog=f"{examples('deny 0193fa2c')}\n\n{codes}")(deny)
+    app.command("approvals", epilog=examples_help("approvals", "approvals trader --all --json"))(approvals)
+    codes = exit_codes_help()
+    app.command("approve", epilog=f"{examples_help('approve 0193fa2c', 'approve 0193fa2c --wait')}\n\n{codes}")(approve)
+    app.command("deny", epilog=f"{examples_help('deny 0193fa2c')}\n\n{codes}")(deny)
 
 
 def approvals(
@@ -47,14 +47,14 @@ def approvals(
     name = None if agent is None else agent_name(agent)
     rows = run_async(_approvals(Settings.load(home=home).resolve("database_url"), name, not everything))
     if as_json:
-        show_json([_facts(row) for row in rows])
+        print_json([_facts(row) for row in rows])
     elif not rows:
-        say("Nobody was ever asked." if everything else "Nothing waits for a person.")
+        note("Nobody was ever asked." if everything else "Nothing waits for a person.")
     else:
         for row in rows:
             _show_terms(row)
         if not everything:
-            say("to decide: starter.py approve ID, or starter.py deny ID; the beginning of an id is enough")
+            note("to decide: starter.py approve ID, or starter.py deny ID; the beginning of an id is enough")
 
 
 def approve(
@@ -72,14 +72,14 @@ def approve(
     settings = Settings.load(home=home).resolve()
     row, is_news = run_async(_decide(settings, which, approve=True))
     _show_terms(row)
-    say(f"approved{'' if is_news else ', as it was before'}", "green")
+    note(f"approved{'' if is_news else ', as it was before'}", "green")
     if not wait:
         return
     result = run_async(_end_of(settings, row, time.monotonic() + timeout_s))
-    say_result(receipt(result))
+    print_line(result_line(result))
     if result.status not in CLOSED:
         url = shlex.quote(row.terms.url)
-        say(f"it goes on; see: starter.py request {url} --agent {row.agent} --id {result.request_id}", "yellow")
+        note(f"it goes on; see: starter.py request {url} --agent {row.agent} --id {result.request_id}", "yellow")
     raise typer.Exit(exit_code_of(result.status))
 
 
@@ -91,7 +91,7 @@ def deny(which: ApprovalId, home: HomeOption = None) -> None:
     settings = Settings.load(home=home).resolve()
     row, is_news = run_async(_decide(settings, which, approve=False))
     _show_terms(row)
-    say(f"denied{'' if is_news else ', as it was before'}", "green")
+    note(f"denied{'' if is_news else ', as it was before'}", "green")
 
 
 async def _approvals(settings: Settings, agent: str | None, undecided: bool) -> Sequence[ApprovalRecord]:
@@ -105,7 +105,7 @@ async def _decide(settings: Settings, which: str, *, approve: bool) -> tuple[App
     """The approval as it was found, and whether the word is news."""
     async with ledger_of(settings) as ledger:
         row = await find_approval(ledger, which)
-        return row, await give_word(settings, ledger, row, approve=approve)
+        return row, await decide_approval(settings, ledger, row, approve=approve)
 
 
 async def _end_of(settings: Settings, row: ApprovalRecord, deadline: float) -> RequestResult:
@@ -134,9 +134,9 @@ def _show_terms(row: ApprovalRecord) -> None:
     }
     if row.status != "PENDING":
         lines["answer"] = row.status + (f" at {row.decided_at:%F %T} UTC" if row.decided_at else "")
-    say_result(f"{row.approval_id}  agent {row.agent}, request {terms.request_id}")
+    print_line(f"{row.approval_id}  agent {row.agent}, request {terms.request_id}")
     for name, text in lines.items():
-        say_result(f"  {name:<8} {text}")
+        print_line(f"  {name:<8} {text}")
 
 
 def _left(row: ApprovalRecord) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.connect.agent_handle import AgentCalls, AgentNotRunning
+from autopay.cli.connect.agent_handle import AgentHandle, AgentNotRunning
 from autopay.cli.connect.exit_codes import CommandError
 from autopay.cli.connect.formats import span
 from autopay.domain.agent.status import AgentState, AgentStatus
@@ -19,11 +19,11 @@ PROOF_BLOCKS = 150 + 32
 """Blocks in which a payment could still land, and those until that is final: then it is proven dead."""
 
 
-class Progress:
+class ProgressReporter:
     """Looks at one request again and again, and tells when what it waits for is something else."""
 
     def __init__(
-        self, ledger: PostgresLedger, calls: AgentCalls, request_id: str, slot_ms: int, tell: Callable[[str], None]
+        self, ledger: PostgresLedger, calls: AgentHandle, request_id: str, slot_ms: int, tell: Callable[[str], None]
     ) -> None:
         self._ledger = ledger
         self._calls = calls
@@ -40,7 +40,7 @@ class Progress:
         if payment.last is not None:
             since = self._attempt_since.setdefault(payment.last.number, time.monotonic())
             proof_s = max(1.0, PROOF_BLOCKS * self._slot_ms / 1000 - (time.monotonic() - since))
-            said = of_payment(payment, payment.last, proof_s)
+            said = describe_payment(payment, payment.last, proof_s)
         elif time.monotonic() >= self._next_ask:
             self._next_ask = time.monotonic() + ASK_AGAIN_S
             said = await self._of_agent()
@@ -52,14 +52,14 @@ class Progress:
 
     async def _of_agent(self) -> str:
         try:
-            return of_agent(await self._calls.status(), self._request_id)
+            return describe_queued(await self._calls.status(), self._request_id)
         except AgentNotRunning:
             return f"agent {self._calls.name} is not running: starter.py launch {self._calls.name}"
         except CommandError as error:
             return str(error)
 
 
-def of_payment(payment: Payment, last: Attempt, proof_s: float) -> str:
+def describe_payment(payment: Payment, last: Attempt, proof_s: float) -> str:
     """What a request waits for whose attempt was recorded; `proof_s` is until it could be proven dead at the latest."""
     said = f"HTTP {payment.http_status}" if payment.http_status is not None else "no answer"
     if isinstance(last.outcome, Dead):
@@ -83,7 +83,7 @@ def _sends(payment: Payment, last: Attempt) -> str:
     return f"{last.sends} of {payment.max_sends} times so far"
 
 
-def of_agent(status: AgentStatus, request_id: str) -> str:
+def describe_queued(status: AgentStatus, request_id: str) -> str:
     """What a request waits for of which nothing is signed yet."""
     held = next((each for each in status.held if each.request_id == request_id), None)
     if held is not None:

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from autopay.cli.connect.console import printable, remarks, say, show_json
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples, exit_code_of, table_of_exit_codes
+from autopay.cli.connect.console import note, print_json, printable, stderr_console
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help, exit_code_of, exit_codes_help
 from autopay.cli.connect.formats import ago
 from autopay.cli.connect.invocation import HomeOption, run_async
 from autopay.cli.connect.options import (
@@ -26,7 +26,7 @@ from autopay.cli.connect.options import (
     request_id,
     whole_seconds,
 )
-from autopay.cli.request.request_steps import Answer, RequestOrder, Tell, ask
+from autopay.cli.request.request_steps import RequestOrder, RequestOutcome, Tell, ask
 from autopay.domain.errors import TransientFault
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.request import CLOSED, RequestResult, RequestStatus
@@ -37,13 +37,13 @@ DEFAULT_AGENT = "default"
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    shown = examples(
+    shown = examples_help(
         "request http://127.0.0.1:8403/api/market-feed",
         "request https://api.example.com/report --agent trader --id report-7 --max-price 0.01 --json",
         "request https://api.example.com/report --agent trader --max-age 5m",
         "request https://api.example.com/ask --json-body '{\"question\": \"fees?\"}' --header 'Accept: text/plain'",
     )
-    app.command("request", epilog=f"{shown}\n\n{table_of_exit_codes()}")(request)
+    app.command("request", epilog=f"{shown}\n\n{exit_codes_help()}")(request)
 
 
 def request(
@@ -105,7 +105,7 @@ def request(
         again = f"ask again with: --agent {order.agent} --id {order.request_id}"
         raise CommandError(f"{fault}; {again}", ExitCode.UNREACHABLE) from None
     except KeyboardInterrupt:
-        say(f"interrupted; ask again with --agent {order.agent} --id {order.request_id}")
+        note(f"interrupted; ask again with --agent {order.agent} --id {order.request_id}")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     _show(answer, order, as_json)
     if answer.pruned is not None and not as_json:
@@ -116,7 +116,7 @@ def request(
 @contextmanager
 def _spinner() -> Iterator[Callable[[str], None] | None]:
     """Shows what is waited for, in one line on stderr that goes again; nothing where no terminal reads."""
-    console = remarks()
+    console = stderr_console()
     if not console.is_terminal:
         yield None
         return
@@ -131,15 +131,15 @@ def _spinner() -> Iterator[Callable[[str], None] | None]:
 
 
 def _tell_question(question: ApprovalRecord) -> None:
-    say(
+    note(
         f"waits for approval {question.approval_id}: {question.why}; starter.py approve {question.approval_id}",
         "yellow",
     )
 
 
-def _show(answer: Answer, order: RequestOrder, as_json: bool) -> None:
+def _show(answer: RequestOutcome, order: RequestOrder, as_json: bool) -> None:
     if as_json:
-        show_json(answer.result)
+        print_json(answer.result)
         return
     if answer.content is not None:
         sys.stdout.flush()
@@ -148,20 +148,20 @@ def _show(answer: Answer, order: RequestOrder, as_json: bool) -> None:
             sys.stdout.buffer.write(b"\n")
         sys.stdout.buffer.flush()
     good = exit_code_of(answer.result.status) is ExitCode.OK
-    say(_summary(answer), "green" if good else "yellow")
+    note(_summary(answer), "green" if good else "yellow")
     if answer.result.status not in CLOSED:
-        say(f"ask again with: --agent {order.agent} --id {order.request_id}")
+        note(f"ask again with: --agent {order.agent} --id {order.request_id}")
 
 
-def _summary(answer: Answer) -> str:
+def _summary(answer: RequestOutcome) -> str:
     result = answer.result
     if result.status is not RequestStatus.FRESH:
-        return receipt(result)
+        return result_line(result)
     when = f"{ago(answer.content_at, datetime.now(UTC))} " if answer.content_at is not None else ""
     return f"{result.request_id}: fresh: bought {when}as {result.content_of}; --fresh buys anew"
 
 
-def receipt(result: RequestResult) -> str:
+def result_line(result: RequestResult) -> str:
     """What became of a request, in one line."""
     parts = [f"{result.request_id}: {result.status.value}"]
     if result.price is not None and result.currency is not None:

@@ -15,10 +15,16 @@ from uuid import UUID
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.vault import Vault
 from autopay.cli.agent.launch_steps import AlreadyRunning, LaunchOrder, launch_agent
-from autopay.cli.connect.agent_handle import ANSWER_TIMEOUT_S, AgentCalls, AgentNotRunning, AgentRefuses, AgentSilent
+from autopay.cli.connect.agent_handle import (
+    ANSWER_TIMEOUT_S,
+    AgentHandle,
+    AgentNotAnswering,
+    AgentNotRunning,
+    AgentRefused,
+)
 from autopay.cli.connect.connections import known_agent, ledger_of, vault_of
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
-from autopay.cli.request.progress import Progress
+from autopay.cli.request.progress import ProgressReporter
 from autopay.domain.errors import ContentPruned, UnknownRequest
 from autopay.domain.money import Currency, to_atomic
 from autopay.domain.payment.exchange import RequestExtras
@@ -98,7 +104,7 @@ class RequestOrder:
 
 
 @dataclass(frozen=True)
-class Answer:
+class RequestOutcome:
     """How the request ended, or stands; and the content, or why what was delivered is gone.
 
     `content_at` is when content came that was there before (status FRESH).
@@ -119,7 +125,7 @@ class Tell:
     progress: Callable[[str], None] | None = None
 
 
-async def ask(settings: Settings, order: RequestOrder, tell: Tell) -> Answer:
+async def ask(settings: Settings, order: RequestOrder, tell: Tell) -> RequestOutcome:
     """Have the agent take the request, and wait for its end in the ledger, at most `timeout_s`.
 
     A request that has ended is answered from the ledger alone.
@@ -132,21 +138,21 @@ async def ask(settings: Settings, order: RequestOrder, tell: Tell) -> Answer:
         if not await _is_closed(ledger, order.key):
             try:
                 calls = await _hand_over(settings, ledger, vault, order, spec)
-            except AgentRefuses as refusal:
-                return Answer(order.refused(refusal.error))
+            except AgentRefused as refusal:
+                return RequestOutcome(order.refused(refusal.error))
             if tell.progress is not None:
-                progress = Progress(ledger, calls, order.request_id, settings.slot_ms, tell.progress)
+                progress = ProgressReporter(ledger, calls, order.request_id, settings.slot_ms, tell.progress)
         recorded = await ledger.request(order.key)
         if recorded.spec.terms_hash() != spec.terms_hash():
             message = f"request {order.request_id!r} was made before with {recorded.spec.differs_from(spec)}"
-            return Answer(order.refused(RequestError(type=RefusalReason.TERMS_DIFFER.value, message=message)))
+            return RequestOutcome(order.refused(RequestError(type=RefusalReason.TERMS_DIFFER.value, message=message)))
         result = await _wait(ledger, order, deadline, tell, progress)
         return await _with_content(ledger, order, result)
 
 
 async def _hand_over(
     settings: Settings, ledger: PostgresLedger, vault: Vault, order: RequestOrder, spec: RequestSpec
-) -> AgentCalls:
+) -> AgentHandle:
     """The agent takes the request; the default agent is launched first when it does not run."""
     may_launch = order.launch_when_missing and settings.on_localnet
     if order.launch_when_missing and not may_launch:
@@ -154,13 +160,13 @@ async def _hand_over(
     if not may_launch:
         await known_agent(ledger, order.agent)
     client = await connect(settings)
-    calls = AgentCalls(client, order.agent, settings.task_queue)
+    calls = AgentHandle(client, order.agent, settings.task_queue)
     if may_launch and not await calls.is_running():
         with contextlib.suppress(AlreadyRunning):  # another command was faster
             await launch_agent(settings, ledger, client, vault, _default_agent(order.agent))
     try:
         await calls.request(spec, max(min(order.timeout_s, ANSWER_TIMEOUT_S), 1))
-    except AgentSilent as silence:
+    except AgentNotAnswering as silence:
         # It may still take the request once a worker runs: the same id finds it then.
         again = f"ask again with --agent {order.agent} --id {order.request_id}"
         raise CommandError(f"{silence}; {again}", ExitCode.UNREACHABLE) from None
@@ -171,7 +177,7 @@ async def _hand_over(
 
 
 async def _wait(
-    ledger: PostgresLedger, order: RequestOrder, deadline: float, tell: Tell, progress: Progress | None
+    ledger: PostgresLedger, order: RequestOrder, deadline: float, tell: Tell, progress: ProgressReporter | None
 ) -> RequestResult:
     """The request's end, or how it stands at the deadline."""
     pause, told = FIRST_POLL_S, set[UUID]()
@@ -189,15 +195,15 @@ async def _wait(
     return result
 
 
-async def _with_content(ledger: PostgresLedger, order: RequestOrder, result: RequestResult) -> Answer:
+async def _with_content(ledger: PostgresLedger, order: RequestOrder, result: RequestResult) -> RequestOutcome:
     came_at = None
     if result.status is RequestStatus.FRESH and result.content_of is not None:
         came_at = await ledger.content_at(x402_request_id(order.agent, result.content_of))
     try:
         stored = await ledger.content(order.key)
     except ContentPruned as gone:
-        return Answer(result, pruned=str(gone), content_at=came_at)
-    return Answer(result, stored[1] if stored else None, content_at=came_at)
+        return RequestOutcome(result, pruned=str(gone), content_at=came_at)
+    return RequestOutcome(result, stored[1] if stored else None, content_at=came_at)
 
 
 async def _is_closed(ledger: PostgresLedger, key: str) -> bool:

@@ -17,14 +17,14 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.connect.agent_handle import START_WORKER, AgentCalls
+from autopay.cli.connect.agent_handle import START_WORKER, AgentHandle
 from autopay.cli.connect.connections import ledger_of
-from autopay.cli.connect.console import say, show_json
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples, exit_code_of, table_of_exit_codes
+from autopay.cli.connect.console import note, print_json
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help, exit_code_of, exit_codes_help
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import agent_name, duration_s, request_id
-from autopay.cli.request.request import DEFAULT_AGENT, receipt
-from autopay.cli.request.request_steps import Answer
+from autopay.cli.request.request import DEFAULT_AGENT, result_line
+from autopay.cli.request.request_steps import RequestOutcome
 from autopay.domain.errors import UnknownRequest
 from autopay.domain.payment.payment import Settled
 from autopay.domain.payment.steps import AttemptRef, PaymentOrder
@@ -36,8 +36,8 @@ from autopay.temporal.connection import connect
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    shown = examples("retry report-7 --agent trader", "retry report-7 --json")
-    app.command("retry", epilog=f"{shown}\n\n{table_of_exit_codes()}")(retry)
+    shown = examples_help("retry report-7 --agent trader", "retry report-7 --json")
+    app.command("retry", epilog=f"{shown}\n\n{exit_codes_help()}")(retry)
 
 
 def retry(
@@ -58,22 +58,22 @@ def retry(
     settings = Settings.load(home=home).resolve("database_url")
     answer = run_async(_retry(settings, name, wanted, timeout_s))
     if as_json:
-        show_json(answer.result)
+        print_json(answer.result)
     else:
         _show(answer)
     raise typer.Exit(exit_code_of(answer.result.status))
 
 
-async def _retry(settings: Settings, agent: str | None, request: str, timeout_s: float) -> Answer:
+async def _retry(settings: Settings, agent: str | None, request: str, timeout_s: float) -> RequestOutcome:
     async with ledger_of(settings) as ledger:
         name = agent or await _whose(ledger, request)
         ref = await _undelivered(ledger, name, request)
         client = await connect(settings)
-        if not await AgentCalls(client, name, settings.task_queue).has_worker():
+        if not await AgentHandle(client, name, settings.task_queue).has_worker():
             raise CommandError(f"no worker runs to ask the seller; {START_WORKER}", ExitCode.UNREACHABLE)
         result = await _redeliver(client, settings.task_queue, ref, timeout_s)
         stored = await ledger.content(ref.order.request_key)
-    return Answer(result, stored[1] if stored else None)
+    return RequestOutcome(result, stored[1] if stored else None)
 
 
 async def _whose(ledger: PostgresLedger, request: str) -> str:
@@ -143,7 +143,7 @@ async def _redeliver(client: Client, task_queue: str, ref: AttemptRef, timeout_s
         raise CommandError(f"Temporal answers with an error: {error.message}", ExitCode.UNREACHABLE) from None
 
 
-def _show(answer: Answer) -> None:
+def _show(answer: RequestOutcome) -> None:
     if answer.content is not None:
         sys.stdout.flush()
         sys.stdout.buffer.write(answer.content)
@@ -151,4 +151,4 @@ def _show(answer: Answer) -> None:
             sys.stdout.buffer.write(b"\n")
         sys.stdout.buffer.flush()
     good = exit_code_of(answer.result.status) is ExitCode.OK
-    say(receipt(answer.result), "green" if good else "yellow")
+    note(result_line(answer.result), "green" if good else "yellow")

@@ -11,12 +11,12 @@ from solders.pubkey import Pubkey
 
 from autopay.adapters.solana.grant import GrantTerms, draft_again, finish_grant, is_shown, open_grant, send_grant
 from autopay.cli.connect.connections import ledger_of, mint_of, vault_of
-from autopay.cli.connect.console import say, show_json
-from autopay.cli.connect.exit_codes import CommandError, examples
+from autopay.cli.connect.console import note, print_json
+from autopay.cli.connect.exit_codes import CommandError, examples_help
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import agent_name, amount_atomic, currency_of, session_s
 from autopay.cli.session.options import host_rules, known_session, public_key, session_uuid
-from autopay.cli.session.output import grant_in_words, hand_out, tell_granted
+from autopay.cli.session.output import describe_grant, export_for_signing, print_granted
 from autopay.cli.session.owner import known_wallet, owner_key, owner_node
 from autopay.cli.session.signing_file import check_export
 from autopay.settings import Settings
@@ -26,13 +26,13 @@ NEEDS = ("database_url", "solana_rpc_url")
 
 def register(session: typer.Typer) -> None:
     """Add the commands to the group `session`."""
-    grants = examples(
+    grants = examples_help(
         "session grant trader --allowance 5 --tx-limit 500 --duration 24h",
         "session grant trader --host api.example.com --host '*.data.example' --owner-keypair ~/.config/solana/id.json",
         "session grant trader --allowance 5 --owner 7Yq3…PhantomAddress --export grant.json",
     )
     session.command("grant", epilog=grants)(grant)
-    again = examples("session export 0191f0c4-6f1e-7c6b-8a51-0f3d2b1c9e77 grant.json")
+    again = examples_help("session export 0191f0c4-6f1e-7c6b-8a51-0f3d2b1c9e77 grant.json")
     session.command("export", epilog=again)(export)
 
 
@@ -94,19 +94,19 @@ async def _grant(settings: Settings, order: GrantOrder, as_json: bool) -> None:
         owner = order.owner or _address_of(key)
         await known_wallet(ledger, order.agent, str(owner))
         record = await open_grant(node, ledger, vault, agent=order.agent, owner=owner, terms=order.terms)
-        words = grant_in_words(record, order.terms.duration_s)
-        say("\n".join(words))
+        words = describe_grant(record, order.terms.duration_s)
+        note("\n".join(words))
         if key is None:
             assert record.owner_transaction is not None
             assert order.export is not None
             asked = record.owner_transaction
-            facts = await hand_out(settings, node, record, asked, words, order.export, quiet=as_json)
+            facts = await export_for_signing(settings, node, record, asked, words, order.export, quiet=as_json)
             if as_json:
-                show_json(facts)
+                print_json(facts)
             return
         signature = await send_grant(node, ledger, record, key)
         await finish_grant(node, ledger, record)
-        await tell_granted(settings, node, ledger, record, signature, as_json)
+        await print_granted(settings, node, ledger, record, signature, as_json)
 
 
 def _address_of(key: Keypair | None) -> Pubkey:
@@ -138,6 +138,6 @@ async def _export(settings: Settings, session_id: UUID, file: Path, as_json: boo
         if await is_shown(node, record):
             raise CommandError(f"the grant is on chain already: starter.py session submit {session_id}")
         asked = await draft_again(node, ledger, record)
-        facts = await hand_out(settings, node, record, asked, grant_in_words(record), file, quiet=as_json)
+        facts = await export_for_signing(settings, node, record, asked, describe_grant(record), file, quiet=as_json)
         if as_json:
-            show_json(facts)
+            print_json(facts)

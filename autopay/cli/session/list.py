@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from autopay.cli.connect.connections import known_agent, ledger_of
-from autopay.cli.connect.console import say, show_json, show_table
-from autopay.cli.connect.exit_codes import examples
+from autopay.cli.connect.console import note, print_json, print_table
+from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import agent_name
-from autopay.cli.session.output import left_in, session_facts
+from autopay.cli.session.output import money_left_line, session_json
 from autopay.cli.session.owner import owner_node
 from autopay.domain.errors import TransientFault
 from autopay.domain.money import show
@@ -29,7 +29,7 @@ Reading = TokenAccount | str | None
 
 def register(session: typer.Typer) -> None:
     """Add the command to the group `session`."""
-    session.command("list", epilog=examples("session list", "session list trader --json"))(list_sessions)
+    session.command("list", epilog=examples_help("session list", "session list trader --json"))(list_sessions)
 
 
 def list_sessions(
@@ -46,12 +46,12 @@ def list_sessions(
     settings = Settings.load(home=home).resolve("database_url", "solana_rpc_url")
     found = run_async(_list(settings, name))
     if as_json:
-        show_json([_facts(record, reading) for record, reading in found])
+        print_json([_facts(record, reading) for record, reading in found])
     elif not found:
-        say("No session yet: starter.py session grant AGENT")
+        note("No session yet: starter.py session grant AGENT")
     else:
         columns = ("session", "agent", "status", "spent", "open", "payments", "expires (UTC)", "on chain", "account")
-        show_table(columns, (_cells(record, reading) for record, reading in found))
+        print_table(columns, (_cells(record, reading) for record, reading in found))
         _point_at_money(found)
 
 
@@ -88,7 +88,7 @@ def _facts(record: SessionRecord, reading: Reading) -> dict[str, Any]:
         delegated = reading.delegated_atomic if reading.delegate == record.authority else 0
         on_chain = {"balance_atomic": reading.amount_atomic, "delegated_atomic": delegated}
     problem = reading if isinstance(reading, str) else None
-    return session_facts(record) | {"state": status_of(record).lower(), "on_chain": on_chain, "chain_problem": problem}
+    return session_json(record) | {"state": status_of(record).lower(), "on_chain": on_chain, "chain_problem": problem}
 
 
 def _cells(record: SessionRecord, reading: Reading) -> Sequence[object]:
@@ -125,10 +125,10 @@ def _on_chain(record: SessionRecord, reading: Reading) -> str:
 def _point_at_money(found: Sequence[tuple[SessionRecord, Reading]]) -> None:
     for record, reading in found:
         if isinstance(reading, TokenAccount) and reading.amount_atomic and status_of(record) in ("EXPIRED", "REVOKED"):
-            say(left_in(record, reading.amount_atomic), "yellow")
+            note(money_left_line(record, reading.amount_atomic), "yellow")
         if status_of(record) == "WAITING":
             what = "is granted on chain, finish it" if isinstance(reading, TokenAccount) else "waits for its owner"
-            say(f"session {record.session_id} {what}: starter.py session submit {record.session_id}", "yellow")
+            note(f"session {record.session_id} {what}: starter.py session submit {record.session_id}", "yellow")
     problem = next((reading for _, reading in found if isinstance(reading, str)), None)
     if problem:
-        say(problem, "yellow")
+        note(problem, "yellow")

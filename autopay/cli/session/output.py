@@ -7,9 +7,9 @@ from typing import Any
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.solana.owner_transaction import OwnerNode
 from autopay.adapters.solana.revoke import RevokePlan
-from autopay.cli.connect.console import say, say_result, show_json
+from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.session.options import known_session
-from autopay.cli.session.owner import tell_agent
+from autopay.cli.session.owner import notify_agent
 from autopay.cli.session.signing_file import valid_until, write_export
 from autopay.domain.money import show
 from autopay.domain.session import OwnerTransaction, SessionRecord
@@ -18,7 +18,7 @@ from autopay.settings import Settings
 LAMPORTS_PER_SOL = 10**9
 
 
-def grant_in_words(record: SessionRecord, duration_s: int | None = None) -> Sequence[str]:
+def describe_grant(record: SessionRecord, duration_s: int | None = None) -> Sequence[str]:
     """What the owner's transaction does, and what it does not."""
     amount = show(record.allowance_atomic, record.currency)
     lasts = f" within {duration_s} s of the grant" if duration_s is not None else ""
@@ -31,7 +31,7 @@ def grant_in_words(record: SessionRecord, duration_s: int | None = None) -> Sequ
     )
 
 
-def revoke_in_words(record: SessionRecord, plan: RevokePlan) -> Sequence[str]:
+def describe_revoke(record: SessionRecord, plan: RevokePlan) -> Sequence[str]:
     """What the owner's transaction does."""
     words = [f"takes account {record.source_account} from key {record.authority}"]
     if plan.brings_back_atomic:
@@ -43,12 +43,12 @@ def revoke_in_words(record: SessionRecord, plan: RevokePlan) -> Sequence[str]:
     return words
 
 
-def session_facts(record: SessionRecord) -> dict[str, Any]:
+def session_json(record: SessionRecord) -> dict[str, Any]:
     """The session as `--json` tells it; amounts in base units."""
     return record.model_dump(mode="json", exclude={"owner_transaction"})
 
 
-async def hand_out(
+async def export_for_signing(
     settings: Settings,
     node: OwnerNode,
     record: SessionRecord,
@@ -62,14 +62,14 @@ async def hand_out(
     until = valid_until(asked, await node.block_height(), settings.slot_ms)
     write_export(file, record, asked, words, settings.network, until)
     if not quiet:
-        say_result(f"session {record.session_id} waits for {record.owner} to sign {file}, before about {until:%T} UTC")
+        print_line(f"session {record.session_id} waits for {record.owner} to sign {file}, before about {until:%T} UTC")
         late = "" if asked.does == "revoke" else f"; too late: starter.py session export {record.session_id} {file}"
-        say(f"then: starter.py session submit {file}{late}")
+        note(f"then: starter.py session submit {file}{late}")
     waiting = {"state": "waiting", "export": str(file), "valid_until_about": until.isoformat(timespec="seconds")}
-    return session_facts(record) | waiting
+    return session_json(record) | waiting
 
 
-async def tell_granted(
+async def print_granted(
     settings: Settings,
     node: OwnerNode,
     ledger: PostgresLedger,
@@ -79,15 +79,15 @@ async def tell_granted(
 ) -> None:
     """The session pays: say so, to its agent as well."""
     record = await known_session(ledger, record.session_id)
-    untold = await tell_agent(settings, record.agent)
+    untold = await notify_agent(settings, record.agent)
     if as_json:
-        show_json(session_facts(record) | {"state": "granted", "transaction": signature})
+        print_json(session_json(record) | {"state": "granted", "transaction": signature})
     else:
         locked = f"{show(record.allowance_atomic, record.currency)} is locked in {record.source_account}"
-        say_result(f"session {record.session_id} granted: {locked}, until {record.expires_at:%F %T} UTC")
-        say(f"to take it back: starter.py session revoke {record.session_id}")
+        print_line(f"session {record.session_id} granted: {locked}, until {record.expires_at:%F %T} UTC")
+        note(f"to take it back: starter.py session revoke {record.session_id}")
     if untold:
-        say(untold, "yellow")
+        note(untold, "yellow")
     for older in await ledger.sessions(record.agent):
         if older.status != "ACTIVE" and older.currency == record.currency:
             await _tell_left(node, older)
@@ -96,16 +96,16 @@ async def tell_granted(
 async def _tell_left(node: OwnerNode, ended: SessionRecord) -> None:
     account = await node.token_account(ended.source_account)
     if account is not None and account.amount_atomic:
-        say(left_in(ended, account.amount_atomic), "yellow")
+        note(money_left_line(ended, account.amount_atomic), "yellow")
 
 
-def left_in(ended: SessionRecord, amount_atomic: int) -> str:
+def money_left_line(ended: SessionRecord, amount_atomic: int) -> str:
     """Where money waits that nothing can spend any more, and how it comes back."""
     what = show(amount_atomic, ended.currency)
     return f"{what} is left in ended session {ended.session_id}: starter.py session revoke {ended.session_id}"
 
 
-def tell_brought_back(record: SessionRecord, plan: RevokePlan | None, signature: str | None) -> str:
+def revoked_line(record: SessionRecord, plan: RevokePlan | None, signature: str | None) -> str:
     """What a revoke did, in a line."""
     if plan is None:
         return f"session {record.session_id} revoked: nothing of it is left on chain"

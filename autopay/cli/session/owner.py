@@ -14,7 +14,7 @@ from solders.pubkey import Pubkey
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.solana.grant import GrantTerms
 from autopay.adapters.solana.owner_transaction import OwnerNode
-from autopay.cli.connect.agent_handle import AgentCalls, AgentNotRunning
+from autopay.cli.connect.agent_handle import AgentHandle, AgentNotRunning
 from autopay.cli.connect.connections import chain_errors
 from autopay.cli.connect.exit_codes import CommandError
 from autopay.domain.agent.records import AgentRecord
@@ -101,10 +101,10 @@ async def known_wallet(ledger: PostgresLedger, name: str, wallet: str, phase: Ph
     return agent
 
 
-async def tell_agent(settings: Settings, name: str) -> str | None:
+async def notify_agent(settings: Settings, name: str) -> str | None:
     """Have a running agent read its balances now; why it was not told, if so."""
     try:
-        await AgentCalls(await connect(settings), name, settings.task_queue).signal("check_balances")
+        await AgentHandle(await connect(settings), name, settings.task_queue).signal("check_balances")
     except AgentNotRunning:
         return f"agent {name} is not running"
     except (TransientFault, CommandError, SettingsError) as error:

@@ -14,13 +14,13 @@ from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.solana.owner_transaction import OwnerNode, signed_by
 from autopay.adapters.solana.revoke import RevokePlan, plan_revoke
 from autopay.cli.connect.connections import known_agent, ledger_of
-from autopay.cli.connect.console import say, say_result, show_json
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples
+from autopay.cli.connect.console import note, print_json, print_line
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.connect.options import agent_name
 from autopay.cli.session.options import known_session, session_uuid
-from autopay.cli.session.output import hand_out, revoke_in_words, session_facts, tell_brought_back
-from autopay.cli.session.owner import key_of_owner, owner_node, read_keypair, tell_agent
+from autopay.cli.session.output import describe_revoke, export_for_signing, revoked_line, session_json
+from autopay.cli.session.owner import key_of_owner, notify_agent, owner_node, read_keypair
 from autopay.cli.session.signing_file import check_export
 from autopay.domain.session import SessionRecord
 from autopay.settings import Settings
@@ -30,7 +30,7 @@ POLL_S = 0.5
 
 def register(session: typer.Typer) -> None:
     """Add the command to the group `session`."""
-    shown = examples(
+    shown = examples_help(
         "session revoke 0191f0c4-6f1e-7c6b-8a51-0f3d2b1c9e77",
         "session revoke --agent trader --owner-keypair ~/.config/solana/id.json",
         "session revoke 0191f0c4-6f1e-7c6b-8a51-0f3d2b1c9e77 --export revoke.json",
@@ -99,9 +99,9 @@ async def _revoke(settings: Settings, order: RevokeOrder, as_json: bool) -> bool
             await ledger.end_session(record.session_id)
         outcomes = [await _Revoking(settings, ledger, node, order, as_json).run(record) for record in records]
         if as_json:
-            show_json([facts for _, facts in outcomes])
+            print_json([facts for _, facts in outcomes])
         for name in {record.agent for record in records}:
-            await tell_agent(settings, name)
+            await notify_agent(settings, name)
         return all(finished for finished, _ in outcomes)
 
 
@@ -119,7 +119,7 @@ async def _chosen(ledger: PostgresLedger, node: OwnerNode, order: RevokeOrder) -
         listed = ", ".join(str(record.session_id) for record in found)
         raise CommandError(f"--export writes one transaction, and {order.agent} has {len(found)} sessions: {listed}")
     if not found:
-        say(f"agent {order.agent} has no session left to revoke")
+        note(f"agent {order.agent} has no session left to revoke")
     return found
 
 
@@ -138,12 +138,12 @@ class _Revoking:
     async def run(self, record: SessionRecord) -> tuple[bool, dict[str, Any]]:
         """Whether it is finished, and what to say of it as JSON."""
         if not await self._nothing_open(record):
-            return False, session_facts(record) | {"state": "open_payments"}
+            return False, session_json(record) | {"state": "open_payments"}
         plan = await plan_revoke(self._node, record)
         if plan is None or not plan.steps:
             await self._warn_of_a_late_grant(record)
             return await self._done(record, plan if plan and plan.kept_open else None, None)
-        say("\n".join(revoke_in_words(record, plan)))
+        note("\n".join(describe_revoke(record, plan)))
         if self._order.export is not None:
             return True, await self._export(record, plan, self._order.export)
         key = key_of_owner(self._settings, self._order.owner_keypair, record.owner)
@@ -163,12 +163,12 @@ class _Revoking:
         while (count := (await known_session(self._ledger, record.session_id)).open_payments) > 0:
             what = f"{count} payment(s) of session {record.session_id} are open"
             if not self._order.wait:
-                say(
+                note(
                     f"{what}: its key is destroyed; run it again when they are settled, to take the rest back", "yellow"
                 )
                 return False
             if count != said:
-                say(f"{what}: waiting until they are settled, with a worker running; Ctrl-C and run it again later")
+                note(f"{what}: waiting until they are settled, with a worker running; Ctrl-C and run it again later")
                 said = count
             await asyncio.sleep(POLL_S)
         return True
@@ -176,13 +176,13 @@ class _Revoking:
     async def _export(self, record: SessionRecord, plan: RevokePlan, file: Path) -> dict[str, Any]:
         asked = await self._node.draft(Pubkey.from_string(record.owner), plan.steps, "revoke")
         await self._ledger.await_owner(record.session_id, asked)
-        words = revoke_in_words(record, plan)
-        return await hand_out(self._settings, self._node, record, asked, words, file, quiet=self._as_json)
+        words = describe_revoke(record, plan)
+        return await export_for_signing(self._settings, self._node, record, asked, words, file, quiet=self._as_json)
 
     async def _warn_of_a_late_grant(self, record: SessionRecord) -> None:
         asked = record.owner_transaction
         if asked and asked.does == "grant" and await self._node.block_height() <= asked.last_valid_block_height:
-            say("its grant can still be signed and land for a minute: run this again if that happens", "yellow")
+            note("its grant can still be signed and land for a minute: run this again if that happens", "yellow")
 
     async def _done(
         self, record: SessionRecord, plan: RevokePlan | None, signature: str | None
@@ -190,7 +190,7 @@ class _Revoking:
         if signature is not None or not (record.owner_transaction and record.owner_transaction.does == "grant"):
             await self._ledger.brought_back(record.session_id)
         if not self._as_json:
-            say_result(tell_brought_back(record, plan, signature))
+            print_line(revoked_line(record, plan, signature))
         back = plan.brings_back_atomic if plan else 0
-        facts = session_facts(await known_session(self._ledger, record.session_id))
+        facts = session_json(await known_session(self._ledger, record.session_id))
         return True, facts | {"state": "revoked", "transaction": signature, "brought_back_atomic": back}

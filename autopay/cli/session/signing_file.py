@@ -19,7 +19,7 @@ HOW_TO = "sign `transaction` (base64) in the owner's wallet unchanged; then: sta
 
 
 @dataclass(frozen=True)
-class HandedBack:
+class Submission:
     """What a file holds: whose, if it says so, and a transaction (base64) or a signature."""
 
     session_id: UUID | None
@@ -64,7 +64,7 @@ def write_export(
         ) from None
 
 
-def read_handed_back(path: Path) -> HandedBack:
+def read_submission(path: Path) -> Submission:
     """A signed transaction in base64, or the exported JSON with the signed `transaction` or a `signature` in it."""
     try:
         text = path.expanduser().read_text().strip()
@@ -73,7 +73,7 @@ def read_handed_back(path: Path) -> HandedBack:
     except UnicodeDecodeError:
         raise CommandError(f"{path}: not a text file; it must hold the signed transaction in base64") from None
     if not text.startswith("{"):
-        return HandedBack(None, text, None)
+        return Submission(None, text, None)
     try:
         content = json.loads(text)
         session = UUID(content["session"]) if "session" in content else None
@@ -82,4 +82,4 @@ def read_handed_back(path: Path) -> HandedBack:
     given = {name: content.get(name) for name in ("transaction", "signature")}
     if not all(each is None or isinstance(each, str) for each in given.values()):
         raise CommandError(f"{path}: its transaction and signature must be texts")
-    return HandedBack(session, None if given["signature"] else given["transaction"], given["signature"])
+    return Submission(session, None if given["signature"] else given["transaction"], given["signature"])

@@ -21,20 +21,20 @@ from autopay.adapters.solana.owner_transaction import (
 )
 from autopay.adapters.solana.revoke import plan_revoke
 from autopay.cli.connect.connections import ledger_of
-from autopay.cli.connect.console import say, say_result, show_json
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples
+from autopay.cli.connect.console import note, print_json, print_line
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
 from autopay.cli.session.options import known_session
-from autopay.cli.session.output import session_facts, tell_brought_back, tell_granted
-from autopay.cli.session.owner import owner_node, tell_agent
-from autopay.cli.session.signing_file import HandedBack, read_handed_back
+from autopay.cli.session.output import print_granted, revoked_line, session_json
+from autopay.cli.session.owner import notify_agent, owner_node
+from autopay.cli.session.signing_file import Submission, read_submission
 from autopay.domain.session import OwnerTransaction, SessionRecord
 from autopay.settings import Settings
 
 
 def register(session: typer.Typer) -> None:
     """Add the command to the group `session`."""
-    shown = examples(
+    shown = examples_help(
         "session submit grant.signed",
         "session submit 0191f0c4-6f1e-7c6b-8a51-0f3d2b1c9e77 --signature 5Kd…",
         "session submit 0191f0c4-6f1e-7c6b-8a51-0f3d2b1c9e77",
@@ -58,13 +58,13 @@ def submit(
     looks at the chain, for a grant that was sent already: by the wallet itself, or by a command that was cut off.
     """
     session_id = _uuid(target)
-    given = HandedBack(session_id, transaction, signature)
+    given = Submission(session_id, transaction, signature)
     if signature is not None and transaction is not None:
         raise typer.BadParameter("give a --signature or a --transaction, not both")
     if session_id is None:
         if signature is not None or transaction is not None:
             raise typer.BadParameter("--signature and --transaction go with a session's id, not with a file")
-        given = read_handed_back(Path(target))
+        given = read_submission(Path(target))
     settings = Settings.load(home=home).resolve("database_url", "solana_rpc_url")
     run_async(_submit(settings, given, as_json))
 
@@ -76,7 +76,7 @@ def _uuid(text: str) -> UUID | None:
         return None
 
 
-async def _submit(settings: Settings, given: HandedBack, as_json: bool) -> None:
+async def _submit(settings: Settings, given: Submission, as_json: bool) -> None:
     async with ledger_of(settings) as ledger, owner_node(settings) as node:
         record = await _session_of(ledger, given)
         asked = record.owner_transaction
@@ -86,7 +86,7 @@ async def _submit(settings: Settings, given: HandedBack, as_json: bool) -> None:
             await _grant(settings, ledger, node, record, given, as_json)
 
 
-async def _session_of(ledger: PostgresLedger, given: HandedBack) -> SessionRecord:
+async def _session_of(ledger: PostgresLedger, given: Submission) -> SessionRecord:
     if given.session_id is not None:
         return await known_session(ledger, given.session_id)
     if given.transaction is None:
@@ -105,7 +105,7 @@ async def _grant(
     ledger: PostgresLedger,
     node: OwnerNode,
     record: SessionRecord,
-    given: HandedBack,
+    given: Submission,
     as_json: bool,
 ) -> None:
     """Landed is landed, whoever sent it; else what was given is sent."""
@@ -118,7 +118,7 @@ async def _grant(
         if not await is_shown(node, record):
             signature = await _sent(node, record, record.owner_transaction, signed)
         await finish_grant(node, ledger, record)
-    await tell_granted(settings, node, ledger, record, signature, as_json)
+    await print_granted(settings, node, ledger, record, signature, as_json)
 
 
 async def _sent(
@@ -141,7 +141,7 @@ async def _sent(
         raise CommandError(f"{refusal}; once that is mended: {again}") from None
 
 
-def _signed(asked: OwnerTransaction, record: SessionRecord, given: HandedBack) -> VersionedTransaction | None:
+def _signed(asked: OwnerTransaction, record: SessionRecord, given: Submission) -> VersionedTransaction | None:
     if given.signature is not None:
         return with_signature(asked, record.owner, given.signature)
     if given.transaction is None:
@@ -157,18 +157,18 @@ async def _revoke(
     node: OwnerNode,
     record: SessionRecord,
     asked: OwnerTransaction,
-    given: HandedBack,
+    given: Submission,
     as_json: bool,
 ) -> None:
     plan, signature = await plan_revoke(node, record), None
     if plan is not None:
         signature = await _sent(node, record, asked, _signed(asked, record, given))
     await ledger.brought_back(record.session_id)
-    untold = await tell_agent(settings, record.agent)
+    untold = await notify_agent(settings, record.agent)
     if as_json:
         back = plan.brings_back_atomic if plan else 0
-        show_json(session_facts(record) | {"state": "revoked", "transaction": signature, "brought_back_atomic": back})
+        print_json(session_json(record) | {"state": "revoked", "transaction": signature, "brought_back_atomic": back})
     else:
-        say_result(tell_brought_back(record, plan, signature))
+        print_line(revoked_line(record, plan, signature))
     if untold:
-        say(untold, "yellow")
+        note(untold, "yellow")
