@@ -42,7 +42,7 @@ from autopay.adapters.x402.facilitator import HttpFacilitator
 from autopay.adapters.x402.seller import HttpSeller
 from autopay.domain.agent.ports import AccountWatch, AgentLedger
 from autopay.domain.errors import PermanentFault, TransientFault
-from autopay.domain.payment.ports import Chain, Facilitator, Ledger, Seller, Signer
+from autopay.domain.payment.ports import Chain, Facilitator, Seller, SessionStore, Signer
 from autopay.domain.payment.ports import Sealer as VaultPort
 from autopay.domain.policy.reach import Reach
 from autopay.logs import set_up_logging
@@ -84,7 +84,7 @@ def activities(
     facilitator: Facilitator | None = None,
 ) -> Sequence[Callable[..., Any]]:
     """Every activity, with its adapters; tests bring their own."""
-    fetch = FetchStep(ledger, seller, vault)
+    fetch = FetchStep(ledger.requests, seller, vault)
     parse = ParseStep(ledger, settings.network, settings.mints(), facilitator)
     sign = SignStep(ledger, chain, signer)
     submit = SubmitStep(ledger, seller, vault, facilitator)
@@ -97,7 +97,7 @@ def activities(
         sign.sign,
         submit.submit,
         verify.verify,
-        DecideStep(ledger).decide,
+        DecideStep(ledger.policies).decide,
         closing.log,
         closing.recall,
         agent.recover,
@@ -137,12 +137,12 @@ def _deployment(settings: Settings) -> WorkerDeploymentConfig | None:
     )
 
 
-def make_waits_worker(client: Client, settings: Settings, ledger: Ledger, accounts: AccountWatch) -> Worker:
+def make_waits_worker(client: Client, settings: Settings, sessions: SessionStore, accounts: AccountWatch) -> Worker:
     """A worker of the queue for waits: each agent that is short of money has one, which costs next to nothing."""
     return Worker(
         client,
         task_queue=settings.task_queue + WAITS,
-        activities=[TopUp(ledger, accounts).wait_for_top_up],
+        activities=[TopUp(sessions, accounts).wait_for_top_up],
         max_concurrent_activities=MAX_WAITS,
     )
 
@@ -175,8 +175,8 @@ async def run(settings: Settings, alive: Path | None = None) -> None:
         vault = Vault(Keyring.parse(settings.keyring.get_secret_value()))
         ledger = open_ledger(settings.database_url)
         stack.push_async_callback(ledger.dispose)
-        await until_it_answers(ledger.check_schema)
-        if await may_alter_history(ledger.engine):
+        await until_it_answers(ledger.maintenance.check_schema)
+        if await may_alter_history(ledger.database.engine):
             log.warning("this database role may alter history: give the worker autopay_work, see `starter.py db roles`")
         chain = SolanaChain(settings.solana_rpc_url, settings.network)
         stack.push_async_callback(chain.close)
@@ -199,13 +199,13 @@ async def run(settings: Settings, alive: Path | None = None) -> None:
             vault=vault,
             facilitator=facilitator,
         )
-        steps = [*steps, AdoptStep(ledger).adopt]
+        steps = [*steps, AdoptStep(ledger.requests).adopt]
         accounts = SolanaAccountWatch(chain, settings.solana_ws_url)
         stack.push_async_callback(accounts.close)
         stopped = asyncio.Event()
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, stopped.set)
-        async with make_worker(client, settings, steps), make_waits_worker(client, settings, ledger, accounts):
+        async with make_worker(client, settings, steps), make_waits_worker(client, settings, ledger.sessions, accounts):
             if alive is not None:
                 beating = asyncio.create_task(beat(client, alive))
                 stack.callback(beating.cancel)

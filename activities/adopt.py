@@ -6,7 +6,7 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from autopay.domain.hosts import host_of
-from autopay.domain.payment.adoption import Adopted, AdoptFrom, OpenBook
+from autopay.domain.payment.adoption import Adopted, AdoptFrom, UnfinishedRequests
 from autopay.domain.payment.steps import PaymentOrder
 from autopay.domain.request import payment_workflow_id
 from autopay.temporal.attributes import request_attributes
@@ -15,13 +15,13 @@ from autopay.temporal.attributes import request_attributes
 class AdoptStep:
     """Starts `PaidRequest` for what the ledger has open; Temporal itself sees to it that there is one of each."""
 
-    def __init__(self, ledger: OpenBook) -> None:
-        self._ledger = ledger
+    def __init__(self, requests: UnfinishedRequests) -> None:
+        self._requests = requests
 
     @activity.defn(name="adopt")
     async def adopt(self, batch: AdoptFrom) -> Adopted:
         """One batch; a request that ended meanwhile is started for nothing: it finds its end in the ledger."""
-        rows = await self._ledger.unfinished(
+        rows = await self._requests.unfinished(
             older_than_s=batch.order.older_than_s, after=batch.after, limit=batch.order.batch
         )
         client, task_queue = activity.client(), activity.info().task_queue

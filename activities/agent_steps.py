@@ -46,13 +46,13 @@ class AgentSteps:
     async def recover(self, spec: AgentSpec) -> Backlog:
         """What the ledger holds for this agent: requests that wait, and requests that are under way."""
         self._check(spec.name, spec.phase)
-        return await self._ledger.backlog(spec.name)
+        return await self._ledger.requests.backlog(spec.name)
 
     @activity.defn(name="change_phase")
     async def change_phase(self, change: PhaseChange) -> None:
         """How much the agent may do without a person, from the next payment on that is signed."""
         self._check(change.agent, Phase(change.phase))
-        await self._ledger.set_phase(change.agent, Phase(change.phase))
+        await self._ledger.agents.set_phase(change.agent, Phase(change.phase))
 
     def _check(self, agent: str, phase: Phase) -> None:
         if phase == Phase.DEMO and self._network == Network.MAINNET:
@@ -66,13 +66,13 @@ class AgentSteps:
         """
         agent, spec = to_enqueue.agent, to_enqueue.spec
         if to_enqueue.fresh_since is not None:
-            fresh = await self._ledger.answer_fresh(agent, spec, to_enqueue.fresh_since)
+            fresh = await self._ledger.requests.answer_fresh(agent, spec, to_enqueue.fresh_since)
             if fresh is not None:
                 return fresh
-        refused = await self._ledger.accept(agent, spec, to_enqueue.score, to_enqueue.queue_limit)
+        refused = await self._ledger.requests.accept(agent, spec, to_enqueue.score, to_enqueue.queue_limit)
         if refused is not None:
             return refused
-        result = (await self._ledger.request(x402_request_id(agent, spec.request_id))).result
+        result = (await self._ledger.requests.get(x402_request_id(agent, spec.request_id))).result
         return Enqueued(status=result.status, content_of=result.content_of)
 
     @activity.defn(name="ended_among")
@@ -81,7 +81,7 @@ class AgentSteps:
 
         One that the ledger does not know (it was restored) has ended, too: nothing more will be heard of it.
         """
-        ended, unknown = await self._ledger.ended_among(believed.agent, believed.request_ids)
+        ended, unknown = await self._ledger.requests.ended_among(believed.agent, believed.request_ids)
         lost = [
             Notice(
                 request_id=request_id,
@@ -102,7 +102,7 @@ class AgentSteps:
         """
         found = []
         for currency in query.currencies:
-            session = await self._ledger.session(query.agent, currency)
+            session = await self._ledger.sessions.current(query.agent, currency)
             found.append(
                 _nothing(currency, session.message)
                 if isinstance(session, Refused)
@@ -114,7 +114,7 @@ class AgentSteps:
             status: Literal["SUFFICIENT", "LOW", "PAUSED"] = "SUFFICIENT"
             if each.spendable_atomic < needed:
                 status = "PAUSED" if pauses else "LOW"
-            await self._ledger.record_balance(query.agent, each.currency, each.balance_atomic, needed, status)
+            await self._ledger.agents.record_balance(query.agent, each.currency, each.balance_atomic, needed, status)
         return found
 
     async def _spendable(self, currency: Currency, session: OpenSession) -> Spendable:
@@ -123,7 +123,7 @@ class AgentSteps:
         The session's books are read before the chain: a payment that lands in between is then counted twice, never
         not at all.
         """
-        reserved = await self._ledger.unsettled(session.key.session_id)
+        reserved = await self._ledger.sessions.in_flight_atomic(session.key.session_id)
         account = await self._chain.token_account(session.key.source_account)
         balance = account.amount_atomic if account else 0
         allowance = account.delegated_atomic if account and account.delegate == session.key.authority else 0

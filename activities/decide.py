@@ -2,7 +2,7 @@
 
 from temporalio import activity
 
-from autopay.domain.payment.ports import Ledger
+from autopay.domain.payment.ports import PolicyStore
 from autopay.domain.policy.policy import Decision
 from autopay.domain.refusal import Refused
 
@@ -10,10 +10,10 @@ from autopay.domain.refusal import Refused
 class DecideStep:
     """Approvals and denials."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, policies: PolicyStore) -> None:
+        self._policies = policies
 
     @activity.defn(name="decide")
     async def decide(self, decision: Decision) -> Refused | None:
         """Record it, once; Refused when the question has expired, was another one, or was answered otherwise."""
-        return await self._ledger.decide(decision)
+        return await self._policies.decide(decision)

@@ -5,7 +5,7 @@ from temporalio import activity
 from autopay.domain.errors import SellerUnavailable
 from autopay.domain.payment.exchange import RequestExtras, UnpaidReply
 from autopay.domain.payment.offer import Challenge
-from autopay.domain.payment.ports import Ledger, Sealer, Seller
+from autopay.domain.payment.ports import RequestStore, Sealer, Seller
 from autopay.domain.payment.steps import FetchFailed, FetchResult, FreeContent, PaymentOrder
 from autopay.domain.refusal import Refused
 from autopay.domain.request import RequestRecord
@@ -22,20 +22,20 @@ def open_extras(vault: Sealer, record: RequestRecord) -> RequestExtras:
 class FetchStep:
     """The plain request."""
 
-    def __init__(self, ledger: Ledger, seller: Seller, vault: Sealer) -> None:
-        self._ledger = ledger
+    def __init__(self, requests: RequestStore, seller: Seller, vault: Sealer) -> None:
+        self._requests = requests
         self._seller = seller
         self._vault = vault
 
     @activity.defn(name="fetch")
     async def fetch(self, order: PaymentOrder) -> FetchResult:
         """Ask, store what came, and say what it is. Raises SellerUnavailable when it is worth asking again."""
-        record = await self._ledger.request(order.request_key)
+        record = await self._requests.get(order.request_key)
         # The ledger's URL, not the order's: policy judges that one, and an order is a message that anyone may send.
         plain = await self._seller.ask(record.spec.url, record.spec.method, open_extras(self._vault, record))
         if isinstance(plain, Refused):
             return plain
-        await self._ledger.record_plain(order.request_key, plain.model_copy(update={"breaker": order.breaker}))
+        await self._requests.record_plain(order.request_key, plain.model_copy(update={"breaker": order.breaker}))
         return _meaning(plain)
 
 

@@ -17,15 +17,17 @@ class LogStep:
     @activity.defn(name="recall")
     async def recall(self, order: PaymentOrder) -> RecallResult:
         """How the request stands: the ledger knows even when Temporal has forgotten. Takes it from the queue."""
-        record = await self._ledger.request(order.request_key)
-        payment = await self._ledger.recall(order.request_key)
-        newest = await self._ledger.attempt(order.request_key, len(payment.attempts)) if payment.attempts else None
+        record = await self._ledger.requests.get(order.request_key)
+        payment = await self._ledger.payments.recall(order.request_key)
+        newest = (
+            await self._ledger.payments.attempt(order.request_key, len(payment.attempts)) if payment.attempts else None
+        )
         closed = record.result if record.result.status in CLOSED and record.closed else None
         if closed is None:
-            await self._ledger.begin(order.request_key)
+            await self._ledger.requests.begin(order.request_key)
         return RecallResult(payment=payment, signed=summary_of(newest) if newest else None, closed=closed)
 
     @activity.defn(name="log")
     async def log(self, closing: LogInput) -> None:
         """Close the request; the first end stands."""
-        await self._ledger.close(closing.order.request_key, closing.result)
+        await self._ledger.requests.close(closing.order.request_key, closing.result)

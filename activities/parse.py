@@ -29,13 +29,13 @@ class ParseStep:
     @activity.defn(name="parse")
     async def parse(self, order: PaymentOrder, challenge: Challenge) -> ParseResult:
         """The cheapest option that a session of the agent can pay, or why there is none."""
-        spec = (await self._ledger.request(order.request_key)).spec
+        spec = (await self._ledger.requests.get(order.request_key)).spec
         mints: dict[Currency, str] = {}
         budgets: dict[Currency, int] = {}
         own_keys: set[str] = set()
         closed: list[Refused] = []
         for currency in [spec.currency] if spec.currency else self._mints:
-            session = await self._ledger.session(order.agent, currency)
+            session = await self._ledger.sessions.current(order.agent, currency)
             if isinstance(session, Refused):
                 closed.append(session)
             elif currency in self._mints:

@@ -42,10 +42,10 @@ class SignStep:
     async def sign(self, to_sign: SignInput) -> SignResult:
         """The recorded attempt, new or not; Refused when a limit or an account says no, Awaiting a person's word."""
         order, offer = to_sign.order, to_sign.offer
-        recorded = await self._ledger.attempt(order.request_key, to_sign.number)
+        recorded = await self._ledger.payments.attempt(order.request_key, to_sign.number)
         if recorded is not None:
             return summary_of(recorded)
-        session = await self._ledger.session(order.agent, offer.currency)
+        session = await self._ledger.sessions.current(order.agent, offer.currency)
         if isinstance(session, Refused):
             return session
         mint = await self._usable_mint(offer)
@@ -55,7 +55,7 @@ class SignStep:
         # The seller's memo, if it fixes one, and ours: it may have fixed none when it was paid before.
         offers = (offer, offer.model_copy(update={"memo": None}))
         memos = [memo for each in offers for memo in self._signer.memos(order.agent, order.request_key, each)]
-        not_now = await self._ledger.permit(order.request_key, offer, mint.program, memos, destination)
+        not_now = await self._ledger.payments.permit(order.request_key, offer, mint.program, memos, destination)
         if not_now is not None:
             return not_now
         if (refused := await self._accounts(order.agent, offer, session, destination)) is not None:
@@ -71,7 +71,9 @@ class SignStep:
             blockhash=await self._chain.latest_blockhash(),
         )
         signed = self._signer.sign(payment_order, session.sealed_key)
-        result = await self._ledger.record_attempt(order.request_key, to_sign.number, session.key.session_id, signed)
+        result = await self._ledger.payments.record_attempt(
+            order.request_key, to_sign.number, session.key.session_id, signed
+        )
         return summary_of(result) if isinstance(result, RecordedAttempt) else result
 
     async def _usable_mint(self, offer: Offer) -> MintFacts | Refused:
@@ -124,11 +126,11 @@ class SignStep:
         key = opened.key
         if source.delegated_atomic >= key.allowance_atomic - opened.spent_atomic:
             return
-        again = await self._ledger.session(agent, key.currency)
+        again = await self._ledger.sessions.current(agent, key.currency)
         if isinstance(again, Refused) or again.key.session_id != key.session_id:
             return  # it ended meanwhile, and pays nothing more
         missing = key.allowance_atomic - again.spent_atomic - source.delegated_atomic
         if missing > 0:
             reason = f"session {key.session_id} moved {show(missing, key.currency)} more than the ledger knows of"
-            await self._ledger.raise_fence(reason)
+            await self._ledger.fence.set(reason)
             raise LedgerFenced(reason)

@@ -42,8 +42,8 @@ class SubmitStep:
     async def submit(self, ref: AttemptRef) -> SellerAnswer:
         """Send once; no complete answer is an answer too (`NoAnswer`)."""
         key = ref.order.request_key
-        record = await self._ledger.request(key)
-        attempt = await self._ledger.attempt(key, ref.number)
+        record = await self._ledger.requests.get(key)
+        attempt = await self._ledger.payments.attempt(key, ref.number)
         if attempt is None:
             raise UnknownRequest(f"attempt {ref.number} of {key}")
         payment = self._vault.open(attempt.sealed, purpose="payment", row=f"{key}/{ref.number}")
@@ -51,7 +51,7 @@ class SubmitStep:
             objection = await self._facilitator.objection(payment)
             if objection is not None:
                 return Rejected(http_status=402, reason=f"facilitator: {objection}"[:200])
-        await self._ledger.record_sending(attempt.attempt_id)
+        await self._ledger.payments.record_sending(attempt.attempt_id)
         beat = asyncio.create_task(_heartbeats())
         try:
             extras = open_extras(self._vault, record)
@@ -72,7 +72,7 @@ class SubmitStep:
         deadline = time.monotonic() + KEEP_TRYING_S
         while True:
             try:
-                return await self._ledger.record_answer(attempt_id, reply, reply.claim, answer)
+                return await self._ledger.payments.record_answer(attempt_id, reply, reply.claim, answer)
             except LedgerUnavailable:
                 if time.monotonic() > deadline:
                     raise

@@ -6,7 +6,7 @@ from temporalio import activity
 
 from autopay.domain.agent.ports import AccountWatch
 from autopay.domain.agent.steps import TopUpQuery
-from autopay.domain.payment.ports import Ledger
+from autopay.domain.payment.ports import SessionStore
 from autopay.domain.refusal import Refused
 
 BEAT_S = 5
@@ -16,14 +16,14 @@ BEAT_S = 5
 class TopUp:
     """One wait for one agent."""
 
-    def __init__(self, ledger: Ledger, accounts: AccountWatch) -> None:
-        self._ledger = ledger
+    def __init__(self, sessions: SessionStore, accounts: AccountWatch) -> None:
+        self._sessions = sessions
         self._accounts = accounts
 
     @activity.defn(name="wait_for_top_up")
     async def wait_for_top_up(self, query: TopUpQuery) -> bool:
         """Whether an account that the agent pays from changed; False when the time is over, or it has none."""
-        sessions = [await self._ledger.session(query.agent, currency) for currency in query.currencies]
+        sessions = [await self._sessions.current(query.agent, currency) for currency in query.currencies]
         accounts = tuple(each.key.source_account for each in sessions if not isinstance(each, Refused))
         if not accounts:
             return False

@@ -20,21 +20,21 @@ class VerifyStep:
     @activity.defn(name="verify")
     async def verify(self, ref: AttemptRef) -> Verdict:
         """The verdict, already booked: the ledger has it before the workflow may act on it."""
-        attempt = await self._ledger.attempt(ref.order.request_key, ref.number)
+        attempt = await self._ledger.payments.attempt(ref.order.request_key, ref.number)
         if attempt is None:
             raise UnknownRequest(f"attempt {ref.number} of {ref.order.request_key}")
         if attempt.status in ("VERIFIED", "FAILED"):  # by another run, or by a person
-            recorded = (await self._ledger.recall(ref.order.request_key)).attempts[ref.number - 1].outcome
+            recorded = (await self._ledger.payments.recall(ref.order.request_key)).attempts[ref.number - 1].outcome
             assert recorded is not None
             return recorded
-        verdict = await check_settlement(self._chain, self._ledger.booked_on, attempt, self._slot_ms)
+        verdict = await check_settlement(self._chain, self._ledger.sessions.booked_up_to, attempt, self._slot_ms)
         match verdict:
             case Settled(settlement=settlement):
-                await self._ledger.record_seen(attempt.attempt_id, settlement, final=True)
+                await self._ledger.payments.record_seen(attempt.attempt_id, settlement, final=True)
             case Seen(settlement=settlement):
-                await self._ledger.record_seen(attempt.attempt_id, settlement, final=False)
+                await self._ledger.payments.record_seen(attempt.attempt_id, settlement, final=False)
             case Dead(reason=reason):
-                await self._ledger.record_dead(attempt.attempt_id, reason)
+                await self._ledger.payments.record_dead(attempt.attempt_id, reason)
             case Unknown():
                 pass
         return verdict

@@ -67,7 +67,7 @@ class Town:
     async def deliveries(self, since: datetime | None = None) -> dict[str, list[tuple[datetime, str]]]:
         """By agent: when each payment that brought its content was signed, and its request."""
         found: dict[str, list[tuple[datetime, str]]] = {name: [] for name in self.names}
-        async for batch in self.ledger.every_payment(Filter(since=since)):
+        async for batch in self.ledger.reports.every_payment(Filter(since=since)):
             for row in batch:
                 if row.delivery == "DELIVERED" and row.request_id is not None:
                     found[row.agent].append((row.created_at, row.request_id))

@@ -19,7 +19,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from autopay.adapters.postgres.audit.proof import open_proof
+from autopay.adapters.postgres import open_ledger
 from autopay.adapters.postgres.maintenance import migrations
 from autopay.domain.audit.run import AuditRun
 from localnet.postgres import EmbeddedPostgres
@@ -92,12 +92,12 @@ async def written(url: str, agents: Sequence[UUID], *, chained: bool) -> int:
 
 async def walks(url: str) -> tuple[int, float]:
     """Events, and how many of them a second a whole check takes in, rows and all."""
-    books = open_proof(url)
+    ledger = open_ledger(url)
     started = time.monotonic()
-    async with books.snapshot() as snapshot:
+    async with ledger.audit.snapshot() as snapshot:
         run = AuditRun(snapshot)
         await run.run()
-    await books.dispose()
+    await ledger.dispose()
     return run.events, run.events / (time.monotonic() - started)
 
 

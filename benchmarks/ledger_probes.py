@@ -8,8 +8,8 @@ from uuid import UUID
 from sqlalchemy import ClauseElement, Connection, text
 
 from autopay.adapters.postgres.maintenance.prune import prunable_query
-from autopay.adapters.postgres.reports.follow import PAGE as EVENTS
-from autopay.adapters.postgres.reports.follow import events_query
+from autopay.adapters.postgres.reports.events import PAGE as EVENTS
+from autopay.adapters.postgres.reports.events import events_query
 from autopay.adapters.postgres.reports.queries import SpendBy, payments_query, spend_query, trail_query
 from autopay.domain.report.filter import Cursor, Filter
 from benchmarks.ledger_rows import BUSY_AGENT, RARE_ENDPOINT

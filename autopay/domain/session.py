@@ -1,8 +1,9 @@
 """Sessions: keys that may pay from an owner's token account, within an allowance that the chain enforces."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, Protocol
 from uuid import UUID
 
 from autopay.domain.money import Currency
@@ -82,3 +83,42 @@ class SessionRecord(Value):
     hosts: tuple[str, ...] = ()
     granted: bool = True
     owner_transaction: OwnerTransaction | None = None
+
+
+class SessionGrants(Protocol):
+    """The ledger's sessions, as far as granting one needs them. Raises LedgerUnavailable, NotMigrated, UnknownAgent."""
+
+    async def create(
+        self,
+        agent: str,
+        currency: Currency,
+        mint: str,
+        source_account: str,
+        owner: str,
+        authority: str,
+        sealed_key: str,
+        allowance_atomic: int,
+        tx_limit: int,
+        duration_s: int,
+        session_id: UUID,
+        key_version: str | None = None,
+        hosts: Sequence[str] = (),
+        owner_transaction: OwnerTransaction | None = None,
+    ) -> None:
+        """Open a session; the same id again changes nothing. With `owner_transaction` it pays nothing, and ends no
+        other, until `mark_granted` says that the chain shows that transaction."""
+        ...
+
+    async def get(self, session_id: UUID) -> SessionRecord | None: ...
+
+    async def await_owner(self, session_id: UUID, transaction: OwnerTransaction) -> bool:
+        """Record what the owner is asked to sign now; False when there is nothing to sign any more."""
+        ...
+
+    async def mark_granted(self, session_id: UUID) -> bool:
+        """The chain shows the delegation: the session pays from now on; False when it has ended meanwhile."""
+        ...
+
+    async def end(self, session_id: UUID) -> bool:
+        """Revoke a session and destroy its sealed key; False when it had ended already or is unknown."""
+        ...

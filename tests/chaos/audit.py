@@ -85,7 +85,9 @@ async def _reconcile(settings: Settings) -> _Reconciled:
     """By the product's code, and by its command in a process of its own; both must say ok and agree."""
     ledger, chain = open_ledger(settings.database_url), HistoryWalk(settings.solana_rpc_url, settings.network)
     try:
-        report = await ReconcileRun(ledger, chain, settings.network, Marks(network=settings.network)).run()
+        report = await ReconcileRun(
+            ledger.reconciliation, chain, settings.network, Marks(network=settings.network)
+        ).run()
     finally:
         await chain.close()
         await ledger.dispose()

@@ -141,9 +141,9 @@ class Buyer:
     async def open(self) -> None:
         """The agent, its policy and its session."""
         session_id = uuid4()
-        await self._ledger.create_agent(self.agent, self._way.phase)
-        await self._ledger.set_policy(self._way.policy, self.agent)
-        await self._ledger.create_session(
+        await self._ledger.agents.create(self.agent, self._way.phase)
+        await self._ledger.policies.set(self._way.policy, self.agent)
+        await self._ledger.sessions.create(
             agent=self.agent,
             currency=self.currency,
             mint=str(self._scene.mint.address),
@@ -161,7 +161,7 @@ class Buyer:
         """One request, to its end."""
         request_id = f"request-{number}"
         spec = RequestSpec(request_id=request_id, url=self._scene.url, max_price_atomic=self._way.most)
-        assert await self._ledger.accept(self.agent, spec, 1.0, 100) is None
+        assert await self._ledger.requests.accept(self.agent, spec, 1.0, 100) is None
         order = PaymentOrder(
             agent=self.agent,
             request_id=request_id,

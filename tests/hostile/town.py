@@ -150,10 +150,10 @@ class Town:
             results = [await buyer.buy(number) for number in range(1, len(way.ends) + 1)]
         finally:
             await shop.close()
-        rows = list(await self._ledger.timeline(buyer.agent))
+        rows = list(await self._ledger.reports.timeline(buyer.agent))
         moved, drawn = await self.gone(way)
-        [record] = await self._ledger.sessions(buyer.agent)
-        unsettled = await self._ledger.unsettled(record.session_id)
+        [record] = await self._ledger.sessions.list(buyer.agent)
+        unsettled = await self._ledger.sessions.in_flight_atomic(record.session_id)
         return Outcome(results, rows, moved, drawn, unsettled, shop, buyer)
 
     async def gone(self, way: Way) -> tuple[int, int]:

@@ -94,15 +94,15 @@ class Book:
     async def accepted(self, request_id: str = "") -> str:
         """A request that was accepted and begun; its key."""
         name = request_id or f"request-{next(self.numbers)}"
-        assert await self.ledger.accept(self.agent, spec_of(name), 1.0, 10_000) is None
-        await self.ledger.begin(self.key(name))
+        assert await self.ledger.requests.accept(self.agent, spec_of(name), 1.0, 10_000) is None
+        await self.ledger.requests.begin(self.key(name))
         return self.key(name)
 
     async def reserve(
         self, request_key: str, number: int = 1, amount: int = PRICE
     ) -> RecordedAttempt | Awaiting | Refused:
         """Record an attempt, or be refused."""
-        return await self.ledger.record_attempt(request_key, number, self.session_id, signed_payment(amount))
+        return await self.ledger.payments.record_attempt(request_key, number, self.session_id, signed_payment(amount))
 
     async def recorded(self, request_key: str = "", number: int = 1, amount: int = PRICE) -> RecordedAttempt:
         """An attempt that was recorded."""
@@ -114,8 +114,8 @@ class Book:
         self, attempt: RecordedAttempt, answer: SellerAnswer, reply: Reply = JSON_REPLY, receipt: Receipt | None = None
     ) -> None:
         """The attempt was sent, and this came back."""
-        await self.ledger.record_sending(attempt.attempt_id)
-        await self.ledger.record_answer(attempt.attempt_id, reply, receipt, answer)
+        await self.ledger.payments.record_sending(attempt.attempt_id)
+        await self.ledger.payments.record_answer(attempt.attempt_id, reply, receipt, answer)
 
     async def delivered(self, attempt: RecordedAttempt) -> None:
         """The attempt was sent, and the content came back."""
@@ -124,19 +124,19 @@ class Book:
     async def settled(self, attempt: RecordedAttempt, slot: int = 120) -> Settlement:
         """The chain shows the attempt's transfer, finalized."""
         settlement = settlement_of(attempt, slot=slot)
-        await self.ledger.record_seen(attempt.attempt_id, settlement, final=True)
+        await self.ledger.payments.record_seen(attempt.attempt_id, settlement, final=True)
         return settlement
 
     async def status(self, attempt: RecordedAttempt) -> str:
         """The attempt's status in the ledger."""
-        found = await self.ledger.attempt(attempt.request_key, attempt.number)
+        found = await self.ledger.payments.attempt(attempt.request_key, attempt.number)
         assert found is not None
         return found.status
 
     async def end(self, request_key: str, status: RequestStatus) -> RequestResult:
         """Close the request that way."""
-        result = (await self.ledger.result(request_key)).model_copy(update={"status": status})
-        await self.ledger.close(request_key, result)
+        result = (await self.ledger.requests.result(request_key)).model_copy(update={"status": status})
+        await self.ledger.requests.close(request_key, result)
         return result
 
 
@@ -151,10 +151,10 @@ async def open_book(
     hosts: tuple[str, ...] = (),
 ) -> Book:
     """An agent with an ACTIVE session, whose prices may jump."""
-    await ledger.create_agent(agent)
-    await ledger.set_policy(Policy(price_factor=None), agent)
+    await ledger.agents.create(agent)
+    await ledger.policies.set(Policy(price_factor=None), agent)
     session_id = uuid4()
-    await ledger.create_session(
+    await ledger.sessions.create(
         agent=agent,
         currency=currency,
         mint="mint",

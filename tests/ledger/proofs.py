@@ -7,7 +7,7 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from autopay.adapters.postgres.audit.proof import open_proof
+from autopay.adapters.postgres import open_ledger
 from autopay.domain.audit.events import Reason
 from autopay.domain.audit.report import Finding
 from autopay.domain.audit.run import AuditRun
@@ -67,13 +67,13 @@ class Tamperer:
 
 async def findings(url: str) -> Sequence[Finding]:
     """What a check of this ledger, without the chain, finds."""
-    books = open_proof(url)
+    ledger = open_ledger(url)
     try:
-        async with books.snapshot() as snapshot:
+        async with ledger.audit.snapshot() as snapshot:
             run = AuditRun(snapshot)
             await run.run()
     finally:
-        await books.dispose()
+        await ledger.dispose()
     return run.findings.kept
 
 
@@ -90,10 +90,10 @@ async def busy(book: Book) -> None:
     await book.end(paid.request_key, RequestStatus.DELIVERED)
     dead = await book.recorded(await book.accepted("dead"))
     await book.answered(dead, Rejected(http_status=402, reason="http_402"), Reply(http_status=402))
-    await book.ledger.record_dead(dead.attempt_id, "expired_unsettled")
+    await book.ledger.payments.record_dead(dead.attempt_id, "expired_unsettled")
     await book.recorded(await book.accepted("waits"))
     other = await open_book(book.ledger, "other", currency=Currency.CASH)
-    await other.ledger.end_session(other.session_id)
+    await other.ledger.sessions.end(other.session_id)
 
 
 def rows(url: str, query: LiteralString, *values: object) -> list[tuple[Any, ...]]:

@@ -42,9 +42,9 @@ SHOP = Shop()
 async def accepted(book: Book, shop: Shop = SHOP, method: str = "GET") -> str:
     """A request for what the shop sells; its key."""
     name = f"request-{next(book.numbers)}"
-    refused = await book.ledger.accept(book.agent, spec_of(name, url=shop.url, method=method), 1.0, 10_000)
+    refused = await book.ledger.requests.accept(book.agent, spec_of(name, url=shop.url, method=method), 1.0, 10_000)
     assert refused is None
-    await book.ledger.begin(book.key(name))
+    await book.ledger.requests.begin(book.key(name))
     return book.key(name)
 
 
@@ -53,7 +53,7 @@ async def reserve(
 ) -> RecordedAttempt | Awaiting | Refused:
     """Record an attempt at the shop, or be asked, or be refused."""
     request_key = key or await accepted(book, shop)
-    return await (ledger or book.ledger).record_attempt(request_key, number, book.session_id, shop.signed())
+    return await (ledger or book.ledger).payments.record_attempt(request_key, number, book.session_id, shop.signed())
 
 
 async def paid(book: Book, shop: Shop = SHOP, key: str = "", number: int = 1) -> RecordedAttempt:
@@ -79,25 +79,25 @@ async def refusal(book: Book, shop: Shop = SHOP, key: str = "", number: int = 1)
 
 async def set_limits(book: Book, **limits: object) -> None:
     """The agent's own policy, whose prices may jump unless it says otherwise."""
-    await book.ledger.set_policy(Policy.model_validate({"price_factor": None} | limits), book.agent)
+    await book.ledger.policies.set(Policy.model_validate({"price_factor": None} | limits), book.agent)
 
 
 async def interactive(book: Book) -> Book:
     """The agent asks a person about everything."""
-    await book.ledger.set_phase(book.agent, Phase.INTERACTIVE)
+    await book.ledger.agents.set_phase(book.agent, Phase.INTERACTIVE)
     return book
 
 
 async def decide(book: Book, question: Awaiting, *, approve: bool) -> RefusalReason | None:
     """A person's word; why it does not count, if so."""
     word = Decision(approval_id=question.approval_id, terms_hash=question.terms_hash, approve=approve)
-    refused = await book.ledger.decide(word)
+    refused = await book.ledger.policies.decide(word)
     return refused.reason if refused is not None else None
 
 
 async def approval(book: Book, approval_id: UUID) -> ApprovalRecord:
     """The approval as it stands."""
-    rows = await book.ledger.approvals(book.agent, undecided=False)
+    rows = await book.ledger.policies.approvals(book.agent, undecided=False)
     (found,) = (row for row in rows if row.approval_id == approval_id)
     return found
 

@@ -39,20 +39,20 @@ async def test_a_question_is_put_once_for_the_same_terms(asking: Book) -> None:
     key = await accepted(asking)
     first, again = await asked(asking, key=key), await asked(asking, key=key)
     assert first == again
-    (row,) = await asking.ledger.approvals(asking.agent)
+    (row,) = await asking.ledger.policies.approvals(asking.agent)
     assert (row.approval_id, row.status, row.request_key) == (first.approval_id, "PENDING", key)
     assert (row.terms.pay_to, row.terms.amount_atomic, row.terms.program) == ("seller", PRICE, "token program")
     assert row.terms_hash == row.terms.hash() == first.terms_hash
-    assert await asking.ledger.attempt(key, 1) is None
+    assert await asking.ledger.payments.attempt(key, 1) is None
 
 
 async def test_a_question_put_by_many_at_once_is_one(asking: Book) -> None:
     key = await accepted(asking)
     found = await asyncio.gather(*(reserve(asking, key=key) for _ in range(8)))
     assert {each.approval_id for each in found if isinstance(each, Awaiting)} == {
-        row.approval_id for row in await asking.ledger.approvals()
+        row.approval_id for row in await asking.ledger.policies.approvals()
     }
-    assert len(await asking.ledger.approvals()) == 1
+    assert len(await asking.ledger.policies.approvals()) == 1
 
 
 async def test_a_yes_lets_exactly_that_payment_through_and_is_used_up_with_it(asking: Book, database_url: str) -> None:
@@ -138,7 +138,7 @@ async def test_an_approval_is_not_used_up_by_a_payment_that_cannot_be_reserved(l
     attempt = await paid(book, key=blocker)
     assert await refusal(book, key=key) is RefusalReason.SESSION_TX_LIMIT
     assert (await approval(book, question.approval_id)).status == "APPROVED"
-    await book.ledger.record_dead(attempt.attempt_id, "expired_unsettled")
+    await book.ledger.payments.record_dead(attempt.attempt_id, "expired_unsettled")
     await paid(book, key=key)
 
 
@@ -153,7 +153,7 @@ async def test_a_question_that_nobody_answered_in_time_is_refused(asking: Book, 
     key = await accepted(asking)
     question = await asked(asking, key=key)
     as_owner_of_the_database(database_url, "approvals", OVER)
-    assert await asking.ledger.approvals(asking.agent) == []
+    assert await asking.ledger.policies.approvals(asking.agent) == []
     assert await decide(asking, question, approve=True) is RefusalReason.APPROVAL_EXPIRED
     assert await refusal(asking, key=key) is RefusalReason.APPROVAL_EXPIRED
     assert (await approval(asking, question.approval_id)).status == "EXPIRED"
@@ -178,7 +178,7 @@ async def test_an_approval_whose_payment_is_proven_dead_counts_again_for_the_sam
     question = await asked(asking, key=key)
     assert await decide(asking, question, approve=True) is None
     first = await paid(asking, key=key)
-    await asking.ledger.record_dead(first.attempt_id, "expired_unsettled")
+    await asking.ledger.payments.record_dead(first.attempt_id, "expired_unsettled")
     other = await reserve(asking, SHOP.at(amount=PRICE + 1), key, number=2)
     assert isinstance(other, Awaiting)
     second = await paid(asking, key=key, number=2)
@@ -189,23 +189,23 @@ async def test_a_request_that_has_ended_waits_for_nobody(asking: Book) -> None:
     key = await accepted(asking)
     await asked(asking, key=key)
     await asking.end(key, RequestStatus.REFUSED)
-    assert await asking.ledger.approvals(asking.agent) == []
-    assert len(await asking.ledger.approvals(asking.agent, undecided=False)) == 1
+    assert await asking.ledger.policies.approvals(asking.agent) == []
+    assert len(await asking.ledger.policies.approvals(asking.agent, undecided=False)) == 1
 
 
 async def test_questions_are_listed_by_agent_oldest_first(asking: Book) -> None:
     other = await interactive(await open_book(asking.ledger, "other"))
     mine = [await asked(asking), await asked(asking)]
     theirs = await asked(other)
-    rows = await asking.ledger.approvals(asking.agent)
+    rows = await asking.ledger.policies.approvals(asking.agent)
     assert [row.approval_id for row in rows] == [each.approval_id for each in mine]
-    assert [row.approval_id for row in await asking.ledger.approvals()][-1] == theirs.approval_id
+    assert [row.approval_id for row in await asking.ledger.policies.approvals()][-1] == theirs.approval_id
 
 
 async def test_an_agent_that_may_act_alone_by_now_needs_no_answer(asking: Book) -> None:
     key = await accepted(asking)
     await asked(asking, key=key)
-    await asking.ledger.set_phase(asking.agent, Phase.FULL)
+    await asking.ledger.agents.set_phase(asking.agent, Phase.FULL)
     await paid(asking, key=key)
 
 

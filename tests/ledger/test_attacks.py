@@ -63,18 +63,18 @@ async def test_content_that_comes_free_while_a_signer_waits_for_its_turn_is_not_
     book: Book, database_url: str
 ) -> None:
     key = await book.accepted()
-    slow = book.ledger.record_attempt(key, 1, book.session_id, signed_payment())
-    found = await overtaken(database_url, slow, book.ledger.record_plain(key, FREE))
+    slow = book.ledger.payments.record_attempt(key, 1, book.session_id, signed_payment())
+    found = await overtaken(database_url, slow, book.ledger.requests.record_plain(key, FREE))
     assert isinstance(found, IllegalTransition)
-    assert await book.ledger.attempt(key, 1) is None
+    assert await book.ledger.payments.attempt(key, 1) is None
 
 
 async def test_a_request_that_ends_while_a_signer_waits_for_its_turn_is_not_paid(book: Book, database_url: str) -> None:
     key = await book.accepted()
-    slow = book.ledger.record_attempt(key, 1, book.session_id, signed_payment())
+    slow = book.ledger.payments.record_attempt(key, 1, book.session_id, signed_payment())
     found = await overtaken(database_url, slow, book.end(key, RequestStatus.REFUSED))
     assert isinstance(found, IllegalTransition)
-    assert await book.ledger.attempt(key, 1) is None
+    assert await book.ledger.payments.attempt(key, 1) is None
 
 
 async def test_a_yes_that_was_used_is_good_for_another_attempt_within_its_time_only(
@@ -84,7 +84,7 @@ async def test_a_yes_that_was_used_is_good_for_another_attempt_within_its_time_o
     key = await accepted(book)
     assert await decide(book, await asked(book, key=key), approve=True) is None
     first = await paid(book, key=key)
-    await book.ledger.record_dead(first.attempt_id, "expired_unsettled")
+    await book.ledger.payments.record_dead(first.attempt_id, "expired_unsettled")
     as_owner_of_the_database(database_url, "approvals", "expires_at = now() - interval '1 second'")
     assert await refusal(book, key=key, number=2) is RefusalReason.APPROVAL_EXPIRED
 
@@ -107,11 +107,11 @@ async def test_a_policy_holds_although_the_databases_clock_went_back(book: Book,
 async def test_an_offer_that_nobody_chose_keeps_the_callers_limits(
     book: Book, limit: dict[str, object], reason: RefusalReason
 ) -> None:
-    assert await book.ledger.accept(book.agent, spec_of("mine", **limit), 1.0, 100) is None
+    assert await book.ledger.requests.accept(book.agent, spec_of("mine", **limit), 1.0, 100) is None
     found = await book.reserve(book.key("mine"))
     assert isinstance(found, Refused)
     assert found.reason is reason
-    not_even_asked = await book.ledger.permit(book.key("mine"), offer_of(), "program", [], "destination")
+    not_even_asked = await book.ledger.payments.permit(book.key("mine"), offer_of(), "program", [], "destination")
     assert not_even_asked == found
 
 
@@ -119,7 +119,7 @@ async def test_a_memo_that_the_seller_thinks_of_after_a_restore_gets_it_no_secon
     await booked(book, forgotten(book, memo="ours"))
     key = await book.accepted()
     fixed = offer_of(PRICE * 2).model_copy(update={"memo": "invoice 8"})
-    found = await book.ledger.permit(key, fixed, "program", ["invoice 8", "ours"], "elsewhere")
+    found = await book.ledger.payments.permit(key, fixed, "program", ["invoice 8", "ours"], "elsewhere")
     assert found == PaidBefore(currency=Currency.USDC, amount_atomic=PRICE, transaction="lost")
 
 
@@ -127,15 +127,15 @@ async def test_an_order_cannot_send_question_or_payment_anywhere_but_where_polic
     vault, seller, activity = Vault(Keyring.generate()), HttpSeller(), ActivityEnvironment()
     async with Till().open(OK) as agreed, Till().open(OK) as other:
         spec = spec_of("mine", url=f"http://127.0.0.1:{agreed.port}/feed")
-        assert await book.ledger.accept(book.agent, spec, 1.0, 100) is None
+        assert await book.ledger.requests.accept(book.agent, spec, 1.0, 100) is None
         key = book.key("mine")
         sealed = vault.seal(b"payment", purpose="payment", row=f"{key}/1")
-        recorded = await book.ledger.record_attempt(key, 1, book.session_id, signed_payment(sealed=sealed))
+        recorded = await book.ledger.payments.record_attempt(key, 1, book.session_id, signed_payment(sealed=sealed))
         assert isinstance(recorded, RecordedAttempt)
         forged = PaymentOrder(
             agent=book.agent, request_id="mine", request_key=key, url=f"http://127.0.0.1:{other.port}/", method="POST"
         )
-        assert isinstance(await activity.run(FetchStep(book.ledger, seller, vault).fetch, forged), FreeContent)
+        assert isinstance(await activity.run(FetchStep(book.ledger.requests, seller, vault).fetch, forged), FreeContent)
         submitted = await activity.run(
             SubmitStep(book.ledger, seller, vault).submit, AttemptRef(order=forged, number=1)
         )

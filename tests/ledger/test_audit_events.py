@@ -69,7 +69,7 @@ async def test_what_changes_nothing_that_is_told_writes_no_event(book: Book, dat
 
 async def test_a_phase_a_session_and_an_agents_end_are_told(ledger: PostgresLedger, database_url: str) -> None:
     book = await open_book(ledger)
-    await ledger.set_phase("buyer", Phase.FULL)
+    await ledger.agents.set_phase("buyer", Phase.FULL)
     execute(database_url, "DELETE FROM agents")
     told = [each for each in payloads(database_url) if not each["kind"].startswith("policies.")]
     assert [each["kind"] for each in told] == [
@@ -101,7 +101,7 @@ async def test_agents_do_not_wait_for_each_others_commit(ledger: PostgresLedger,
         db.execute("UPDATE sessions SET status = 'EXPIRED' WHERE id = %s", [first.session_id])
         db.execute("SET CONSTRAINTS ALL IMMEDIATE")  # from here on it holds the head of its chain
         await asyncio.wait_for(second.recorded(), 5)
-        waits = asyncio.create_task(ledger.set_phase("first", Phase.FULL))
+        waits = asyncio.create_task(ledger.agents.set_phase("first", Phase.FULL))
         done, _ = await asyncio.wait([waits], timeout=0.2)
         assert not done
         db.commit()

@@ -22,21 +22,23 @@ from tests.unit.books_and_chain import BooksAndChain
 async def booked(book: Book, above: int = -1, up_to: int = 1_000, **keys: list[str]) -> list[BookedAttempt]:
     """What the ledger has of the book's session."""
     wanted: dict[str, list[str]] = {"message_hashes": [], "signatures": []} | keys
-    return list(await book.ledger.booked_attempts(book.session_id, above_slot=above, up_to_slot=up_to, **wanted))
+    return list(
+        await book.ledger.reconciliation.booked_attempts(book.session_id, above_slot=above, up_to_slot=up_to, **wanted)
+    )
 
 
 async def test_every_session_is_a_payer_whatever_became_of_it(book: Book) -> None:
     other = await open_book(book.ledger, "other", currency=Currency.CASH)
-    await book.ledger.end_session(other.session_id)
-    payers = await book.ledger.payers()
+    await book.ledger.sessions.end(other.session_id)
+    payers = await book.ledger.reconciliation.payers()
     assert [(each.agent, each.currency, each.session_id) for each in payers] == [
         ("buyer", Currency.USDC, book.session_id),
         ("other", Currency.CASH, other.session_id),
     ]
     assert (payers[0].source_account, payers[0].authority) == ("source", "delegate")
-    assert [each.agent for each in await book.ledger.payers("other")] == ["other"]
+    assert [each.agent for each in await book.ledger.reconciliation.payers("other")] == ["other"]
     with pytest.raises(UnknownAgent):
-        await book.ledger.payers("nobody")
+        await book.ledger.reconciliation.payers("nobody")
 
 
 async def test_bookings_are_found_by_slot(book: Book) -> None:
@@ -49,7 +51,7 @@ async def test_bookings_are_found_by_slot(book: Book) -> None:
 
 async def test_an_attempt_in_any_status_is_found_by_its_message_and_told_once(book: Book) -> None:
     pending, dead, settled = [await book.recorded() for _ in range(3)]
-    await book.ledger.record_dead(dead.attempt_id, "expired_unsettled")
+    await book.ledger.payments.record_dead(dead.attempt_id, "expired_unsettled")
     settlement = await book.settled(settled)
     assert [each.attempt_id for each in await booked(book)] == [settled.attempt_id]
     hashes = [pending.message_hash, dead.message_hash, settled.message_hash]
@@ -60,9 +62,9 @@ async def test_an_attempt_in_any_status_is_found_by_its_message_and_told_once(bo
 async def test_a_receipt_is_no_booking_and_a_sighting_at_confirmed_is(book: Book) -> None:
     claimed, seen = await book.recorded(), await book.recorded()
     await book.delivered(claimed)
-    await book.ledger.record_seen(seen.attempt_id, settlement_of(seen), final=False)
+    await book.ledger.payments.record_seen(seen.attempt_id, settlement_of(seen), final=False)
     assert [each.attempt_id for each in await booked(book)] == [seen.attempt_id]
-    closing = await book.ledger.closing(None, Network.DEVNET, 1_000, [claimed.attempt_id])
+    closing = await book.ledger.reconciliation.closing(None, Network.DEVNET, 1_000, [claimed.attempt_id])
     assert (closing.payments, closing.spent_atomic) == (1, {Currency.USDC: PRICE})
     assert [each.attempt_id for each in closing.claimed] == [claimed.attempt_id]
     assert [each.attempt_id for each in closing.attempts] == [claimed.attempt_id]
@@ -72,11 +74,11 @@ async def test_totals_end_at_the_slot_and_are_of_one_agent_and_one_network(book:
     other = await open_book(book.ledger, "other")
     for each, slot in ((book, 100), (book, 101), (other, 100)):
         await each.settled(await each.recorded(), slot)
-    closing = await book.ledger.closing("buyer", Network.DEVNET, 100, [])
+    closing = await book.ledger.reconciliation.closing("buyer", Network.DEVNET, 100, [])
     assert (closing.payments, closing.spent_atomic, closing.strays) == (1, {Currency.USDC: PRICE}, ())
     assert [each.slot for each in closing.fresh] == [101]
-    assert (await book.ledger.closing(None, Network.DEVNET, 101, [])).payments == 3
-    assert (await book.ledger.closing(None, Network.MAINNET, 101, [])).payments == 0
+    assert (await book.ledger.reconciliation.closing(None, Network.DEVNET, 101, [])).payments == 3
+    assert (await book.ledger.reconciliation.closing(None, Network.MAINNET, 101, [])).payments == 0
 
 
 async def test_a_booking_without_a_session_is_a_stray(book: Book, database_url: str) -> None:
@@ -84,7 +86,7 @@ async def test_a_booking_without_a_session_is_a_stray(book: Book, database_url: 
     with psycopg.connect(database_url) as connection:
         connection.execute("SET session_replication_role = replica")  # without triggers
         connection.execute("UPDATE transactions SET session_id = NULL")
-    assert len((await book.ledger.closing(None, Network.DEVNET, 1_000, [])).strays) == 1
+    assert len((await book.ledger.reconciliation.closing(None, Network.DEVNET, 1_000, [])).strays) == 1
 
 
 async def test_the_ledger_reconciles_with_a_chain_that_shows_the_same(book: Book) -> None:
@@ -98,7 +100,7 @@ async def test_the_ledger_reconciles_with_a_chain_that_shows_the_same(book: Book
         seen = Seen(signature=settlement.signature, slot=slot, message_hash=attempt.message_hash, transfers=(moved,))
         world.chain["source"].insert(0, seen)
     marks = Marks(network=Network.DEVNET)
-    run = ReconcileRun(book.ledger, world, Network.DEVNET, marks)
+    run = ReconcileRun(book.ledger.reconciliation, world, Network.DEVNET, marks)
     report = await run.run()
     assert (report.ok, report.payments, report.on_chain) == (True, 4, 4)
     world.chain["source"][2] = world.chain["source"][2].model_copy(update={"signature": "another"})
@@ -114,9 +116,9 @@ async def test_a_paid_and_undelivered_request_is_a_dispute_until_it_is_delivered
     attempt = await book.recorded(await book.accepted("one"))
     await book.answered(attempt, Rejected(http_status=500, reason="http_500"), Reply(http_status=500))
     settlement = await book.settled(attempt)
-    assert await book.ledger.disputes() == []  # it may still come
+    assert await book.ledger.reports.disputes() == []  # it may still come
     await book.end(attempt.request_key, RequestStatus.UNDELIVERED)
-    (dispute,) = await book.ledger.disputes("buyer")
+    (dispute,) = await book.ledger.reports.disputes("buyer")
     assert (dispute.request_id, dispute.agent, dispute.url) == ("one", "buyer", spec_of("one").url)
     assert (dispute.amount_atomic, dispute.currency, dispute.transaction) == (
         PRICE,
@@ -125,21 +127,21 @@ async def test_a_paid_and_undelivered_request_is_a_dispute_until_it_is_delivered
     )
     assert (dispute.http_status, dispute.sends, dispute.when is not None) == (500, 1, True)
     await book.delivered(attempt)
-    assert await book.ledger.disputes() == []
+    assert await book.ledger.reports.disputes() == []
 
 
 async def test_the_dispute_names_the_attempt_that_paid_and_no_answer_that_was_none(book: Book) -> None:
     key = await book.accepted()
     first = await book.recorded(key)
     await book.answered(first, Rejected(http_status=402, reason="http_402"), Reply(http_status=402))
-    await book.ledger.record_dead(first.attempt_id, "expired_unsettled")
+    await book.ledger.payments.record_dead(first.attempt_id, "expired_unsettled")
     second = await book.recorded(key, 2, 2_000)
     await book.settled(second)
     await book.end(key, RequestStatus.UNDELIVERED)
-    (dispute,) = await book.ledger.disputes()
+    (dispute,) = await book.ledger.reports.disputes()
     assert (dispute.amount_atomic, dispute.http_status) == (2_000, None)
     await open_book(book.ledger, "other")
-    assert await book.ledger.disputes("other") == []
+    assert await book.ledger.reports.disputes("other") == []
 
 
 # Adoption
@@ -148,7 +150,7 @@ async def test_the_dispute_names_the_attempt_that_paid_and_no_answer_that_was_no
 async def unfinished(ledger: PostgresLedger, older_than_s: float = 0, limit: int = 100) -> list[str]:
     """Request ids, page by page."""
     found: list[Unfinished] = []
-    while page := await ledger.unfinished(
+    while page := await ledger.requests.unfinished(
         older_than_s=older_than_s, after=found[-1].row_id if found else None, limit=limit
     ):
         found += page
@@ -156,7 +158,7 @@ async def unfinished(ledger: PostgresLedger, older_than_s: float = 0, limit: int
 
 
 async def test_what_was_begun_and_has_not_ended_is_unfinished(book: Book) -> None:
-    await book.ledger.accept("buyer", spec_of("waiting"), 1.0, 10)
+    await book.ledger.requests.accept("buyer", spec_of("waiting"), 1.0, 10)
     await book.accepted("begun")
     await book.end(await book.accepted("ended"), RequestStatus.REFUSED)
     signed = await book.recorded(await book.accepted("signed"))
@@ -180,8 +182,8 @@ async def test_what_was_begun_just_now_is_left_to_its_agent(book: Book, database
 
 
 async def test_an_unfinished_request_has_all_that_its_workflow_starts_with(book: Book) -> None:
-    await book.ledger.accept("buyer", spec_of("post", method="POST"), 1.0, 10)
-    await book.ledger.begin(book.key("post"))
-    (row,) = await book.ledger.unfinished(older_than_s=0, after=None, limit=10)
+    await book.ledger.requests.accept("buyer", spec_of("post", method="POST"), 1.0, 10)
+    await book.ledger.requests.begin(book.key("post"))
+    (row,) = await book.ledger.requests.unfinished(older_than_s=0, after=None, limit=10)
     assert (row.order.agent, row.order.request_key) == ("buyer", x402_request_id("buyer", "post"))
     assert (row.order.method, row.order.url) == ("POST", spec_of("post").url)

@@ -23,10 +23,10 @@ def as_agent_port(ledger: PostgresLedger) -> AgentLedger:
 
 async def test_the_backlog_tells_what_waits_and_what_is_under_way(book: Book) -> None:
     waits = spec_of("waits", max_price_atomic=5, currency=Currency.CASH, watch="w", method="POST", body_hash="0" * 64)
-    await book.ledger.accept(book.agent, waits, 2.5, 10)
-    await book.ledger.begin(await book.accepted("begun"))
+    await book.ledger.requests.accept(book.agent, waits, 2.5, 10)
+    await book.ledger.requests.begin(await book.accepted("begun"))
     await book.end(await book.accepted("ended"), RequestStatus.REFUSED)
-    backlog = await book.ledger.backlog(book.agent)
+    backlog = await book.ledger.requests.backlog(book.agent)
     assert [request.request_id for request in backlog.open] == ["begun"]
     assert backlog.asked == {}
     (queued,) = backlog.queue
@@ -36,40 +36,40 @@ async def test_the_backlog_tells_what_waits_and_what_is_under_way(book: Book) ->
 
 
 async def test_of_many_requests_the_ended_and_the_unknown_are_told_apart(book: Book) -> None:
-    await book.ledger.begin(await book.accepted("open"))
+    await book.ledger.requests.begin(await book.accepted("open"))
     await book.end(await book.accepted("ended"), RequestStatus.REFUSED)
-    ended, unknown = await book.ledger.ended_among(book.agent, ["open", "ended", "never"])
+    ended, unknown = await book.ledger.requests.ended_among(book.agent, ["open", "ended", "never"])
     assert [(result.request_id, result.status) for result in ended] == [("ended", RequestStatus.REFUSED)]
     assert unknown == ["never"]
 
 
 async def bought(book: Book, name: str = "first", **changes: object) -> None:
     """Content for the market feed, which the seller gives away."""
-    await book.ledger.accept(book.agent, spec_of(name, **changes), 1.0, 10)
-    await book.ledger.record_plain(book.key(name), UnpaidReply(reply=JSON_REPLY, breaker="HALF_OPEN"))
+    await book.ledger.requests.accept(book.agent, spec_of(name, **changes), 1.0, 10)
+    await book.ledger.requests.record_plain(book.key(name), UnpaidReply(reply=JSON_REPLY, breaker="HALF_OPEN"))
     await book.end(book.key(name), RequestStatus.FREE)
 
 
 async def test_what_was_bought_answers_the_same_question_again_without_a_payment(book: Book) -> None:
     await bought(book)
-    answer = await book.ledger.answer_fresh(book.agent, spec_of("second"), LONG_AGO)
+    answer = await book.ledger.requests.answer_fresh(book.agent, spec_of("second"), LONG_AGO)
     assert answer is not None
     assert (answer.status, answer.content_of) == (RequestStatus.FRESH, "first")
     assert answer.content_at is not None
-    record = await book.ledger.request(book.key("second"))
+    record = await book.ledger.requests.get(book.key("second"))
     assert (record.closed, record.result.status, record.result.content_of) == (True, RequestStatus.FRESH, "first")
     assert record.result.http_status == 200
-    assert await book.ledger.content(book.key("second")) == ("application/json", JSON_REPLY.body)
-    assert (await book.ledger.backlog(book.agent)).queue == ()
-    assert await book.ledger.spent(book.agent) == {}
+    assert await book.ledger.requests.content(book.key("second")) == ("application/json", JSON_REPLY.body)
+    assert (await book.ledger.requests.backlog(book.agent)).queue == ()
+    assert await book.ledger.reports.spent(book.agent) == {}
 
 
 async def test_a_fresh_answer_is_given_once_and_stands(book: Book) -> None:
     await bought(book)
-    assert await book.ledger.answer_fresh(book.agent, spec_of("second"), LONG_AGO) is not None
-    assert await book.ledger.answer_fresh(book.agent, spec_of("second"), LONG_AGO) is None
-    assert await book.ledger.accept(book.agent, spec_of("second"), 1.0, 10) is None
-    assert (await book.ledger.result(book.key("second"))).status is RequestStatus.FRESH
+    assert await book.ledger.requests.answer_fresh(book.agent, spec_of("second"), LONG_AGO) is not None
+    assert await book.ledger.requests.answer_fresh(book.agent, spec_of("second"), LONG_AGO) is None
+    assert await book.ledger.requests.accept(book.agent, spec_of("second"), 1.0, 10) is None
+    assert (await book.ledger.requests.result(book.key("second"))).status is RequestStatus.FRESH
 
 
 @pytest.mark.parametrize(
@@ -79,42 +79,42 @@ async def test_a_fresh_answer_is_given_once_and_stands(book: Book) -> None:
 )
 async def test_other_data_is_not_fresh(book: Book, other: dict[str, object]) -> None:
     await bought(book)
-    assert await book.ledger.answer_fresh(book.agent, spec_of("second", **other), LONG_AGO) is None
+    assert await book.ledger.requests.answer_fresh(book.agent, spec_of("second", **other), LONG_AGO) is None
 
 
 async def test_content_that_came_before_the_window_is_not_fresh(book: Book) -> None:
     await bought(book)
-    answer = await book.ledger.answer_fresh(book.agent, spec_of("second"), LONG_AGO)
+    answer = await book.ledger.requests.answer_fresh(book.agent, spec_of("second"), LONG_AGO)
     assert answer is not None
     assert answer.content_at is not None
     later = answer.content_at + timedelta(microseconds=1)
-    assert await book.ledger.answer_fresh(book.agent, spec_of("third"), later) is None
+    assert await book.ledger.requests.answer_fresh(book.agent, spec_of("third"), later) is None
 
 
 async def test_what_another_agent_bought_is_not_this_ones(book: Book) -> None:
     await bought(book)
-    await book.ledger.create_agent("other")
-    assert await book.ledger.answer_fresh("other", spec_of("second"), LONG_AGO) is None
+    await book.ledger.agents.create("other")
+    assert await book.ledger.requests.answer_fresh("other", spec_of("second"), LONG_AGO) is None
 
 
 async def test_what_was_paid_and_not_delivered_is_not_fresh(book: Book) -> None:
     attempt = await book.recorded()
     await book.settled(attempt)
     await book.end(attempt.request_key, RequestStatus.UNDELIVERED)
-    assert await book.ledger.answer_fresh(book.agent, spec_of("again"), LONG_AGO) is None
+    assert await book.ledger.requests.answer_fresh(book.agent, spec_of("again"), LONG_AGO) is None
 
 
 async def test_the_state_of_the_sellers_breaker_is_kept_with_the_request(book: Book) -> None:
     await bought(book)
     key = await book.accepted("plain")
-    await book.ledger.record_plain(key, UnpaidReply(reply=Reply(http_status=404)))
-    async with book.ledger.engine.connect() as db:
+    await book.ledger.requests.record_plain(key, UnpaidReply(reply=Reply(http_status=404)))
+    async with book.ledger.database.engine.connect() as db:
         rows = await db.exec_driver_sql("SELECT request_id, circuit_breaker_state FROM api_request_logs ORDER BY 1")
         assert {row.request_id: row.circuit_breaker_state for row in rows} == {"first": "HALF_OPEN", "plain": None}
 
 
 async def test_the_phase_is_changed_and_an_unknown_agent_told(book: Book) -> None:
-    await as_agent_port(book.ledger).set_phase(book.agent, Phase.INTERACTIVE)
-    assert (await book.ledger.agent(book.agent)).phase == Phase.INTERACTIVE
+    await as_agent_port(book.ledger).agents.set_phase(book.agent, Phase.INTERACTIVE)
+    assert (await book.ledger.agents.get(book.agent)).phase == Phase.INTERACTIVE
     with pytest.raises(UnknownAgent):
-        await book.ledger.backlog("nobody")
+        await book.ledger.requests.backlog("nobody")

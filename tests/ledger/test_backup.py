@@ -78,7 +78,7 @@ async def test_a_lost_ledger_is_restored_whole_behind_a_fence(book: Book, server
     assert await findings(server.url()) == []
     with pytest.raises(LedgerFenced, match="a backup of"):
         await book.reserve(key)
-    await book.ledger.lift_fence("reconciled")
+    await book.ledger.fence.lift("reconciled")
     await book.recorded(key)
     assert await findings(server.url()) == []
 
@@ -102,11 +102,11 @@ async def test_events_of_a_server_that_counted_further_are_in_the_past_and_in_or
 
 
 async def test_the_fence_of_the_backup_gives_way_to_a_new_one(book: Book, server: Server, tmp_path: Path) -> None:
-    await book.ledger.raise_fence("of another time")
-    await book.ledger.note_height(7)
+    await book.ledger.fence.set("of another time")
+    await book.ledger.fence.note_height(7)
     backup = back_up(server, tmp_path / "ledger.dump")
     restore_file(server, backup.file, quiet)
-    fence = await book.ledger.fence()
+    fence = await book.ledger.fence.current()
     assert fence is not None
     assert (fence.reason.partition(" ")[0], fence.height) == ("restored", None)
 
@@ -128,7 +128,7 @@ async def _asks_all_the_time(book: Book) -> None:
     """As workers do, until it sees the restored ledger; whatever it sees has all tables and, once new, a fence."""
     while True:
         try:
-            if await book.ledger.fence() is not None:
+            if await book.ledger.fence.current() is not None:
                 return
         except LedgerUnavailable:
             pass
@@ -141,7 +141,7 @@ async def test_a_backup_of_an_older_schema_is_brought_to_this_one(server: Server
     restore_file(server, backup.file, quiet)
     assert migrations.current(server.url()) == migrations.head()
     ledger = open_ledger(server.url())
-    assert await ledger.fence() is not None
+    assert await ledger.fence.current() is not None
     await ledger.dispose()
 
 
@@ -154,7 +154,7 @@ async def test_what_is_no_backup_changes_nothing(book: Book, server: Server, tmp
     with pytest.raises(ProgramFailed):
         restore_file(server, tmp_path / "cut", quiet)
     assert leftovers(server) == ()
-    assert await book.ledger.fence() is None
+    assert await book.ledger.fence.current() is None
 
 
 async def test_a_schema_of_a_newer_version_changes_nothing(book: Book, server: Server, tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ async def test_a_schema_of_a_newer_version_changes_nothing(book: Book, server: S
     with pytest.raises(BackupUnreadable, match="9999_later"):
         restore_file(server, backup.file, quiet)
     assert leftovers(server) == ()
-    assert await book.ledger.fence() is None
+    assert await book.ledger.fence.current() is None
 
 
 async def test_who_may_not_make_databases_is_told_so(
@@ -174,7 +174,7 @@ async def test_who_may_not_make_databases_is_told_so(
     backup = back_up(server, tmp_path / "ledger.dump")
     with pytest.raises(RightsMissing, match="permission denied to create database"):
         restore_file(Server(postgres.url(server.name, Role.WORK)), backup.file, quiet)
-    assert await book.ledger.fence() is None
+    assert await book.ledger.fence.current() is None
 
 
 async def test_the_owner_restores_without_a_superuser_and_workers_go_on(
@@ -190,7 +190,7 @@ async def test_the_owner_restores_without_a_superuser_and_workers_go_on(
     assert restore_file(owner, backup.file, quiet).kept_as is not None
     key = await Book(worker, book.agent, book.session_id).accepted("held")
     with pytest.raises(LedgerFenced):
-        await worker.record_attempt(key, 1, book.session_id, signed_payment())
+        await worker.payments.record_attempt(key, 1, book.session_id, signed_payment())
     await worker.dispose()
 
 
@@ -204,7 +204,7 @@ async def test_a_database_that_was_restored_by_other_means_is_fenced_and_takes_t
     restored = restore_database(server, copy, quiet)
     assert copy not in server.databases()
     assert restored.kept_as in server.databases()
-    assert await book.ledger.fence() is not None
+    assert await book.ledger.fence.current() is not None
 
 
 @pytest.mark.parametrize("words", ["into the database", "raising the fence", "becomes"])
@@ -216,12 +216,12 @@ async def test_a_restore_that_is_killed_leaves_a_ledger_and_can_be_run_again(
     _killed_after(words, server, "restore", str(backup.file), "--yes", "--home", str(tmp_path))
     await _answers(book)
     was_swapped = any(name.startswith(f"{server.name}_before_") for name in server.databases())
-    assert (await book.ledger.fence() is not None) == was_swapped
-    assert not (await book.ledger.request(key)).closed
+    assert (await book.ledger.fence.current() is not None) == was_swapped
+    assert not (await book.ledger.requests.get(key)).closed
     restored = restore_file(server, backup.file, quiet)
     assert bool(restored.leftovers) != was_swapped
     await _answers(book)
-    assert await book.ledger.fence() is not None
+    assert await book.ledger.fence.current() is not None
     assert await findings(server.url()) == []
 
 
@@ -240,7 +240,7 @@ async def _answers(book: Book) -> None:
     deadline = time.monotonic() + 30
     while True:
         try:
-            await book.ledger.check_schema()
+            await book.ledger.maintenance.check_schema()
         except LedgerUnavailable:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)

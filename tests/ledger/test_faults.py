@@ -31,7 +31,7 @@ def kill_at_next_commit(ledger: PostgresLedger, postgres_url: str, *, committed:
             connection.exec_driver_sql("SELECT 1")
         kill(connection, postgres_url)
 
-    event.listen(ledger.engine.sync_engine, "commit", lose, once=True)
+    event.listen(ledger.database.engine.sync_engine, "commit", lose, once=True)
 
 
 async def test_a_connection_lost_before_the_commit_records_nothing(book: Book, postgres_url: str) -> None:
@@ -39,7 +39,7 @@ async def test_a_connection_lost_before_the_commit_records_nothing(book: Book, p
     kill_at_next_commit(book.ledger, postgres_url, committed=False)
     with pytest.raises(LedgerUnavailable):
         await book.reserve(key)
-    assert await book.ledger.open_attempts() == []
+    assert await book.ledger.payments.open_attempts() == []
     assert (await book.recorded(key)).number == 1
 
 
@@ -50,14 +50,14 @@ async def test_a_commit_whose_answer_is_lost_returns_the_recorded_attempt_when_a
     kill_at_next_commit(book.ledger, postgres_url, committed=True)
     with pytest.raises(LedgerUnavailable):
         await book.reserve(key)
-    (recorded,) = await book.ledger.open_attempts()
+    (recorded,) = await book.ledger.payments.open_attempts()
     assert await book.reserve(key) == recorded
 
 
 async def test_a_pooled_connection_that_died_meanwhile_is_replaced(book: Book, postgres_url: str) -> None:
     with psycopg.connect(postgres_url, autocommit=True) as other:
         other.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'autopay'")
-    assert (await book.ledger.agent("buyer")).name == "buyer"
+    assert (await book.ledger.agents.get("buyer")).name == "buyer"
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ async def test_a_pooled_connection_that_died_meanwhile_is_replaced(book: Book, p
 async def test_an_unreachable_database_is_unavailable(database_url: str, change: Callable[[str], str]) -> None:
     ledger = open_ledger(change(database_url))
     with pytest.raises(LedgerUnavailable):
-        await ledger.agent("buyer")
+        await ledger.agents.get("buyer")
     await ledger.dispose()
 
 
@@ -84,7 +84,7 @@ async def test_a_row_that_stays_locked_is_unavailable(book: Book, database_url: 
         with pytest.raises(LedgerUnavailable, match="lock timeout"):
             await Book(impatient, book.agent, book.session_id).reserve(key)
     await impatient.dispose()
-    assert await book.ledger.open_attempts() == []
+    assert await book.ledger.payments.open_attempts() == []
 
 
 async def test_a_cancelled_call_records_nothing_and_gives_its_locks_back(book: Book, database_url: str) -> None:
@@ -99,26 +99,26 @@ async def test_a_cancelled_call_records_nothing_and_gives_its_locks_back(book: B
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-    assert await book.ledger.open_attempts() == []
+    assert await book.ledger.payments.open_attempts() == []
     assert (await book.recorded(key)).number == 1
 
 
 async def test_a_database_without_tables_is_not_migrated(empty_database_url: str) -> None:
     ledger = open_ledger(empty_database_url)
-    assert await ledger.schema_revision() is None
-    for call in (ledger.agent("buyer"), ledger.check_schema()):
+    assert await ledger.maintenance.schema_revision() is None
+    for call in (ledger.agents.get("buyer"), ledger.maintenance.check_schema()):
         with pytest.raises(NotMigrated):
             await call
     await ledger.dispose()
 
 
 async def test_a_database_of_an_older_revision_is_not_migrated(ledger: PostgresLedger, database_url: str) -> None:
-    await ledger.check_schema()
+    await ledger.maintenance.check_schema()
     await asyncio.to_thread(downgrade, database_url, "0003_multi_api_priority")
     with pytest.raises(NotMigrated, match="0003_multi_api_priority"):
-        await ledger.check_schema()
+        await ledger.maintenance.check_schema()
     with pytest.raises(NotMigrated):
-        await ledger.result("ap_x")
+        await ledger.requests.result("ap_x")
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ async def test_limits_are_summed_at_read_committed_whatever_the_database_says(
         name = owner.info.dbname
         owner.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'".encode())
     other = open_ledger(database_url)
-    async with other.engine.connect() as connection:
+    async with other.database.engine.connect() as connection:
         found = (await connection.exec_driver_sql("SHOW transaction_isolation")).scalar_one()
     await other.dispose()
     assert found == "read committed"

@@ -41,75 +41,75 @@ def forgotten(book: Book, memo: str | None = MEMO, signature: str = "lost", amou
 
 async def booked(book: Book, *payments: ForgottenPayment) -> None:
     """A restore, its reconciliation, and the end of the fence."""
-    await book.ledger.raise_fence("restored")
+    await book.ledger.fence.set("restored")
     for payment in payments:
-        assert await book.ledger.book_forgotten(payment)
-    await book.ledger.lift_fence("reconciled")
+        assert await book.ledger.reconciliation.book_forgotten(payment)
+    await book.ledger.fence.lift("reconciled")
 
 
 async def test_nothing_is_signed_behind_a_fence(book: Book) -> None:
     key = await book.accepted()
-    await book.ledger.raise_fence("restored from a backup")
+    await book.ledger.fence.set("restored from a backup")
     with pytest.raises(LedgerFenced, match="restored from a backup"):
         await book.reserve(key)
     with pytest.raises(LedgerFenced):
-        await book.ledger.permit(key, offer_of(), "program", [MEMO], "destination")
-    await book.ledger.lift_fence("reconciled")
+        await book.ledger.payments.permit(key, offer_of(), "program", [MEMO], "destination")
+    await book.ledger.fence.lift("reconciled")
     assert isinstance(await book.reserve(key), RecordedAttempt)
 
 
 async def test_what_was_recorded_before_the_fence_is_still_sent_and_resolved(book: Book) -> None:
     attempt = await book.recorded()
-    await book.ledger.raise_fence("restored")
-    assert await book.ledger.record_sending(attempt.attempt_id) == 1
+    await book.ledger.fence.set("restored")
+    assert await book.ledger.payments.record_sending(attempt.attempt_id) == 1
     await book.settled(attempt)
     assert await book.status(attempt) == "VERIFIED"
 
 
 async def test_a_second_fence_changes_nothing_and_the_first_height_stands(book: Book) -> None:
-    await book.ledger.raise_fence("first")
-    await book.ledger.raise_fence("second")
-    assert await book.ledger.note_height(1_000) == 1_000
-    assert await book.ledger.note_height(2_000) == 1_000
-    fence = await book.ledger.fence()
+    await book.ledger.fence.set("first")
+    await book.ledger.fence.set("second")
+    assert await book.ledger.fence.note_height(1_000) == 1_000
+    assert await book.ledger.fence.note_height(2_000) == 1_000
+    fence = await book.ledger.fence.current()
     assert fence is not None
     assert (fence.reason, fence.height) == ("first", 1_000)
-    await book.ledger.lift_fence("reconciled")
-    assert await book.ledger.fence() is None
+    await book.ledger.fence.lift("reconciled")
+    assert await book.ledger.fence.current() is None
     with pytest.raises(IllegalTransition):
-        await book.ledger.lift_fence("again")
+        await book.ledger.fence.lift("again")
 
 
 async def test_a_forgotten_payment_is_booked_once_and_counts_as_spent(book: Book) -> None:
     payment = forgotten(book)
-    await book.ledger.raise_fence("restored")
-    assert await book.ledger.book_forgotten(payment)
-    assert not await book.ledger.book_forgotten(payment)
-    assert (await book.ledger.spent(book.agent))[Currency.USDC] == PRICE
-    assert (await book.ledger.booked_on(book.session_id, 100)).settled_atomic == PRICE
+    await book.ledger.fence.set("restored")
+    assert await book.ledger.reconciliation.book_forgotten(payment)
+    assert not await book.ledger.reconciliation.book_forgotten(payment)
+    assert (await book.ledger.reports.spent(book.agent))[Currency.USDC] == PRICE
+    assert (await book.ledger.sessions.booked_up_to(book.session_id, 100)).settled_atomic == PRICE
 
 
 async def test_nothing_is_booked_as_forgotten_without_a_fence(book: Book) -> None:
     with pytest.raises(IllegalTransition):
-        await book.ledger.book_forgotten(forgotten(book))
+        await book.ledger.reconciliation.book_forgotten(forgotten(book))
 
 
 async def test_a_request_whose_payment_was_forgotten_is_not_paid_again(book: Book) -> None:
     await booked(book, forgotten(book))
     key = await book.accepted()
-    found = await book.ledger.permit(key, offer_of(), "program", ["other", MEMO], "destination")
+    found = await book.ledger.payments.permit(key, offer_of(), "program", ["other", MEMO], "destination")
     assert found == PaidBefore(currency=Currency.USDC, amount_atomic=PRICE, transaction="lost")
-    assert await book.ledger.permit(key, offer_of(), "program", ["other", MEMO], "destination") == found
+    assert await book.ledger.payments.permit(key, offer_of(), "program", ["other", MEMO], "destination") == found
     await book.end(key, RequestStatus.UNDELIVERED)
     other = await book.accepted()
-    assert await book.ledger.permit(other, offer_of(), "program", ["a", "b"], "destination") is None
+    assert await book.ledger.payments.permit(other, offer_of(), "program", ["a", "b"], "destination") is None
 
 
 async def test_an_attempt_that_was_booked_as_forgotten_meanwhile_is_not_recorded(book: Book) -> None:
     key = await book.accepted()
     await booked(book, forgotten(book))
     with pytest.raises(LedgerFenced, match="booked after a restore"):
-        await book.ledger.record_attempt(key, 1, book.session_id, signed_payment(memo=MEMO))
+        await book.ledger.payments.record_attempt(key, 1, book.session_id, signed_payment(memo=MEMO))
 
 
 async def test_a_memo_that_the_seller_fixed_is_one_requests_and_for_the_same_terms_only(book: Book) -> None:
@@ -117,7 +117,9 @@ async def test_a_memo_that_the_seller_fixed_is_one_requests_and_for_the_same_ter
     fixed = offer_of().model_copy(update={"memo": "invoice 7"})
     dearer = fixed.model_copy(update={"amount_atomic": PRICE + 1})
     first, second = await book.accepted(), await book.accepted()
-    assert await book.ledger.permit(first, dearer, "program", ["invoice 7"], "destination") is None
-    assert await book.ledger.permit(first, fixed, "program", ["invoice 7"], "elsewhere") is None
-    assert isinstance(await book.ledger.permit(first, fixed, "program", ["invoice 7"], "destination"), PaidBefore)
-    assert await book.ledger.permit(second, fixed, "program", ["invoice 7"], "destination") is None
+    assert await book.ledger.payments.permit(first, dearer, "program", ["invoice 7"], "destination") is None
+    assert await book.ledger.payments.permit(first, fixed, "program", ["invoice 7"], "elsewhere") is None
+    assert isinstance(
+        await book.ledger.payments.permit(first, fixed, "program", ["invoice 7"], "destination"), PaidBefore
+    )
+    assert await book.ledger.payments.permit(second, fixed, "program", ["invoice 7"], "destination") is None

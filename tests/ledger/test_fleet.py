@@ -9,21 +9,21 @@ from tests.ledger.books import PRICE, Book, open_book, spec_of
 
 async def test_agents_are_told_with_what_is_left_and_what_waits(ledger: PostgresLedger) -> None:
     book = await open_book(ledger, "buyer", allowance=10 * PRICE, tx_limit=3)
-    await ledger.create_agent("idle")
+    await ledger.agents.create("idle")
     attempt = await book.recorded()
     await book.settled(attempt)
     await book.recorded()
     for name in ("one", "two"):
-        await ledger.accept("buyer", spec_of(name), 1.0, 10)
+        await ledger.requests.accept("buyer", spec_of(name), 1.0, 10)
     await book.end(book.key("two"), RequestStatus.REFUSED)
-    buyer, idle = await ledger.agents()
+    buyer, idle = await ledger.agents.summaries()
     assert (buyer.spent_today_atomic, buyer.queued, buyer.asked) == ({Currency.USDC: PRICE}, 1, 0)
     (purse,) = buyer.purses
     assert (purse.spendable_atomic, purse.problem, purse.needed_atomic) == (8 * PRICE, None, None)
     assert (idle.purses, idle.queued, idle.spent_today_atomic) == ((), 0, {})
 
     await book.recorded()
-    (purse,) = (await ledger.agents())[0].purses
+    (purse,) = (await ledger.agents.summaries())[0].purses
     assert (purse.spendable_atomic, purse.problem) == (0, "session's 3 payments are made")
 
 
@@ -31,8 +31,8 @@ async def test_the_newest_reading_says_what_is_needed_and_whether_it_pauses(ledg
     await open_book(ledger, "buyer", allowance=1_000_000)
     for balance, status in ((900_000, "SUFFICIENT"), (4_000, "PAUSED")):
         for currency in Currency:
-            await ledger.record_balance("buyer", currency, balance, 10_000, status)  # type: ignore[arg-type]
-    (buyer,) = await ledger.agents()
+            await ledger.agents.record_balance("buyer", currency, balance, 10_000, status)  # type: ignore[arg-type]
+    (buyer,) = await ledger.agents.summaries()
     purses = {purse.currency: purse for purse in buyer.purses}
     assert (purses[Currency.USDC].spendable_atomic, purses[Currency.USDC].needed_atomic) == (4_000, 10_000)
     assert (purses[Currency.CASH].spendable_atomic, purses[Currency.CASH].problem) == (0, "no session")
@@ -49,6 +49,6 @@ async def test_other_terms_are_named(book: Book) -> None:
         ),
         ({"body_hash": "0" * 64}, "another body"),
     ):
-        refused = await book.ledger.accept(book.agent, spec_of("one", **changes), 1.0, 10)
+        refused = await book.ledger.requests.accept(book.agent, spec_of("one", **changes), 1.0, 10)
         assert isinstance(refused, Refused)
         assert refused.message == f"request id 'one' was used before with {says}"

@@ -13,7 +13,7 @@ import pytest
 from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.adapters.postgres import bell as follow_bell
 from autopay.adapters.postgres.maintenance import migrations
-from autopay.adapters.postgres.reports.follow import START, LedgerEvent, parse_cursor
+from autopay.adapters.postgres.reports.events import START, LedgerEvent, parse_cursor
 from autopay.cli.ledger.follow_lines import what_of
 from autopay.domain.errors import CursorLost, UnknownAgent
 from autopay.domain.payment.payment import Content
@@ -38,13 +38,13 @@ async def take(events: AsyncIterator[LedgerEvent], count: int) -> list[LedgerEve
 async def everything(ledger: PostgresLedger) -> list[LedgerEvent]:
     """All events, page by page."""
     found: list[LedgerEvent] = []
-    while page := await ledger.events(after=found[-1].cursor if found else START, limit=7):
+    while page := await ledger.events.page(after=found[-1].cursor if found else START, limit=7):
         found += page
     return found
 
 
 async def test_a_payment_is_told_as_it_happens(book: Book) -> None:
-    async with aclosing(book.ledger.follow()) as events:
+    async with aclosing(book.ledger.events.follow()) as events:
         first = asyncio.create_task(take(events, 1))
         attempt = await book.recorded(await book.accepted("one"))
         await book.answered(attempt, Content(http_status=200), JSON_REPLY)
@@ -67,7 +67,7 @@ async def test_a_payment_is_told_as_it_happens(book: Book) -> None:
 async def test_writers_of_all_speeds_lose_no_event_and_double_none(ledger: PostgresLedger, database_url: str) -> None:
     seed = random.randrange(2**32)  # noqa: S311
     print(f"seed {seed}")  # noqa: T201  # pytest shows it when the test fails
-    agents = [(await ledger.create_agent(f"writer-{number}")).agent_id for number in range(WRITERS)]
+    agents = [(await ledger.agents.create(f"writer-{number}")).agent_id for number in range(WRITERS)]
     before = len(await everything(ledger))
     committed = 0
 
@@ -91,7 +91,7 @@ async def test_writers_of_all_speeds_lose_no_event_and_double_none(ledger: Postg
     async def read_on() -> None:
         dice = random.Random(seed)  # noqa: S311
         while not found or found[-1].agent != "last":  # leaves now and then, and goes on with the cursor
-            async with aclosing(ledger.follow(after=found[-1].cursor if found else START)) as events:
+            async with aclosing(ledger.events.follow(after=found[-1].cursor if found else START)) as events:
                 async for event in events:
                     found.append(event)
                     if event.agent == "last" or dice.random() < 0.1:
@@ -99,7 +99,7 @@ async def test_writers_of_all_speeds_lose_no_event_and_double_none(ledger: Postg
 
     reader = asyncio.create_task(read_on())
     await asyncio.gather(*(write(number) for number in range(WRITERS)))
-    await ledger.create_agent("last")
+    await ledger.agents.create("last")
     await asyncio.wait_for(reader, PATIENCE_S)
     assert [event.cursor for event in found] == [event.cursor for event in await everything(ledger)]
     assert len(found) == before + committed + 1
@@ -110,12 +110,12 @@ async def test_writers_of_all_speeds_lose_no_event_and_double_none(ledger: Postg
 
 async def test_what_is_younger_than_an_open_transaction_waits_for_it(book: Book, database_url: str) -> None:
     start = (await everything(book.ledger))[-1].cursor
-    await book.ledger.create_agent("slow")
+    await book.ledger.agents.create("slow")
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         await connection.execute("UPDATE agents SET wallet_address = 'late' WHERE name = 'slow'")
-        await book.ledger.create_agent("quick")
-        assert [event.agent for event in await book.ledger.events(after=start)] == ["slow"]
-        async with aclosing(book.ledger.follow(after=start)) as events:
+        await book.ledger.agents.create("quick")
+        assert [event.agent for event in await book.ledger.events.page(after=start)] == ["slow"]
+        async with aclosing(book.ledger.events.follow(after=start)) as events:
             assert [event.agent for event in await take(events, 1)] == ["slow"]
             rest = asyncio.create_task(take(events, 2))
             await connection.commit()
@@ -127,18 +127,18 @@ async def test_what_is_younger_than_an_open_transaction_waits_for_it(book: Book,
 
 async def test_one_agents_events_and_the_last_ones(book: Book) -> None:
     await open_book(book.ledger, "other")
-    await book.ledger.set_wallet("buyer", "new")
+    await book.ledger.agents.set_wallet("buyer", "new")
     whole = await everything(book.ledger)
     mine = [event for event in whole if event.agent == "buyer"]
-    assert list(await book.ledger.events(agent="buyer")) == mine
-    assert list(await book.ledger.newest_events(limit=3)) == whole[-3:]
-    async with aclosing(book.ledger.follow(tail=2, agent="buyer")) as events:
+    assert list(await book.ledger.events.page(agent="buyer")) == mine
+    assert list(await book.ledger.events.newest(limit=3)) == whole[-3:]
+    async with aclosing(book.ledger.events.follow(tail=2, agent="buyer")) as events:
         assert await take(events, 2) == mine[-2:]
-        await book.ledger.set_wallet("other", "x")
-        await book.ledger.set_wallet("buyer", "y")
+        await book.ledger.agents.set_wallet("other", "x")
+        await book.ledger.agents.set_wallet("buyer", "y")
         assert [event.values for event in await take(events, 1)] == [{"wallet_address": "y"}]
     with pytest.raises(UnknownAgent):
-        await anext(book.ledger.follow(agent="nobody"))
+        await anext(book.ledger.events.follow(agent="nobody"))
 
 
 @pytest.mark.parametrize("cursor", ["", "1", "1:", ":1", "a:b", "-1:2", "1:2:3", "１:２"])
@@ -152,7 +152,7 @@ async def test_a_cursor_of_another_history_is_refused(book: Book) -> None:
     xid, number = parse_cursor(last.cursor)
     for lost in (f"{xid}:{number + 1}", f"{xid - 1}:{number}"):
         with pytest.raises(CursorLost, match="restored from a backup"):
-            await anext(book.ledger.follow(after=lost))
+            await anext(book.ledger.events.follow(after=lost))
 
 
 async def test_reading_goes_on_after_the_database_was_away() -> None:
@@ -162,13 +162,13 @@ async def test_reading_goes_on_after_the_database_was_away() -> None:
         await asyncio.to_thread(migrations.upgrade, url)
         ledger = open_ledger(url)
         away = asyncio.Event()
-        async with aclosing(ledger.follow(on_outage=lambda fault: away.set())) as events:
+        async with aclosing(ledger.events.follow(on_outage=lambda fault: away.set())) as events:
             following = asyncio.create_task(take(events, 2))
-            await ledger.create_agent("before")
+            await ledger.agents.create("before")
             await asyncio.to_thread(server.stop)
             await asyncio.wait_for(away.wait(), PATIENCE_S)
             await asyncio.to_thread(server.start)
-            await ledger.create_agent("after")
+            await ledger.agents.create("after")
             assert [event.agent for event in await following] == ["before", "after"]
         await ledger.dispose()
         await asyncio.to_thread(server.stop)
@@ -181,11 +181,11 @@ async def test_many_changes_ring_once_and_reading_never(
     monkeypatch.setattr(follow_bell, "INTERVAL_S", 3_600)
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
         await connection.execute(f"LISTEN {follow_bell.CHANNEL}")
-        await book.ledger.agents()
-        await book.ledger.events()
+        await book.ledger.agents.summaries()
+        await book.ledger.events.page()
         await book.ledger.dispose()
         for number in range(10):
-            await book.ledger.set_wallet("buyer", str(number))
+            await book.ledger.agents.set_wallet("buyer", str(number))
         await book.ledger.dispose()  # the first change rang at once, all others together now
         rings = [notice.channel async for notice in connection.notifies(timeout=0)]
     assert rings == [follow_bell.CHANNEL] * len(rings)

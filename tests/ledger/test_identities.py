@@ -4,10 +4,10 @@ import hashlib
 
 import pytest
 
-from autopay.adapters.postgres.uuid7 import uuid7
 from autopay.domain.network import Network
 from autopay.domain.payment.payment import Settlement
 from autopay.domain.payment.verification import verification_hash
+from autopay.uuid7 import uuid7
 
 SETTLEMENT = Settlement(signature="sig", slot=7, payer="payer", destination="payee", mint="mint", amount_atomic=1000)
 

@@ -79,8 +79,8 @@ async def test_a_full_ledger_goes_down_to_nothing_and_up_again(database_url: str
     book = await open_book(ledger)
     await book.settled(await book.recorded())
     await book.recorded()
-    await ledger.accept(book.agent, (await ledger.request(await book.accepted())).spec, 1.0, 10)
-    await ledger.record_balance(book.agent, (await book.recorded()).currency, 1, 1, "LOW")
+    await ledger.requests.accept(book.agent, (await ledger.requests.get(await book.accepted())).spec, 1.0, 10)
+    await ledger.agents.record_balance(book.agent, (await book.recorded()).currency, 1, 1, "LOW")
     await ledger.dispose()
     for revision in [*REVISIONS[-2::-1], "base"]:
         await asyncio.to_thread(migrations.downgrade, database_url, revision)
@@ -186,7 +186,7 @@ def test_migrating_a_database_that_does_not_answer_is_unavailable() -> None:
 async def test_the_audit_trail_is_one_timeline(book: Book, database_url: str) -> None:
     attempt = await book.recorded(await book.accepted("one"))
     await book.settled(attempt)
-    await book.ledger.record_balance("buyer", attempt.currency, 5, 1, "SUFFICIENT")
+    await book.ledger.agents.record_balance("buyer", attempt.currency, 5, 1, "SUFFICIENT")
     query = (
         "SELECT kind, status, amount::text, request_id, attempt_number FROM audit_trail_view ORDER BY created_at DESC"
     )

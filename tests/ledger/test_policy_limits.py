@@ -71,10 +71,10 @@ async def test_another_agents_spending_is_not_counted(book: Book) -> None:
 async def test_an_unknown_outcome_counts_until_it_is_proven_dead(book: Book) -> None:
     await set_limits(book, per_host_day_atomic=PRICE, per_agent_day_atomic=PRICE)
     attempt = await paid(book)
-    for step in (book.ledger.record_sending, book.ledger.record_sending):
+    for step in (book.ledger.payments.record_sending, book.ledger.payments.record_sending):
         await step(attempt.attempt_id)
         assert await refusal(book, SHOP.at(amount=1)) is RefusalReason.HOST_DAY_LIMIT
-    await book.ledger.record_dead(attempt.attempt_id, "expired_unsettled")
+    await book.ledger.payments.record_dead(attempt.attempt_id, "expired_unsettled")
     await paid(book)
 
 
@@ -91,7 +91,7 @@ async def test_a_new_day_begins_at_midnight_utc(book: Book, database_url: str) -
     as_owner_of_the_database(database_url, "transactions", f"created_at = {midnight}")
     assert await refusal(book, SHOP.at(amount=1)) is RefusalReason.HOST_DAY_LIMIT
     as_owner_of_the_database(database_url, "transactions", f"created_at = {midnight} - interval '1 microsecond'")
-    assert (await book.ledger.policy(book.agent)).spent_today_atomic == 0
+    assert (await book.ledger.policies.in_force(book.agent)).spent_today_atomic == 0
     await paid(book)
 
 
@@ -109,32 +109,32 @@ async def test_a_refusal_reserves_nothing(book: Book) -> None:
     await set_limits(book, per_request_atomic=0)
     key = await accepted(book)
     assert await refusal(book, key=key) is RefusalReason.ABOVE_REQUEST_LIMIT
-    assert await book.ledger.attempt(key, 1) is None
-    assert (await book.ledger.policy(book.agent)).spent_today_atomic == 0
-    assert await book.ledger.payees() == []
+    assert await book.ledger.payments.attempt(key, 1) is None
+    assert (await book.ledger.policies.in_force(book.agent)).spent_today_atomic == 0
+    assert await book.ledger.policies.payees() == []
 
 
 async def test_an_agents_own_policy_replaces_everyones_and_the_newest_holds(ledger: PostgresLedger) -> None:
-    await ledger.create_agent("buyer")
-    held = await ledger.policy("buyer")
+    await ledger.agents.create("buyer")
+    held = await ledger.policies.in_force("buyer")
     assert (held.policy, held.own, held.set_at) == (Policy(), False, None)
-    await ledger.set_policy(Policy(per_request_atomic=1))
-    held = await ledger.policy("buyer")
+    await ledger.policies.set(Policy(per_request_atomic=1))
+    held = await ledger.policies.in_force("buyer")
     assert (held.policy.per_request_atomic, held.own) == (1, False)
     for limit in (2, 2, 3):
-        await ledger.set_policy(Policy(per_request_atomic=limit), "buyer")
-    await ledger.set_policy(Policy(per_request_atomic=4))
-    held = await ledger.policy("buyer")
+        await ledger.policies.set(Policy(per_request_atomic=limit), "buyer")
+    await ledger.policies.set(Policy(per_request_atomic=4))
+    held = await ledger.policies.in_force("buyer")
     assert (held.policy.per_request_atomic, held.own) == (3, True)
-    default, set_at = await ledger.default_policy()
+    default, set_at = await ledger.policies.default()
     assert (default.per_request_atomic, set_at is not None) == (4, True)
 
 
 async def test_what_is_taken_today_is_told_by_host(book: Book) -> None:
     await paid(book)
     await paid(book, SHOP.at(url="https://other.test/x", amount=5 * PRICE))
-    await book.ledger.record_dead((await paid(book)).attempt_id, "expired_unsettled")
-    held = await book.ledger.policy(book.agent)
+    await book.ledger.payments.record_dead((await paid(book)).attempt_id, "expired_unsettled")
+    held = await book.ledger.policies.in_force(book.agent)
     assert held.spent_today_atomic == 6 * PRICE
     assert held.by_host_today_atomic == {"other.test:443": 5 * PRICE, "market.test:443": PRICE}
 
@@ -172,9 +172,9 @@ async def test_no_limit_is_ever_passed_by_reservations_at_the_same_moment(
             recorded.append(found)  # noqa: B023 - used within this round
             match chance.randrange(3):
                 case 0:
-                    await ledger.record_dead(found.attempt_id, "expired_unsettled")
+                    await ledger.payments.record_dead(found.attempt_id, "expired_unsettled")
                 case 1:
-                    await ledger.record_sending(found.attempt_id)
+                    await ledger.payments.record_sending(found.attempt_id)
                 case _:
                     return
 

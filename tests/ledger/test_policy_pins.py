@@ -24,7 +24,7 @@ NAMED = "9xQeWvG816bUx9EPjHmaT23yvVM2ZWbrrpZb9PusVFin"
 
 
 async def known(book: Book) -> list[tuple[str, str, str]]:
-    return [(row.origin, row.pay_to, row.accepted_by) for row in await book.ledger.payees()]
+    return [(row.origin, row.pay_to, row.accepted_by) for row in await book.ledger.policies.payees()]
 
 
 async def test_the_first_payment_makes_its_payee_known(book: Book) -> None:
@@ -37,7 +37,7 @@ async def test_another_payee_of_that_origin_is_refused_and_nothing_is_recorded(b
     await paid(book)
     key = await accepted(book)
     assert await refusal(book, SHOP.at(pay_to="thief"), key) is RefusalReason.PAYEE_CHANGED
-    assert await book.ledger.attempt(key, 1) is None
+    assert await book.ledger.payments.attempt(key, 1) is None
     for spelled in ("https://MARKET.test:443/x", "https://market.test./x"):
         assert await refusal(book, SHOP.at(url=spelled, pay_to="thief")) is RefusalReason.PAYEE_CHANGED
     assert len(await known(book)) == 1
@@ -60,8 +60,8 @@ async def test_what_one_agent_paid_is_known_to_every_agent(book: Book) -> None:
 async def test_a_payee_that_a_person_accepts_may_be_paid_as_well(book: Book) -> None:
     await paid(book)
     accepting = (Network.DEVNET, "https://market.test:443/", "new till")
-    assert await book.ledger.accept_payee(*accepting)
-    assert not await book.ledger.accept_payee(*accepting)
+    assert await book.ledger.policies.accept_payee(*accepting)
+    assert not await book.ledger.policies.accept_payee(*accepting)
     await paid(book, SHOP.at(pay_to="new till"))
     await paid(book)
     assert await refusal(book, SHOP.at(pay_to="thief")) is RefusalReason.PAYEE_CHANGED
@@ -150,6 +150,6 @@ async def test_a_payment_that_is_proven_dead_set_no_price(book: Book) -> None:
     assert await refusal(book) is RefusalReason.PRICE_JUMP
     await set_limits(book)
     dead = await paid(book, SHOP.at(amount=5 * PRICE))
-    await book.ledger.record_dead(dead.attempt_id, "expired_unsettled")
+    await book.ledger.payments.record_dead(dead.attempt_id, "expired_unsettled")
     await set_limits(book, price_factor=1)
     assert await refusal(book, SHOP.at(amount=2)) is RefusalReason.PRICE_JUMP

@@ -19,9 +19,9 @@ from tests.ledger.books import PRICE, Book, open_book, signed_payment
 async def test_a_recorded_attempt_has_all_that_the_chain_can_be_asked(book: Book) -> None:
     key = await book.accepted()
     signed = signed_payment(newest_prior_signature="older")
-    attempt = await book.ledger.record_attempt(key, 1, book.session_id, signed)
+    attempt = await book.ledger.payments.record_attempt(key, 1, book.session_id, signed)
     assert isinstance(attempt, RecordedAttempt)
-    assert attempt == await book.ledger.attempt(key, 1)
+    assert attempt == await book.ledger.payments.attempt(key, 1)
     for name in ("memo", "message_hash", "buyer_signature", "blockhash_slot", "last_valid_block_height", "sealed"):
         assert getattr(attempt, name) == getattr(signed, name)
     assert (attempt.agent, attempt.authority, attempt.status) == ("buyer", "delegate", "PENDING")
@@ -32,12 +32,12 @@ async def test_a_second_call_returns_the_first_payment_whatever_it_brings(book: 
     key = await book.accepted()
     first = await book.recorded(key, amount=PRICE)
     assert await book.reserve(key, 1, amount=5 * PRICE) == first
-    assert len(await book.ledger.open_attempts()) == 1
+    assert len(await book.ledger.payments.open_attempts()) == 1
 
 
 async def test_a_recorded_attempt_is_returned_even_when_its_session_has_ended(book: Book) -> None:
     first = await book.recorded()
-    await book.ledger.end_session(book.session_id)
+    await book.ledger.sessions.end(book.session_id)
     assert await book.reserve(first.request_key) == first
 
 
@@ -45,7 +45,7 @@ async def test_concurrent_calls_for_one_attempt_record_one_payment(book: Book) -
     key = await book.accepted()
     results = await asyncio.gather(*(book.reserve(key) for _ in range(20)))
     assert len({result.message_hash for result in results if isinstance(result, RecordedAttempt)}) == 1
-    assert len(await book.ledger.open_attempts()) == 1
+    assert len(await book.ledger.payments.open_attempts()) == 1
 
 
 async def test_concurrent_calls_through_two_sessions_record_one_payment(book: Book, database_url: str) -> None:
@@ -96,7 +96,7 @@ async def test_the_allowance_may_be_spent_to_the_last_unit(ledger: PostgresLedge
 async def test_a_dead_attempt_releases_its_money_and_its_place(ledger: PostgresLedger) -> None:
     book = await open_book(ledger, allowance=PRICE, tx_limit=1)
     first = await book.recorded()
-    await ledger.record_dead(first.attempt_id, "expired_unsettled")
+    await ledger.payments.record_dead(first.attempt_id, "expired_unsettled")
     second = await book.recorded(first.request_key, number=2)
     assert second.number == 2
 
@@ -117,7 +117,7 @@ async def test_an_ended_session_signs_nothing_by_the_databases_clock(ledger: Pos
 
 
 async def test_a_revoked_session_signs_nothing(book: Book) -> None:
-    await book.ledger.end_session(book.session_id)
+    await book.ledger.sessions.end(book.session_id)
     refused = await book.reserve(await book.accepted())
     assert isinstance(refused, Refused)
     assert refused.reason is RefusalReason.SESSION_MISSING
@@ -127,8 +127,8 @@ async def test_a_revoked_session_signs_nothing(book: Book) -> None:
 async def test_nothing_new_is_signed_while_an_earlier_attempt_is_not_proven_dead(book: Book, state: str) -> None:
     first = await book.recorded()
     if state in ("RETRYING", "SUCCESS"):
-        await book.ledger.record_sending(first.attempt_id)
-        await book.ledger.record_sending(first.attempt_id)
+        await book.ledger.payments.record_sending(first.attempt_id)
+        await book.ledger.payments.record_sending(first.attempt_id)
     if state == "SUCCESS":
         await book.delivered(first)
     if state == "VERIFIED":
@@ -147,7 +147,7 @@ async def test_no_more_than_three_attempts_are_signed(book: Book) -> None:
     key = await book.accepted()
     for number in (1, 2, 3):
         attempt = await book.recorded(key, number)
-        await book.ledger.record_dead(attempt.attempt_id, "expired_unsettled")
+        await book.ledger.payments.record_dead(attempt.attempt_id, "expired_unsettled")
     with pytest.raises(IllegalTransition, match="cannot follow"):
         await book.reserve(key, 4)
 
@@ -155,7 +155,7 @@ async def test_no_more_than_three_attempts_are_signed(book: Book) -> None:
 async def test_what_was_delivered_is_never_signed_again_even_when_its_payment_is_dead(book: Book) -> None:
     attempt = await book.recorded()
     await book.delivered(attempt)
-    await book.ledger.record_dead(attempt.attempt_id, "expired_unsettled")
+    await book.ledger.payments.record_dead(attempt.attempt_id, "expired_unsettled")
     with pytest.raises(IllegalTransition, match="is delivered"):
         await book.reserve(attempt.request_key, 2)
 
@@ -171,22 +171,22 @@ async def test_a_request_that_ends_at_the_same_moment_is_either_ended_or_paid(bo
     for _ in range(20):
         key = await book.accepted()
         await asyncio.gather(book.reserve(key), book.end(key, RequestStatus.REFUSED), return_exceptions=True)
-        record = await book.ledger.request(key)
-        assert record.closed is (await book.ledger.attempt(key, 1) is None)
+        record = await book.ledger.requests.get(key)
+        assert record.closed is (await book.ledger.payments.attempt(key, 1) is None)
 
 
 async def test_two_requests_never_share_bytes(book: Book) -> None:
     signed = signed_payment()
     first, second = await book.accepted(), await book.accepted()
-    await book.ledger.record_attempt(first, 1, book.session_id, signed)
+    await book.ledger.payments.record_attempt(first, 1, book.session_id, signed)
     with pytest.raises(IllegalTransition, match="another payment has the bytes"):
-        await book.ledger.record_attempt(second, 1, book.session_id, signed)
+        await book.ledger.payments.record_attempt(second, 1, book.session_id, signed)
 
 
 async def test_a_session_pays_for_its_own_agent_only(book: Book) -> None:
     other = await open_book(book.ledger, "other")
     with pytest.raises(IllegalTransition, match="is not for session"):
-        await other.ledger.record_attempt(await other.accepted(), 1, book.session_id, signed_payment())
+        await other.ledger.payments.record_attempt(await other.accepted(), 1, book.session_id, signed_payment())
 
 
 async def test_an_unknown_request_cannot_be_paid(book: Book) -> None:
@@ -196,7 +196,7 @@ async def test_an_unknown_request_cannot_be_paid(book: Book) -> None:
 
 async def test_the_request_shows_price_payee_and_newest_attempt(book: Book) -> None:
     attempt = await book.recorded()
-    result = await book.ledger.result(attempt.request_key)
+    result = await book.ledger.requests.result(attempt.request_key)
     assert (result.status, result.price, result.pay_to) == (RequestStatus.UNRESOLVED, "0.001000", "seller")
 
 

@@ -23,16 +23,16 @@ async def paid(book: Book, path: str, amount: int = PRICE) -> str:
     """A settled payment for that path; its request key."""
     number = next(book.numbers)
     spec = spec_of(f"request-{number}", url=f"https://market.test{path}?n={number}")
-    assert await book.ledger.accept(book.agent, spec, 1.0, 10_000) is None
+    assert await book.ledger.requests.accept(book.agent, spec, 1.0, 10_000) is None
     key = book.key(spec.request_id)
-    await book.ledger.begin(key)
+    await book.ledger.requests.begin(key)
     await book.settled(await book.recorded(key, amount=amount))
     return key
 
 
 async def keys(book: Book, **wanted: object) -> list[str]:
     """The payments that the filter leaves, newest first, as the numbers of their requests."""
-    page = await book.ledger.payments(Filter.model_validate(wanted))
+    page = await book.ledger.reports.payments(Filter.model_validate(wanted))
     return [(row.request_id or "").removeprefix("request-") for row in page.rows]
 
 
@@ -66,7 +66,7 @@ async def test_payments_are_filtered_by_every_column(book: Book) -> None:
 async def test_since_is_included_and_until_is_not(book: Book) -> None:
     for path in ("/1", "/2", "/3"):
         await paid(book, path)
-    newest, middle, _ = (row.created_at for row in (await book.ledger.payments()).rows)
+    newest, middle, _ = (row.created_at for row in (await book.ledger.reports.payments()).rows)
     assert await keys(book, since=middle) == ["3", "2"]
     assert await keys(book, until=newest) == ["2", "1"]
     assert await keys(book, since=middle, until=newest) == ["2"]
@@ -76,11 +76,11 @@ async def test_pages_give_every_payment_once_also_those_of_one_moment(book: Book
     for path in "12345":
         await paid(book, f"/{path}")
     execute(database_url, "UPDATE transactions SET created_at = %s WHERE amount > 0", datetime.now(UTC))
-    whole = (await book.ledger.payments()).rows
+    whole = (await book.ledger.reports.payments()).rows
     found: list[PaymentRow] = []
     after = None
     while True:
-        page = await book.ledger.payments(after=after, limit=2)
+        page = await book.ledger.reports.payments(after=after, limit=2)
         found += page.rows
         after = page.next
         if after is None:
@@ -92,10 +92,10 @@ async def test_pages_give_every_payment_once_also_those_of_one_moment(book: Book
 async def test_a_page_goes_on_behind_its_cursor_whatever_was_recorded_meanwhile(book: Book) -> None:
     for path in "123":
         await paid(book, f"/{path}")
-    first = await book.ledger.payments(limit=2)
+    first = await book.ledger.reports.payments(limit=2)
     assert first.next == first.rows[-1].cursor
     await paid(book, "/4")
-    rest = await book.ledger.payments(after=first.next, limit=2)
+    rest = await book.ledger.reports.payments(after=first.next, limit=2)
     assert [row.request_id for row in rest.rows] == ["request-1"]
     assert rest.next is None
 
@@ -117,9 +117,9 @@ async def test_everything_is_read_in_batches(book: Book, monkeypatch: pytest.Mon
     monkeypatch.setattr(readers, "EXPORT_PAGE", 2)
     for path in "12345":
         await paid(book, f"/{path}")
-    batches = [[row.request_id for row in batch] async for batch in book.ledger.every_payment()]
+    batches = [[row.request_id for row in batch] async for batch in book.ledger.reports.every_payment()]
     assert batches == [["request-5", "request-4"], ["request-3", "request-2"], ["request-1"]]
-    assert [len(batch) async for batch in book.ledger.every_payment(Filter(endpoint="/none"))] == [0]
+    assert [len(batch) async for batch in book.ledger.reports.every_payment(Filter(endpoint="/none"))] == [0]
 
 
 async def test_a_payment_keeps_the_path_of_its_request(book: Book, database_url: str) -> None:
@@ -148,7 +148,7 @@ async def test_payments_of_before_get_their_path_and_no_event_of_it(book: Book, 
 
 async def spent(book: Book, by: SpendBy | None = None, **wanted: object) -> list[SpendRow]:
     """What the ledger sums up."""
-    return list(await book.ledger.spend(Filter.model_validate(wanted), by))
+    return list(await book.ledger.reports.spend(Filter.model_validate(wanted), by))
 
 
 async def test_settled_open_and_failed_are_counted_apart(book: Book) -> None:
@@ -156,7 +156,7 @@ async def test_settled_open_and_failed_are_counted_apart(book: Book) -> None:
     await paid(book, "/a", 2_000)
     await book.recorded(amount=5_000)
     dead = await book.recorded(amount=7_000)
-    await book.ledger.record_dead(dead.attempt_id, "expired_unsettled")
+    await book.ledger.payments.record_dead(dead.attempt_id, "expired_unsettled")
     assert await spent(book) == [
         SpendRow(
             key=None,
@@ -204,20 +204,20 @@ async def test_currencies_and_networks_are_never_added_up(book: Book, database_u
 
 async def test_the_trail_is_one_timeline_of_an_agent_page_by_page(book: Book) -> None:
     await paid(book, "/api/a")
-    await book.ledger.record_balance("buyer", Currency.USDC, 5, 1, "LOW")
+    await book.ledger.agents.record_balance("buyer", Currency.USDC, 5, 1, "LOW")
     await paid(await open_book(book.ledger, "other"), "/api/a")
-    whole = await book.ledger.trail(Filter(agent="buyer"))
+    whole = await book.ledger.reports.trail(Filter(agent="buyer"))
     assert [(row.kind, row.status, row.amount, row.endpoint, row.request_id, row.agent) for row in whole.rows] == [
         ("balance", "LOW", Decimal("0.000005"), None, None, "buyer"),
         ("transaction", "VERIFIED", Decimal("0.001000"), "/api/a", "request-1", "buyer"),
         ("request", None, Decimal("0.001000"), "/api/a", "request-1", "buyer"),
     ]
     assert whole.rows[1].hash == whole.rows[2].hash
-    assert len((await book.ledger.trail()).rows) == 5
+    assert len((await book.ledger.reports.trail()).rows) == 5
     pages: list[TrailRow] = []
     after = None
     for _ in range(3):
-        page = await book.ledger.trail(Filter(agent="buyer"), after=after, limit=1)
+        page = await book.ledger.reports.trail(Filter(agent="buyer"), after=after, limit=1)
         pages += page.rows
         after = page.next
     assert (tuple(pages), after) == (whole.rows, None)
@@ -225,10 +225,10 @@ async def test_the_trail_is_one_timeline_of_an_agent_page_by_page(book: Book) ->
 
 async def test_the_trail_is_filtered_like_the_payments(book: Book) -> None:
     await paid(book, "/api/a", 3_000)
-    await book.ledger.record_balance("buyer", Currency.CASH, 5, 1, "LOW")
+    await book.ledger.agents.record_balance("buyer", Currency.CASH, 5, 1, "LOW")
 
     async def kinds(**wanted: object) -> list[str]:
-        return [row.kind for row in (await book.ledger.trail(Filter.model_validate(wanted))).rows]
+        return [row.kind for row in (await book.ledger.reports.trail(Filter.model_validate(wanted))).rows]
 
     assert await kinds(endpoint="/api/*") == ["transaction", "request"]
     assert await kinds(statuses=("LOW", "VERIFIED")) == ["balance", "transaction"]

@@ -65,7 +65,7 @@ async def three_payments(book: Book) -> None:
     await book.delivered(first)
     await book.settled(first)
     await book.end(first.request_key, RequestStatus.DELIVERED)
-    await book.ledger.record_dead((await book.recorded()).attempt_id, "expired_unsettled")
+    await book.ledger.payments.record_dead((await book.recorded()).attempt_id, "expired_unsettled")
     await book.recorded()
 
 

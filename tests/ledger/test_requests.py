@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from autopay.domain.agent.steps import Backlog
 from autopay.domain.errors import IllegalTransition, UnknownAgent, UnknownRequest
 from autopay.domain.money import Currency
 from autopay.domain.payment.exchange import Reply, UnpaidReply
@@ -27,8 +28,8 @@ async def test_a_request_is_told_as_it_was_asked(book: Book) -> None:
     spec = spec_of(
         "one", max_price_atomic=2**64 - 1, currency=Currency.CASH, watch="w", body_hash="0" * 64, method="POST"
     )
-    assert await book.ledger.accept(book.agent, spec, 1.0, 10) is None
-    record = await book.ledger.request(book.key("one"))
+    assert await book.ledger.requests.accept(book.agent, spec, 1.0, 10) is None
+    record = await book.ledger.requests.get(book.key("one"))
     assert (record.spec, record.agent, record.closed) == (spec, "buyer", False)
     assert record.result.status is RequestStatus.WAITING
     assert record.result.workflow_id == payment_workflow_id("buyer", "one")
@@ -36,59 +37,55 @@ async def test_a_request_is_told_as_it_was_asked(book: Book) -> None:
 
 async def test_the_same_request_again_changes_nothing(book: Book) -> None:
     for score in (1.0, 2.0):
-        assert await book.ledger.accept(book.agent, spec_of("one"), score, 1) is None
-    assert [queued.priority_score for queued in await book.ledger.queue(book.agent)] == [1.0]
+        assert await book.ledger.requests.accept(book.agent, spec_of("one"), score, 1) is None
+    assert [queued.score for queued in (await book.ledger.requests.backlog(book.agent)).queue] == [1.0]
 
 
 async def test_the_same_id_with_other_terms_is_refused(book: Book) -> None:
     await book.accepted("one")
-    refused = await book.ledger.accept(book.agent, spec_of("one", max_price_atomic=5), 1.0, 10)
+    refused = await book.ledger.requests.accept(book.agent, spec_of("one", max_price_atomic=5), 1.0, 10)
     assert isinstance(refused, Refused)
     assert refused.reason is RefusalReason.TERMS_DIFFER
 
 
 async def test_many_calls_for_one_id_record_one_request(book: Book) -> None:
-    results = await asyncio.gather(*(book.ledger.accept(book.agent, spec_of("one"), 1.0, 10) for _ in range(12)))
+    accept = book.ledger.requests.accept
+    results = await asyncio.gather(*(accept(book.agent, spec_of("one"), 1.0, 10) for _ in range(12)))
     assert set(results) == {None}
-    assert len(await book.ledger.queue(book.agent)) == 1
+    assert len((await book.ledger.requests.backlog(book.agent)).queue) == 1
 
 
 async def test_the_queue_never_grows_beyond_its_limit(book: Book) -> None:
-    results = await asyncio.gather(*(book.ledger.accept(book.agent, spec_of(f"r{n}"), 1.0, 5) for n in range(12)))
+    accept = book.ledger.requests.accept
+    results = await asyncio.gather(*(accept(book.agent, spec_of(f"r{n}"), 1.0, 5) for n in range(12)))
     assert [getattr(result, "reason", None) for result in results].count(RefusalReason.QUEUE_FULL) == 7
-    assert len(await book.ledger.queue(book.agent)) == 5
-
-
-async def test_the_most_urgent_waits_first_and_then_the_oldest(book: Book) -> None:
-    for request_id, score in (("low", 0.000_000_1), ("old", 2.5), ("new", 2.5), ("top", 1e12)):
-        await book.ledger.accept(book.agent, spec_of(request_id), score, 10)
-    assert [queued.request_id for queued in await book.ledger.queue(book.agent)] == ["top", "old", "new", "low"]
+    assert len((await book.ledger.requests.backlog(book.agent)).queue) == 5
 
 
 async def test_a_begun_request_has_left_the_queue_and_is_open_until_it_ends(book: Book) -> None:
     key = await book.accepted("one")
-    await book.ledger.begin(key)
-    assert await book.ledger.queue(book.agent) == []
-    assert await book.ledger.open_requests(book.agent) == ["one"]
+    await book.ledger.requests.begin(key)
+    backlog = await book.ledger.requests.backlog(book.agent)
+    assert (backlog.queue, [each.request_id for each in backlog.open]) == ((), ["one"])
     await book.end(key, RequestStatus.REFUSED)
-    assert await book.ledger.open_requests(book.agent) == []
+    assert await book.ledger.requests.backlog(book.agent) == Backlog()
 
 
 async def test_a_request_that_ends_while_it_waits_leaves_the_queue(book: Book) -> None:
-    await book.ledger.accept(book.agent, spec_of("one"), 1.0, 1)
+    await book.ledger.requests.accept(book.agent, spec_of("one"), 1.0, 1)
     await book.end(book.key("one"), RequestStatus.REFUSED)
-    assert await book.ledger.queue(book.agent) == []
-    assert await book.ledger.accept(book.agent, spec_of("two"), 1.0, 1) is None
+    assert (await book.ledger.requests.backlog(book.agent)).queue == ()
+    assert await book.ledger.requests.accept(book.agent, spec_of("two"), 1.0, 1) is None
 
 
 async def test_the_first_end_stands(book: Book) -> None:
     key = await book.accepted()
-    first = (await book.ledger.result(key)).model_copy(
+    first = (await book.ledger.requests.result(key)).model_copy(
         update={"status": RequestStatus.REFUSED, "error": RequestError(type="price", message="too\0 much")}
     )
-    await book.ledger.close(key, first)
-    await book.ledger.close(key, first.model_copy(update={"status": RequestStatus.FAILED}))
-    record = await book.ledger.request(key)
+    await book.ledger.requests.close(key, first)
+    await book.ledger.requests.close(key, first.model_copy(update={"status": RequestStatus.FAILED}))
+    record = await book.ledger.requests.get(key)
     assert record.closed
     assert record.result.status is RequestStatus.REFUSED
     assert record.result.error == RequestError(type="price", message="too\ufffd much")
@@ -114,7 +111,7 @@ async def test_an_ended_request_returns_its_result_with_the_transaction(book: Bo
     await book.delivered(attempt)
     settlement = await book.settled(attempt)
     await book.end(attempt.request_key, RequestStatus.DELIVERED)
-    result = await book.ledger.result(attempt.request_key)
+    result = await book.ledger.requests.result(attempt.request_key)
     assert (result.status, result.transaction) == (RequestStatus.DELIVERED, settlement.signature)
     assert (result.price, result.currency, result.attempts) == ("0.001000", Currency.USDC, 1)
 
@@ -123,31 +120,37 @@ async def test_content_that_comes_after_an_undelivered_end_is_delivered(book: Bo
     attempt = await book.recorded()
     await book.settled(attempt)
     await book.end(attempt.request_key, RequestStatus.UNDELIVERED)
-    assert (await book.ledger.timeline())[0].delivery == "UNDELIVERED"
+    assert (await book.ledger.reports.timeline())[0].delivery == "UNDELIVERED"
     await book.delivered(attempt)
-    assert (await book.ledger.result(attempt.request_key)).status is RequestStatus.DELIVERED
+    assert (await book.ledger.requests.result(attempt.request_key)).status is RequestStatus.DELIVERED
 
 
 async def test_a_request_waits_again_when_its_payment_is_dead(book: Book) -> None:
     attempt = await book.recorded()
-    await book.ledger.record_dead(attempt.attempt_id, "expired_unsettled")
-    result = await book.ledger.result(attempt.request_key)
+    await book.ledger.payments.record_dead(attempt.attempt_id, "expired_unsettled")
+    result = await book.ledger.requests.result(attempt.request_key)
     assert (result.status, result.price, result.attempts) == (RequestStatus.WAITING, None, 1)
 
 
 async def test_a_sellers_challenge_is_recorded_whatever_it_holds(book: Book) -> None:
     key = await book.accepted()
-    await book.ledger.record_plain(key, UnpaidReply(reply=Reply(http_status=402), challenge=CHALLENGE))
-    assert (await book.ledger.result(key)).http_status == 402
-    assert await book.ledger.content(key) is None
-    assert await book.ledger.recall(key) == Payment()
+    await book.ledger.requests.record_plain(key, UnpaidReply(reply=Reply(http_status=402), challenge=CHALLENGE))
+    assert (await book.ledger.requests.result(key)).http_status == 402
+    assert await book.ledger.requests.content(key) is None
+    assert await book.ledger.payments.recall(key) == Payment()
 
 
 async def test_unknown_names_are_told(book: Book) -> None:
-    for call in (book.ledger.request, book.ledger.recall, book.ledger.begin, book.ledger.result, book.ledger.content):
+    for call in (
+        book.ledger.requests.get,
+        book.ledger.payments.recall,
+        book.ledger.requests.begin,
+        book.ledger.requests.result,
+        book.ledger.requests.content,
+    ):
         with pytest.raises(UnknownRequest, match="ap_x"):
             await call("ap_x")
-    for of_agent in (book.ledger.agent, book.ledger.queue, book.ledger.open_requests, book.ledger.balances):
+    for of_agent in (book.ledger.agents.get, book.ledger.requests.backlog, book.ledger.agents.balances):
         with pytest.raises(UnknownAgent, match="nobody"):
             await of_agent("nobody")
-    assert await book.ledger.attempt("ap_x", 1) is None
+    assert await book.ledger.payments.attempt("ap_x", 1) is None

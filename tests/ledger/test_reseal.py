@@ -10,7 +10,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from autopay.adapters.postgres.maintenance.reseal import COLUMNS, Sealed, SealedColumn
+from autopay.adapters.postgres.maintenance.maintenance import Maintenance
+from autopay.adapters.postgres.maintenance.reseal import COLUMNS, SealedColumn
 from autopay.adapters.vault import Keyring, Vault
 from tests.ledger.books import Book, signed_payment, spec_of
 
@@ -21,9 +22,9 @@ PATIENCE_S = 60
 
 
 @pytest.fixture
-def sealed(book: Book) -> Sealed:
+def sealed(book: Book) -> Maintenance:
     """The sealed columns of the book's ledger."""
-    return Sealed(book.ledger.engine)
+    return book.ledger.maintenance
 
 
 async def filled(book: Book, payments: int) -> None:
@@ -32,33 +33,38 @@ async def filled(book: Book, payments: int) -> None:
     for number in range(payments):
         key = book.key(f"r{number}")
         extras = vault.seal(f"extras {number}".encode(), purpose="request-extras", row=key)
-        assert await book.ledger.accept(book.agent, spec_of(f"r{number}", sealed_extras=extras), 1.0, 10_000) is None
-        await book.ledger.begin(key)
+        assert (
+            await book.ledger.requests.accept(book.agent, spec_of(f"r{number}", sealed_extras=extras), 1.0, 10_000)
+            is None
+        )
+        await book.ledger.requests.begin(key)
         payment = vault.seal(f"payment {number}".encode(), purpose="payment", row=f"{key}/1")
-        await book.ledger.record_attempt(key, 1, book.session_id, signed_payment(100, sealed=payment))
+        await book.ledger.payments.record_attempt(key, 1, book.session_id, signed_payment(100, sealed=payment))
     session_key = vault.seal(b"session key", purpose="session-key", row=str(book.session_id))
-    with psycopg.connect(book.ledger.engine.url.render_as_string(hide_password=False).replace("+psycopg", "")) as db:
+    with psycopg.connect(
+        book.ledger.database.engine.url.render_as_string(hide_password=False).replace("+psycopg", "")
+    ) as db:
         db.execute("SET session_replication_role = replica")
         db.execute("UPDATE sessions SET session_token = %s", [session_key])
 
 
-async def walked(sealed: Sealed, column: SealedColumn, keyring: Keyring, batch: int = 200) -> int:
+async def walked(sealed: Maintenance, column: SealedColumn, keyring: Keyring, batch: int = 200) -> int:
     return sum([each.resealed async for each in sealed.reseal(column, Vault(keyring), batch)])
 
 
 async def test_everything_moves_under_the_newest_key_and_opens_without_the_old_one(
-    book: Book, sealed: Sealed, database_url: str
+    book: Book, sealed: Maintenance, database_url: str
 ) -> None:
     await filled(book, 5)
     with psycopg.connect(database_url) as db:
         before = db.execute("SELECT updated_at FROM transactions ORDER BY id").fetchall()
     assert [await walked(sealed, column, NEW, batch=2) for column in COLUMNS] == [1, 5, 5]
-    assert [await sealed.versions(column) for column in COLUMNS] == [{"v2": 1}, {"v2": 5}, {"v2": 5}]
+    assert [await sealed.key_versions(column) for column in COLUMNS] == [{"v2": 1}, {"v2": 5}, {"v2": 5}]
     assert [await walked(sealed, column, NEW) for column in COLUMNS] == [0, 0, 0]
     root, _, newest = NEW.dump().split(",")
     vault, key = Vault(Keyring.parse(f"{root},{newest}")), book.key("r3")
-    attempt = await book.ledger.attempt(key, 1)
-    extras = (await book.ledger.request(key)).spec.sealed_extras
+    attempt = await book.ledger.payments.attempt(key, 1)
+    extras = (await book.ledger.requests.get(key)).spec.sealed_extras
     assert attempt is not None
     assert extras is not None
     assert vault.open(attempt.sealed, purpose="payment", row=f"{key}/1") == b"payment 3"
@@ -69,15 +75,15 @@ async def test_everything_moves_under_the_newest_key_and_opens_without_the_old_o
     assert vault.open(token, purpose="session-key", row=str(book.session_id)) == b"session key"
 
 
-async def test_a_destroyed_key_stays_destroyed(book: Book, sealed: Sealed) -> None:
+async def test_a_destroyed_key_stays_destroyed(book: Book, sealed: Maintenance) -> None:
     await filled(book, 0)
-    assert await book.ledger.end_session(book.session_id)
+    assert await book.ledger.sessions.end(book.session_id)
     assert await walked(sealed, COLUMNS[0], NEW) == 0
-    assert await sealed.versions(COLUMNS[0]) == {}
+    assert await sealed.key_versions(COLUMNS[0]) == {}
 
 
 async def test_what_somebody_holds_is_passed_by_and_done_the_next_time(
-    book: Book, sealed: Sealed, database_url: str
+    book: Book, sealed: Maintenance, database_url: str
 ) -> None:
     await filled(book, 3)
     with psycopg.connect(database_url) as holder:
@@ -86,12 +92,12 @@ async def test_what_somebody_holds_is_passed_by_and_done_the_next_time(
     assert await walked(sealed, COLUMNS[1], NEW) == 1
 
 
-async def test_what_no_key_opens_is_named_and_left_as_it_is(book: Book, sealed: Sealed) -> None:
+async def test_what_no_key_opens_is_named_and_left_as_it_is(book: Book, sealed: Maintenance) -> None:
     await filled(book, 3)
     stranger = Keyring.generate().with_new_key()
     batches = [each async for each in sealed.reseal(COLUMNS[1], Vault(stranger), 2)]
     assert [(each.resealed, len(each.unreadable)) for each in batches] == [(0, 2), (0, 1)]
-    assert await sealed.versions(COLUMNS[1]) == {"v1": 3}
+    assert await sealed.key_versions(COLUMNS[1]) == {"v1": 3}
 
 
 async def rotate(database_url: str, *arguments: str, kill_after: bytes | None = None) -> tuple[int, str, str]:
@@ -133,12 +139,12 @@ async def many_rows(book: Book, database_url: str, count: int) -> None:
 
 
 async def test_a_rotation_killed_in_the_middle_goes_on_where_it_was(
-    book: Book, sealed: Sealed, database_url: str
+    book: Book, sealed: Maintenance, database_url: str
 ) -> None:
     await many_rows(book, database_url, 3_000)
     killed, _, _ = await rotate(database_url, kill_after=b"headers and bodies: 400 sealed anew")
     assert killed == -signal.SIGKILL
-    half = await sealed.versions(COLUMNS[2])
+    half = await sealed.key_versions(COLUMNS[2])
     assert half["v1"] + half["v2"] == 3_001
     assert 400 <= half["v2"] < 3_001
     code, out, _ = await rotate(database_url, "--json")

@@ -55,19 +55,19 @@ async def worker(work_url: str) -> AsyncIterator[PostgresLedger]:
 
 async def test_a_worker_does_all_that_payments_need(book: Book, worker: PostgresLedger, database_url: str) -> None:
     working = Book(worker, book.agent, book.session_id)
-    await worker.check_schema()
+    await worker.maintenance.check_schema()
     paid = await working.recorded(await working.accepted("paid"))
     await working.delivered(paid)
     await working.settled(paid)
     await working.end(paid.request_key, RequestStatus.DELIVERED)
     dead = await working.recorded(await working.accepted("dead"))
-    await worker.record_sending(dead.attempt_id)
-    await worker.record_sending(dead.attempt_id)
-    await worker.record_dead(dead.attempt_id, "expired_unsettled")
-    await worker.raise_fence("the chain knows more")
+    await worker.payments.record_sending(dead.attempt_id)
+    await worker.payments.record_sending(dead.attempt_id)
+    await worker.payments.record_dead(dead.attempt_id, "expired_unsettled")
+    await worker.fence.set("the chain knows more")
     with pytest.raises(LedgerFenced):
         await working.reserve(await working.accepted())
-    assert await worker.unfinished(older_than_s=0, after=None, limit=10) != []
+    assert await worker.requests.unfinished(older_than_s=0, after=None, limit=10) != []
     assert await findings(database_url) == []
 
 
@@ -154,10 +154,10 @@ async def test_a_reader_sees_all_but_what_is_sealed(book: Book, server: Server, 
 async def test_only_who_owns_the_tables_may_alter_history(
     server: Server, postgres: EmbeddedPostgres, worker: PostgresLedger
 ) -> None:
-    assert not await may_alter_history(worker.engine)
+    assert not await may_alter_history(worker.database.engine)
     for url in (server.url(), url_of(postgres, server, Role.MIGRATE)):
         owner = open_ledger(url)
-        assert await may_alter_history(owner.engine)
+        assert await may_alter_history(owner.database.engine)
         await owner.dispose()
 
 
@@ -224,6 +224,6 @@ def test_a_role_that_was_made_too_mighty_is_put_in_its_place(server: Server) -> 
 
 async def test_what_an_agent_asks_works_too(book: Book, worker: PostgresLedger) -> None:
     working = await open_book(book.ledger, "asks")
-    assert (await worker.backlog("asks")).queue == ()
+    assert (await worker.requests.backlog("asks")).queue == ()
     await Book(worker, "asks", working.session_id).accepted("one")
-    assert len((await worker.backlog("asks")).open) == 1
+    assert len((await worker.requests.backlog("asks")).open) == 1

@@ -14,14 +14,14 @@ from tests.ledger.books import PRICE, Book, open_book
 
 
 async def reason_of(ledger: PostgresLedger, agent: str = "buyer") -> RefusalReason:
-    refused = await ledger.session(agent, Currency.USDC)
+    refused = await ledger.sessions.current(agent, Currency.USDC)
     assert isinstance(refused, Refused)
     return refused.reason
 
 
 async def test_an_active_session_tells_its_key_and_what_is_taken(book: Book) -> None:
     await book.recorded()
-    session = await book.ledger.session(book.agent, Currency.USDC)
+    session = await book.ledger.sessions.current(book.agent, Currency.USDC)
     assert isinstance(session, OpenSession)
     assert (session.key.session_id, session.key.authority, session.sealed_key) == (
         book.session_id,
@@ -39,7 +39,7 @@ async def test_the_scope_is_the_documents(book: Book, database_url: str) -> None
 
 
 async def test_no_session_is_missing(ledger: PostgresLedger) -> None:
-    await ledger.create_agent("buyer")
+    await ledger.agents.create("buyer")
     assert await reason_of(ledger) is RefusalReason.SESSION_MISSING
 
 
@@ -59,58 +59,58 @@ async def test_a_session_with_all_payments_made_says_so(ledger: PostgresLedger) 
 
 
 async def test_a_revoked_session_pays_no_more(book: Book) -> None:
-    assert await book.ledger.end_session(book.session_id)
-    assert not await book.ledger.end_session(book.session_id)
+    assert await book.ledger.sessions.end(book.session_id)
+    assert not await book.ledger.sessions.end(book.session_id)
     assert await reason_of(book.ledger) is RefusalReason.SESSION_MISSING
 
 
 async def test_a_new_session_ends_the_old_one_and_leaves_its_open_payments(book: Book) -> None:
     attempt = await book.recorded()
     newer = await open_book(book.ledger)
-    session = await book.ledger.session("buyer", Currency.USDC)
+    session = await book.ledger.sessions.current("buyer", Currency.USDC)
     assert isinstance(session, OpenSession)
     assert session.key.session_id == newer.session_id
-    assert [record.status for record in await book.ledger.sessions("buyer")] == ["ACTIVE", "EXPIRED"]
-    assert isinstance(await book.ledger.attempt(attempt.request_key, 1), RecordedAttempt)
-    assert await book.ledger.record_sending(attempt.attempt_id) == 1
+    assert [record.status for record in await book.ledger.sessions.list("buyer")] == ["ACTIVE", "EXPIRED"]
+    assert isinstance(await book.ledger.payments.attempt(attempt.request_key, 1), RecordedAttempt)
+    assert await book.ledger.payments.record_sending(attempt.attempt_id) == 1
     await book.settled(attempt)
-    assert (await book.ledger.booked_on(book.session_id, 10**6)).settled_atomic == PRICE
+    assert (await book.ledger.sessions.booked_up_to(book.session_id, 10**6)).settled_atomic == PRICE
 
 
 async def test_sessions_of_two_currencies_live_side_by_side(book: Book) -> None:
     cash = await open_book(book.ledger, currency=Currency.CASH)
-    sessions = [await book.ledger.session("buyer", currency) for currency in (Currency.USDC, Currency.CASH)]
+    sessions = [await book.ledger.sessions.current("buyer", currency) for currency in (Currency.USDC, Currency.CASH)]
     ids = [session.key.session_id for session in sessions if isinstance(session, OpenSession)]
     assert ids == [book.session_id, cash.session_id]
 
 
 async def test_creating_a_session_twice_changes_nothing(book: Book) -> None:
     for _ in range(2):
-        await book.ledger.create_session(
+        await book.ledger.sessions.create(
             "buyer", Currency.USDC, "mint", "source", "owner", "delegate", "other", 5, 5, 5, book.session_id
         )
-    session = await book.ledger.session("buyer", Currency.USDC)
+    session = await book.ledger.sessions.current("buyer", Currency.USDC)
     assert isinstance(session, OpenSession)
     assert session.sealed_key == "sealed key"
 
 
 async def test_an_agents_name_is_made_once_and_stays_as_it_is(ledger: PostgresLedger) -> None:
-    first = await ledger.create_agent("buyer", Phase.DEMO, "wallet", {"fundsThreshold": 0.05})
-    assert await ledger.create_agent("buyer", Phase.FULL, "other") == first
-    await ledger.set_phase("buyer", Phase.FULL)
-    await ledger.set_wallet("buyer", "new wallet")
-    await ledger.set_rules("buyer", None)
-    agent = await ledger.agent("buyer")
+    first = await ledger.agents.create("buyer", Phase.DEMO, "wallet", {"fundsThreshold": 0.05})
+    assert await ledger.agents.create("buyer", Phase.FULL, "other") == first
+    await ledger.agents.set_phase("buyer", Phase.FULL)
+    await ledger.agents.set_wallet("buyer", "new wallet")
+    await ledger.agents.set_rules("buyer", None)
+    agent = await ledger.agents.get("buyer")
     assert (agent.phase, agent.wallet_address, agent.priority_rules) == ("FULL", "new wallet", None)
     assert agent.agent_id == first.agent_id
 
 
 async def test_agents_are_listed_with_what_they_spent(book: Book) -> None:
-    await book.ledger.create_agent("another")
+    await book.ledger.agents.create("another")
     await book.settled(await book.recorded())
     await book.settled(await book.recorded(amount=5))
     await book.recorded()
-    idle, buyer = await book.ledger.agents()
+    idle, buyer = await book.ledger.agents.summaries()
     assert (idle.agent.name, idle.spent_atomic, idle.payments) == ("another", {}, 0)
     assert (buyer.spent_atomic, buyer.payments, buyer.open_payments) == ({Currency.USDC: PRICE + 5}, 2, 1)
 
@@ -118,33 +118,33 @@ async def test_agents_are_listed_with_what_they_spent(book: Book) -> None:
 async def test_spent_counts_success_and_verified_only(book: Book) -> None:
     await book.settled(await book.recorded())
     dead = await book.recorded()
-    await book.ledger.record_dead(dead.attempt_id, "expired_unsettled")
+    await book.ledger.payments.record_dead(dead.attempt_id, "expired_unsettled")
     await book.recorded()
-    assert await book.ledger.spent() == {Currency.USDC: PRICE}
-    assert await book.ledger.spent("buyer", Network.DEVNET) == {Currency.USDC: PRICE}
-    assert await book.ledger.spent(network=Network.MAINNET) == {}
+    assert await book.ledger.reports.spent() == {Currency.USDC: PRICE}
+    assert await book.ledger.reports.spent("buyer", Network.DEVNET) == {Currency.USDC: PRICE}
+    assert await book.ledger.reports.spent(network=Network.MAINNET) == {}
 
 
 async def test_open_attempts_are_those_without_an_outcome(book: Book) -> None:
     waiting, settled, dead = [await book.recorded() for _ in range(3)]
     await book.settled(settled)
-    await book.ledger.record_dead(dead.attempt_id, "expired_unsettled")
-    assert [attempt.attempt_id for attempt in await book.ledger.open_attempts()] == [waiting.attempt_id]
+    await book.ledger.payments.record_dead(dead.attempt_id, "expired_unsettled")
+    assert [attempt.attempt_id for attempt in await book.ledger.payments.open_attempts()] == [waiting.attempt_id]
 
 
 async def test_the_timeline_shows_the_newest_first(book: Book) -> None:
     for request_id in ("one", "two", "three"):
         await book.recorded(await book.accepted(request_id))
-    rows = await book.ledger.timeline("buyer", limit=2)
+    rows = await book.ledger.reports.timeline("buyer", limit=2)
     assert [row.request_id for row in rows] == ["three", "two"]
     assert (rows[0].endpoint, rows[0].amount_atomic, rows[0].delivery) == ("/api/market-feed", PRICE, "NONE")
 
 
 async def test_the_newest_balance_of_each_currency_is_told(book: Book) -> None:
-    await book.ledger.record_balance("buyer", Currency.USDC, 5, 10, "PAUSED")
-    await book.ledger.record_balance("buyer", Currency.CASH, 7, 10, "LOW")
-    await book.ledger.record_balance("buyer", Currency.USDC, 2**64 - 1, 10_000, "SUFFICIENT")
-    balances = {record.currency: record for record in await book.ledger.balances("buyer")}
+    await book.ledger.agents.record_balance("buyer", Currency.USDC, 5, 10, "PAUSED")
+    await book.ledger.agents.record_balance("buyer", Currency.CASH, 7, 10, "LOW")
+    await book.ledger.agents.record_balance("buyer", Currency.USDC, 2**64 - 1, 10_000, "SUFFICIENT")
+    balances = {record.currency: record for record in await book.ledger.agents.balances("buyer")}
     assert balances[Currency.USDC].balance_atomic == 2**64 - 1
     assert (balances[Currency.USDC].status, balances[Currency.CASH].status) == ("SUFFICIENT", "LOW")
 
@@ -163,19 +163,19 @@ async def test_an_agent_with_payments_cannot_be_removed_and_one_without_takes_it
 
 async def test_seeding_twice_brings_the_demo_data_once(ledger: PostgresLedger) -> None:
     for _ in range(2):
-        await ledger.seed()
-    agent = await ledger.agent("AutopayDemoAgent")
+        await ledger.maintenance.seed()
+    agent = await ledger.agents.get("AutopayDemoAgent")
     assert (agent.phase, agent.wallet_address) == ("DEMO", "devnet_phantom_address_placeholder")
-    (balance,) = await ledger.balances("AutopayDemoAgent")
+    (balance,) = await ledger.agents.balances("AutopayDemoAgent")
     assert (balance.balance_atomic, balance.status) == (100_000, "SUFFICIENT")
-    (row,) = await ledger.timeline()
+    (row,) = await ledger.reports.timeline()
     assert (row.status, row.error_type, row.hash) == ("FAILED", "INSUFFICIENT_FUNDS", None)
-    assert (await ledger.result(row.request_key)).status == "failed"
-    assert await ledger.spent() == {}
-    assert await ledger.open_attempts() == []
+    assert (await ledger.requests.result(row.request_key)).status == "failed"
+    assert await ledger.reports.spent() == {}
+    assert await ledger.payments.open_attempts() == []
 
 
 async def test_seeding_leaves_an_agent_of_that_name_as_it_is(ledger: PostgresLedger) -> None:
-    await ledger.create_agent("AutopayDemoAgent", Phase.FULL, "mine")
-    await ledger.seed()
-    assert (await ledger.agent("AutopayDemoAgent")).wallet_address == "mine"
+    await ledger.agents.create("AutopayDemoAgent", Phase.FULL, "mine")
+    await ledger.maintenance.seed()
+    assert (await ledger.agents.get("AutopayDemoAgent")).wallet_address == "mine"

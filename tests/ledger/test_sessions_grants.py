@@ -30,7 +30,7 @@ def asked(message: str = "first", does: str = "grant") -> OwnerTransaction:
 
 async def waiting(ledger: PostgresLedger, agent: str = "buyer", **changes: object) -> UUID:
     """A session that its owner has not granted yet."""
-    await ledger.create_agent(agent)
+    await ledger.agents.create(agent)
     session_id = uuid4()
     values: dict[str, object] = {
         "currency": Currency.USDC,
@@ -45,18 +45,18 @@ async def waiting(ledger: PostgresLedger, agent: str = "buyer", **changes: objec
         "session_id": session_id,
         "owner_transaction": asked(),
     }
-    await ledger.create_session(agent, **(values | changes))  # type: ignore[arg-type]
+    await ledger.sessions.create(agent, **(values | changes))  # type: ignore[arg-type]
     return session_id
 
 
 async def paying(ledger: PostgresLedger, agent: str = "buyer") -> UUID | str:
     """The session that pays now, or why none does."""
-    found = await ledger.session(agent, Currency.USDC)
+    found = await ledger.sessions.current(agent, Currency.USDC)
     return found.key.session_id if isinstance(found, OpenSession) else found.message
 
 
 async def record_of(ledger: PostgresLedger, session_id: UUID) -> SessionRecord:
-    record = await ledger.session_record(session_id)
+    record = await ledger.sessions.get(session_id)
     assert record is not None
     return record
 
@@ -70,7 +70,7 @@ async def test_a_session_pays_nothing_before_the_chain_shows_its_grant(ledger: P
     refused = await book.reserve(await book.accepted())
     assert isinstance(refused, Refused)
     assert refused.reason is RefusalReason.SESSION_MISSING
-    assert await ledger.granted(session_id)
+    assert await ledger.sessions.mark_granted(session_id)
     assert await paying(ledger) == session_id
     await book.recorded()
 
@@ -79,7 +79,7 @@ async def test_a_session_that_waits_ends_the_older_one_when_it_is_granted_and_no
     newer = await waiting(book.ledger)
     assert await paying(book.ledger) == book.session_id
     await book.recorded()
-    assert await book.ledger.granted(newer)
+    assert await book.ledger.sessions.mark_granted(newer)
     assert await paying(book.ledger) == newer
     assert (await record_of(book.ledger, book.session_id)).status == "EXPIRED"
 
@@ -87,9 +87,9 @@ async def test_a_session_that_waits_ends_the_older_one_when_it_is_granted_and_no
 async def test_granted_twice_is_granted_once_and_leaves_other_currencies(ledger: PostgresLedger) -> None:
     cash = await open_book(ledger, currency=Currency.CASH)
     session_id = await waiting(ledger)
-    assert await ledger.granted(session_id)
+    assert await ledger.sessions.mark_granted(session_id)
     first = await record_of(ledger, session_id)
-    assert await ledger.granted(session_id)
+    assert await ledger.sessions.mark_granted(session_id)
     assert await record_of(ledger, session_id) == first
     assert (await record_of(ledger, cash.session_id)).status == "ACTIVE"
 
@@ -102,36 +102,36 @@ async def test_a_session_lasts_from_its_grant_on_however_long_its_owner_took(
     with psycopg.connect(database_url) as connection:
         assert connection.execute("SELECT status, session_token FROM sessions").fetchone() == ("ACTIVE", "sealed key")
     before = (await record_of(ledger, session_id)).expires_at
-    await ledger.granted(session_id)
+    await ledger.sessions.mark_granted(session_id)
     assert (await record_of(ledger, session_id)).expires_at > before
 
 
 async def test_a_session_that_was_ended_while_it_waited_is_not_granted(ledger: PostgresLedger) -> None:
     session_id = await waiting(ledger)
-    await ledger.end_session(session_id)
-    assert not await ledger.granted(session_id)
-    assert not await ledger.await_owner(session_id, asked("again"))
+    await ledger.sessions.end(session_id)
+    assert not await ledger.sessions.mark_granted(session_id)
+    assert not await ledger.sessions.await_owner(session_id, asked("again"))
     assert (await record_of(ledger, session_id)).status == "REVOKED"
 
 
 async def test_what_the_owner_is_asked_to_sign_last_is_what_counts(ledger: PostgresLedger) -> None:
     session_id = await waiting(ledger)
-    found = await ledger.session_awaiting("first")
+    found = await ledger.sessions.awaiting("first")
     assert found is not None
     assert found.session_id == session_id
-    assert await ledger.await_owner(session_id, asked("second"))
-    assert await ledger.session_awaiting("first") is None
+    assert await ledger.sessions.await_owner(session_id, asked("second"))
+    assert await ledger.sessions.awaiting("first") is None
     assert (await record_of(ledger, session_id)).owner_transaction == asked("second")
-    await ledger.granted(session_id)
-    assert await ledger.session_awaiting("second") is None
-    assert not await ledger.await_owner(session_id, asked("third"))
+    await ledger.sessions.mark_granted(session_id)
+    assert await ledger.sessions.awaiting("second") is None
+    assert not await ledger.sessions.await_owner(session_id, asked("third"))
 
 
 async def test_an_ended_session_can_wait_for_its_owner_to_take_the_money_back(book: Book) -> None:
-    await book.ledger.end_session(book.session_id)
-    assert await book.ledger.await_owner(book.session_id, asked("back", "revoke"))
+    await book.ledger.sessions.end(book.session_id)
+    assert await book.ledger.sessions.await_owner(book.session_id, asked("back", "revoke"))
     assert (await record_of(book.ledger, book.session_id)).granted
-    await book.ledger.brought_back(book.session_id)
+    await book.ledger.sessions.clear_owner_transaction(book.session_id)
     assert (await record_of(book.ledger, book.session_id)).owner_transaction is None
 
 
@@ -139,7 +139,7 @@ async def test_a_record_tells_spent_from_reserved(book: Book) -> None:
     await book.settled(await book.recorded())
     await book.recorded(amount=5)
     dead = await book.recorded(amount=7)
-    await book.ledger.record_dead(dead.attempt_id, "expired_unsettled")
+    await book.ledger.payments.record_dead(dead.attempt_id, "expired_unsettled")
     record = await record_of(book.ledger, book.session_id)
     assert (record.spent_atomic, record.reserved_atomic, record.payments, record.open_payments) == (
         PRICE,
@@ -147,7 +147,7 @@ async def test_a_record_tells_spent_from_reserved(book: Book) -> None:
         2,
         1,
     )
-    assert await book.ledger.sessions() == await book.ledger.sessions("buyer") == [record]
+    assert await book.ledger.sessions.list() == await book.ledger.sessions.list("buyer") == [record]
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ async def test_a_session_pays_the_hosts_of_its_scope_only(
 ) -> None:
     session_id = await waiting(ledger, hosts=hosts)
     assert (await record_of(ledger, session_id)).hosts == tuple(hosts)
-    async with ledger._transaction() as db:
+    async with ledger.database.transaction() as db:
         refused = host_refusal(await db.get_one(SessionRow, session_id), host)
     assert (refused is None) is allowed
     assert refused is None or refused.reason is RefusalReason.HOST_NOT_ALLOWED
@@ -177,7 +177,7 @@ async def test_one_at_a_time_has_its_turn_with_an_agent(ledger: PostgresLedger, 
 
     async def grant(opened: PostgresLedger) -> None:
         nonlocal inside, most
-        async with opened.turn("buyer"):
+        async with opened.sessions.lock_agent("buyer"):
             inside += 1
             most = max(most, inside)
             await asyncio.sleep(0)
@@ -187,17 +187,17 @@ async def test_one_at_a_time_has_its_turn_with_an_agent(ledger: PostgresLedger, 
         others = [open_ledger(database_url) for _ in range(3)]
         for other in others:
             stack.push_async_callback(other.dispose)
-        async with ledger.turn("somebody else"):
+        async with ledger.sessions.lock_agent("somebody else"):
             await asyncio.gather(*(grant(each) for each in others * 2))
     assert most == 1
 
 
 async def test_a_turn_ends_with_its_connection(ledger: PostgresLedger, database_url: str) -> None:
     other = open_ledger(database_url)
-    async with other.turn("buyer"):
+    async with other.sessions.lock_agent("buyer"):
         with psycopg.connect(database_url, autocommit=True) as connection:
             connection.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
-        async with ledger.turn("buyer"):
+        async with ledger.sessions.lock_agent("buyer"):
             pass
     await other.dispose()
 
@@ -205,7 +205,7 @@ async def test_a_turn_ends_with_its_connection(ledger: PostgresLedger, database_
 async def test_a_turn_that_no_database_gives_is_a_fault(postgres_url: str) -> None:
     away = open_ledger(make_url(postgres_url).set(database="nowhere").render_as_string(hide_password=False))
     with pytest.raises(LedgerUnavailable):
-        await away.turn("buyer").__aenter__()
+        await away.sessions.lock_agent("buyer").__aenter__()
     await away.dispose()
 
 
@@ -245,13 +245,13 @@ async def _work(book: Book, key: str, amount: int, fate: float) -> RecordedAttem
         attempt = await book.reserve(key, number, amount)
         if not isinstance(attempt, RecordedAttempt):
             return None
-        await book.ledger.record_sending(attempt.attempt_id)
+        await book.ledger.payments.record_sending(attempt.attempt_id)
         if fate < 1 / 3:
             await book.settled(attempt)
             return attempt
         if fate < 2 / 3 or number == 3:
             return attempt
-        await book.ledger.record_dead(attempt.attempt_id, "expired_unsettled")
+        await book.ledger.payments.record_dead(attempt.attempt_id, "expired_unsettled")
     return None
 
 

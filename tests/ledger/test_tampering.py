@@ -21,14 +21,13 @@ import pytest
 from psycopg import sql
 
 from autopay.adapters.postgres import open_ledger
-from autopay.adapters.postgres.audit.proof import open_proof
-from autopay.adapters.postgres.uuid7 import uuid7
 from autopay.domain.audit.anchor import Anchor, AnchorState, lines_of, root_of
 from autopay.domain.audit.events import Reason
 from autopay.domain.network import Network
 from autopay.domain.payment.chain import Transfer
 from autopay.domain.reconcile.marks import Marks, Seen
 from autopay.domain.reconcile.run import ReconcileRun
+from autopay.uuid7 import uuid7
 from localnet.postgres import EmbeddedPostgres
 from tests.ledger.books import PRICE, Book, open_book
 from tests.ledger.proofs import Tamperer, busy, findings, reasons, rows
@@ -192,8 +191,8 @@ async def test_a_switched_off_trigger_is_found_before_it_is_used(hand: Tamperer)
 
 async def anchored(url: str) -> Anchor:
     """An anchor of the ledger as it is now, as if it were final on chain."""
-    books = open_proof(url)
-    lines = lines_of(await books.heads_now())
+    ledger = open_ledger(url)
+    lines = lines_of(await ledger.audit.heads())
     anchor = Anchor(
         id=uuid7(),
         network=Network.DEVNET,
@@ -207,9 +206,9 @@ async def anchored(url: str) -> Anchor:
         slot=None,
         created_at=datetime.now(UTC),
     )
-    assert await books.record_anchor(anchor)
-    await books.close_anchor(anchor.id, AnchorState.FINALIZED, 7)
-    await books.dispose()
+    assert await ledger.audit.record_anchor(anchor)
+    await ledger.audit.close_anchor(anchor.id, AnchorState.FINALIZED, 7)
+    await ledger.dispose()
     return anchor
 
 
@@ -300,7 +299,9 @@ async def test_money_lied_about_after_the_last_anchor_is_found_by_reconcile(
     world = BooksAndChain(chain={"source": [seen]}, batch=2)
 
     async def reconciled() -> list[str]:
-        report = await ReconcileRun(book.ledger, world, Network.DEVNET, Marks(network=Network.DEVNET)).run()
+        report = await ReconcileRun(
+            book.ledger.reconciliation, world, Network.DEVNET, Marks(network=Network.DEVNET)
+        ).run()
         assert report.ok is not bool(report.unmatched_chain or report.unmatched_ledger)
         return [each.reason.value for each in (*report.unmatched_chain, *report.unmatched_ledger)]
 

@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 from solders.keypair import Keypair
 
-from autopay.adapters.postgres import PostgresLedger
-from autopay.adapters.postgres.audit.proof import ProofLedger, open_proof
+from autopay.adapters.postgres import PostgresLedger, open_ledger
+from autopay.adapters.postgres.audit.audit import Audit
 from autopay.adapters.solana.anchoring import AnchorChain, AnchorRefused, anchor_now, signed_anchor
 from autopay.domain.audit.anchor import AnchorState, lines_of, memo_of, root_of
 from autopay.domain.audit.events import Reason
@@ -43,7 +43,7 @@ async def node(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ChainN
 class Witness:
     """A ledger, a wallet that anchors it, and the chain."""
 
-    books: ProofLedger
+    books: Audit
     chain: AnchorChain
     key: Keypair
     hand: Tamperer
@@ -72,11 +72,11 @@ class Witness:
 async def witness(node: ChainNode, book: Book, database_url: str) -> AsyncIterator[Witness]:
     """A book that can be anchored."""
     key = await Wallets(node.rpc).rich()
-    books, chain = open_proof(database_url), AnchorChain(node.url, NET)
+    ledger, chain = open_ledger(database_url), AnchorChain(node.url, NET)
     await eventually(lambda: chain.lamports(str(key.pubkey())))
-    yield Witness(books, chain, key, Tamperer(database_url))
+    yield Witness(ledger.audit, chain, key, Tamperer(database_url))
     await chain.close()
-    await books.dispose()
+    await ledger.dispose()
 
 
 async def test_an_anchor_is_final_on_chain_and_says_what_it_commits_to(witness: Witness) -> None:
@@ -86,7 +86,7 @@ async def test_an_anchor_is_final_on_chain_and_says_what_it_commits_to(witness: 
     seen = await witness.chain.anchor(anchor.signature)
     assert seen is not None
     assert (seen.payer, seen.memos, seen.slot) == (str(witness.key.pubkey()), (memo_of(anchor.root),), anchor.slot)
-    assert anchor.root == root_of(lines_of(await witness.books.heads_now()))
+    assert anchor.root == root_of(lines_of(await witness.books.heads()))
     assert await witness.says(wallet=str(witness.key.pubkey())) == []
 
 
@@ -102,7 +102,7 @@ async def test_what_did_not_change_is_not_anchored_again(witness: Witness, book:
 async def test_a_crash_after_recording_or_after_sending_is_finished_by_the_next_run(
     witness: Witness, sent: bool
 ) -> None:
-    lines = lines_of(await witness.books.heads_now())
+    lines = lines_of(await witness.books.heads())
     lost = signed_anchor(lines, witness.key, await witness.chain.latest_blockhash(), NET)
     assert await witness.books.record_anchor(lost)
     if sent:
@@ -114,7 +114,7 @@ async def test_a_crash_after_recording_or_after_sending_is_finished_by_the_next_
 
 
 async def test_an_anchor_that_can_never_land_is_given_up_and_made_anew(witness: Witness) -> None:
-    lines = lines_of(await witness.books.heads_now())
+    lines = lines_of(await witness.books.heads())
     recent = (await witness.chain.latest_blockhash()).model_copy(update={"last_valid_block_height": 1})
     expired = signed_anchor(lines, Keypair(), recent, NET)  # a payer without money: it cannot land
     assert await witness.books.record_anchor(expired)
@@ -124,7 +124,7 @@ async def test_an_anchor_that_can_never_land_is_given_up_and_made_anew(witness: 
 
 
 async def test_two_at_once_do_not_anchor_twice_at_a_time(witness: Witness) -> None:
-    lines = lines_of(await witness.books.heads_now())
+    lines = lines_of(await witness.books.heads())
     recent = await witness.chain.latest_blockhash()
     first, second = (signed_anchor(lines, key, recent, NET) for key in (witness.key, Keypair()))
     assert [await witness.books.record_anchor(each) for each in (first, second)] == [True, False]
@@ -141,7 +141,7 @@ async def rewrite_with_its_anchor(witness: Witness) -> None:
     witness.hand.does("UPDATE agents SET wallet_address = 'mine'")
     witness.hand.edits_payload('"wallet_address": ""', '"wallet_address": "mine"')
     witness.hand.does(REHASH)
-    lines = lines_of(await witness.books.heads_now())
+    lines = lines_of(await witness.books.heads())
     witness.hand.does("UPDATE audit_anchors SET heads = %s, root = %s", lines, root_of(lines))
 
 
@@ -174,7 +174,7 @@ async def test_an_anchor_by_another_wallet_is_none(witness: Witness, node: Chain
 
 
 async def test_an_anchor_that_was_never_sent_is_not_on_chain(witness: Witness) -> None:
-    lines = lines_of(await witness.books.heads_now())
+    lines = lines_of(await witness.books.heads())
     forged = signed_anchor(lines, witness.key, await witness.chain.latest_blockhash(), NET)
     assert await witness.books.record_anchor(forged)
     await witness.books.close_anchor(forged.id, AnchorState.FINALIZED, 1)
@@ -203,9 +203,9 @@ async def transferred(node: ChainNode, chain: AnchorChain) -> LandedTransaction:
 async def book_as_verified(ledger: PostgresLedger, landed: LandedTransaction) -> None:
     """A new agent's session paid it."""
     (moved,) = landed.transfers
-    await ledger.create_agent("payer")
+    await ledger.agents.create("payer")
     book = Book(ledger, "payer", uuid4())
-    await ledger.create_session(
+    await ledger.sessions.create(
         agent="payer",
         currency=Currency.USDC,
         mint=moved.mint,
@@ -220,7 +220,7 @@ async def book_as_verified(ledger: PostgresLedger, landed: LandedTransaction) ->
     )
     signed = signed_payment(message_hash=landed.message_hash, destination_account=moved.destination)
     signed = signed.model_copy(update={"offer": signed.offer.model_copy(update={"mint": moved.mint})})
-    attempt = await ledger.record_attempt(await book.accepted(), 1, book.session_id, signed)
+    attempt = await ledger.payments.record_attempt(await book.accepted(), 1, book.session_id, signed)
     assert isinstance(attempt, RecordedAttempt), attempt
     settlement = Settlement(
         signature=landed.signature,
@@ -230,7 +230,7 @@ async def book_as_verified(ledger: PostgresLedger, landed: LandedTransaction) ->
         mint=moved.mint,
         amount_atomic=moved.amount_atomic,
     )
-    await ledger.record_seen(attempt.attempt_id, settlement, final=True)
+    await ledger.payments.record_seen(attempt.attempt_id, settlement, final=True)
 
 
 LIES: list[tuple[LiteralString, Reason]] = [

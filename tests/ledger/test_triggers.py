@@ -168,7 +168,7 @@ async def test_what_the_chain_showed_is_written_once(book: Book, database_url: s
     changes: list[LiteralString] = ["hash = 'x'", "slot = 1", "verification_hash = 'x'", "error_code = 'x'"]
     assert update_refused(database_url, "transactions", changes) == {"its outcome VERIFIED is final"}
     dead = await book.recorded()
-    await book.ledger.record_dead(dead.attempt_id, "expired_unsettled")
+    await book.ledger.payments.record_dead(dead.attempt_id, "expired_unsettled")
     said = refused(database_url, "UPDATE transactions SET error_code = 'x' WHERE id = %s", dead.attempt_id)
     assert "its outcome FAILED is final" in said
     assert rows(database_url, "SELECT hash FROM transactions WHERE status = 'VERIFIED'") == [(settlement.signature,)]
@@ -204,7 +204,7 @@ async def test_content_may_be_removed_after_its_time(book: Book, database_url: s
 
 
 async def test_a_session_that_has_ended_stays_so(book: Book, database_url: str) -> None:
-    await book.ledger.end_session(book.session_id)
+    await book.ledger.sessions.end(book.session_id)
     assert "REVOKED cannot become ACTIVE" in refused(database_url, "UPDATE sessions SET status = 'ACTIVE'")
 
 
@@ -231,7 +231,7 @@ async def test_a_persons_word_stands(book: Book, database_url: str) -> None:
 
 async def test_the_program_hears_a_refusal_as_a_permanent_fault(book: Book) -> None:
     async def insists() -> None:
-        async with book.ledger._transaction() as db:
+        async with book.ledger.database.transaction() as db:
             await db.execute(text("UPDATE agents SET name = 'x'"))
 
     with pytest.raises(IllegalTransition, match="never changes"):

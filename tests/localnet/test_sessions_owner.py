@@ -73,21 +73,20 @@ class Owner:
 
     async def opened(self, currency: Currency = Currency.USDC) -> SessionRecord:
         """A session that waits for this owner."""
-        return await open_grant(
-            self.node, self.ledger, self.vault, agent="buyer", owner=self.key.pubkey(), terms=self.terms(currency)
-        )
+        owner, terms = self.key.pubkey(), self.terms(currency)
+        return await open_grant(self.node, self.ledger.sessions, self.vault, agent="buyer", owner=owner, terms=terms)
 
     async def granted(self, currency: Currency = Currency.USDC) -> SessionRecord:
         """A session that pays."""
         done = await grant_session(
-            self.node, self.ledger, self.vault, agent="buyer", owner=self.key, terms=self.terms(currency)
+            self.node, self.ledger.sessions, self.vault, agent="buyer", owner=self.key, terms=self.terms(currency)
         )
-        record = await self.ledger.session_record(done.session_id)
+        record = await self.ledger.sessions.get(done.session_id)
         assert record is not None
         return record
 
     async def pays(self, currency: Currency = Currency.USDC) -> bool:
-        found = await self.ledger.session("buyer", currency)
+        found = await self.ledger.sessions.current("buyer", currency)
         assert isinstance(found, OpenSession | Refused)
         return isinstance(found, OpenSession)
 
@@ -113,7 +112,7 @@ async def owner(stack: Stack, ledger: PostgresLedger) -> AsyncIterator[Owner]:
     await ensure_sol(stack.rpc_url, key.pubkey())
     for mint in MINTS.values():
         await faucet(stack.rpc_url, key.pubkey(), mint, MONEY)
-    await ledger.create_agent("buyer")
+    await ledger.agents.create("buyer")
     node = OwnerNode(stack.rpc_url, Network.DEVNET)
     yield Owner(key, node, ledger, Vault(Keyring.generate()), stack.rpc_url)
     await node.close()
@@ -147,9 +146,9 @@ async def test_a_session_pays_only_when_its_grant_is_on_chain(owner: Owner) -> N
     record = await owner.opened()
     assert not await owner.pays()
     assert not await is_shown(owner.node, record)
-    await send_grant(owner.node, owner.ledger, record, owner.key)
+    await send_grant(owner.node, owner.ledger.sessions, record, owner.key)
     assert not await owner.pays(), "sent, and not yet seen by the ledger: as after a crash"
-    await finish_grant(owner.node, owner.ledger, record)
+    await finish_grant(owner.node, owner.ledger.sessions, record)
     assert await owner.pays()
 
 
@@ -162,7 +161,7 @@ async def test_a_wallet_elsewhere_signs_the_exported_transaction(owner: Owner) -
     assert handed_back == with_signature(asked, record.owner, str(wallet.signatures[0]))
     for _ in range(2):  # the second time it has landed already
         assert await owner.node.send(handed_back, asked.last_valid_block_height) == str(wallet.signatures[0])
-    await finish_grant(owner.node, owner.ledger, record)
+    await finish_grant(owner.node, owner.ledger.sessions, record)
     assert await owner.pays()
 
 
@@ -198,11 +197,11 @@ async def test_a_transaction_signed_too_late_is_not_sent_and_a_fresh_one_is(owne
     await until(expired, "the blockhash to expire")
     with pytest.raises(OwnerTooLate):
         await owner.node.send(signed_by(late, owner.key), late.last_valid_block_height)
-    fresh = await draft_again(owner.node, owner.ledger, record)
+    fresh = await draft_again(owner.node, owner.ledger.sessions, record)
     with pytest.raises(OwnerTooLate):  # the node says it, too
         await owner.node.send(signed_by(late, owner.key), fresh.last_valid_block_height)
     await owner.node.send(signed_by(fresh, owner.key), fresh.last_valid_block_height)
-    await finish_grant(owner.node, owner.ledger, record)
+    await finish_grant(owner.node, owner.ledger.sessions, record)
     assert await owner.at_home() == MONEY - ALLOWANCE
 
 
@@ -210,21 +209,21 @@ async def test_two_transactions_for_one_session_grant_it_once(owner: Owner) -> N
     record = await owner.opened()
     first = _asked(record)
     await until_new_blockhash(owner, first)
-    second = await draft_again(owner.node, owner.ledger, record)
+    second = await draft_again(owner.node, owner.ledger.sessions, record)
     assert second.message != first.message
     await owner.node.send(signed_by(second, owner.key), second.last_valid_block_height)
     with pytest.raises(OwnerRefused):
         await owner.node.send(signed_by(first, owner.key), first.last_valid_block_height)
-    await finish_grant(owner.node, owner.ledger, record)
+    await finish_grant(owner.node, owner.ledger.sessions, record)
     assert await owner.at_home() == MONEY - ALLOWANCE
 
 
 async def test_a_grant_that_lands_after_its_session_was_ended_says_where_the_money_is(owner: Owner) -> None:
     record = await owner.opened()
-    await owner.ledger.end_session(record.session_id)
-    await send_grant(owner.node, owner.ledger, record, owner.key)
+    await owner.ledger.sessions.end(record.session_id)
+    await send_grant(owner.node, owner.ledger.sessions, record, owner.key)
     with pytest.raises(OwnerRefused, match=f"session revoke {record.session_id}"):
-        await finish_grant(owner.node, owner.ledger, record)
+        await finish_grant(owner.node, owner.ledger.sessions, record)
     plan = await plan_revoke(owner.node, record)
     assert plan is not None
     assert plan.brings_back_atomic == ALLOWANCE
@@ -235,8 +234,8 @@ async def test_a_refused_grant_ends_its_session(owner: Owner) -> None:
     await owner.granted()
     await owner.granted()  # 1,000 are left
     with pytest.raises(OwnerRefused):
-        await send_grant(owner.node, owner.ledger, record, owner.key)
-    refused = await owner.ledger.session_record(record.session_id)
+        await send_grant(owner.node, owner.ledger.sessions, record, owner.key)
+    refused = await owner.ledger.sessions.get(record.session_id)
     assert refused is not None
     assert refused.status == "REVOKED"
     assert await owner.pays(), "the session before it does"
@@ -246,11 +245,13 @@ async def test_an_owner_without_the_money_is_told_before_anything_is_recorded(ow
     poor, terms = Keypair(), owner.terms(allowance=MONEY + 1)
     for key, why in ((poor, "no USDC account"), (owner.key, "needs 0.000001 more USDC")):
         with pytest.raises(OwnerLacks, match=why):
-            await grant_session(owner.node, owner.ledger, owner.vault, agent="buyer", owner=key, terms=terms)
+            await grant_session(owner.node, owner.ledger.sessions, owner.vault, agent="buyer", owner=key, terms=terms)
     await faucet(owner.rpc_url, poor.pubkey(), USDC_MINT, MONEY)
     with pytest.raises(OwnerLacks, match="SOL"):
-        await grant_session(owner.node, owner.ledger, owner.vault, agent="buyer", owner=poor, terms=owner.terms())
-    assert await owner.ledger.sessions() == []
+        await grant_session(
+            owner.node, owner.ledger.sessions, owner.vault, agent="buyer", owner=poor, terms=owner.terms()
+        )
+    assert await owner.ledger.sessions.list() == []
 
 
 async def test_money_that_came_in_later_is_brought_back_too(owner: Owner) -> None:
@@ -271,7 +272,7 @@ async def test_an_open_payment_is_left_to_a_person_once_the_owner_revoked_elsewh
     verdicts = []
 
     async def is_judged() -> bool:
-        verdicts.append(await check_settlement(owner.node, owner.ledger.booked_on, attempt, SLOT_MS))
+        verdicts.append(await check_settlement(owner.node, owner.ledger.sessions.booked_up_to, attempt, SLOT_MS))
         return getattr(verdicts[-1], "reason", "") != "blockhash_live"
 
     await until(is_judged, "the blockhash to expire at finalized")
@@ -310,6 +311,6 @@ async def _signed_and_never_sent(owner: Owner, record: SessionRecord) -> Recorde
         blockhash_slot=latest.slot,
         last_valid_block_height=latest.last_valid_block_height,
     )
-    attempt = await owner.ledger.record_attempt(await book.accepted(), 1, record.session_id, signed)
+    attempt = await owner.ledger.payments.record_attempt(await book.accepted(), 1, record.session_id, signed)
     assert isinstance(attempt, RecordedAttempt)
     return attempt

@@ -12,22 +12,22 @@ from tests.simulation.audit_events import events_tell_the_truth, payment_row, re
 OPEN = ("PENDING", "RETRYING", "SUCCESS")
 
 
-def audit(chain: Any, trace: Any, ledger: Any) -> list[str]:
+def audit(chain: Any, trace: Any, rows: Any) -> list[str]:
     """Every rule that was broken, in words; empty when all is well."""
-    audited = _Audit(chain, trace, ledger)
+    audited = _Audit(chain, trace, rows)
     return [violation for rule in audited.rules() for violation in rule]
 
 
 class _Audit:
-    def __init__(self, chain: Any, trace: Any, ledger: Any) -> None:
+    def __init__(self, chain: Any, trace: Any, rows: Any) -> None:
         self.chain = chain
         self.events = trace.events
-        self.requests = list(ledger.requests.values())
-        self.attempts = list(ledger.attempts.values())
-        self.sessions = ledger.sessions
-        self.policy = ledger.policy
-        self.phases = {name: agent.phase for name, agent in ledger.agents.items()}
-        self.chains = ledger.book.chains
+        self.requests = list(rows.requests.values())
+        self.attempts = list(rows.attempts.values())
+        self.sessions = rows.sessions
+        self.policy = rows.policy
+        self.phases = {name: agent.phase for name, agent in rows.agents.items()}
+        self.chains = rows.book.chains
         self.rows = {each.key: request_row(each) for each in self.requests} | {
             str(each.attempt_id): payment_row(each) for each in self.attempts
         }

@@ -30,7 +30,10 @@ from autopay.domain.policy.policy import Ask, Permit
 from autopay.domain.refusal import Refused
 from autopay.domain.request import RequestResult, RequestStatus
 from tests.simulation.bugs_in_looking import BUGS_IN_LOOKING, Swap
-from tests.world.ledger import MemoryLedger
+from tests.world.ledger import MemoryLedger, MemoryPayments
+from tests.world.ledger_policies import MemoryPolicies
+from tests.world.ledger_requests import MemoryRequests
+from tests.world.ledger_sessions import MemorySessions
 from tests.world.rows import AttemptEntry
 from tests.world.seller import SimSeller
 from tests.world.store import transaction
@@ -39,7 +42,7 @@ Bug = Callable[[], list[Swap]]
 
 _submit = SubmitStep.submit
 _answered = Payment.answered
-_judged = MemoryLedger.judged
+_judged = MemoryPolicies.judged
 
 
 def _dead_after(believed_dead: Callable[[SellerAnswer, Reply | None], bool]) -> list[Swap]:
@@ -57,9 +60,9 @@ def _dead_after(believed_dead: Callable[[SellerAnswer, Reply | None], bool]) -> 
         listening = SubmitStep(self._ledger, Listening(), self._vault)  # type: ignore[arg-type]
         answer = await _submit(listening, ref)
         if believed_dead(answer, said[-1] if said else None):
-            attempt = await self._ledger.attempt(ref.order.request_key, ref.number)
+            attempt = await self._ledger.payments.attempt(ref.order.request_key, ref.number)
             if attempt is not None and attempt.status != "VERIFIED":
-                await self._ledger.record_dead(attempt.attempt_id, "the seller said so")
+                await self._ledger.payments.record_dead(attempt.attempt_id, "the seller said so")
                 return Rejected(http_status=402, reason="dead")
         return answer
 
@@ -89,52 +92,56 @@ def takes_a_server_error_for_unpaid() -> list[Swap]:
 
 
 def releases_the_reservation_of_an_unknown_payment() -> list[Swap]:
-    def taken(self: MemoryLedger, session_id: Any) -> tuple[int, int]:
-        mine = [each for each in self.attempts.values() if each.session.session_id == session_id]
+    def taken(self: MemorySessions, session_id: Any) -> tuple[int, int]:
+        mine = [each for each in self.store.attempts.values() if each.session.session_id == session_id]
         sure = [each.amount_atomic for each in mine if each.status.value in ("SUCCESS", "VERIFIED")]
         return len(sure), sum(sure)
 
-    return [(MemoryLedger, "taken", taken)]
+    return [(MemorySessions, "taken", taken)]
 
 
 def takes_a_yes_to_other_terms() -> list[Swap]:
-    def approval_of(self: MemoryLedger, row: Any, terms: Any) -> Any:
-        asked = [each for each in self.approvals if each.request_key == row.key]
+    def approval_of(self: MemoryPolicies, row: Any, terms: Any) -> Any:
+        asked = [each for each in self.store.approvals if each.request_key == row.key]
         return asked[-1] if asked else None
 
-    return [(MemoryLedger, "approval_of", approval_of)]
+    return [(MemoryPolicies, "approval_of", approval_of)]
 
 
 def asks_a_person_when_it_is_too_late() -> list[Swap]:
-    def judged(self: MemoryLedger, row: Any, offer: Any, program: str) -> Any:
+    def judged(self: MemoryPolicies, row: Any, offer: Any, program: str) -> Any:
         terms, verdict = _judged(self, row, offer, program)
         return terms, Permit() if isinstance(verdict, Ask) else verdict
 
-    return [(MemoryLedger, "judged", judged)]
+    return [(MemoryPolicies, "judged", judged)]
 
 
 def counts_only_settled_money_against_the_day() -> list[Swap]:
-    def judged(self: MemoryLedger, row: Any, offer: Any, program: str) -> Any:
-        attempts = self.attempts
-        self.attempts = {key: each for key, each in attempts.items() if each.status.value == "VERIFIED"}
+    def judged(self: MemoryPolicies, row: Any, offer: Any, program: str) -> Any:
+        attempts = self.store.attempts
+        self.store.attempts = {key: each for key, each in attempts.items() if each.status.value == "VERIFIED"}
         try:
             return _judged(self, row, offer, program)
         finally:
-            self.attempts = attempts
+            self.store.attempts = attempts
 
-    return [(MemoryLedger, "judged", judged)]
+    return [(MemoryPolicies, "judged", judged)]
 
 
 def ends_a_request_again() -> list[Swap]:
     @transaction
-    def close(self: MemoryLedger, request_key: str, result: RequestResult) -> None:
-        row = self.request_row(request_key)
+    def close(self: MemoryRequests, request_key: str, result: RequestResult) -> None:
+        row = self.store.request_row(request_key)
         row.result, row.closed, row.processed = result, True, True
 
-    def believes_the_last(self: MemoryLedger, request_key: str) -> Any:
-        return self.request_row(request_key).payment()
+    def believes_the_last(self: MemoryPayments, request_key: str) -> Any:
+        return self.store.request_row(request_key).payment()
 
-    return [(MemoryLedger, "close", close), (MemoryLedger, "recall", transaction(believes_the_last)), *_forgets_ends()]
+    return [
+        (MemoryRequests, "close", close),
+        (MemoryPayments, "recall", transaction(believes_the_last)),
+        *_forgets_ends(),
+    ]
 
 
 def _forgets_ends() -> list[Swap]:
@@ -148,26 +155,28 @@ def _forgets_ends() -> list[Swap]:
 
 def sends_before_recording() -> list[Swap]:
     sellers: list[SimSeller] = []
-    record_attempt = MemoryLedger.record_attempt
+    record_attempt = MemoryPayments.record_attempt
     ask = SimSeller.ask
 
     async def remembering(self: SimSeller, url: str, method: Any, extras: RequestExtras) -> Any:
         sellers[:] = [self]
         return await ask(self, url, method, extras)
 
-    async def record(self: MemoryLedger, request_key: str, number: int, session_id: Any, signed: SignedPayment) -> Any:
-        url = self.requests[request_key].spec.url
+    async def record(
+        self: MemoryPayments, request_key: str, number: int, session_id: Any, signed: SignedPayment
+    ) -> Any:
+        url = self.store.requests[request_key].spec.url
         payment = signed.sealed.split("|", 2)[2].encode()
         await sellers[0].pay(url, "GET", RequestExtras(), signed.offer.version, payment)
         return await record_attempt(self, request_key, number, session_id, signed)
 
-    return [(SimSeller, "ask", remembering), (MemoryLedger, "record_attempt", record)]
+    return [(SimSeller, "ask", remembering), (MemoryPayments, "record_attempt", record)]
 
 
 def signs_anew_when_asked_again() -> list[Swap]:
     async def sign(self: SignStep, to_sign: SignInput) -> SignResult:
         order = to_sign.order
-        session = await self._ledger.session(order.agent, to_sign.offer.currency)
+        session = await self._ledger.sessions.current(order.agent, to_sign.offer.currency)
         if isinstance(session, Refused):
             return session
         mint = await self._usable_mint(to_sign.offer)
@@ -185,11 +194,11 @@ def signs_anew_when_asked_again() -> list[Swap]:
         signed = self._signer.sign(unsigned, session.sealed_key)
         ledger = self._ledger
         assert isinstance(ledger, MemoryLedger)
-        recorded = await ledger.attempt(order.request_key, to_sign.number)
+        recorded = await ledger.payments.attempt(order.request_key, to_sign.number)
         if recorded is not None:
-            ledger.attempts[recorded.attempt_id].signed = signed
+            ledger.store.attempts[recorded.attempt_id].signed = signed
             return summary_of(recorded)
-        result = await ledger.record_attempt(order.request_key, to_sign.number, session.key.session_id, signed)
+        result = await ledger.payments.record_attempt(order.request_key, to_sign.number, session.key.session_id, signed)
         return summary_of(result) if isinstance(result, RecordedAttempt) else result
 
     return [(SignStep, "sign", sign)]
@@ -210,7 +219,7 @@ def pays_again_when_paid_content_does_not_come() -> list[Swap]:
     return [
         (payment_run, "next_step", step),
         (Payment, "signed", signed),
-        (MemoryLedger, "require_next", lambda *_: None),
+        (MemoryPayments, "require_next", lambda *_: None),
     ]
 
 
@@ -218,7 +227,7 @@ def drops_claims() -> list[Swap]:
     def forget(row: AttemptEntry, receipt: Receipt | None) -> None:
         return None
 
-    return [(MemoryLedger, "keep_claim", staticmethod(forget))]
+    return [(MemoryPayments, "keep_claim", staticmethod(forget))]
 
 
 def fails_the_request_when_signing_fails() -> list[Swap]:

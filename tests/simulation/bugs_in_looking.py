@@ -15,10 +15,11 @@ from autopay.domain.payment.payment import (
     Unknown,
     Verdict,
 )
-from autopay.domain.payment.ports import BookedOn, Chain
+from autopay.domain.payment.ports import Chain
+from autopay.domain.payment.settlement import BookedUpTo
 from autopay.domain.payment.steps import AttemptRef
 from autopay.domain.session import Booked
-from tests.world.ledger import MemoryLedger
+from tests.world.ledger_sessions import MemorySessions
 from tests.world.node import SimNode
 
 Swap = tuple[Any, str, Any]
@@ -27,7 +28,7 @@ _absence = settlement._absence
 
 
 def trusts_expiry_alone() -> list[Swap]:
-    async def absence(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, slot_ms: int) -> Verdict:
+    async def absence(chain: Chain, booked_up_to: BookedUpTo, attempt: RecordedAttempt, slot_ms: int) -> Verdict:
         tip = await chain.finalized_tip()
         if tip.block_height > attempt.last_valid_block_height:
             return Dead(reason="expired_unsettled")
@@ -59,9 +60,9 @@ def matches_by_the_transfer_alone() -> list[Swap]:
 def believes_a_receipt_without_looking() -> list[Swap]:
     look = settlement.check_settlement
 
-    async def believing(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, slot_ms: int) -> Verdict:
+    async def believing(chain: Chain, booked_up_to: BookedUpTo, attempt: RecordedAttempt, slot_ms: int) -> Verdict:
         if attempt.status != "SUCCESS" or not attempt.claims:
-            return await look(chain, booked_on, attempt, slot_ms)
+            return await look(chain, booked_up_to, attempt, slot_ms)
         claimed = Settlement(
             signature=attempt.claims[0],
             slot=attempt.blockhash_slot,
@@ -76,8 +77,8 @@ def believes_a_receipt_without_looking() -> list[Swap]:
 
 
 def skips_the_allowance_check() -> list[Swap]:
-    async def absence(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, slot_ms: int) -> Verdict:
-        verdict = await _absence(chain, booked_on, attempt, slot_ms)
+    async def absence(chain: Chain, booked_up_to: BookedUpTo, attempt: RecordedAttempt, slot_ms: int) -> Verdict:
+        verdict = await _absence(chain, booked_up_to, attempt, slot_ms)
         if isinstance(verdict, Unknown) and verdict.reason == "allowance_unequal":
             return Dead(reason="expired_unsettled")
         return verdict
@@ -115,7 +116,7 @@ def books_a_failed_transaction() -> list[Swap]:
 
 
 def takes_not_found_for_dead() -> list[Swap]:
-    async def absence(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, slot_ms: int) -> Verdict:
+    async def absence(chain: Chain, booked_up_to: BookedUpTo, attempt: RecordedAttempt, slot_ms: int) -> Verdict:
         return Dead(reason="not_found")
 
     return [(settlement, "_absence", absence)]
@@ -129,13 +130,13 @@ def asks_any_node_without_a_least_slot() -> list[Swap]:
 
 
 def counts_a_payment_as_the_reason_of_its_own_death() -> list[Swap]:
-    booked_on = MemoryLedger.booked_on
+    booked_up_to = MemorySessions.booked_up_to
 
-    async def with_its_own(self: MemoryLedger, session_id: UUID, slot: int, besides: UUID | None = None) -> Booked:
-        booked: Booked = await booked_on(self, session_id, slot)
+    async def with_its_own(self: MemorySessions, session_id: UUID, slot: int, besides: UUID | None = None) -> Booked:
+        booked: Booked = await booked_up_to(self, session_id, slot)
         return booked
 
-    return [(MemoryLedger, "booked_on", with_its_own)]
+    return [(MemorySessions, "booked_on", with_its_own)]
 
 
 def takes_confirmed_for_final() -> list[Swap]:

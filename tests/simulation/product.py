@@ -30,7 +30,7 @@ class Activities:
         """As the worker builds them."""
         ledger, chain, seller, vault = world.ledger, world.node, world.seller, world.vault
         return cls(
-            fetch=FetchStep(ledger, seller, vault),
+            fetch=FetchStep(ledger.requests, seller, vault),
             parse=ParseStep(ledger, NETWORK, {Currency.USDC: MINT}),
             sign=SignStep(ledger, chain, world.signer),
             submit=SubmitStep(ledger, seller, vault),

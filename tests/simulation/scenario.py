@@ -213,8 +213,8 @@ class _Scenario:
 
     def _policies(self, world: World) -> None:
         """What the people behind the agents allow."""
-        ledger = world.ledger
-        ledger.policy = Policy(
+        rows = world.ledger.store
+        rows.policy = Policy(
             per_agent_day_atomic=self.rng.choice((3_000, 5_000, *[None] * 8)),
             per_host_day_atomic=self.rng.choice((2_500, *[None] * 8)),
             price_factor=self.rng.choice((Decimal(1), Decimal(3), None)),
@@ -222,17 +222,17 @@ class _Scenario:
             approval_expires_s=self.rng.choice((60, 600, 7_200)),
         )
         for shop in world.seller.tills if self.rng.random() < 0.7 else ():
-            ledger.payees[f"{shop}:443"] = {address(f"{shop}/payee{number}") for number in (0, 1)}
-        for name, agent in ledger.agents.items():
+            rows.payees[f"{shop}:443"] = {address(f"{shop}/payee{number}") for number in (0, 1)}
+        for name, agent in rows.agents.items():
             phase = "INTERACTIVE" if self.rng.random() < 0.3 else "FULL"
-            ledger.agents[name] = agent.model_copy(update={"phase": phase})
+            rows.agents[name] = agent.model_copy(update={"phase": phase})
 
     async def _person(self, world: World) -> None:
         """Somebody who answers what agents ask, mostly with yes, sometimes never."""
         ignored: set[UUID] = set()
         while True:
             await sleep_ms(self.rng.choice((500, 5_000, 40_000)))
-            for entry in list(world.ledger.approvals):
+            for entry in list(world.ledger.store.approvals):
                 if entry.status != "PENDING" or entry.approval_id in ignored:
                     continue
                 if self.rng.random() < 0.1:
@@ -244,15 +244,15 @@ class _Scenario:
                     approve=self.rng.random() < 0.85,
                 )
                 with suppress(LedgerUnavailable):
-                    await world.ledger.decide(word)
+                    await world.ledger.policies.decide(word)
 
     def _finish(self, world: World) -> None:
-        report, ledger = self.report, world.ledger
-        report.violations += audit(world.chain, world.trace, ledger)
-        report.payments = len(ledger.requests)
-        report.attempts = len(ledger.attempts)
-        report.statuses.update(each.status.value for each in ledger.attempts.values())
-        report.outcomes.update(each.result.status.value if each.result else "open" for each in ledger.requests.values())
+        report, rows = self.report, world.ledger.store
+        report.violations += audit(world.chain, world.trace, rows)
+        report.payments = len(rows.requests)
+        report.attempts = len(rows.attempts)
+        report.statuses.update(each.status.value for each in rows.attempts.values())
+        report.outcomes.update(each.result.status.value if each.result else "open" for each in rows.requests.values())
         report.faults = world.faults.counts
         report.virtual_s = now_ms() / 1000
         report.digest = world.trace.digest()
@@ -264,7 +264,7 @@ async def _insist(world: World, agent: str, spec: RequestSpec) -> None:
     """Accept the request, however often it takes: its caller does so too."""
     while True:
         try:
-            await world.ledger.accept(agent, spec, 1.0, 500)
+            await world.ledger.requests.accept(agent, spec, 1.0, 500)
         except LedgerUnavailable:
             await sleep_ms(500)
         else:

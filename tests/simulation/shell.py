@@ -126,7 +126,7 @@ class Shell:
             self._unexpected(error)
 
     def _is_decided(self, approval_id: UUID) -> bool:
-        asked = next(each for each in self.world.ledger.approvals if each.approval_id == approval_id)
+        asked = next(each for each in self.world.ledger.store.approvals if each.approval_id == approval_id)
         return bool(asked.status != "PENDING")
 
     def _unexpected(self, error: BaseException) -> None:

@@ -36,7 +36,7 @@ async def world_where_sellers(behaviour: str) -> World:
     world = World(shops, rng=rng, rates={f"seller.{behaviour}": 1.0}, quiet_at_ms=10**9)
     world.launch("agent", balance=50_000, allowance=5_000, tx_limit=10)
     await sleep_ms(60_000)
-    await world.ledger.accept("agent", SPEC, 1.0, 10)
+    await world.ledger.requests.accept("agent", SPEC, 1.0, 10)
     return world
 
 
@@ -59,7 +59,7 @@ def test_a_payment_whose_delegation_was_taken_away_stays_open_and_nothing_new_is
         await asyncio.wait({running}, timeout=PATIENCE_S)
         ended = running.done()
         running.cancel()
-        return ended, len(world.ledger.attempts)
+        return ended, len(world.ledger.store.attempts)
 
     assert run_virtually(story()) == (False, 1)
 
@@ -73,10 +73,10 @@ def test_a_person_who_calls_such_a_payment_dead_lets_its_request_go_on() -> None
         await asyncio.wait({running}, timeout=PATIENCE_S)
         stuck = not running.done()
         world.faults.quiet_at_ms = now_ms()
-        first = next(iter(world.ledger.attempts))
-        await world.ledger.record_dead(first, "decided by a person: revoked in another wallet")
+        first = next(iter(world.ledger.store.attempts))
+        await world.ledger.payments.record_dead(first, "decided by a person: revoked in another wallet")
         result = await asyncio.wait_for(running, PATIENCE_S)
-        return stuck, [result.status.value, *(each.status.value for each in world.ledger.attempts.values())]
+        return stuck, [result.status.value, *(each.status.value for each in world.ledger.store.attempts.values())]
 
     assert run_virtually(story()) == (True, ["delivered", "FAILED", "VERIFIED"])
 
@@ -102,14 +102,14 @@ class LookedAtTwice(SimNode):
         self, address: str, *, final: bool = False, min_slot: int | None = None
     ) -> TokenAccount | None:
         """True, and late."""
-        (attempt,) = self.world.ledger.attempts.values()
+        (attempt,) = self.world.ledger.store.attempts.values()
         (landed,) = self.world.chain.transactions
         lag = self.world.chain.slot_now() - landed.slot - CONFIRMED_DEPTH - 3
         behind = SimNode(self.world.chain, "", [])
         behind._view = lambda method: View(lag=lag)  # type: ignore[method-assign]
-        seen = await check_settlement(behind, self.world.ledger.booked_on, attempt.recorded(), SLOT_MS)
+        seen = await check_settlement(behind, self.world.ledger.sessions.booked_up_to, attempt.recorded(), SLOT_MS)
         assert isinstance(seen, Seen), seen
-        await self.world.ledger.record_seen(attempt.attempt_id, seen.settlement, final=False)
+        await self.world.ledger.payments.record_seen(attempt.attempt_id, seen.settlement, final=False)
         return await super().token_account(address, final=final, min_slot=min_slot)
 
 
@@ -118,8 +118,10 @@ def test_a_payment_seen_while_it_is_looked_at_is_not_dead() -> None:
         world = await world_where_sellers("answer_lost_after_settling")
         await signed_and_sent(world)
         await sleep_ms(100_000)
-        (attempt,) = world.ledger.attempts.values()
-        return await check_settlement(LookedAtTwice(world), world.ledger.booked_on, attempt.recorded(), SLOT_MS)
+        (attempt,) = world.ledger.store.attempts.values()
+        return await check_settlement(
+            LookedAtTwice(world), world.ledger.sessions.booked_up_to, attempt.recorded(), SLOT_MS
+        )
 
     assert run_virtually(story()).kind == "unknown"
 

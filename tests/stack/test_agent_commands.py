@@ -82,7 +82,7 @@ async def test_a_running_agent_is_changed(shell: Shell) -> None:
     assert "0.05 USDC" in (await shell("rules", name, "--show"))[0]
 
     await shell("phase", name, "interactive")
-    assert (await shell.ledger.agent(name)).phase == Phase.INTERACTIVE
+    assert (await shell.ledger.agents.get(name)).phase == Phase.INTERACTIVE
     await shell("watch", name, f"{shell.market}{FEED} every=1h name=feed")
     (watch,) = (await shell.json("status", name))["watches"]
     assert watch["watch"]["name"] == "feed"
@@ -174,19 +174,19 @@ async def test_a_paused_agent_says_what_would_help(shell: Shell) -> None:
 
 async def test_a_file_of_agents_is_launched_as_far_as_it_can_be(shell: Shell, tmp_path: Path) -> None:
     await shell.launched("file-runs")
-    await shell.ledger.create_agent("file-anothers", Phase.FULL, "another wallet")
+    await shell.ledger.agents.create("file-anothers", Phase.FULL, "another wallet")
     names = ["file-runs", "file-anothers", *(f"file-{n}" for n in range(5))]
     file = tmp_path / "agents.toml"
     defaults = '[defaults]\nphase = "full"\nallowance = "0.01"\nthresholds = { usdc = "0.001" }\n'
     file.write_text(defaults + "".join(f'[[agent]]\nname = "{name}"\n' for name in names))
     await shell("launch", "--file", str(file), "--dry-run")
-    assert await shell.ledger.sessions("file-anothers") == []
+    assert await shell.ledger.sessions.list("file-anothers") == []
     out, err = await shell("launch", "--file", str(file), "--json", code=1)
     outcomes = {line["agent"]: line["outcome"] for line in map(json.loads, out.splitlines())}
     assert outcomes == {"file-runs": "running", "file-anothers": "failed"} | dict.fromkeys(names[2:], "launched")
     assert "belongs to wallet another wallet" in err
     assert "1 of 7 agents were not launched" in err
-    assert len(await shell.ledger.sessions("file-runs")) == 1
+    assert len(await shell.ledger.sessions.list("file-runs")) == 1
 
     async def all_run() -> bool:
         states = await shell.states("--state", "running")

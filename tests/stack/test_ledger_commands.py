@@ -45,11 +45,11 @@ async def end(process: Process, number: signal.Signals) -> tuple[int | None, str
 
 
 async def test_follow_prints_what_is_committed_until_ctrl_c(ledger: PostgresLedger, database_url: str) -> None:
-    await ledger.create_agent("first")
+    await ledger.agents.create("first")
     async with command(database_url, "ledger", "follow", "--json", "--since", "start") as process:
         first = json.loads(await line_of(process))
         assert (first["agent"], first["kind"]) == ("first", "agents.created")
-        await ledger.create_agent("second")
+        await ledger.agents.create("second")
         assert json.loads(await line_of(process))["agent"] == "second"
         code, err = await end(process, signal.SIGINT)
     assert (code, "Traceback" in err) == (130, False)
@@ -58,11 +58,11 @@ async def test_follow_prints_what_is_committed_until_ctrl_c(ledger: PostgresLedg
 
 
 async def test_a_reader_that_has_seen_enough_is_no_error(ledger: PostgresLedger, database_url: str) -> None:
-    await ledger.create_agent("first")
+    await ledger.agents.create("first")
     async with command(database_url, "ledger", "follow", "--tail", "1") as process:
         await line_of(process)
         process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]  # as `| head -1` does
-        await ledger.set_wallet("first", "another")
+        await ledger.agents.set_wallet("first", "another")
         assert process.stderr is not None
         err = await asyncio.wait_for(process.stderr.read(), PATIENCE_S)
         assert (await process.wait(), err) == (0, b"")

@@ -45,7 +45,7 @@ async def test_a_worker_killed_in_the_middle_of_payments_pays_each_at_most_once(
         await town.weather(api, lose_answers=0.3, latency_ms=100)
 
     async def a_payment_is_open() -> bool:
-        return bool(await town.ledger.open_attempts())
+        return bool(await town.ledger.payments.open_attempts())
 
     await asyncio.gather(*(town.ask(request_id, url) for request_id, url in requests.items()))
     for _ in range(2):
@@ -126,7 +126,8 @@ async def test_the_schedule_of_adoption_runs_and_begins_where_the_last_run_ended
 
 async def _begun(town: Town, request_id: str) -> None:
     async def taken() -> bool:
-        return request_id in await town.ledger.open_requests(town.agent)
+        backlog = await town.ledger.requests.backlog(town.agent)
+        return request_id in [each.request_id for each in backlog.open]
 
     await until(taken)
 
@@ -168,7 +169,7 @@ async def test_what_was_paid_and_not_delivered_is_a_dispute_and_comes_with_a_ret
     out, err = await town.starter("retry", "owed")
     assert json.loads(out)["topic"] == "fees"
     assert f"owed: delivered, paid 0.002000 USDC, to {result.pay_to}, transaction {result.transaction}" in err
-    assert "owed" not in [each.request_id for each in await town.ledger.disputes()]
+    assert "owed" not in [each.request_id for each in await town.ledger.reports.disputes()]
     assert "is delivered" in (await town.starter("retry", "owed", "--agent", town.agent, code=2))[1]
     assert (await town.reconciled()).payments == before + 1
     await _checkpoints_tell_the_same(town, tmp_path / "checkpoint.json")

@@ -37,7 +37,7 @@ async def test_a_lost_ledger_comes_back_and_nothing_is_paid_twice(town: Town) ->
     lost = {"lost": await _bought(town, "lost", market)}
     await town.starter("session", "grant", town.agent, "--allowance", "0.5", "--tx-limit", "100")
     lost["by-new-session"] = await _bought(town, "by-new-session", market)
-    payers = await town.ledger.payers()
+    payers = await town.ledger.reconciliation.payers()
     await _json(town, "ledger", "anchor")
     await town.weather(town.addresses.knowledge_api, latency_ms=SLOW_MS)
     await town.ask("under-way", knowledge)
@@ -48,13 +48,13 @@ async def test_a_lost_ledger_comes_back_and_nothing_is_paid_twice(town: Town) ->
     restored = await _json(town, "restore", backup["file"], "--yes")
     assert (restored["kept_as"], restored["leftovers"]) == (None, [])
     assert restored["fence"].startswith("restored from ")
-    assert (await town.ledger.result(town.key("kept"))).transaction == kept.transaction
+    assert (await town.ledger.requests.result(town.key("kept"))).transaction == kept.transaction
     with pytest.raises(UnknownRequest):
-        await town.ledger.request(town.key("lost"))
+        await town.ledger.requests.get(town.key("lost"))
 
     await town.ask("held", market)
     await _held(town, "held")
-    assert (await town.ledger.recall(town.key("held"))).attempts == ()
+    assert (await town.ledger.payments.recall(town.key("held"))).attempts == ()
     booked = await _json(town, "ledger", "reconcile", "--book")
     assert (booked["lifted"], booked["problems"], booked["sessions"]) == (True, [], 1)
     assert booked["payments"] >= len(lost)
@@ -70,7 +70,7 @@ async def test_a_lost_ledger_comes_back_and_nothing_is_paid_twice(town: Town) ->
 
     report = await town.reconciled()
     assert report.payments == len(["kept", *lost, "under-way", "held", "new"])
-    memos = await _memos(town, [*payers, *await town.ledger.payers()])
+    memos = await _memos(town, [*payers, *await town.ledger.reconciliation.payers()])
     assert (len(memos), set(memos.values())) == (report.payments, {1})
     verified = json.loads((await town.starter("ledger", "verify", "--on-chain", "--json", code=1))[0])
     assert [each["reason"] for each in verified["findings"]] == ["anchor_unknown_here"]

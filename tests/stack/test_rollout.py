@@ -55,7 +55,7 @@ class Shop:
 
     async def bought(self) -> int:
         """Payments of the agent that brought their content."""
-        return sum(row.delivery == "DELIVERED" for row in await self.ledger.timeline(AGENT, limit=1_000))
+        return sum(row.delivery == "DELIVERED" for row in await self.ledger.reports.timeline(AGENT, limit=1_000))
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
@@ -92,7 +92,7 @@ async def test_a_new_build_takes_over_between_two_purchases(shop: Shop) -> None:
     await shop.start("b")
     across = await a_payment_under_way(shop)
     await shop.command("rollout", "b")
-    assert not (await shop.ledger.request(across)).closed
+    assert not (await shop.ledger.requests.get(across)).closed
 
     async def has_moved() -> bool:
         return await shop.build_of(agent_workflow_id(AGENT)) == "b"
@@ -101,10 +101,10 @@ async def test_a_new_build_takes_over_between_two_purchases(shop: Shop) -> None:
     await shop.weather()
 
     async def has_ended() -> bool:
-        return (await shop.ledger.request(across)).closed
+        return (await shop.ledger.requests.get(across)).closed
 
     await until(has_ended)
-    assert (await shop.ledger.result(across)).status is RequestStatus.DELIVERED
+    assert (await shop.ledger.requests.result(across)).status is RequestStatus.DELIVERED
     assert await shop.build_of(payment_workflow_id(AGENT, "across")) == "a"
     await until(lambda: nothing_runs_on(shop, "a"))
 
@@ -115,7 +115,7 @@ async def test_a_new_build_takes_over_between_two_purchases(shop: Shop) -> None:
         return await shop.bought() > before + 1
 
     await until(buys_on)
-    newest = (await shop.ledger.timeline(AGENT, limit=1))[0]
+    newest = (await shop.ledger.reports.timeline(AGENT, limit=1))[0]
     assert newest.request_id is not None
     assert await shop.build_of(payment_workflow_id(AGENT, newest.request_id)) == "b"
     await shop.command("stop", AGENT, "--wait")
@@ -130,7 +130,7 @@ async def a_payment_under_way(shop: Shop) -> str:
     assert await asyncio.to_thread(run, [*asking, "--home", str(shop.home)]) == 7
 
     async def has_left() -> bool:
-        attempt = (await shop.ledger.recall(key)).last
+        attempt = (await shop.ledger.payments.recall(key)).last
         return attempt is not None and attempt.sends > 0
 
     await until(has_left)

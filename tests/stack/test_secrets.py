@@ -93,7 +93,7 @@ async def _buy(path: Path, addresses: StackFile) -> None:
 
 async def _all_settled(addresses: StackFile) -> None:
     ledger, deadline = open_ledger(addresses.database_url), time.monotonic() + PATIENCE_S
-    while await ledger.open_attempts():
+    while await ledger.payments.open_attempts():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.1)
     await ledger.dispose()
@@ -112,7 +112,7 @@ async def _needles(path: Path, addresses: StackFile, keyring: Keyring) -> dict[s
         found[f"session key {number}"] = written(key[:32]) | written(key)
     for number in range(4):
         request_key = x402_request_id(AGENT, f"buy-{number}")
-        attempt = await ledger.attempt(request_key, 1)
+        attempt = await ledger.payments.attempt(request_key, 1)
         assert attempt is not None
         header = vault.open(attempt.sealed, purpose="payment", row=f"{request_key}/1")
         found[f"payment header {number}"] = written(header)

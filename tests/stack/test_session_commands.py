@@ -125,7 +125,7 @@ async def test_a_revoke_waits_for_payments_that_are_open(shell: Shell) -> None:
     assert listed["on_chain"]["balance_atomic"] == 1_000_000
 
     revoking = asyncio.create_task(shell("session", "revoke", granted["session_id"]))
-    await shell.ledger.record_dead(attempt.attempt_id, "expired_unsettled")
+    await shell.ledger.payments.record_dead(attempt.attempt_id, "expired_unsettled")
     out, _ = await revoking
     assert "revoked: 1 USDC" in out
 
@@ -142,7 +142,7 @@ async def test_a_grant_that_is_cut_off_loses_nothing(shell: Shell) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(STARTER), "session", "grant", "six", "--home", str(shell.home), env=clean_environment()
     )
-    while not [each for each in await shell.ledger.sessions() if each.agent == "six"]:
+    while not [each for each in await shell.ledger.sessions.list() if each.agent == "six"]:
         assert process.returncode is None
         await asyncio.sleep(0.02)
     process.send_signal(signal.SIGKILL)
@@ -200,6 +200,6 @@ async def _open_payment(shell: Shell, session: dict[str, Any]) -> RecordedAttemp
     book = Book(shell.ledger, session["agent"], UUID(session["session_id"]))
     offer = offer_of().model_copy(update={"mint": session["mint"]})
     signed = signed_payment(offer=offer, source_account=session["source_account"])
-    attempt = await shell.ledger.record_attempt(await book.accepted(), 1, book.session_id, signed)
+    attempt = await shell.ledger.payments.record_attempt(await book.accepted(), 1, book.session_id, signed)
     assert isinstance(attempt, RecordedAttempt)
     return attempt

@@ -35,7 +35,7 @@ async def until_gone(pids: list[int]) -> None:
 async def remember(addresses: dict[str, str]) -> None:
     """Leave something in the ledger and in Temporal."""
     ledger = open_ledger(addresses["database_url"])
-    await ledger.create_agent("kept", Phase.FULL, "wallet")
+    await ledger.agents.create("kept", Phase.FULL, "wallet")
     await ledger.dispose()
     client = await Client.connect(addresses["temporal"])
     await client.start_workflow("Nothing", id="kept", task_queue="nobody")
@@ -43,7 +43,7 @@ async def remember(addresses: dict[str, str]) -> None:
 
 async def assert_remembered(addresses: dict[str, str]) -> None:
     ledger = open_ledger(addresses["database_url"])
-    assert (await ledger.agent("kept")).wallet_address == "wallet"
+    assert (await ledger.agents.get("kept")).wallet_address == "wallet"
     await ledger.dispose()
     client = await Client.connect(addresses["temporal"])
     assert (await client.get_workflow_handle("kept").describe()).id == "kept"

@@ -60,16 +60,16 @@ class Town:
         """How the request ended."""
 
         async def closed() -> bool:
-            return (await self.ledger.request(self.key(request_id))).closed
+            return (await self.ledger.requests.get(self.key(request_id))).closed
 
         await until(closed)
-        return await self.ledger.result(self.key(request_id))
+        return await self.ledger.requests.result(self.key(request_id))
 
     async def sent(self, request_id: str) -> None:
         """Wait until the payment is on its way to the seller."""
 
         async def counted() -> bool:
-            attempt = (await self.ledger.recall(self.key(request_id))).last
+            attempt = (await self.ledger.payments.recall(self.key(request_id))).last
             return attempt is not None and attempt.sends > 0
 
         await until(counted)
@@ -91,12 +91,12 @@ class Town:
         """Ledger against chain, once nothing is under way any more."""
 
         async def settled() -> bool:
-            return not await self.ledger.open_attempts()
+            return not await self.ledger.payments.open_attempts()
 
         await until(settled)
         chain = HistoryWalk(self.addresses.solana_rpc, self.settings.network, page=3)
         marks = Marks(network=self.settings.network)
-        report = await ReconcileRun(self.ledger, chain, self.settings.network, marks).run()
+        report = await ReconcileRun(self.ledger.reconciliation, chain, self.settings.network, marks).run()
         await chain.close()
         assert report.ok, report
         assert report.unresolved == ()

@@ -99,11 +99,11 @@ class ExpiredUnseen:
 async def verdict_on(chain: Chain, *, settled: int) -> Verdict:
     """What is said of the attempt when the ledger has booked that much of others."""
 
-    async def booked_on(session: UUID, slot: int, besides: UUID) -> Booked:
+    async def booked_up_to(session: UUID, slot: int, besides: UUID) -> Booked:
         assert (session, slot, besides) == (ATTEMPT.session_id, FINAL_SLOT, ATTEMPT.attempt_id)
         return Booked(allowance_atomic=ALLOWANCE, settled_atomic=settled)
 
-    return await check_settlement(chain, booked_on, ATTEMPT, slot_ms=400)
+    return await check_settlement(chain, booked_up_to, ATTEMPT, slot_ms=400)
 
 
 DELEGATED = ExpiredUnseen(amount=ALLOWANCE - PRICE, delegate="session key", delegated=ALLOWANCE - PRICE)

@@ -76,11 +76,11 @@ class World:
 
     def waits_worker(self) -> Worker:
         """The worker of the queue for waits."""
-        return make_waits_worker(self.client, Settings(slot_ms=SLOT_MS), self.ledger, self.accounts)
+        return make_waits_worker(self.client, Settings(slot_ms=SLOT_MS), self.ledger.sessions, self.accounts)
 
     async def pay(self, request_id: str = "r1") -> WorkflowHandle[PaidRequest, RequestResult]:
         """Accept a request and start its payment."""
-        await self.ledger.accept("tester", RequestSpec(request_id=request_id, url=URL), 1.0, 10)
+        await self.ledger.requests.accept("tester", RequestSpec(request_id=request_id, url=URL), 1.0, 10)
         return await self.start(request_id)
 
     async def start(self, request_id: str) -> WorkflowHandle[PaidRequest, RequestResult]:
@@ -95,7 +95,7 @@ class World:
 
     async def statuses(self) -> list[str]:
         """The statuses of all attempts, oldest first."""
-        return [row.status for row in reversed(await self.ledger.timeline("tester"))]
+        return [row.status for row in reversed(await self.ledger.reports.timeline("tester"))]
 
     async def replay_everything(self) -> int:
         """Replay every history in the sandbox; raises on any that is not deterministic."""
@@ -105,7 +105,7 @@ class World:
         made = {
             "agent/tester",
             *self.started,
-            *(f"pay/tester/{row.request_id}" for row in await self.ledger.timeline("tester")),
+            *(f"pay/tester/{row.request_id}" for row in await self.ledger.reports.timeline("tester")),
         }
         count = 0
         for workflow_id in made:

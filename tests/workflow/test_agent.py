@@ -44,7 +44,7 @@ async def test_a_watch_is_bought_again_when_its_window_has_passed(world: World) 
     ended = await handle.result()
     assert ended.state == AgentState.STOPPED
     assert world.chain.spent == ended.spent_atomic[Currency.USDC]
-    assert (await world.ledger.spent("tester"))[Currency.USDC] == world.chain.spent
+    assert (await world.ledger.reports.spent("tester"))[Currency.USDC] == world.chain.spent
 
 
 async def test_a_paused_agent_starts_nothing_until_it_is_resumed(world: World) -> None:

@@ -61,14 +61,14 @@ async def test_a_week_of_purchases_ends_accounted_for_with_small_histories(world
     assert DAYS * A_DAY - 3 <= ended.payments <= DAYS * A_DAY + 1
     assert (ended.delivered, ended.failed, ended.refused) == (ended.payments, 0, 0)
     assert ended.spent_atomic == {Currency.USDC: ended.payments * PRICE}
-    assert world.chain.spent == ended.payments * PRICE == (await world.ledger.spent("week"))[Currency.USDC]
+    assert world.chain.spent == ended.payments * PRICE == (await world.ledger.reports.spent("week"))[Currency.USDC]
     assert {notice.status for notice in ended.last} == {RequestStatus.DELIVERED}
     histories = await runs(world, "week")
     assert len(histories) >= DAYS
     assert max(histories) < 2 * HISTORY
     world.started |= {
         "agent/week",
-        *(f"pay/week/{row.request_id}" for row in (await world.ledger.timeline("week"))[:3]),
+        *(f"pay/week/{row.request_id}" for row in (await world.ledger.reports.timeline("week"))[:3]),
     }
 
 

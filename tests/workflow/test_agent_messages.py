@@ -83,7 +83,7 @@ async def test_an_agent_keeps_so_many_watches_and_no_more(world: World) -> None:
 async def test_the_phase_changes_while_it_runs_in_the_ledger_too(world: World) -> None:
     handle = await launch(world, Phase.FULL)
     await handle.execute_update(Agent.phase, Phase.INTERACTIVE)
-    assert (await world.ledger.agent("tester")).phase == Phase.INTERACTIVE
+    assert (await world.ledger.agents.get("tester")).phase == Phase.INTERACTIVE
     await handle.execute_update(Agent.request, RequestSpec(request_id="asks", url=URL))
     await reach(world, handle, lambda status: len(status.held) == 1, step_s=1)
     await handle.signal(Agent.cancel, "asks")

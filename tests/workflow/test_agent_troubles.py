@@ -45,7 +45,7 @@ async def test_one_sellers_outage_does_not_slow_anothers_purchases(world: World)
     world.seller.away = set()
     await reach(world, handle, lambda status: not status.breakers)
     await end(handle)
-    async with world.ledger.engine.connect() as db:
+    async with world.ledger.database.engine.connect() as db:
         states = await db.exec_driver_sql("SELECT DISTINCT circuit_breaker_state FROM api_request_logs")
         assert {row[0] for row in states} >= {"CLOSED", "HALF_OPEN"}
 
@@ -69,7 +69,7 @@ async def test_while_the_chain_is_away_free_data_is_fetched_and_payments_wait(wo
 
 async def test_a_request_that_waits_for_a_person_holds_up_nothing(world: World) -> None:
     world.seller.free_hosts = {"free.example"}
-    await world.ledger.set_phase("tester", Phase.INTERACTIVE)
+    await world.ledger.agents.set_phase("tester", Phase.INTERACTIVE)
     handle = await launch(world, Phase.INTERACTIVE, WATCH, rules=RULES.model_copy(update={"max_in_flight": 1}))
     status = await reach(world, handle, lambda status: bool(status.held), step_s=1)
     (held,) = status.held
@@ -91,7 +91,7 @@ async def test_a_request_that_waits_for_a_person_holds_up_nothing(world: World) 
 
 async def terms_hash(world: World, request_id: str) -> str:
     key = x402_request_id("tester", request_id)
-    async with world.ledger.engine.connect() as db:
+    async with world.ledger.database.engine.connect() as db:
         rows = await db.exec_driver_sql("SELECT terms_hash FROM approvals WHERE x402_request_id = %s", (key,))
         return str(rows.scalar_one())
 
@@ -102,14 +102,14 @@ async def test_money_that_comes_in_is_noticed_at_once_without_polling(world: Wor
     status = await reach(world, handle, lambda status: status.state == AgentState.PAUSED, step_s=1)
     assert "0.001 USDC or more to" in (status.reason or "")
     assert status.watches[0].next_due is None
-    (snapshot,) = await world.ledger.balances("tester")
+    (snapshot,) = await world.ledger.agents.balances("tester")
     assert snapshot.status == "PAUSED"
     paused_at = await world.env.get_current_time()
     world.chain.funds = 10 * PRICE
     await reach(world, handle, lambda status: status.payments >= 1, step_s=1)
     assert await world.env.get_current_time() - paused_at < timedelta(seconds=60)
     assert world.accounts.waits == 1
-    (snapshot,) = await world.ledger.balances("tester")
+    (snapshot,) = await world.ledger.agents.balances("tester")
     assert snapshot.status == "SUFFICIENT"
     await end(handle)
 
@@ -122,7 +122,10 @@ async def test_what_was_bought_within_its_window_is_not_bought_again(world: Worl
     for _ in range(2):
         accepted = await handle.execute_update(Agent.request, spec)
         assert (accepted.status, accepted.content_of) == (RequestStatus.FRESH, "first")
-    assert await world.ledger.content(x402_request_id("tester", "second")) == ("application/json", b'{"data": 42}')
+    assert await world.ledger.requests.content(x402_request_id("tester", "second")) == (
+        "application/json",
+        b'{"data": 42}',
+    )
     assert (await handle.query(Agent.status)).fresh >= 1
     assert world.chain.spent == PRICE
     await ask(handle, "third", "https://data.example/x", max_age_s=0)
@@ -137,7 +140,7 @@ async def test_an_agent_that_the_ledger_does_not_know_waits_and_says_so(world: W
     handle = await world.client.start_workflow(Agent.run, spec, id="agent/nobody", task_queue="autopay")
     status = await reach(world, handle, lambda status: status.reason is not None, step_s=1)
     assert "There is no agent of that name" in (status.reason or "")
-    await world.ledger.create_agent("nobody", Phase.FULL)
+    await world.ledger.agents.create("nobody", Phase.FULL)
     await reach(world, handle, lambda status: "tries again" not in (status.reason or ""))
     await end(handle)
 

@@ -57,7 +57,7 @@ class Office(World):
         """What a person is asked, besides what is known; while real time passes and virtual time does not."""
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
-            rows = await self.ledger.approvals("tester")
+            rows = await self.ledger.policies.approvals("tester")
             for row in rows:
                 if row.approval_id not in {each.approval_id for each in known}:
                     return row
@@ -97,7 +97,7 @@ async def office(env: WorkflowEnvironment, ledger: PostgresLedger) -> AsyncItera
     chain = PlayedChain(env.get_current_time, await env.get_current_time())
     opened = Office(env, ledger, chain)
     await agent_with_session(ledger, opened.vault, chain)
-    await ledger.set_phase("tester", Phase.INTERACTIVE)
+    await ledger.agents.set_phase("tester", Phase.INTERACTIVE)
     await opened.open()
     yield opened
     await opened.close()
@@ -122,7 +122,7 @@ async def test_a_payment_waits_for_a_yes_and_is_made(office: Office) -> None:
     result = await handle.result()
     assert (result.status, result.price) == (RequestStatus.DELIVERED, "0.001000")
     assert office.chain.spent == PRICE
-    (row,) = await office.ledger.approvals("tester", undecided=False)
+    (row,) = await office.ledger.policies.approvals("tester", undecided=False)
     assert row.status == "CONSUMED"
 
 
@@ -143,7 +143,7 @@ async def test_a_word_on_other_terms_is_refused_and_leaves_no_event(office: Offi
         assert isinstance(caught.value.cause, ApplicationError)
         assert caught.value.cause.type == "terms_differ"
     assert await count(handle, ACCEPTED) == 0
-    assert [row.status for row in await office.ledger.approvals("tester")] == ["PENDING"]
+    assert [row.status for row in await office.ledger.policies.approvals("tester")] == ["PENDING"]
     await office.tell(handle, "approve", question.terms_hash)
     assert (await handle.result()).status == RequestStatus.DELIVERED
     assert await count(handle, ACCEPTED) == 1
@@ -166,11 +166,11 @@ async def test_a_cancel_ends_the_wait_and_nothing_is_paid(office: Office) -> Non
     result = await handle.result()
     assert (result.status, error_of(result)) == (RequestStatus.REFUSED, "canceled")
     assert office.seller.paid == []
-    assert await office.ledger.approvals("tester") == []
+    assert await office.ledger.policies.approvals("tester") == []
 
 
 async def test_a_price_that_changes_while_a_person_thinks_is_asked_about_anew(office: Office) -> None:
-    await office.ledger.set_policy(Policy(price_factor=None), "tester")
+    await office.ledger.policies.set(Policy(price_factor=None), "tester")
     handle = await office.pay()
     first = await office.question()
     office.seller.price = PRICE // 2
@@ -191,7 +191,7 @@ async def test_another_worker_goes_on_waiting_and_hears_the_yes(office: Office) 
     await office.open()
     await office.tell(handle, "approve", question.terms_hash)
     assert (await handle.result()).status == RequestStatus.DELIVERED
-    assert [row.status for row in await office.ledger.approvals("tester", undecided=False)] == ["CONSUMED"]
+    assert [row.status for row in await office.ledger.policies.approvals("tester", undecided=False)] == ["CONSUMED"]
 
 
 async def test_a_run_after_a_termination_finds_the_question_and_the_answer(office: Office) -> None:
@@ -201,7 +201,7 @@ async def test_a_run_after_a_termination_finds_the_question_and_the_answer(offic
     again = await office.start("r1")
     await office.tell(again, "approve", question.terms_hash)
     assert (await again.result()).status == RequestStatus.DELIVERED
-    assert len(await office.ledger.approvals("tester", undecided=False)) == 1
+    assert len(await office.ledger.policies.approvals("tester", undecided=False)) == 1
     assert office.chain.spent == PRICE
 
 

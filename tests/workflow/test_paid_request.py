@@ -132,4 +132,4 @@ async def test_a_closed_request_answers_the_same_even_when_temporal_has_forgotte
 
 
 async def key_of(world: World) -> str:
-    return (await world.ledger.timeline("tester"))[0].request_key
+    return (await world.ledger.reports.timeline("tester"))[0].request_key

@@ -263,8 +263,8 @@ async def agent_with_session(
     """An agent in the ledger, with a session over the played source account."""
     key, session_id = Keypair(), uuid4()
     chain.authority = str(key.pubkey())
-    await ledger.create_agent(name, Phase.FULL, str(OWNER.pubkey()))
-    await ledger.create_session(
+    await ledger.agents.create(name, Phase.FULL, str(OWNER.pubkey()))
+    await ledger.sessions.create(
         agent=name,
         currency=Currency.USDC,
         mint=USDC,

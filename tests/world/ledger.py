@@ -1,59 +1,84 @@
-"""The port `Ledger` in memory: the same rules, limits and legal moves as PostgreSQL's. This module: the payments."""
+"""`MemoryLedger`, the port `Ledger` in memory; and its payments."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from autopay.domain.errors import IllegalTransition
-from autopay.domain.money import Currency
 from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment
 from autopay.domain.payment.exchange import Receipt, Reply
-from autopay.domain.payment.payment import MAX_ATTEMPTS, Conflict, Content, SellerAnswer, Settlement
-from autopay.domain.payment.status import SPENT, TransactionStatus, advance, move
+from autopay.domain.payment.offer import Offer
+from autopay.domain.payment.payment import MAX_ATTEMPTS, Conflict, Content, Payment, SellerAnswer, Settlement
+from autopay.domain.payment.status import TransactionStatus, advance, move
+from autopay.domain.payment.steps import PaidBefore
 from autopay.domain.policy.policy import Ask, Awaiting
 from autopay.domain.refusal import RefusalReason, Refused
-from autopay.domain.session import Booked
-from tests.world.ledger_policies import Policies
+from tests.world.faults import Faults
+from tests.world.ledger_policies import MemoryFence, MemoryPolicies
+from tests.world.ledger_requests import MemoryRequests
+from tests.world.ledger_sessions import MemorySessions
 from tests.world.rows import AttemptEntry, RequestEntry, SessionEntry
-from tests.world.store import transaction
+from tests.world.store import Store, transaction
 
 
-class MemoryLedger(Policies):
+class MemoryPayments:
     """Attempts: recorded whole before anything leaves, and moved along legal statuses only."""
+
+    def __init__(self, store: Store, sessions: MemorySessions, policies: MemoryPolicies) -> None:
+        self.store = store
+        self._sessions = sessions
+        self._policies = policies
+
+    @transaction
+    def recall(self, request_key: str) -> Payment:
+        """The payment as it stands."""
+        return self.store.request_row(request_key).payment()
 
     @transaction
     def attempt(self, request_key: str, number: int) -> RecordedAttempt | None:
         """What was recorded of that attempt."""
-        rows = self.requests[request_key].attempts if request_key in self.requests else []
+        rows = self.store.requests[request_key].attempts if request_key in self.store.requests else []
         return next((each.recorded() for each in rows if each.number == number), None)
+
+    @transaction
+    def permit(
+        self, request_key: str, offer: Offer, program: str, memos: Sequence[str], destination: str
+    ) -> PaidBefore | Awaiting | Refused | None:
+        """Whether these terms may be paid, before anything is signed. This ledger is never restored."""
+        row = self.store.request_row(request_key)
+        terms, verdict = self._policies.judged(row, offer, program)
+        if isinstance(verdict, Ask):
+            return self._policies.ask(row, terms, verdict)
+        return verdict if isinstance(verdict, Refused) else None
 
     @transaction
     def record_attempt(
         self, request_key: str, number: int, session_id: UUID, signed: SignedPayment
     ) -> RecordedAttempt | Awaiting | Refused:
         """Write-ahead: reserve the money and record the payment."""
-        request = self.request_row(request_key)
+        request = self.store.request_row(request_key)
         known = next((each for each in request.attempts if each.number == number), None)
         if known is not None:
             return known.recorded()
         self.require_next(request, number)
-        session = next((each for each in self.sessions if each.key.session_id == session_id), None)
+        session = next((each for each in self.store.sessions if each.key.session_id == session_id), None)
         if session is None:
             return Refused(reason=RefusalReason.SESSION_MISSING, message=f"there is no session {session_id}")
         pays = (request.agent, signed.offer.currency, signed.offer.mint, signed.source_account)
         if (session.agent, session.key.currency, session.key.mint, session.key.source_account) != pays:
             raise IllegalTransition(f"{request_key} is not for session {session_id} to pay")
-        payments, spent = self.taken(session_id)
-        if (refused := self.session_refusal(session, payments)) is not None:
+        payments, spent = self._sessions.taken(session_id)
+        if (refused := self._sessions.refusal_of(session, payments)) is not None:
             return refused
         if signed.offer.amount_atomic > session.key.allowance_atomic - spent:
             return Refused(reason=RefusalReason.ALLOWANCE_EXHAUSTED, message="more than is left to the session")
-        terms, verdict = self.judged(request, signed.offer, signed.program)
+        terms, verdict = self._policies.judged(request, signed.offer, signed.program)
         if isinstance(verdict, Ask):
-            return self.ask(request, terms, verdict)
+            return self._policies.ask(request, terms, verdict)
         if isinstance(verdict, Refused):
             return verdict
-        if any(each.signed.message_hash == signed.message_hash for each in self.attempts.values()):
+        if any(each.signed.message_hash == signed.message_hash for each in self.store.attempts.values()):
             raise IllegalTransition(f"another payment has the bytes of attempt {number}")
-        self.consume(request, terms, verdict)
+        self._policies.consume(request, terms, verdict)
         return self.insert(request, number, session, signed).recorded()
 
     def require_next(self, request: RequestEntry, number: int) -> None:
@@ -73,39 +98,39 @@ class MemoryLedger(Policies):
 
     def insert(self, request: RequestEntry, number: int, session: SessionEntry, signed: SignedPayment) -> AttemptEntry:
         """The new row."""
-        attempt_id = self.next_id("attempt")
-        event = self.faults.trace.add(
+        attempt_id = self.store.next_id("attempt")
+        event = self.store.faults.trace.add(
             "recorded", request=request.key, number=number, attempt=attempt_id, message_hash=signed.message_hash
         )
         row = AttemptEntry(attempt_id, request.key, number, session.key, request.agent, signed, event.seq, event.at_ms)
-        self.attempts[attempt_id] = row
+        self.store.attempts[attempt_id] = row
         request.attempts.append(row)
         return row
 
     @transaction
     def record_sending(self, attempt_id: UUID) -> int:
         """About to hand the bytes over."""
-        row = self.attempt_row(attempt_id)
+        row = self.store.attempt_row(attempt_id)
         if row.status is TransactionStatus.FAILED:
             raise IllegalTransition(f"attempt {attempt_id} is FAILED, it cannot be sent")
         row.sends += 1
         if row.sends > 1:
             row.status = advance(row.status, TransactionStatus.RETRYING)
-        self.faults.trace.add("sending", attempt=attempt_id, send=row.sends)
+        self.store.faults.trace.add("sending", attempt=attempt_id, send=row.sends)
         return row.sends
 
     @transaction
     def record_answer(self, attempt_id: UUID, reply: Reply, receipt: Receipt | None, answer: SellerAnswer) -> None:
         """What the seller answered to a payment."""
-        row = self.attempt_row(attempt_id)
-        request = self.requests[row.request_key]
+        row = self.store.attempt_row(attempt_id)
+        request = self.store.requests[row.request_key]
         row.last_answer = answer.kind
         row.facilitator_response = reply.receipt or row.facilitator_response
         self.keep_claim(row, receipt)
         claimed = receipt is not None and receipt.success and bool(receipt.transaction)
         row.status = advance(row.status, TransactionStatus.SUCCESS if claimed else TransactionStatus.RETRYING)
         claim = receipt.transaction if receipt else None
-        self.faults.trace.add("answer", attempt=attempt_id, status=reply.http_status, claim=claim)
+        self.store.faults.trace.add("answer", attempt=attempt_id, status=reply.http_status, claim=claim)
         if request.delivery == "DELIVERED":
             return
         request.http_status = reply.http_status
@@ -123,7 +148,7 @@ class MemoryLedger(Policies):
     @transaction
     def record_seen(self, attempt_id: UUID, settlement: Settlement, *, final: bool) -> None:
         """The chain has the transfer."""
-        row = self.attempt_row(attempt_id)
+        row = self.store.attempt_row(attempt_id)
         recorded = (row.signed.offer.mint, row.signed.destination_account, row.session.authority, row.amount_atomic)
         if recorded != (settlement.mint, settlement.destination, settlement.payer, settlement.amount_atomic):
             raise IllegalTransition(f"attempt {attempt_id}: the chain shows another transfer")
@@ -132,52 +157,30 @@ class MemoryLedger(Policies):
                 raise IllegalTransition(f"attempt {attempt_id} is VERIFIED as {row.signature}")
             return
         moved = move(row.status, TransactionStatus.VERIFIED if final else TransactionStatus.SUCCESS)
-        others = (each for each in self.attempts.values() if each is not row)
+        others = (each for each in self.store.attempts.values() if each is not row)
         if any(each.signature == settlement.signature for each in others):
             raise IllegalTransition(f"{settlement.signature} is booked for another attempt already")
         row.status, row.signature, row.slot = moved, settlement.signature, settlement.slot
-        self.faults.trace.add("seen", attempt=attempt_id, final=final, signature=settlement.signature)
+        self.store.faults.trace.add("seen", attempt=attempt_id, final=final, signature=settlement.signature)
 
     @transaction
     def record_dead(self, attempt_id: UUID, reason: str) -> None:
         """Proven not settled."""
-        row = self.attempt_row(attempt_id)
+        row = self.store.attempt_row(attempt_id)
         if row.status is TransactionStatus.FAILED:
             return
         row.status = move(row.status, TransactionStatus.FAILED)
         row.error_code = reason
-        self.faults.trace.add("dead", attempt=attempt_id, reason=reason)
+        self.store.faults.trace.add("dead", attempt=attempt_id, reason=reason)
 
-    # Sums
 
-    @transaction
-    def unsettled(self, session_id: UUID) -> int:
-        """Reserved, and shown by no reading of the chain."""
-        waiting = (TransactionStatus.PENDING, TransactionStatus.RETRYING)
-        mine = [each for each in self.attempts.values() if each.session.session_id == session_id]
-        claimed = [each for each in mine if each.status is TransactionStatus.SUCCESS and each.slot is None]
-        return sum(each.amount_atomic for each in mine if each.status in waiting) + sum(
-            each.amount_atomic for each in claimed
-        )
+class MemoryLedger:
+    """The port `Ledger` in memory: the same rules, limits and legal moves as PostgreSQL's."""
 
-    @transaction
-    def booked_on(self, session_id: UUID, slot: int, besides: UUID | None = None) -> Booked:
-        """The allowance, and what settled on chain against it at or before that slot, one attempt aside."""
-        session = next(each for each in self.sessions if each.key.session_id == session_id)
-        settled = sum(
-            each.amount_atomic
-            for each in self.attempts.values()
-            if each.session.session_id == session_id
-            and each.attempt_id != besides
-            and each.status in SPENT
-            and each.slot is not None
-            and each.slot <= slot
-        )
-        return Booked(allowance_atomic=session.key.allowance_atomic, settled_atomic=settled)
-
-    @transaction
-    def record_balance(
-        self, agent: str, currency: Currency, balance_atomic: int, threshold_atomic: int, status: str
-    ) -> None:
-        """A balance snapshot."""
-        self.balances.append((agent, currency, balance_atomic, threshold_atomic, status))
+    def __init__(self, faults: Faults) -> None:
+        self.store = Store(faults)
+        self.requests = MemoryRequests(self.store)
+        self.sessions = MemorySessions(self.store)
+        self.policies = MemoryPolicies(self.store)
+        self.payments = MemoryPayments(self.store, self.sessions, self.policies)
+        self.fence = MemoryFence(self.store)

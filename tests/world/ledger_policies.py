@@ -1,20 +1,17 @@
 """Policy of the in-memory ledger: limits, payees and approvals, judged by the product's own `judge` over these rows."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from autopay.adapters.postgres.payments.judging import host_and_port
 from autopay.domain.payment.offer import Offer
 from autopay.domain.payment.status import TransactionStatus
-from autopay.domain.payment.steps import PaidBefore
 from autopay.domain.phase import Phase
-from autopay.domain.policy.policy import ApprovalState, Ask, Awaiting, Decision, Facts, Permit, Policy, Terms, judge
+from autopay.domain.policy.policy import ApprovalState, Ask, Awaiting, Decision, Facts, Permit, Terms, judge
 from autopay.domain.refusal import RefusalReason, Refused
 from tests.world.clock import moment, now_ms
-from tests.world.ledger_requests import Requests
 from tests.world.rows import RequestEntry
-from tests.world.store import transaction
+from tests.world.store import Store, transaction
 
 
 @dataclass
@@ -41,33 +38,16 @@ class ApprovalEntry:
         )
 
 
-class Policies(Requests):
+class MemoryPolicies:
     """What a person allows."""
 
-    policy = Policy()
-    approvals: list[ApprovalEntry]
-    payees: dict[str, set[str]]
-
-    @transaction
-    def permit(
-        self, request_key: str, offer: Offer, program: str, memos: Sequence[str], destination: str
-    ) -> PaidBefore | Awaiting | Refused | None:
-        """Whether these terms may be paid, before anything is signed. This ledger is never restored."""
-        row = self.request_row(request_key)
-        terms, verdict = self.judged(row, offer, program)
-        if isinstance(verdict, Ask):
-            return self.ask(row, terms, verdict)
-        return verdict if isinstance(verdict, Refused) else None
-
-    @transaction
-    def raise_fence(self, reason: str) -> None:
-        """Nothing is lost here, so whoever says so is wrong."""
-        self.faults.trace.add("fenced", reason=reason)
+    def __init__(self, store: Store) -> None:
+        self.store = store
 
     @transaction
     def decide(self, decision: Decision) -> Refused | None:
         """Record a person's word, once."""
-        row = next((each for each in self.approvals if each.approval_id == decision.approval_id), None)
+        row = next((each for each in self.store.approvals if each.approval_id == decision.approval_id), None)
         if row is None or row.terms.hash() != decision.terms_hash:
             return Refused(reason=RefusalReason.TERMS_DIFFER, message="nobody was asked about these terms")
         wanted = "APPROVED" if decision.approve else "DENIED"
@@ -77,7 +57,7 @@ class Policies(Requests):
             return Refused(reason=RefusalReason.APPROVAL_EXPIRED, message=row.status)
         row.status = wanted
         facts = row.terms.model_dump(mode="json")
-        self.faults.trace.add("decided", request=row.request_key, approve=decision.approve, terms=facts)
+        self.store.faults.trace.add("decided", request=row.request_key, approve=decision.approve, terms=facts)
         return None
 
     def judged(self, row: RequestEntry, offer: Offer, program: str) -> tuple[Terms, Permit | Ask | Refused]:
@@ -97,17 +77,17 @@ class Policies(Requests):
         host = host_and_port(row.spec.url)
         mine = [
             each
-            for each in self.attempts.values()
+            for each in self.store.attempts.values()
             if each.agent == row.agent and each.status is not TransactionStatus.FAILED
         ]
-        here = [each for each in mine if host_and_port(self.requests[each.request_key].spec.url) == host]
+        here = [each for each in mine if host_and_port(self.store.requests[each.request_key].spec.url) == host]
         facts = Facts(
-            phase=Phase(self.agent_row(row.agent).phase),
-            policy=self.policy,
+            phase=Phase(self.store.agent_row(row.agent).phase),
+            policy=self.store.policy,
             host=host,
             spent_host_day_atomic=sum(each.amount_atomic for each in here),
             spent_agent_day_atomic=sum(each.amount_atomic for each in mine),
-            known_payees=frozenset(self.payees.get(host, ())),
+            known_payees=frozenset(self.store.payees.get(host, ())),
             last_price_atomic=max(here, key=lambda each: each.recorded_seq).amount_atomic if here else None,
             approval=self.approval_state(row, terms),
         )
@@ -118,7 +98,9 @@ class Policies(Requests):
 
     def approval_of(self, row: RequestEntry, terms: Terms) -> ApprovalEntry | None:
         """The newest question about exactly these terms."""
-        asked = [each for each in self.approvals if each.request_key == row.key and each.terms.hash() == terms.hash()]
+        asked = [
+            each for each in self.store.approvals if each.request_key == row.key and each.terms.hash() == terms.hash()
+        ]
         return asked[-1] if asked else None
 
     def approval_state(self, row: RequestEntry, terms: Terms) -> ApprovalState | None:
@@ -137,10 +119,10 @@ class Policies(Requests):
         """Put the question to a person, once for the same terms."""
         entry = self.approval_of(row, terms)
         if entry is None:
-            expires_at_ms = now_ms() + self.policy.approval_expires_s * 1000
-            entry = ApprovalEntry(self.next_id("approval"), row.key, terms, verdict.why, expires_at_ms)
-            self.approvals.append(entry)
-            self.faults.trace.add("asked", request=row.key, why=verdict.why)
+            expires_at_ms = now_ms() + self.store.policy.approval_expires_s * 1000
+            entry = ApprovalEntry(self.store.next_id("approval"), row.key, terms, verdict.why, expires_at_ms)
+            self.store.approvals.append(entry)
+            self.store.faults.trace.add("asked", request=row.key, why=verdict.why)
         return entry.awaiting()
 
     def consume(self, row: RequestEntry, terms: Terms, verdict: Permit) -> None:
@@ -149,4 +131,16 @@ class Policies(Requests):
             entry = self.approval_of(row, terms)
             assert entry is not None
             entry.status = "CONSUMED"
-        self.payees.setdefault(host_and_port(row.spec.url), set()).add(terms.pay_to)
+        self.store.payees.setdefault(host_and_port(row.spec.url), set()).add(terms.pay_to)
+
+
+class MemoryFence:
+    """This ledger is never restored."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    @transaction
+    def set(self, reason: str) -> None:
+        """Nothing is lost here, so whoever says so is wrong."""
+        self.store.faults.trace.add("fenced", reason=reason)

@@ -1,16 +1,17 @@
-"""What the in-memory ledger stands on: its rows, and one transaction a method.
+"""What every part of the in-memory ledger holds: its rows, and one transaction a method.
 
 Each method is a plain function over the rows, made atomic by `transaction`: it fails before anything changed, or
 commits whole, and the caller may not hear of that.
 """
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from uuid import UUID, uuid5
 
 from autopay.domain.agent.records import AgentRecord
 from autopay.domain.errors import IllegalTransition, LedgerUnavailable, UnknownAgent, UnknownRequest
 from autopay.domain.money import Currency
+from autopay.domain.policy.policy import Policy
 from tests.world.clock import now_ms
 from tests.world.event_book import EventBook
 from tests.world.faults import Faults
@@ -18,7 +19,7 @@ from tests.world.rows import AttemptEntry, RequestEntry, SessionEntry
 
 P = ParamSpec("P")
 R = TypeVar("R")
-S = TypeVar("S", bound="Store")
+S = TypeVar("S", bound="Part")
 
 NAMESPACE = UUID(int=402)
 
@@ -28,20 +29,28 @@ def transaction(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[
     place = f"ledger.{method.__name__}"
 
     async def run(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        await self.faults.enter(place, self.latency_ms)
-        if self.is_away() or self.faults.strikes("ledger.away_before_commit"):
+        store, faults = self.store, self.store.faults
+        await faults.enter(place, store.latency_ms)
+        if store.is_away() or faults.strikes("ledger.away_before_commit"):
             raise LedgerUnavailable("before commit")
         result = method(self, *args, **kwargs)
-        self.book.note(self.requests)
-        if self.faults.strikes("ledger.outage_after_commit"):
-            self.away_until_ms = now_ms() + self.faults.rng.choice((2_000, 30_000, 700_000))
+        store.book.note(store.requests)
+        if faults.strikes("ledger.outage_after_commit"):
+            store.away_until_ms = now_ms() + faults.rng.choice((2_000, 30_000, 700_000))
             raise LedgerUnavailable("after commit, and for longer")
-        if self.faults.strikes("ledger.away_after_commit"):
+        if faults.strikes("ledger.away_after_commit"):
             raise LedgerUnavailable("after commit")
-        self.faults.leave(place)
+        faults.leave(place)
         return result
 
     return run
+
+
+class Part(Protocol):
+    """A part of the ledger: it works on the rows of a store."""
+
+    @property
+    def store(self) -> "Store": ...
 
 
 class Store:
@@ -57,6 +66,7 @@ class Store:
         self.requests: dict[str, RequestEntry] = {}
         self.attempts: dict[UUID, AttemptEntry] = {}
         self.approvals: list[Any] = []
+        self.policy = Policy()
         self.payees: dict[str, set[str]] = {}
         self.balances: list[tuple[str, Currency, int, int, str]] = []
 

@@ -22,7 +22,7 @@ async def world_with_request() -> World:
     world = World([Shop(host="shop.example", price_atomic=1_000)], rng=Random(1))  # noqa: S311
     world.launch("agent", balance=50_000, allowance=5_000, tx_limit=10)
     await sleep_ms(60_000)
-    await world.ledger.accept("agent", SPEC, 1.0, 10)
+    await world.ledger.requests.accept("agent", SPEC, 1.0, 10)
     return world
 
 
@@ -40,8 +40,8 @@ def test_a_commit_whose_answer_is_lost_has_happened() -> None:
         world.faults.quiet_at_ms = 10**9
         world.faults.rates["ledger.away_after_commit"] = 1.0
         with pytest.raises(LedgerUnavailable):
-            await world.ledger.begin(KEY)
-        assert world.ledger.requests[KEY].processed
+            await world.ledger.requests.begin(KEY)
+        assert world.ledger.store.requests[KEY].processed
 
     run_virtually(story())
 
@@ -52,8 +52,8 @@ def test_a_connection_lost_before_the_commit_changes_nothing() -> None:
         world.faults.quiet_at_ms = 10**9
         world.faults.rates["ledger.away_before_commit"] = 1.0
         with pytest.raises(LedgerUnavailable):
-            await world.ledger.begin(KEY)
-        assert not world.ledger.requests[KEY].processed
+            await world.ledger.requests.begin(KEY)
+        assert not world.ledger.store.requests[KEY].processed
 
     run_virtually(story())
 
@@ -68,7 +68,7 @@ def test_an_attempt_is_recorded_once_and_blocks_the_next() -> None:
             await sign(world, number=2)
         end = RequestResult(request_id="one", status=RequestStatus.FAILED, workflow_id="pay/agent/one")
         with pytest.raises(IllegalTransition):
-            await world.ledger.close(KEY, end)
+            await world.ledger.requests.close(KEY, end)
 
     run_virtually(story())
 
@@ -77,10 +77,10 @@ def test_money_is_reserved_until_the_attempt_is_dead() -> None:
     async def story() -> None:
         world = await world_with_request()
         await sign(world)
-        (attempt,) = world.ledger.attempts.values()
-        assert world.ledger.taken(attempt.session.session_id) == (1, 1_000)
-        await world.ledger.record_dead(attempt.attempt_id, "expired_unsettled")
-        assert world.ledger.taken(attempt.session.session_id) == (0, 0)
+        (attempt,) = world.ledger.store.attempts.values()
+        assert world.ledger.sessions.taken(attempt.session.session_id) == (1, 1_000)
+        await world.ledger.payments.record_dead(attempt.attempt_id, "expired_unsettled")
+        assert world.ledger.sessions.taken(attempt.session.session_id) == (0, 0)
         settlement = Settlement(
             signature="signature",
             slot=1,
@@ -90,7 +90,7 @@ def test_money_is_reserved_until_the_attempt_is_dead() -> None:
             amount_atomic=1_000,
         )
         with pytest.raises(IllegalTransition):
-            await world.ledger.record_seen(attempt.attempt_id, settlement, final=True)
+            await world.ledger.payments.record_seen(attempt.attempt_id, settlement, final=True)
 
     run_virtually(story())
 

@@ -59,8 +59,8 @@ class World:
         key_number: int = 1,
     ) -> SessionEntry:
         """An agent with an account of its own, and a session key that the owner approved for the allowance."""
-        if agent not in self.ledger.agents:
-            self.ledger.add_agent(agent, OWNER)
+        if agent not in self.ledger.store.agents:
+            self.ledger.store.add_agent(agent, OWNER)
         source = address(f"{agent}/account")
         if source not in self.chain.accounts:
             self.chain.open_account(source, OWNER, MINT, balance)
@@ -69,7 +69,7 @@ class World:
         session_id = uuid5(NAMESPACE, authority)
         key = SessionKey(
             session_id=session_id,
-            agent_id=self.ledger.agents[agent].agent_id,
+            agent_id=self.ledger.store.agents[agent].agent_id,
             currency=Currency.USDC,
             mint=MINT,
             source_account=source,
@@ -79,5 +79,5 @@ class World:
         )
         sealed = self.vault.seal(authority.encode(), purpose="session-key", row=str(session_id))
         session = SessionEntry(key, agent, sealed, tx_limit, now_ms(), now_ms() + duration_ms)
-        self.ledger.add_session(session)
+        self.ledger.store.add_session(session)
         return session

@@ -1,24 +1,44 @@
-"""`PostgresLedger`: every part of the ledger in one class, on one pool of connections."""
+"""`PostgresLedger`: the parts of the ledger, on one pool of connections."""
 
 from autopay.adapters.postgres.agents.agents import Agents
-from autopay.adapters.postgres.agents.fleet import Fleet
-from autopay.adapters.postgres.audit.fences import Fences
+from autopay.adapters.postgres.audit.audit import Audit
+from autopay.adapters.postgres.audit.reconciliation import Reconciliation
 from autopay.adapters.postgres.database import open_engine
-from autopay.adapters.postgres.maintenance.seed import Seed
-from autopay.adapters.postgres.payments.answers import Answers
-from autopay.adapters.postgres.payments.attempts import Attempts
+from autopay.adapters.postgres.maintenance.maintenance import Maintenance
+from autopay.adapters.postgres.payments.fence import Fence
+from autopay.adapters.postgres.payments.payments import Payments
 from autopay.adapters.postgres.payments.policies import Policies
 from autopay.adapters.postgres.payments.requests import Requests
+from autopay.adapters.postgres.reports.events import Events
 from autopay.adapters.postgres.reports.reports import Reports
-from autopay.adapters.postgres.sessions.grants import Grants
 from autopay.adapters.postgres.sessions.sessions import Sessions
+from autopay.adapters.postgres.transaction import Database
 
 
-class PostgresLedger(Agents, Fleet, Sessions, Grants, Policies, Fences, Requests, Attempts, Answers, Reports, Seed):
-    """The ledger port on PostgreSQL. Every method is one transaction, committed when it returns.
+class PostgresLedger:
+    """The port `AgentLedger` on PostgreSQL, and what people ask of the ledger. Every method of a part is one
+    transaction, committed when it returns.
 
     Locks are taken in one order everywhere, so that they cannot deadlock: agent, session, attempt, request.
     """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.requests = Requests(database)
+        self.payments = Payments(database)
+        self.policies = Policies(database)
+        self.sessions = Sessions(database)
+        self.agents = Agents(database)
+        self.fence = Fence(database)
+        self.reconciliation = Reconciliation(database)
+        self.audit = Audit(database)
+        self.reports = Reports(database)
+        self.events = Events(database)
+        self.maintenance = Maintenance(database)
+
+    async def dispose(self) -> None:
+        """Close every connection."""
+        await self.database.dispose()
 
 
 def open_ledger(database_url: str) -> PostgresLedger:
@@ -27,4 +47,4 @@ def open_ledger(database_url: str) -> PostgresLedger:
     Raises:
         ValueError: not a PostgreSQL URL.
     """
-    return PostgresLedger(open_engine(database_url))
+    return PostgresLedger(Database(open_engine(database_url)))

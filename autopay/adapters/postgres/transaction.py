@@ -1,4 +1,4 @@
-"""What every part of the ledger stands on: one database transaction, its faults, and the rows it locks."""
+"""`Database`, which every part of the ledger holds: opens transactions, translates faults; and the rows they lock."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,8 +32,8 @@ def _executed(state: ORMExecuteState) -> None:
         state.session.info["wrote"] = True
 
 
-class Transactional:
-    """Holds the engine; opens transactions."""
+class Database:
+    """The pool of connections: opens transactions, translates the database's errors to faults, wakes readers."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
@@ -41,12 +41,12 @@ class Transactional:
         self._bell = Bell(engine)
 
     async def dispose(self) -> None:
-        """Close every connection; `close` is the port's word for the end of a request."""
+        """Close every connection."""
         await self._bell.close()
         await self.engine.dispose()
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncSession]:
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
         """One transaction, committed at the end of the block.
 
         A connection that is lost while committing leaves open whether it did. Every method of the ledger may

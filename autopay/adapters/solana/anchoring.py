@@ -25,7 +25,6 @@ from spl.memo.constants import MEMO_PROGRAM_ID
 from spl.memo.instructions import create_memo
 from spl.memo.models import MemoParams
 
-from autopay.adapters.postgres.uuid7 import uuid7
 from autopay.adapters.solana.chain import CONFIRMED, FINALIZED
 from autopay.adapters.solana.history import HistoryWalk
 from autopay.domain.audit.anchor import MEMO_PREFIX, Anchor, AnchorOnChain, AnchorState, lines_of, memo_of, root_of
@@ -33,6 +32,7 @@ from autopay.domain.audit.events import Head
 from autopay.domain.errors import PermanentFault, QuestionRefused, TransientFault
 from autopay.domain.network import Network
 from autopay.domain.payment.chain import Blockhash
+from autopay.uuid7 import uuid7
 
 POLL_S = 0.4  # a slot
 
@@ -44,7 +44,7 @@ class AnchorRefused(PermanentFault):
 class AnchorBook(Protocol):
     """The ledger, as far as anchors go."""
 
-    async def heads_now(self) -> Sequence[Head]: ...
+    async def heads(self) -> Sequence[Head]: ...
 
     async def pending_anchor(self, network: Network) -> Anchor | None: ...
 
@@ -120,7 +120,7 @@ async def anchor_now(book: AnchorBook, chain: AnchorChain, key: Keypair, network
     while True:
         under_way = await book.pending_anchor(network)
         settled = await _settle(book, chain, under_way) if under_way is not None else None
-        heads = await book.heads_now()
+        heads = await book.heads()
         lines = lines_of(heads)
         if not heads:
             raise AnchorRefused("nothing has ever happened in this ledger")

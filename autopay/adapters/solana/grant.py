@@ -9,7 +9,7 @@ the most that a session can lose is what was put into it. The owner's key is use
 |---|---|
 | before the session is recorded | nothing |
 | after that, before the owner's transaction is sent | a session that waits: nothing on chain, nothing it can pay |
-| after it was sent, before `granted` is recorded | maybe the allowance in the session's own account: `finish` looks |
+| after it was sent, before `mark_granted` is recorded | maybe the allowance in its account: `finish_grant` looks |
 | after that | the session pays |
 
 A transaction that lands late, or a second one for the same session, does no harm: the account can be created once,
@@ -34,13 +34,12 @@ from spl.token.instructions import (
 )
 from spl.token.models import ApproveCheckedParams, InitializeAccount3Params, TransferCheckedParams
 
-from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.solana.extensions import account_length
 from autopay.adapters.solana.owner_transaction import OwnerNode, OwnerRefused, OwnerUnknown, signed_by
 from autopay.adapters.vault import Vault
 from autopay.domain.errors import ChainUnavailable, PermanentFault
 from autopay.domain.money import DECIMALS, Currency, show
-from autopay.domain.session import OwnerTransaction, SessionRecord
+from autopay.domain.session import OwnerTransaction, SessionGrants, SessionRecord
 
 LAMPORTS_PER_SOL = 10**9
 SHOWN_POLL_S, SHOWN_PATIENCE_S = 0.1, 15
@@ -74,17 +73,17 @@ class GrantedSession:
 
 
 async def grant_session(
-    node: OwnerNode, ledger: PostgresLedger, vault: Vault, *, agent: str, owner: Keypair, terms: GrantTerms
+    node: OwnerNode, sessions: SessionGrants, vault: Vault, *, agent: str, owner: Keypair, terms: GrantTerms
 ) -> GrantedSession:
     """Open the session, sign for the owner with a key at hand, and finish the grant; raises what these three do."""
-    record = await open_grant(node, ledger, vault, agent=agent, owner=owner.pubkey(), terms=terms)
-    signature = await send_grant(node, ledger, record, owner)
-    await finish_grant(node, ledger, record)
+    record = await open_grant(node, sessions, vault, agent=agent, owner=owner.pubkey(), terms=terms)
+    signature = await send_grant(node, sessions, record, owner)
+    await finish_grant(node, sessions, record)
     return GrantedSession(record.session_id, record.source_account, record.authority, signature)
 
 
 async def open_grant(
-    node: OwnerNode, ledger: PostgresLedger, vault: Vault, *, agent: str, owner: Pubkey, terms: GrantTerms
+    node: OwnerNode, sessions: SessionGrants, vault: Vault, *, agent: str, owner: Pubkey, terms: GrantTerms
 ) -> SessionRecord:
     """Make the key and record the session with what the owner is to sign; it can pay nothing yet.
 
@@ -94,7 +93,7 @@ async def open_grant(
     """
     session_id, key = uuid4(), Keypair()
     account, steps = await _steps(node, owner, key.pubkey(), Pubkey.from_string(terms.mint), terms, session_id)
-    await ledger.create_session(
+    await sessions.create(
         agent=agent,
         currency=terms.currency,
         mint=terms.mint,
@@ -109,12 +108,12 @@ async def open_grant(
         hosts=terms.hosts,
         owner_transaction=await node.draft(owner, steps, "grant"),
     )
-    record = await ledger.session_record(session_id)
+    record = await sessions.get(session_id)
     assert record is not None, "just recorded"
     return record
 
 
-async def draft_again(node: OwnerNode, ledger: PostgresLedger, record: SessionRecord) -> OwnerTransaction:
+async def draft_again(node: OwnerNode, sessions: SessionGrants, record: SessionRecord) -> OwnerTransaction:
     """A fresh transaction for a session that still waits: the same account, key and allowance.
 
     Raises:
@@ -126,12 +125,12 @@ async def draft_again(node: OwnerNode, ledger: PostgresLedger, record: SessionRe
     delegate, mint = Pubkey.from_string(record.authority), Pubkey.from_string(record.mint)
     _, steps = await _steps(node, owner, delegate, mint, terms, record.session_id)
     asked = await node.draft(owner, steps, "grant")
-    if not await ledger.await_owner(record.session_id, asked):
+    if not await sessions.await_owner(record.session_id, asked):
         raise OwnerRefused(f"session {record.session_id} waits for no grant any more")
     return asked
 
 
-async def send_grant(node: OwnerNode, ledger: PostgresLedger, record: SessionRecord, owner: Keypair) -> str:
+async def send_grant(node: OwnerNode, sessions: SessionGrants, record: SessionRecord, owner: Keypair) -> str:
     """Sign what the session waits for and send it; a refused grant ends the session.
 
     Raises:
@@ -144,14 +143,14 @@ async def send_grant(node: OwnerNode, ledger: PostgresLedger, record: SessionRec
             signed_by(record.owner_transaction, owner), record.owner_transaction.last_valid_block_height
         )
     except OwnerRefused:
-        await ledger.end_session(record.session_id)
+        await sessions.end(record.session_id)
         raise
     except (ChainUnavailable, OwnerUnknown) as fault:
         again = f"see whether it did: starter.py session submit {record.session_id}"
         raise OwnerUnknown(f"{fault}; {again}") from None
 
 
-async def finish_grant(node: OwnerNode, ledger: PostgresLedger, record: SessionRecord) -> None:
+async def finish_grant(node: OwnerNode, sessions: SessionGrants, record: SessionRecord) -> None:
     """Wait until the chain shows the delegation at confirmed, and let the session pay.
 
     Raises:
@@ -165,7 +164,7 @@ async def finish_grant(node: OwnerNode, ledger: PostgresLedger, record: SessionR
                 f"the chain does not show the delegation yet; look again: starter.py session submit {record.session_id}"
             )
         await asyncio.sleep(SHOWN_POLL_S)
-    if not await ledger.granted(record.session_id):
+    if not await sessions.mark_granted(record.session_id):
         raise OwnerRefused(
             f"session {record.session_id} was ended in the meantime, and its account was funded all the same; "
             f"bring it back: starter.py session revoke {record.session_id}"

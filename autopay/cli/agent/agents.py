@@ -98,7 +98,7 @@ def _amounts(amounts: Mapping[Currency, int]) -> str:
 
 async def _agents(settings: Settings, state: str | None, *, live: bool) -> list[AgentLine]:
     async with ledger_of(settings) as ledger:
-        found = await ledger.agents()
+        found = await ledger.agents.summaries()
     names = [each.agent.name for each in found]
     try:
         client = await connect(settings)

@@ -227,7 +227,7 @@ async def _fund(settings: Settings, name: str, currency: Currency, amount: int) 
     mint = Pubkey.from_string(mint_of(settings, currency))
     async with ledger_of(settings) as ledger:
         agent = await known_agent(ledger, name)
-        session = await ledger.session(name, currency)
+        session = await ledger.sessions.current(name, currency)
     try:
         wallet = Pubkey.from_string(agent.wallet_address)
     except ValueError:

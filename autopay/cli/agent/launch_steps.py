@@ -78,13 +78,13 @@ async def launch_agent(
     """
     if order.phase is Phase.DEMO and settings.network is Network.MAINNET:
         raise CommandError("an agent in phase demo never runs on mainnet: use --phase interactive or full")
-    async with ledger.turn(order.name):
+    async with ledger.sessions.lock_agent(order.name):
         if await AgentHandle(client, order.name, settings.task_queue).is_running():
             raise AlreadyRunning(order.name)
         granted = await grant_all(settings, ledger, vault, order) if order.grants else []
         if not order.grants:
             await _require_sessions(ledger, order)
-        await ledger.set_phase(order.name, order.phase)
+        await ledger.agents.set_phase(order.name, order.phase)
         await _start_workflow(client, settings.task_queue, order.spec(settings.network))
     return granted
 
@@ -107,13 +107,16 @@ async def grant_all(
         await node.check_network()
         owner = await owner_key(settings, order.owner_keypair, terms)
         await known_wallet(ledger, order.name, str(owner.pubkey()), order.phase)
-        return [await grant_session(node, ledger, vault, agent=order.name, owner=owner, terms=each) for each in terms]
+        return [
+            await grant_session(node, ledger.sessions, vault, agent=order.name, owner=owner, terms=each)
+            for each in terms
+        ]
 
 
 async def _require_sessions(ledger: PostgresLedger, order: LaunchOrder) -> None:
     for currency in order.currencies:
         try:
-            session = await ledger.session(order.name, currency)
+            session = await ledger.sessions.current(order.name, currency)
         except UnknownAgent:
             session = Refused(reason=RefusalReason.SESSION_MISSING, message=f"there is no agent {order.name!r} yet")
         if isinstance(session, Refused):

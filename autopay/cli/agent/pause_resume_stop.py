@@ -139,7 +139,7 @@ async def _sessions(
 
         async def read() -> Sequence[SessionRecord]:
             try:
-                return current_sessions(await ledger.sessions(name))
+                return current_sessions(await ledger.sessions.list(name))
             except Fault as fault:
                 note(f"sessions are unknown: {fault}", "yellow")
                 return ()

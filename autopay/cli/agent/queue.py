@@ -70,7 +70,7 @@ async def _queue(settings: Settings, name: str) -> tuple[Sequence[QueuedRequest]
         return waiting, status
     async with ledger_of(settings.resolve("database_url")) as ledger:
         await known_agent(ledger, name)
-        backlog = (await ledger.backlog(name)).queue
+        backlog = (await ledger.requests.backlog(name)).queue
     return sorted(backlog, key=lambda each: place(each.score, each.queued_at)), None
 
 
@@ -120,7 +120,7 @@ async def _cancel(settings: Settings, name: str, wanted: str, timeout_s: float) 
             await _cancel_payment(client, name, wanted)
         deadline = time.monotonic() + timeout_s
         while True:
-            result = await ledger.result(key)
+            result = await ledger.requests.result(key)
             if result.status in CLOSED or time.monotonic() > deadline:
                 return result
             await asyncio.sleep(POLL_S)
@@ -128,7 +128,7 @@ async def _cancel(settings: Settings, name: str, wanted: str, timeout_s: float) 
 
 async def _require_open(ledger: PostgresLedger, name: str, wanted: str) -> None:
     try:
-        record = await ledger.request(x402_request_id(name, wanted))
+        record = await ledger.requests.get(x402_request_id(name, wanted))
     except UnknownRequest:
         raise CommandError(f"agent {name!r} has no request {wanted!r}: see `starter.py queue {name}`") from None
     if record.closed:

@@ -78,6 +78,6 @@ async def check_network(settings: Settings) -> None:
 async def known_agent(ledger: PostgresLedger, name: str) -> AgentRecord:
     """The agent as the ledger has it, or an error that says what to do."""
     try:
-        return await ledger.agent(name)
+        return await ledger.agents.get(name)
     except UnknownAgent:
         raise CommandError(f"there is no agent {name!r}: see `starter.py agents`, or launch it") from None

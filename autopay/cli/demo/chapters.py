@@ -54,7 +54,7 @@ async def money_runs_low(stage: DemoContext) -> ChapterFacts:
     for line in advice(status, on_localnet=True):
         stage.say(f"what it takes, as a command: {line.rpartition(': ')[2]}")
     began = time.monotonic()
-    async with stage.ledger.turn(stage.agent.name):
+    async with stage.ledger.sessions.lock_agent(stage.agent.name):
         more = order(stage.agent.name, stage.addresses, ENOUGH)
         granted = await grant_all(stage.settings, stage.ledger, vault_of(stage.settings), more)
     for each, currency in zip(granted, more.currencies, strict=True):
@@ -73,7 +73,7 @@ async def money_runs_low(stage: DemoContext) -> ChapterFacts:
 
 async def a_person(stage: DemoContext) -> ChapterFacts:
     """One payment above the auto-approve amount waits for a person, and is paid on exactly the terms shown."""
-    await stage.ledger.set_policy(Policy(auto_approve_atomic=AUTO_APPROVED), stage.agent.name)
+    await stage.ledger.policies.set(Policy(auto_approve_atomic=AUTO_APPROVED), stage.agent.name)
     await stage.agent.update("phase", Phase.INTERACTIVE)
     stage.say(f"phase interactive: what costs more than {show(AUTO_APPROVED, 'USD')} asks first")
     request_id = "a-question"
@@ -119,7 +119,7 @@ CHAPTERS: tuple[tuple[str, str, Chapter], ...] = (
 
 async def _answer(stage: DemoContext, request_key: str) -> str:
     """What the Knowledge Data API said, as the ledger keeps it."""
-    stored = await stage.ledger.content(request_key)
+    stored = await stage.ledger.requests.content(request_key)
     assert stored is not None, "it was delivered"
     return str(json.loads(stored[1])["answer"])
 
@@ -127,7 +127,7 @@ async def _answer(stage: DemoContext, request_key: str) -> str:
 async def _question(stage: DemoContext, request_id: str) -> ApprovalRecord:
     """What a person is asked about that request."""
     [question] = [
-        each for each in await stage.ledger.approvals(stage.agent.name) if each.terms.request_id == request_id
+        each for each in await stage.ledger.policies.approvals(stage.agent.name) if each.terms.request_id == request_id
     ]
     return question
 

@@ -82,7 +82,7 @@ class DemoContext:
 
     async def look(self) -> Snapshot:
         """Read the ledger and ask the agent, and show what is new."""
-        rows, status = await asyncio.gather(self.ledger.timeline(self.agent.name, limit=ROWS), self._status())
+        rows, status = await asyncio.gather(self.ledger.reports.timeline(self.agent.name, limit=ROWS), self._status())
         self.board.update(rows, status)
         return Snapshot(rows, status)
 
@@ -153,7 +153,7 @@ class DemoContext:
 
 async def stop_earlier(settings: Settings, ledger: PostgresLedger, client: Client) -> list[str]:
     """Tell agents of demos that were broken off to stop, before a worker runs that would buy for them."""
-    names = [each.agent.name for each in await ledger.agents() if NAME.fullmatch(each.agent.name)]
+    names = [each.agent.name for each in await ledger.agents.summaries() if NAME.fullmatch(each.agent.name)]
     calls = [AgentHandle(client, name, settings.task_queue) for name in names]
     running = await asyncio.gather(*(each.is_running() for each in calls))
     left = [each for each, runs in zip(calls, running, strict=True) if runs]

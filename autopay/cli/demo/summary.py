@@ -52,14 +52,14 @@ class DemoSummary:
 
 async def summarize(stage: DemoContext, chapters: dict[str, dict[str, Any]]) -> DemoSummary:
     """Read it all once more, now that everything is final."""
-    rows = await stage.ledger.timeline(stage.agent.name, limit=MOST_ROWS)
+    rows = await stage.ledger.reports.timeline(stage.agent.name, limit=MOST_ROWS)
     audit = await verified(stage.settings, stage.agent.name, on_chain=True, tell=lambda _what, _done: None)
     bought = Counter((row.endpoint or "?", show(row.amount_atomic, row.currency)) for row in rows)
     verdict = DemoSummary(
         requests=len({row.request_key for row in rows}),
         delivered=len({row.request_key for row in rows if row.delivery == "DELIVERED"}),
         verified=sum(row.status == "VERIFIED" for row in rows),
-        spent_ledger=await stage.ledger.spent(stage.agent.name),
+        spent_ledger=await stage.ledger.reports.spent(stage.agent.name),
         spent_chain=await _missing_on_chain(stage),
         audit=audit,
         chapters=chapters,
@@ -92,7 +92,7 @@ async def _missing_on_chain(stage: DemoContext) -> dict[Currency, int]:
     chain = SolanaChain(stage.settings.solana_rpc_url, stage.settings.network)
     spent: dict[Currency, int] = {}
     try:
-        for session in await stage.ledger.sessions(stage.agent.name):
+        for session in await stage.ledger.sessions.list(stage.agent.name):
             account = await chain.token_account(session.source_account, final=True)
             held = account.amount_atomic if account else 0
             if missing := session.allowance_atomic - held:

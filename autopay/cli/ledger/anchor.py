@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from solders.keypair import Keypair
 
-from autopay.adapters.postgres.audit.proof import open_proof
+from autopay.adapters.postgres import open_ledger
 from autopay.adapters.solana.anchoring import AnchorChain, Anchored, anchor_now
 from autopay.cli.connect.connections import chain_errors
 from autopay.cli.connect.console import note, print_json, print_line
@@ -50,7 +50,7 @@ def anchor(
 
 
 async def _anchor(settings: Settings, key: Keypair) -> Anchored:
-    books = open_proof(settings.database_url)
+    ledger = open_ledger(settings.database_url)
     chain = AnchorChain(settings.solana_rpc_url, settings.network)
     try:
         if settings.on_localnet:
@@ -58,10 +58,10 @@ async def _anchor(settings: Settings, key: Keypair) -> Anchored:
 
             with chain_errors():
                 await ensure_sol(settings.solana_rpc_url, key.pubkey())
-        return await anchor_now(books, chain, key, settings.network)
+        return await anchor_now(ledger.audit, chain, key, settings.network)
     finally:
         await chain.close()
-        await books.dispose()
+        await ledger.dispose()
 
 
 def anchor_wallet(settings: Settings) -> str | None:

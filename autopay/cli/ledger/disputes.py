@@ -49,7 +49,7 @@ async def _disputes(settings: Settings, agent: str | None) -> Sequence[DisputeRo
     async with ledger_of(settings) as opened:
         if agent is not None:
             await known_agent(opened, agent)
-        return await opened.disputes(agent)
+        return await opened.reports.disputes(agent)
 
 
 def _json(row: DisputeRow) -> dict[str, object]:

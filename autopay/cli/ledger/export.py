@@ -84,7 +84,7 @@ async def _export(settings: Settings, wanted: Filter, format_: Format, stream: T
             if wanted.agent is not None:
                 await known_agent(opened, wanted.agent)
             first = True
-            async for batch in opened.every_payment(wanted):
+            async for batch in opened.reports.every_payment(wanted):
                 rows = [payment_values(row) for row in batch]
                 if format_ is Format.CSV:
                     write_csv(rows, stream, PAYMENT_FIELDS, header=first)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from autopay.adapters.postgres.reports.follow import START, LedgerEvent, parse_cursor
+from autopay.adapters.postgres.reports.events import START, LedgerEvent, parse_cursor
 from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.exit_codes import examples_help
@@ -50,8 +50,8 @@ async def _follow(settings: Settings, agent: str | None, cursor: str | None, tai
     async with ledger_of(settings) as ledger:
         if agent is not None:
             await known_agent(ledger, agent)
-        await ledger.check_schema()
-        async with aclosing(ledger.follow(after=cursor, tail=tail, agent=agent, on_outage=_tell)) as events:
+        await ledger.maintenance.check_schema()
+        async with aclosing(ledger.events.follow(after=cursor, tail=tail, agent=agent, on_outage=_tell)) as events:
             async for event in events:
                 _show(event, as_json)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from autopay.adapters.postgres.reports.follow import LedgerEvent
+from autopay.adapters.postgres.reports.events import LedgerEvent
 from autopay.domain.money import show
 
 _NAMES = {"api_request_logs": "request", "counterparties": "payee", "policies": "policy"}

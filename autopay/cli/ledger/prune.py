@@ -46,9 +46,9 @@ def prune(
 async def _prune(settings: Settings, before: datetime, *, dry_run: bool) -> Prunable:
     async with ledger_of(settings) as ledger:
         if dry_run:
-            return await ledger.prunable(before)
+            return await ledger.maintenance.prunable(before)
         requests = body_bytes = 0
-        async for batch in ledger.prune(before):
+        async for batch in ledger.maintenance.prune(before):
             requests, body_bytes = requests + batch.requests, body_bytes + batch.body_bytes
         return Prunable(requests=requests, body_bytes=body_bytes)
 

@@ -15,7 +15,7 @@ async def rebook(settings: Settings, despite: str | None) -> Rebooked | None:
     chain = HistoryWalk(settings.solana_rpc_url, settings.network)
     try:
         async with ledger_of(settings) as books:
-            fence = await books.fence()
+            fence = await books.fence.current()
             if fence is None:
                 return None
             note(f"fence since {fence.raised_at:%F %T} UTC: {fence.reason}")

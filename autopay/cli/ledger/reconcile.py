@@ -87,11 +87,11 @@ async def _reconcile(settings: Settings, agent: str | None, checkpoint: Path | N
     marks = file.read(settings.network) if file else Marks(network=settings.network)
     chain = HistoryWalk(settings.solana_rpc_url, settings.network)
     try:
-        async with ledger_of(settings) as books:
+        async with ledger_of(settings) as ledger:
             if agent is not None:
-                await known_agent(books, agent)
+                await known_agent(ledger, agent)
             keep = file.keep if file else (lambda _: None)
-            return await ReconcileRun(books, chain, settings.network, marks, keep, tell).run(agent)
+            return await ReconcileRun(ledger.reconciliation, chain, settings.network, marks, keep, tell).run(agent)
     finally:
         await chain.close()
         if file:

@@ -67,17 +67,17 @@ async def _resolve(
         async with ledger_of(settings) as ledger:
             await known_agent(ledger, agent)
             key = x402_request_id(agent, request_id)
-            payment = await ledger.recall(key)
+            payment = await ledger.payments.recall(key)
             number = len(payment.attempts)
-            attempt = await ledger.attempt(key, number) if number else None
+            attempt = await ledger.payments.attempt(key, number) if number else None
             if attempt is None or attempt.status in ("VERIFIED", "FAILED"):
                 raise CommandError(f"{request_id} has no payment without an outcome")
-            verdict = await check_settlement(chain, ledger.booked_on, attempt, settings.slot_ms)
+            verdict = await check_settlement(chain, ledger.sessions.booked_up_to, attempt, settings.slot_ms)
             if reason is not None:
                 if not isinstance(verdict, Unknown) or verdict.reason not in NEEDS_A_PERSON:
                     why = verdict.reason if isinstance(verdict, Unknown) else verdict.kind
                     raise CommandError(f"the chain still decides this one ({why}): wait for it", ExitCode.REFUSED)
-                await ledger.record_dead(attempt.attempt_id, f"decided by a person: {reason}")
+                await ledger.payments.record_dead(attempt.attempt_id, f"decided by a person: {reason}")
             return attempt, verdict
     finally:
         await chain.close()

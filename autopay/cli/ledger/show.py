@@ -115,14 +115,14 @@ async def _payments(settings: Settings, wanted: Filter, after: str | None, limit
     async with ledger_of(settings) as opened:
         if wanted.agent is not None:
             await known_agent(opened, wanted.agent)
-        return await opened.payments(wanted, after=after, limit=limit)
+        return await opened.reports.payments(wanted, after=after, limit=limit)
 
 
 async def _trail(settings: Settings, wanted: Filter, after: str | None, limit: int) -> Page[TrailRow]:
     async with ledger_of(settings) as opened:
         if wanted.agent is not None:
             await known_agent(opened, wanted.agent)
-        return await opened.trail(wanted, after=after, limit=limit)
+        return await opened.reports.trail(wanted, after=after, limit=limit)
 
 
 def _show_payments(page: Page[PaymentRow], as_json: bool, as_csv: bool) -> None:

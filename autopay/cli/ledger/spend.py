@@ -85,4 +85,4 @@ async def _spend(settings: Settings, wanted: Filter, by: SpendBy | None) -> Sequ
     async with ledger_of(settings) as opened:
         if wanted.agent is not None:
             await known_agent(opened, wanted.agent)
-        return await opened.spend(wanted, by)
+        return await opened.reports.spend(wanted, by)

@@ -6,7 +6,7 @@ What must not live here: options, and how it is shown.
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
-from autopay.adapters.postgres.audit.proof import open_proof
+from autopay.adapters.postgres import open_ledger
 from autopay.adapters.solana.anchoring import AnchorChain
 from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.ledger.anchor import anchor_wallet
@@ -22,18 +22,18 @@ async def verified(settings: Settings, agent: str | None, *, on_chain: bool, tel
     """Check everything, or one agent's part; anchors on chain where a node is set, payments when `on_chain`."""
     agent_id: UUID | None = None
     if agent is not None:
-        async with ledger_of(settings) as ledger:
-            agent_id = (await known_agent(ledger, agent)).agent_id
-    books = open_proof(settings.database_url)
+        async with ledger_of(settings) as known:
+            agent_id = (await known_agent(known, agent)).agent_id
+    ledger = open_ledger(settings.database_url)
     chain = AnchorChain(settings.solana_rpc_url, settings.network) if settings.solana_rpc_url else None
     try:
-        async with books.snapshot(agent_id) as snapshot:
+        async with ledger.audit.snapshot(agent_id) as snapshot:
             run = AuditRun(snapshot, tell, tables=TABLES if agent_id is None else OWNED)
             await run.run(agent_id)
             names = await snapshot.names()
         check = None
         if chain is not None:
-            check = ChainCheck(books, chain, settings.network, run.findings, tell)
+            check = ChainCheck(ledger.audit, chain, settings.network, run.findings, tell)
             await check.check_anchors(anchor_wallet(settings))
             if on_chain:
                 await check.check_payments(agent_id)
@@ -41,7 +41,7 @@ async def verified(settings: Settings, agent: str | None, *, on_chain: bool, tel
     finally:
         if chain is not None:
             await chain.close()
-        await books.dispose()
+        await ledger.dispose()
 
 
 def _report(

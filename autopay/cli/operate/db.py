@@ -94,4 +94,4 @@ def seed(home: HomeOption = None) -> None:
 
 async def _seed(settings: Settings) -> None:
     async with ledger_of(settings) as ledger:
-        await ledger.seed()
+        await ledger.maintenance.seed()

@@ -6,8 +6,9 @@ from uuid import UUID
 
 import typer
 
-from autopay.adapters.postgres.database import open_engine
-from autopay.adapters.postgres.maintenance.reseal import COLUMNS, Sealed, SealedColumn
+from autopay.adapters.postgres import open_ledger
+from autopay.adapters.postgres.maintenance.maintenance import Maintenance
+from autopay.adapters.postgres.maintenance.reseal import COLUMNS, SealedColumn
 from autopay.adapters.vault import Keyring, Vault
 from autopay.cli.connect.connections import keyring_of
 from autopay.cli.connect.console import note, print_json, print_line
@@ -88,28 +89,28 @@ def rotate(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 async def _rotate(settings: Settings, keyring: Keyring) -> Rotation:
     rotation = Rotation(keyring.newest, keyring.old)
-    ledger = Sealed(open_engine(settings.database_url))
+    ledger = open_ledger(settings.database_url)
     try:
         for column in COLUMNS:
-            await _reseal(ledger, column, Vault(keyring), rotation)
+            await _reseal(ledger.maintenance, column, Vault(keyring), rotation)
         for column in COLUMNS:
-            rotation.sealed[column.name] = await ledger.versions(column)
+            rotation.sealed[column.name] = await ledger.maintenance.key_versions(column)
     finally:
         await ledger.dispose()
     return rotation
 
 
-async def _reseal(ledger: Sealed, column: SealedColumn, keys: Vault, rotation: Rotation) -> None:
+async def _reseal(maintenance: Maintenance, column: SealedColumn, keys: Vault, rotation: Rotation) -> None:
     """Rounds until only what cannot be opened is left."""
     done = 0
     for _ in range(ROUNDS):
         unreadable: list[UUID] = []
-        async for batch in ledger.reseal(column, keys):
+        async for batch in maintenance.reseal(column, keys):
             done += batch.resealed
             unreadable += batch.unreadable
             note(f"{column.name}: {done} sealed anew")
         rotation.resealed[column.name], rotation.unreadable[column.name] = done, tuple(unreadable)
-        versions = await ledger.versions(column)
+        versions = await maintenance.key_versions(column)
         if sum(versions.values()) - versions.get(keys.newest_mark.rstrip("."), 0) <= len(unreadable):
             return
         await asyncio.sleep(PAUSE_S)

@@ -42,7 +42,7 @@ def payees(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 async def _payees(settings: Settings) -> Sequence[PayeeRecord]:
     async with ledger_of(settings) as ledger:
-        return await ledger.payees()
+        return await ledger.policies.payees()
 
 
 def accept(
@@ -64,7 +64,7 @@ def accept(
 
 async def _accept(settings: Settings, origin: str, payee: str) -> bool:
     async with ledger_of(settings) as ledger:
-        return await ledger.accept_payee(settings.network, origin, payee)
+        return await ledger.policies.accept_payee(settings.network, origin, payee)
 
 
 def _wallet(text: str) -> str:

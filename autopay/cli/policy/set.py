@@ -70,9 +70,9 @@ async def _set(settings: Settings, wanted: Policy, agent: str | None) -> Policy:
     """Set it; returns what held before."""
     async with ledger_of(settings) as ledger:
         if agent is None:
-            before, _ = await ledger.default_policy()
+            before, _ = await ledger.policies.default()
         else:
             await known_agent(ledger, agent)
-            before = (await ledger.policy(agent)).policy
-        await ledger.set_policy(wanted, agent)
+            before = (await ledger.policies.in_force(agent)).policy
+        await ledger.policies.set(wanted, agent)
     return before

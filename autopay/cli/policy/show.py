@@ -51,14 +51,14 @@ def show(
 
 async def _default(settings: Settings) -> tuple[Policy, datetime | None]:
     async with ledger_of(settings) as ledger:
-        return await ledger.default_policy()
+        return await ledger.policies.default()
 
 
 async def _of(settings: Settings, agent: str) -> tuple[PolicyInForce, Phase, Sequence[SessionRecord]]:
     async with ledger_of(settings) as ledger:
         phase = Phase((await known_agent(ledger, agent)).phase)
-        sessions = [each for each in await ledger.sessions(agent) if each.status == "ACTIVE" and each.granted]
-        return await ledger.policy(agent), phase, sessions
+        sessions = [each for each in await ledger.sessions.list(agent) if each.status == "ACTIVE" and each.granted]
+        return await ledger.policies.in_force(agent), phase, sessions
 
 
 def _show_default(policy: Policy, set_at: datetime | None, as_json: bool) -> None:

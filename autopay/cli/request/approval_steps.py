@@ -38,7 +38,7 @@ async def find_approval(ledger: PostgresLedger, text: str) -> ApprovalRecord:
     wanted = text.lower().replace("-", "")
     if not PREFIX.fullmatch(wanted):
         raise CommandError(f"{text!r} is not an approval's id, or at least its first 4 characters: {SEE}")
-    found = [row for row in await ledger.approvals(undecided=False) if row.approval_id.hex.startswith(wanted)]
+    found = [row for row in await ledger.policies.approvals(undecided=False) if row.approval_id.hex.startswith(wanted)]
     if not found:
         raise CommandError(f"there is no approval {text!r}: {SEE}")
     if len(found) > 1:
@@ -59,7 +59,9 @@ async def decide_approval(settings: Settings, ledger: PostgresLedger, row: Appro
     if row.status == ("APPROVED" if approve else "DENIED"):
         return False
     if row.status == "APPROVED":
-        refused = await ledger.decide(Decision(approval_id=row.approval_id, terms_hash=row.terms_hash, approve=False))
+        refused = await ledger.policies.decide(
+            Decision(approval_id=row.approval_id, terms_hash=row.terms_hash, approve=False)
+        )
         if refused is None:
             return True
         row = await find_approval(ledger, str(row.approval_id))
@@ -112,9 +114,9 @@ async def _require_open(ledger: PostgresLedger, row: ApprovalRecord) -> None:
     if row.status in ("APPROVED", "DENIED"):
         raise CommandError(f"it was {row.status.lower()} at {row.decided_at:%F %T} UTC", ExitCode.REFUSED)
     if row.status == "EXPIRED" or all(
-        row.approval_id != each.approval_id for each in await ledger.approvals(row.agent)
+        row.approval_id != each.approval_id for each in await ledger.policies.approvals(row.agent)
     ):
-        record = await ledger.request(row.request_key)
+        record = await ledger.requests.get(row.request_key)
         if record.closed:
             raise CommandError(f"{request} has ended: {record.result.status.value}; {again}", ExitCode.REFUSED)
         raise CommandError(f"the question expired at {row.expires_at:%F %T} UTC; {again}", ExitCode.REFUSED)

@@ -98,7 +98,7 @@ async def _approvals(settings: Settings, agent: str | None, undecided: bool) -> 
     async with ledger_of(settings) as ledger:
         if agent is not None:
             await known_agent(ledger, agent)
-        return await ledger.approvals(agent, undecided=undecided)
+        return await ledger.policies.approvals(agent, undecided=undecided)
 
 
 async def _decide(settings: Settings, which: str, *, approve: bool) -> tuple[ApprovalRecord, bool]:
@@ -111,11 +111,11 @@ async def _decide(settings: Settings, which: str, *, approve: bool) -> tuple[App
 async def _end_of(settings: Settings, row: ApprovalRecord, deadline: float) -> RequestResult:
     """What came of the request, or how it stands at the deadline."""
     async with ledger_of(settings) as ledger:
-        while (result := await ledger.result(row.request_key)).status not in CLOSED:
+        while (result := await ledger.requests.result(row.request_key)).status not in CLOSED:
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 return result
-            for other in await ledger.approvals(row.agent):
+            for other in await ledger.policies.approvals(row.agent):
                 if other.request_key == row.request_key and other.approval_id != row.approval_id:
                     again = f"starter.py approve {other.approval_id}"
                     raise CommandError(f"it waits for another approval: {other.why}; {again}", ExitCode.UNFINISHED)

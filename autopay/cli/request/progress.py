@@ -36,7 +36,7 @@ class ProgressReporter:
 
     async def look(self, request_key: str) -> None:
         """Tell what it waits for now, if that is news."""
-        payment = await self._ledger.recall(request_key)
+        payment = await self._ledger.payments.recall(request_key)
         if payment.last is not None:
             since = self._attempt_since.setdefault(payment.last.number, time.monotonic())
             proof_s = max(1.0, PROOF_BLOCKS * self._slot_ms / 1000 - (time.monotonic() - since))

@@ -142,7 +142,7 @@ async def ask(settings: Settings, order: RequestOrder, tell: Tell) -> RequestOut
                 return RequestOutcome(order.refused(refusal.error))
             if tell.progress is not None:
                 progress = ProgressReporter(ledger, calls, order.request_id, settings.slot_ms, tell.progress)
-        recorded = await ledger.request(order.key)
+        recorded = await ledger.requests.get(order.key)
         if recorded.spec.terms_hash() != spec.terms_hash():
             message = f"request {order.request_id!r} was made before with {recorded.spec.differs_from(spec)}"
             return RequestOutcome(order.refused(RequestError(type=RefusalReason.TERMS_DIFFER.value, message=message)))
@@ -181,12 +181,12 @@ async def _wait(
 ) -> RequestResult:
     """The request's end, or how it stands at the deadline."""
     pause, told = FIRST_POLL_S, set[UUID]()
-    while (result := await ledger.result(order.key)).status not in CLOSED and time.monotonic() < deadline:
+    while (result := await ledger.requests.result(order.key)).status not in CLOSED and time.monotonic() < deadline:
         await asyncio.sleep(min(pause, max(deadline - time.monotonic(), 0)))
         pause = min(pause * 1.5, LAST_POLL_S)
         if pause < LAST_POLL_S:
             continue
-        for question in await ledger.approvals(order.agent):
+        for question in await ledger.policies.approvals(order.agent):
             if question.request_key == order.key and question.approval_id not in told:
                 told.add(question.approval_id)
                 tell.question(question)
@@ -198,9 +198,9 @@ async def _wait(
 async def _with_content(ledger: PostgresLedger, order: RequestOrder, result: RequestResult) -> RequestOutcome:
     came_at = None
     if result.status is RequestStatus.FRESH and result.content_of is not None:
-        came_at = await ledger.content_at(x402_request_id(order.agent, result.content_of))
+        came_at = await ledger.requests.content_at(x402_request_id(order.agent, result.content_of))
     try:
-        stored = await ledger.content(order.key)
+        stored = await ledger.requests.content(order.key)
     except ContentPruned as gone:
         return RequestOutcome(result, pruned=str(gone), content_at=came_at)
     return RequestOutcome(result, stored[1] if stored else None, content_at=came_at)
@@ -208,7 +208,7 @@ async def _with_content(ledger: PostgresLedger, order: RequestOrder, result: Req
 
 async def _is_closed(ledger: PostgresLedger, key: str) -> bool:
     try:
-        return (await ledger.result(key)).status in CLOSED
+        return (await ledger.requests.result(key)).status in CLOSED
     except UnknownRequest:
         return False
 

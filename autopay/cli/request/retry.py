@@ -72,12 +72,12 @@ async def _retry(settings: Settings, agent: str | None, request: str, timeout_s:
         if not await AgentHandle(client, name, settings.task_queue).has_worker():
             raise CommandError(f"no worker runs to ask the seller; {START_WORKER}", ExitCode.UNREACHABLE)
         result = await _redeliver(client, settings.task_queue, ref, timeout_s)
-        stored = await ledger.content(ref.order.request_key)
+        stored = await ledger.requests.content(ref.order.request_key)
     return RequestOutcome(result, stored[1] if stored else None)
 
 
 async def _whose(ledger: PostgresLedger, request: str) -> str:
-    owners = [row.agent for row in await ledger.disputes() if row.request_id == request]
+    owners = [row.agent for row in await ledger.reports.disputes() if row.request_id == request]
     if len(owners) > 1:
         raise CommandError(f"several agents have an undelivered request {request!r}: say --agent {' or '.join(owners)}")
     return owners[0] if owners else DEFAULT_AGENT
@@ -87,12 +87,12 @@ async def _undelivered(ledger: PostgresLedger, agent: str, request: str) -> Atte
     """The settled attempt of an undelivered request; anything else is refused in words."""
     key = x402_request_id(agent, request)
     try:
-        record = await ledger.request(key)
+        record = await ledger.requests.get(key)
     except UnknownRequest:
         raise CommandError(f"agent {agent!r} has no request {request!r}: see `starter.py ledger disputes`") from None
     if not record.closed or record.result.status is not RequestStatus.UNDELIVERED:
         raise CommandError(f"request {request!r} of agent {agent!r} {_why_not(record)}")
-    last = (await ledger.recall(key)).last
+    last = (await ledger.payments.recall(key)).last
     assert last is not None
     assert isinstance(last.outcome, Settled)
     order = PaymentOrder(

@@ -88,12 +88,12 @@ def grant(
 
 async def _grant(settings: Settings, order: GrantOrder, as_json: bool) -> None:
     vault = vault_of(settings)
-    async with ledger_of(settings) as ledger, owner_node(settings) as node, ledger.turn(order.agent):
+    async with ledger_of(settings) as ledger, owner_node(settings) as node, ledger.sessions.lock_agent(order.agent):
         await node.check_network()
         key = None if order.owner else await owner_key(settings, order.owner_keypair, [order.terms])
         owner = order.owner or _address_of(key)
         await known_wallet(ledger, order.agent, str(owner))
-        record = await open_grant(node, ledger, vault, agent=order.agent, owner=owner, terms=order.terms)
+        record = await open_grant(node, ledger.sessions, vault, agent=order.agent, owner=owner, terms=order.terms)
         words = describe_grant(record, order.terms.duration_s)
         note("\n".join(words))
         if key is None:
@@ -104,8 +104,8 @@ async def _grant(settings: Settings, order: GrantOrder, as_json: bool) -> None:
             if as_json:
                 print_json(facts)
             return
-        signature = await send_grant(node, ledger, record, key)
-        await finish_grant(node, ledger, record)
+        signature = await send_grant(node, ledger.sessions, record, key)
+        await finish_grant(node, ledger.sessions, record)
         await print_granted(settings, node, ledger, record, signature, as_json)
 
 
@@ -137,7 +137,7 @@ async def _export(settings: Settings, session_id: UUID, file: Path, as_json: boo
             raise CommandError(f"session {session_id} waits for no grant; {hint}")
         if await is_shown(node, record):
             raise CommandError(f"the grant is on chain already: starter.py session submit {session_id}")
-        asked = await draft_again(node, ledger, record)
+        asked = await draft_again(node, ledger.sessions, record)
         facts = await export_for_signing(settings, node, record, asked, describe_grant(record), file, quiet=as_json)
         if as_json:
             print_json(facts)

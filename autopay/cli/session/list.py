@@ -60,7 +60,7 @@ async def _list(settings: Settings, agent: str | None) -> Sequence[tuple[Session
     async with ledger_of(settings) as ledger, owner_node(settings) as node:
         if agent is not None:
             await known_agent(ledger, agent)
-        records = await ledger.sessions(agent)
+        records = await ledger.sessions.list(agent)
 
         async def read(record: SessionRecord) -> Reading:
             async with slots:

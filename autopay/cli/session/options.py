@@ -42,7 +42,7 @@ def host_rules(texts: list[str]) -> tuple[str, ...]:
 
 async def known_session(ledger: PostgresLedger, session_id: UUID) -> SessionRecord:
     """The session, or an error that says what to do."""
-    record = await ledger.session_record(session_id)
+    record = await ledger.sessions.get(session_id)
     if record is None:
         raise CommandError(f"there is no session {session_id}: see `starter.py session list`")
     return record

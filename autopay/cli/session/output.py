@@ -88,7 +88,7 @@ async def print_granted(
         note(f"to take it back: starter.py session revoke {record.session_id}")
     if untold:
         note(untold, "yellow")
-    for older in await ledger.sessions(record.agent):
+    for older in await ledger.sessions.list(record.agent):
         if older.status != "ACTIVE" and older.currency == record.currency:
             await _tell_left(node, older)
 

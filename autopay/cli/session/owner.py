@@ -91,13 +91,13 @@ async def known_wallet(ledger: PostgresLedger, name: str, wallet: str, phase: Ph
     Raises:
         CommandError: it belongs to another.
     """
-    agent = await ledger.create_agent(name, phase, wallet)
+    agent = await ledger.agents.create(name, phase, wallet)
     if agent.wallet_address and agent.wallet_address != wallet:
         raise CommandError(
             f"agent {name!r} belongs to wallet {agent.wallet_address}, not to {wallet}: "
             "use that wallet's --owner-keypair, or another name"
         )
-    await ledger.set_wallet(name, wallet)
+    await ledger.agents.set_wallet(name, wallet)
     return agent
 
 

@@ -96,7 +96,7 @@ async def _revoke(settings: Settings, order: RevokeOrder, as_json: bool) -> bool
     async with ledger_of(settings) as ledger, owner_node(settings) as node:
         records = await _chosen(ledger, node, order)
         for record in records:
-            await ledger.end_session(record.session_id)
+            await ledger.sessions.end(record.session_id)
         outcomes = [await _Revoking(settings, ledger, node, order, as_json).run(record) for record in records]
         if as_json:
             print_json([facts for _, facts in outcomes])
@@ -112,7 +112,7 @@ async def _chosen(ledger: PostgresLedger, node: OwnerNode, order: RevokeOrder) -
     await known_agent(ledger, order.agent)
     found = [
         record
-        for record in await ledger.sessions(order.agent)
+        for record in await ledger.sessions.list(order.agent)
         if record.status == "ACTIVE" or await node.token_account(record.source_account) is not None
     ]
     if order.export is not None and len(found) > 1:
@@ -175,7 +175,7 @@ class _Revoking:
 
     async def _export(self, record: SessionRecord, plan: RevokePlan, file: Path) -> dict[str, Any]:
         asked = await self._node.draft(Pubkey.from_string(record.owner), plan.steps, "revoke")
-        await self._ledger.await_owner(record.session_id, asked)
+        await self._ledger.sessions.await_owner(record.session_id, asked)
         words = describe_revoke(record, plan)
         return await export_for_signing(self._settings, self._node, record, asked, words, file, quiet=self._as_json)
 
@@ -188,7 +188,7 @@ class _Revoking:
         self, record: SessionRecord, plan: RevokePlan | None, signature: str | None
     ) -> tuple[bool, dict[str, Any]]:
         if signature is not None or not (record.owner_transaction and record.owner_transaction.does == "grant"):
-            await self._ledger.brought_back(record.session_id)
+            await self._ledger.sessions.clear_owner_transaction(record.session_id)
         if not self._as_json:
             print_line(revoked_line(record, plan, signature))
         back = plan.brings_back_atomic if plan else 0

@@ -91,7 +91,7 @@ async def _session_of(ledger: PostgresLedger, given: Submission) -> SessionRecor
         return await known_session(ledger, given.session_id)
     if given.transaction is None:
         raise CommandError("the file names no session: give the session's id and --signature")
-    found = await ledger.session_awaiting(message_of(read_transaction(given.transaction)))
+    found = await ledger.sessions.awaiting(message_of(read_transaction(given.transaction)))
     if found is None:
         raise CommandError(
             "no session waits for that transaction: it is done already, a newer one was exported, or the wallet "
@@ -117,7 +117,7 @@ async def _grant(
         signed = _signed(record.owner_transaction, record, given)
         if not await is_shown(node, record):
             signature = await _sent(node, record, record.owner_transaction, signed)
-        await finish_grant(node, ledger, record)
+        await finish_grant(node, ledger.sessions, record)
     await print_granted(settings, node, ledger, record, signature, as_json)
 
 
@@ -163,7 +163,7 @@ async def _revoke(
     plan, signature = await plan_revoke(node, record), None
     if plan is not None:
         signature = await _sent(node, record, asked, _signed(asked, record, given))
-    await ledger.brought_back(record.session_id)
+    await ledger.sessions.clear_owner_transaction(record.session_id)
     untold = await notify_agent(settings, record.agent)
     if as_json:
         back = plan.brings_back_atomic if plan else 0

@@ -2,19 +2,29 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from autopay.domain.agent.steps import Backlog, Enqueued
-from autopay.domain.payment.ports import Ledger
+from autopay.domain.money import Currency
+from autopay.domain.payment.ports import Ledger, RequestStore
 from autopay.domain.phase import Phase
+from autopay.domain.refusal import Refused
 from autopay.domain.request import RequestResult, RequestSpec
 
 
-class AgentLedger(Ledger, Protocol):
-    """What an agent asks of the ledger, beyond what a payment does."""
+class AgentRequests(RequestStore, Protocol):
+    """An agent's requests: its queue, and those under way. Raises UnknownAgent too."""
 
-    async def set_phase(self, name: str, phase: Phase) -> None:
-        """How much the agent may do without a person, from the next payment on that is signed."""
+    async def accept(self, agent: str, spec: RequestSpec, priority_score: float, queue_limit: int) -> Refused | None:
+        """Record the request and queue it, once: the same id and terms again change nothing.
+
+        Refused: TERMS_DIFFER for a known id with other terms, QUEUE_FULL when `queue_limit` rows wait.
+        """
+        ...
+
+    async def answer_fresh(self, agent: str, spec: RequestSpec, since: datetime) -> Enqueued | None:
+        """Record a new request and end it as FRESH, if the agent has content for the same method, URL and body hash
+        that came after `since`; None when it has not, or when the id is known."""
         ...
 
     async def backlog(self, agent: str) -> Backlog:
@@ -27,10 +37,33 @@ class AgentLedger(Ledger, Protocol):
         """The results of those that have ended, and the ids that the ledger does not know."""
         ...
 
-    async def answer_fresh(self, agent: str, spec: RequestSpec, since: datetime) -> Enqueued | None:
-        """Record a new request and end it as FRESH, if the agent has content for the same method, URL and body hash
-        that came after `since`; None when it has not, or when the id is known."""
+
+class AgentStore(Protocol):
+    """Agents and their balances. Raises LedgerUnavailable, NotMigrated or UnknownAgent."""
+
+    async def set_phase(self, name: str, phase: Phase) -> None:
+        """How much the agent may do without a person, from the next payment on that is signed."""
         ...
+
+    async def record_balance(
+        self,
+        agent: str,
+        currency: Currency,
+        balance_atomic: int,
+        threshold_atomic: int,
+        status: Literal["SUFFICIENT", "LOW", "PAUSED"],
+    ) -> None:
+        """One balance reading, and what the agent needs."""
+        ...
+
+
+class AgentLedger(Ledger, Protocol):
+    """The parts of the ledger that an agent uses, beyond what a payment does."""
+
+    @property
+    def requests(self) -> AgentRequests: ...
+    @property
+    def agents(self) -> AgentStore: ...
 
 
 class AccountWatch(Protocol):

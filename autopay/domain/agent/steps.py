@@ -11,15 +11,6 @@ from autopay.domain.request import Method, RequestSpec, RequestStatus
 from autopay.domain.values import Value
 
 
-class Queued(Value):
-    """A request that waits in `priority_queue`."""
-
-    request_id: str
-    url: str
-    priority_score: float
-    queued_at: datetime
-
-
 class Enqueued(Value):
     """A request was accepted; `status` is how it stands, which for a known id may be an end.
 

@@ -52,8 +52,8 @@ class Unfinished(Value):
     order: PaymentOrder
 
 
-class OpenBook(Protocol):
-    """What the ledger is asked."""
+class UnfinishedRequests(Protocol):
+    """The requests of the ledger, as far as adoption needs them."""
 
     async def unfinished(self, *, older_than_s: float, after: UUID | None, limit: int) -> Sequence[Unfinished]:
         """Requests of all agents, begun longer ago than that or with an open attempt as old, in a fixed order."""

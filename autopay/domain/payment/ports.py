@@ -3,12 +3,10 @@
 Every method may raise the faults of `errors.py` and nothing else; expected outcomes are return values.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 from uuid import UUID
 
-from autopay.domain.agent.records import AgentRecord
-from autopay.domain.agent.steps import Queued
 from autopay.domain.money import Currency
 from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment, UnsignedPayment
 from autopay.domain.payment.chain import Blockhash, HistoryEntry, LandedTransaction, MintFacts, Tip, TokenAccount
@@ -18,11 +16,8 @@ from autopay.domain.payment.payment import Payment, SellerAnswer, Settlement
 from autopay.domain.payment.steps import PaidBefore
 from autopay.domain.policy.policy import Awaiting, Decision
 from autopay.domain.refusal import Refused
-from autopay.domain.request import Method, RequestRecord, RequestResult, RequestSpec
+from autopay.domain.request import Method, RequestRecord, RequestResult
 from autopay.domain.session import Booked, OpenSession
-
-BookedOn = Callable[[UUID, int, UUID], Awaitable[Booked]]
-"""(session, slot, attempt) → what attempts other than that one have booked against the session up to that slot."""
 
 
 class Chain(Protocol):
@@ -82,45 +77,53 @@ class Signer(Protocol):
         ...
 
 
-class Ledger(Protocol):
-    """The PostgreSQL ledger. Every method is one database transaction, committed when it returns.
+class RequestStore(Protocol):
+    """Requests: what was asked for, and how it ended.
 
-    Raises LedgerUnavailable, NotMigrated, UnknownAgent, UnknownRequest or IllegalTransition.
+    Raises LedgerUnavailable, NotMigrated, UnknownRequest or IllegalTransition.
     """
 
-    async def agent(self, name: str) -> AgentRecord: ...
-
-    async def accept(self, agent: str, spec: RequestSpec, priority_score: float, queue_limit: int) -> Refused | None:
-        """Record the request and queue it, once: the same id and terms again change nothing.
-
-        Refused: TERMS_DIFFER for a known id with other terms, QUEUE_FULL when `queue_limit` rows wait.
-        """
-        ...
-
-    async def queue(self, agent: str) -> Sequence[Queued]:
-        """What waits, highest score first, then oldest first."""
-        ...
-
-    async def open_requests(self, agent: str) -> Sequence[str]:
-        """Request ids that were taken from the queue and have not ended."""
-        ...
-
     async def begin(self, request_key: str) -> None:
-        """Take the request from the queue (processed_at)."""
+        """Take the request from the queue (processed_at); a second call changes nothing."""
         ...
 
-    async def request(self, request_key: str) -> RequestRecord: ...
-
-    async def recall(self, request_key: str) -> Payment:
-        """The payment as it stands: attempts with their sends and outcomes, whether the content is stored."""
-        ...
+    async def get(self, request_key: str) -> RequestRecord: ...
 
     async def record_plain(self, request_key: str, plain: UnpaidReply) -> None:
         """What the seller said without a payment: status, challenge (x402_instructions), free content."""
         ...
 
-    async def session(self, agent: str, currency: Currency) -> OpenSession | Refused:
-        """The agent's newest ACTIVE session in that currency that has not ended; marks ended ones EXPIRED."""
+    async def close(self, request_key: str, result: RequestResult) -> None:
+        """The request has ended this way; the first end stands, and none while an attempt has no outcome."""
+        ...
+
+
+class PaymentStore(Protocol):
+    """The attempts of requests. One payment calls its ledger in this order; each call is one transaction, and when the
+    process dies right after it, this is what the ledger guarantees to the run that comes next:
+
+    | call | after a death |
+    |---|---|
+    | `requests.accept` | the request is queued once: the same id and terms again change nothing |
+    | `requests.begin` | it is no longer in the queue; adoption finds it, as it was begun and has not ended |
+    | `recall` | reads only: attempts with their sends and outcomes; each run starts from it |
+    | `requests.record_plain` | free content is stored and never bought; a challenge may be asked for again |
+    | `sessions.current` | reads only, but marks sessions EXPIRED whose time is over |
+    | `permit` | nothing is reserved or signed; a question to a person is asked once for the same terms |
+    | `record_attempt` | the money is reserved and the signed bytes are kept: the next run gets the same attempt back,
+    and no other attempt is recorded until this one is proven dead |
+    | `record_sending` | the bytes may have left: the attempt stays reserved until the chain has shown its outcome |
+    | `record_answer` | content and claims are stored; a delivered request is not asked for again |
+    | `sessions.booked_up_to` | reads only |
+    | `record_seen` | the transfer is booked; at finalized it is VERIFIED, which nothing undoes |
+    | `record_dead` | the reservation is free, and the next attempt may be recorded |
+    | `requests.close` | the end is recorded: the same request id returns it and never pays again |
+
+    Raises LedgerUnavailable, NotMigrated, UnknownRequest or IllegalTransition.
+    """
+
+    async def recall(self, request_key: str) -> Payment:
+        """The payment so far: attempts with their sends and outcomes, whether the content is stored."""
         ...
 
     async def attempt(self, request_key: str, number: int) -> RecordedAttempt | None: ...
@@ -133,17 +136,6 @@ class Ledger(Protocol):
 
         PaidBefore: a payment that was booked after a restore has one of these memos. Awaiting: a person has been
         asked, and has not answered. Raises LedgerFenced while the ledger may have forgotten payments.
-        """
-        ...
-
-    async def raise_fence(self, reason: str) -> None:
-        """The ledger does not know all that was paid: nothing is signed from now on."""
-        ...
-
-    async def decide(self, decision: Decision) -> Refused | None:
-        """Record a person's word on terms that somebody was asked about; the same word again changes nothing.
-
-        Refused: unknown or other terms, expired, or decided the other way.
         """
         ...
 
@@ -177,21 +169,52 @@ class Ledger(Protocol):
         """Proven not settled: FAILED, error_type and error_code; releases the reservation."""
         ...
 
-    async def close(self, request_key: str, result: RequestResult) -> None:
-        """The request has ended this way; the first end stands."""
+
+class SessionStore(Protocol):
+    """Session keys, and what is reserved and booked against their allowances."""
+
+    async def current(self, agent: str, currency: Currency) -> OpenSession | Refused:
+        """The agent's newest ACTIVE session in that currency that has not ended; marks ended ones EXPIRED."""
         ...
 
-    async def unsettled(self, session_id: UUID) -> int:
-        """Base units reserved by attempts of the session that are neither settled (SUCCESS, VERIFIED) nor FAILED."""
+    async def in_flight_atomic(self, session_id: UUID) -> int:
+        """Base units reserved by attempts of the session that the chain has neither shown settled nor proven dead."""
         ...
 
-    async def booked_on(self, session_id: UUID, slot: int, besides: UUID | None = None) -> Booked: ...
+    async def booked_up_to(self, session_id: UUID, slot: int, besides: UUID | None = None) -> Booked:
+        """The allowance, and what attempts other than `besides` have booked against it up to that slot."""
+        ...
 
-    async def record_balance(
-        self,
-        agent: str,
-        currency: Currency,
-        balance_atomic: int,
-        threshold_atomic: int,
-        status: Literal["SUFFICIENT", "LOW", "PAUSED"],
-    ) -> None: ...
+
+class PolicyStore(Protocol):
+    """What people decide."""
+
+    async def decide(self, decision: Decision) -> Refused | None:
+        """Record a person's decision on terms that somebody was asked about; the same one again changes nothing.
+
+        Refused: unknown or other terms, expired, or decided the other way.
+        """
+        ...
+
+
+class FenceStore(Protocol):
+    """The fence of a ledger that may not know all that was paid."""
+
+    async def set(self, reason: str) -> None:
+        """The ledger does not know all that was paid: nothing is signed from now on."""
+        ...
+
+
+class Ledger(Protocol):
+    """The parts of the ledger that a payment uses; `PaymentStore` says in which order."""
+
+    @property
+    def requests(self) -> RequestStore: ...
+    @property
+    def payments(self) -> PaymentStore: ...
+    @property
+    def policies(self) -> PolicyStore: ...
+    @property
+    def sessions(self) -> SessionStore: ...
+    @property
+    def fence(self) -> FenceStore: ...

@@ -10,11 +10,18 @@ that the owner took away elsewhere, and an account that was closed: no balance s
 change it too. A person decides then (`starter.py ledger resolve`).
 """
 
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
 from autopay.domain.errors import TransientFault
 from autopay.domain.payment.attempt import RecordedAttempt
 from autopay.domain.payment.chain import HistoryEntry, LandedTransaction
 from autopay.domain.payment.payment import Dead, Seen, Settled, Settlement, Unknown, Verdict
-from autopay.domain.payment.ports import BookedOn, Chain
+from autopay.domain.payment.ports import Chain
+from autopay.domain.session import Booked
+
+BookedUpTo = Callable[[UUID, int, UUID], Awaitable[Booked]]
+"""(session, slot, attempt) → what attempts other than that one have booked against the session up to that slot."""
 
 FINALITY_SLOTS = 32
 """Slots between a block and its finality on Solana (31 confirmations and the block itself)."""
@@ -34,17 +41,17 @@ NEEDS_A_PERSON = frozenset({"allowance_unequal", "source_account_unreadable", "n
 """Unknown for these reasons may stay so for ever: the blockhash has expired, and what is missing is a proof."""
 
 
-async def check_settlement(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, slot_ms: int) -> Verdict:
+async def check_settlement(chain: Chain, booked_up_to: BookedUpTo, attempt: RecordedAttempt, slot_ms: int) -> Verdict:
     """One question to the chain about one attempt; raises only what `Chain` raises.
 
     Args:
-        booked_on: base units that the ledger has booked against the attempt's session up to a slot, others' only.
+        booked_up_to: base units that the ledger has booked against the attempt's session up to a slot, others' only.
         slot_ms: the cluster's slot time (400 on Solana), for the waits that are suggested.
     """
     landed = await _claimed(chain, attempt) or await _found(chain, attempt, final=False, min_slot=None)
     if landed is not None:
         return await _landed_verdict(chain, landed, slot_ms)
-    return await _absence(chain, booked_on, attempt, slot_ms)
+    return await _absence(chain, booked_up_to, attempt, slot_ms)
 
 
 async def _claimed(chain: Chain, attempt: RecordedAttempt) -> LandedTransaction | None:
@@ -117,7 +124,7 @@ def _settlement(landed: LandedTransaction) -> Settlement:
     )
 
 
-async def _absence(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, slot_ms: int) -> Verdict:
+async def _absence(chain: Chain, booked_up_to: BookedUpTo, attempt: RecordedAttempt, slot_ms: int) -> Verdict:
     tip = await chain.finalized_tip()
     live_blocks = attempt.last_valid_block_height - tip.block_height
     if live_blocks >= 0:
@@ -133,7 +140,7 @@ async def _absence(chain: Chain, booked_on: BookedOn, attempt: RecordedAttempt, 
         return Unknown(reason="source_account_unreadable", retry_after_ms=MAX_WAIT_MS)
     left = account.delegated_atomic if account.delegate == attempt.authority else 0
     # An attempt that was seen at confirmed is booked: its own booking must not pass for the reason of what is gone.
-    booked = await booked_on(attempt.session_id, account.slot, attempt.attempt_id)
+    booked = await booked_up_to(attempt.session_id, account.slot, attempt.attempt_id)
     if booked.allowance_atomic - booked.settled_atomic != left:
         return Unknown(reason="allowance_unequal", retry_after_ms=MAX_WAIT_MS)
     return Dead(reason="expired_unsettled")

@@ -20,12 +20,12 @@ from autopay.domain.money import Currency, show
 from autopay.domain.network import Network
 from autopay.domain.payment.chain import Blockhash, Tip, TokenAccount
 from autopay.domain.payment.payment import Settlement
+from autopay.domain.payment.ports import SessionStore
 from autopay.domain.reconcile.compare import Finding, Line, Payer
 from autopay.domain.reconcile.forgotten import ForgottenPayment, ForgottenSession
 from autopay.domain.reconcile.marks import Marks
 from autopay.domain.reconcile.report import Report
 from autopay.domain.reconcile.run import Books, ChainWalk, ReconcileRun
-from autopay.domain.session import Booked
 from autopay.domain.values import Value
 
 POLL_S = 2.0
@@ -54,15 +54,30 @@ class Rebooked(Value):
 
 
 class RestoredBooks(Books, Protocol):
-    """What the ledger is asked and told."""
+    """What is asked of a restored ledger, and booked in it."""
 
-    async def note_height(self, height: int) -> int: ...
     async def owners(self) -> Sequence[Owner]: ...
     async def book_session(self, found: ForgottenSession) -> bool: ...
     async def book_forgotten(self, payment: ForgottenPayment) -> bool: ...
-    async def booked_on(self, session_id: UUID, slot: int, besides: UUID | None = None) -> Booked: ...
     async def newest_known_slot(self) -> int | None: ...
-    async def lift_fence(self, why: str) -> None: ...
+
+
+class RestoredFence(Protocol):
+    """The fence that a restore, or a chain that knows more, has set."""
+
+    async def note_height(self, height: int) -> int: ...
+    async def lift(self, why: str) -> None: ...
+
+
+class RestoredLedger(Protocol):
+    """The parts of the ledger that are used behind the fence."""
+
+    @property
+    def reconciliation(self) -> RestoredBooks: ...
+    @property
+    def fence(self) -> RestoredFence: ...
+    @property
+    def sessions(self) -> SessionStore: ...
 
 
 class OwnersChain(ChainWalk, Protocol):
@@ -89,7 +104,7 @@ class Rebooking:
 
     def __init__(
         self,
-        books: RestoredBooks,
+        ledger: RestoredLedger,
         chain: OwnersChain,
         network: Network,
         mints: dict[Currency, str],
@@ -97,7 +112,9 @@ class Rebooking:
         tell: Tell,
         despite: str | None = None,
     ) -> None:
-        self._books = books
+        self._books = ledger.reconciliation
+        self._fence = ledger.fence
+        self._sessions = ledger.sessions
         self._chain = chain
         self._network = network
         self._mints = mints
@@ -124,7 +141,7 @@ class Rebooking:
             why = f"{why}; a person says, in spite of {len(problems)} problems: {self._despite}"
         lifted = not problems or self._despite is not None
         if lifted:
-            await self._books.lift_fence(why)
+            await self._fence.lift(why)
         amounts: dict[Currency, int] = {}
         for each in found:
             amounts[each.currency] = amounts.get(each.currency, 0) + each.settlement.amount_atomic
@@ -138,7 +155,7 @@ class Rebooking:
         )
 
     async def _until_nothing_can_land(self) -> None:
-        height = await self._books.note_height((await self._chain.latest_blockhash()).last_valid_block_height)
+        height = await self._fence.note_height((await self._chain.latest_blockhash()).last_valid_block_height)
         while (now := (await self._chain.finalized_tip()).block_height) <= height:
             self._tell(f"payments signed before the fence can land for {height - now + 1} more blocks")
             await self._sleep(POLL_S)
@@ -222,7 +239,7 @@ class Rebooking:
         account = await self._chain.token_account(payer.source_account, final=True, min_slot=slot)
         if account is None:
             return []  # closed: what it held is the owner's again, and nothing can be signed with it
-        booked = await self._books.booked_on(payer.session_id, account.slot)
+        booked = await self._sessions.booked_up_to(payer.session_id, account.slot)
         left = account.delegated_atomic if account.delegate == payer.authority else 0
         missing = booked.allowance_atomic - booked.settled_atomic - left
         if account.delegate != payer.authority and missing == account.amount_atomic:

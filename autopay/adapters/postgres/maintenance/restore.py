@@ -22,9 +22,9 @@ from autopay.adapters.postgres.maintenance.backup import BackupUnreadable, time_
 from autopay.adapters.postgres.maintenance.migrations import head, upgrade
 from autopay.adapters.postgres.maintenance.roles import Role, apply_rights, missing_roles
 from autopay.adapters.postgres.maintenance.server import MAINTENANCE, RightsMissing, Server, quoted
-from autopay.adapters.postgres.uuid7 import uuid7
 from autopay.domain.errors import Fault, LedgerUnavailable
 from autopay.domain.values import Value
+from autopay.uuid7 import uuid7
 
 PAST = 0
 """Below every transaction's number. Events of a backup have the numbers of a server that may have counted further:

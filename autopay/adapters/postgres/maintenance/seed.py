@@ -5,9 +5,10 @@ from uuid import UUID
 
 from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from autopay.adapters.postgres.tables.core import AgentRow, BalanceSnapshotRow, RequestRow, TransactionRow
-from autopay.adapters.postgres.transaction import Transactional, agent_named
+from autopay.adapters.postgres.transaction import agent_named
 from autopay.domain.agent.records import BalanceStatus
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
@@ -34,39 +35,33 @@ SAMPLE = RequestSpec(request_id="sample-market-feed", url="https://market.exampl
 ERROR = RequestError(type="insufficient_funds", message="a sample: the wallet held less than the price")
 
 
-class Seed(Transactional):
-    """Demo data."""
-
-    async def seed(self) -> None:
-        """Bring the demo data; a second time changes nothing, and an agent of that name keeps what it is."""
-        key = x402_request_id(DEMO_AGENT, SAMPLE.request_id)
-        async with self._transaction() as db:
-            agent = insert(AgentRow).values(
-                id=AGENT_ID, name=DEMO_AGENT, autonomy_phase=Phase.DEMO, wallet_address=DEMO_WALLET
-            )
-            await db.execute(agent.on_conflict_do_nothing(index_elements=["name"]))
-            owner = await agent_named(db, DEMO_AGENT)
-            balance = insert(BalanceSnapshotRow).values(
-                id=BALANCE_ID,
-                agent_id=owner.id,
-                balance=Decimal("0.1"),
-                currency=Currency.USDC,
-                threshold=Decimal("0.01"),
-                status=BalanceStatus.SUFFICIENT,
-            )
-            payment = insert(TransactionRow).values(
-                id=TRANSACTION_ID,
-                agent_id=owner.id,
-                amount=PRICE,
-                currency=Currency.USDC,
-                status=TransactionStatus.FAILED,
-                x402_request_id=key,
-                error_type=ErrorType.INSUFFICIENT_FUNDS,
-                error_code=ERROR.type,
-                network=Network.DEVNET,
-            )
-            for row in (balance, payment, insert(RequestRow).values(_request(owner.id, key))):
-                await db.execute(row.on_conflict_do_nothing())
+async def seed(db: AsyncSession) -> None:
+    """Bring the demo data; a second time changes nothing, and an agent of that name keeps what it is."""
+    key = x402_request_id(DEMO_AGENT, SAMPLE.request_id)
+    agent = insert(AgentRow).values(id=AGENT_ID, name=DEMO_AGENT, autonomy_phase=Phase.DEMO, wallet_address=DEMO_WALLET)
+    await db.execute(agent.on_conflict_do_nothing(index_elements=["name"]))
+    owner = await agent_named(db, DEMO_AGENT)
+    balance = insert(BalanceSnapshotRow).values(
+        id=BALANCE_ID,
+        agent_id=owner.id,
+        balance=Decimal("0.1"),
+        currency=Currency.USDC,
+        threshold=Decimal("0.01"),
+        status=BalanceStatus.SUFFICIENT,
+    )
+    payment = insert(TransactionRow).values(
+        id=TRANSACTION_ID,
+        agent_id=owner.id,
+        amount=PRICE,
+        currency=Currency.USDC,
+        status=TransactionStatus.FAILED,
+        x402_request_id=key,
+        error_type=ErrorType.INSUFFICIENT_FUNDS,
+        error_code=ERROR.type,
+        network=Network.DEVNET,
+    )
+    for row in (balance, payment, insert(RequestRow).values(_request(owner.id, key))):
+        await db.execute(row.on_conflict_do_nothing())
 
 
 def _request(agent_id: UUID, key: str) -> dict[str, object]:

@@ -16,7 +16,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from autopay.adapters.postgres.rows import atomic
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, TransactionRow
 from autopay.adapters.postgres.tables.policy import ApprovalRow, CounterpartyRow, PolicyRow
-from autopay.adapters.postgres.uuid7 import uuid7
 from autopay.domain.hosts import canonical, origin
 from autopay.domain.money import show
 from autopay.domain.payment.offer import Offer
@@ -24,6 +23,7 @@ from autopay.domain.payment.status import TransactionStatus
 from autopay.domain.policy.policy import ApprovalState, Ask, Awaiting, Facts, Permit, Policy, Terms, judge
 from autopay.domain.policy.records import ApprovalStatus
 from autopay.domain.refusal import RefusalReason, Refused
+from autopay.uuid7 import uuid7
 
 FIRST_PAYMENT, BY_APPROVAL, BY_POLICY = "first payment", "approval", "policy"
 TAKEN = TransactionRow.status != TransactionStatus.FAILED

@@ -1,4 +1,4 @@
-"""Policies, approvals and payees: what a person says about payments, and the question put before one is signed."""
+"""Policies, approvals and payees: what a person allows and decides."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -7,43 +7,29 @@ from uuid import UUID
 from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from autopay.adapters.postgres.audit.fences import paid_before, require_no_fence
-from autopay.adapters.postgres.payments.judging import ask, judged, policy_of, spent_today_by_host
+from autopay.adapters.postgres.payments.judging import policy_of, spent_today_by_host
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow
 from autopay.adapters.postgres.tables.policy import ApprovalRow, CounterpartyRow, PolicyRow
-from autopay.adapters.postgres.transaction import Transactional, agent_named, request_and_agent
-from autopay.adapters.postgres.uuid7 import uuid7
+from autopay.adapters.postgres.transaction import Database, agent_named
 from autopay.domain.network import Network
-from autopay.domain.payment.offer import Offer
-from autopay.domain.payment.steps import PaidBefore
-from autopay.domain.policy.policy import Ask, Awaiting, Decision, Policy, Terms
+from autopay.domain.policy.policy import Decision, Policy, Terms
 from autopay.domain.policy.records import ApprovalRecord, ApprovalStatus, PayeeRecord, PolicyInForce
 from autopay.domain.refusal import RefusalReason, Refused
+from autopay.uuid7 import uuid7
 
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
 
 
-class Policies(Transactional):
-    """What a person allows."""
+class Policies:
+    """What a person allows; implements the port `PolicyStore`."""
 
-    async def permit(
-        self, request_key: str, offer: Offer, program: str, memos: Sequence[str], destination: str
-    ) -> PaidBefore | Awaiting | Refused | None:
-        """Whether these terms may be paid, before anything is signed; see the port."""
-        async with self._transaction() as db:
-            await require_no_fence(db)
-            request, name = await request_and_agent(db, request_key, lock=True)
-            if (paid := await paid_before(db, request, memos, offer, destination)) is not None:
-                return paid
-            judgement = await judged(db, request, await agent_named(db, name), offer, program)
-            if isinstance(judgement.verdict, Ask):
-                return await ask(db, request, judgement)
-            return judgement.verdict if isinstance(judgement.verdict, Refused) else None
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def decide(self, decision: Decision) -> Refused | None:
         """Record a person's word, once; see the port."""
         wanted = ApprovalStatus.APPROVED if decision.approve else ApprovalStatus.DENIED
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             row = await db.get(ApprovalRow, decision.approval_id, with_for_update=True)
             if row is None or row.terms_hash != decision.terms_hash:
                 return Refused(reason=RefusalReason.TERMS_DIFFER, message="nobody was asked about these terms")
@@ -82,15 +68,15 @@ class Policies(Transactional):
             )
         if agent is not None:
             query = query.where(AgentRow.name == agent)
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             return [_approval(row, name) for row, name in await db.execute(query)]
 
-    async def set_policy(self, policy: Policy, agent: str | None = None) -> None:
+    async def set(self, policy: Policy, agent: str | None = None) -> None:
         """From now on this policy holds: for one agent, or for all that have none of their own.
 
         The newest holds, so it is newer than all before it, whatever became of the database's clock meanwhile.
         """
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             owner = await agent_named(db, agent) if agent is not None else None
             agent_id = owner.id if owner else None
             await db.execute(_ONE_AT_A_TIME, {"key": f"policy {agent_id}"})
@@ -104,9 +90,9 @@ class Policies(Transactional):
             )
             db.add(row)
 
-    async def policy(self, agent: str) -> PolicyInForce:
+    async def in_force(self, agent: str) -> PolicyInForce:
         """The policy that holds for an agent, and what is taken of its days' limits."""
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             owner = await agent_named(db, agent)
             policy, row = await policy_of(db, owner.id)
             by_host = await spent_today_by_host(db, owner.id)
@@ -119,15 +105,15 @@ class Policies(Transactional):
                 by_host_today_atomic=by_host,
             )
 
-    async def default_policy(self) -> tuple[Policy, datetime | None]:
+    async def default(self) -> tuple[Policy, datetime | None]:
         """The policy of agents that have none of their own, and when it was set: None for the built-in one."""
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             policy, row = await policy_of(db, UUID(int=0))
             return policy, row.set_at if row is not None else None
 
     async def payees(self) -> Sequence[PayeeRecord]:
         """Every payee that an origin is known by, by origin, oldest first."""
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             rows = await db.scalars(
                 select(CounterpartyRow).order_by(CounterpartyRow.origin, CounterpartyRow.accepted_at)
             )
@@ -145,7 +131,7 @@ class Policies(Transactional):
     async def accept_payee(self, network: Network, origin: str, pay_to: str) -> bool:
         """A person says that this origin may be paid there too; False when it was known."""
         row = {"id": uuid7(), "network": network, "origin": origin, "pay_to": pay_to, "accepted_by": "a person"}
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             added = await db.execute(
                 insert(CounterpartyRow).values(row).on_conflict_do_nothing().returning(CounterpartyRow.id)
             )

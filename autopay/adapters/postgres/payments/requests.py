@@ -1,23 +1,31 @@
 """Requests: accepted once, queued, begun, and ended once."""
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import defer
 
-from autopay.adapters.postgres.payments.content import storable_text
-from autopay.adapters.postgres.rows import is_open, payment, request_result, request_spec
+from autopay.adapters.postgres.payments.content import json_payload, storable, storable_text
+from autopay.adapters.postgres.rows import atomic, is_open, request_result, request_spec
 from autopay.adapters.postgres.tables.core import AgentRow, QueueRow, RequestRow, TransactionRow
-from autopay.adapters.postgres.transaction import Transactional, agent_named, locked_request, request_and_agent
-from autopay.adapters.postgres.uuid7 import uuid7
-from autopay.domain.agent.steps import Enqueued, Queued
+from autopay.adapters.postgres.tables.policy import ApprovalRow
+from autopay.adapters.postgres.transaction import Database, agent_named, locked_request, request_and_agent
+from autopay.domain.agent.breaker import BreakerState
+from autopay.domain.agent.steps import Backlog, Enqueued, QueuedRequest
 from autopay.domain.errors import ContentPruned, IllegalTransition
 from autopay.domain.money import to_units
-from autopay.domain.payment.payment import Payment
-from autopay.domain.payment.status import Delivery, TransactionStatus
+from autopay.domain.payment.adoption import Unfinished
+from autopay.domain.payment.exchange import Reply, UnpaidReply
+from autopay.domain.payment.status import OPEN, Delivery, TransactionStatus
+from autopay.domain.payment.steps import PaymentOrder
+from autopay.domain.policy.records import ApprovalStatus
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import (
     CLOSED,
@@ -29,26 +37,33 @@ from autopay.domain.request import (
     payment_workflow_id,
     x402_request_id,
 )
+from autopay.uuid7 import uuid7
 
 UNPAID = (RequestStatus.FAILED, RequestStatus.REFUSED, RequestStatus.FREE)
 """Ends that say that nothing was paid."""
 
+
 WITH_CONTENT = (RequestStatus.DELIVERED, RequestStatus.FREE)
 """Ends that say that the content is stored."""
 
+
 WAITING = QueueRow.processed_at.is_(None)
+
 
 MOST_OPEN = timedelta(days=1)
 """Content that came this long after its request was made is not looked for: it is bought again, which is safe."""
 
 
-class Requests(Transactional):
-    """What was asked for, and how it stands."""
+class Requests:
+    """Implements the port `AgentRequests`, and what people ask about requests."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def accept(self, agent: str, spec: RequestSpec, priority_score: float, queue_limit: int) -> Refused | None:
         """Record and queue the request, once; see the port."""
         request_key = x402_request_id(agent, spec.request_id)
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             # The agent's row is locked: two calls with one id, or at the queue's limit, come one after the other.
             owner = await agent_named(db, agent, lock=True)
             known = await db.scalar(select(RequestRow).where(RequestRow.x402_request_id == request_key))
@@ -68,7 +83,7 @@ class Requests(Transactional):
     async def answer_fresh(self, agent: str, spec: RequestSpec, since: datetime) -> Enqueued | None:
         """End a new request with content that came after that time; see the port."""
         request_key = x402_request_id(agent, spec.request_id)
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             owner = await agent_named(db, agent, lock=True)
             if await db.scalar(select(RequestRow.id).where(RequestRow.x402_request_id == request_key)) is not None:
                 return None
@@ -88,47 +103,68 @@ class Requests(Transactional):
             db.add(row)
             return Enqueued(status=result.status, content_of=source.request_id, content_at=source.answered_at)
 
-    async def queue(self, agent: str) -> Sequence[Queued]:
-        """What waits, the most urgent first; see the port."""
-        async with self._transaction() as db:
+    async def backlog(self, agent: str) -> Backlog:
+        """What waits, what is under way, and which of that waits for a person; see the port."""
+        async with self._database.transaction() as db:
             owner = await agent_named(db, agent)
             rows = await db.execute(
-                select(RequestRow.request_id, RequestRow.url, QueueRow.priority_score, QueueRow.queued_at)
-                .join(RequestRow, RequestRow.id == QueueRow.api_request_id)
-                .where(QueueRow.agent_id == owner.id, WAITING, RequestRow.closed_at.is_(None))
-                .order_by(QueueRow.priority_score.desc(), QueueRow.queued_at, QueueRow.id)
-            )
-            return [
-                Queued(request_id=row[0] or "", url=row[1] or "", priority_score=float(row[2]), queued_at=row[3])
-                for row in rows
-            ]
-
-    async def open_requests(self, agent: str) -> Sequence[str]:
-        """Requests that were begun and have not ended, oldest first; see the port."""
-        async with self._transaction() as db:
-            owner = await agent_named(db, agent)
-            rows = await db.scalars(
-                select(RequestRow.request_id)
+                select(RequestRow, QueueRow.priority_score, QueueRow.queued_at, QueueRow.processed_at)
                 .join(QueueRow, QueueRow.api_request_id == RequestRow.id)
                 .where(
-                    RequestRow.agent_id == owner.id,
-                    QueueRow.processed_at.is_not(None),
-                    RequestRow.closed_at.is_(None),
-                    RequestRow.request_id.is_not(None),
+                    RequestRow.agent_id == owner.id, RequestRow.closed_at.is_(None), RequestRow.request_id.is_not(None)
                 )
-                .order_by(RequestRow.created_at, RequestRow.id)
+                .order_by(QueueRow.queued_at, QueueRow.id)
+                .options(defer(RequestRow.sealed_extras))
             )
-            return [request_id for request_id in rows if request_id is not None]
+            waiting: list[QueuedRequest] = []
+            begun: list[QueuedRequest] = []
+            for row, score, queued_at, processed_at in rows:
+                values = {"queued_at": queued_at, "score": float(score)}
+                (waiting if processed_at is None else begun).append(_queued(row, values))
+            asked = await db.execute(
+                select(RequestRow.request_id, ApprovalRow.created_at)
+                .join(ApprovalRow, ApprovalRow.x402_request_id == RequestRow.x402_request_id)
+                .where(
+                    RequestRow.agent_id == owner.id,
+                    RequestRow.closed_at.is_(None),
+                    ApprovalRow.status == ApprovalStatus.PENDING,
+                )
+            )
+            since = {request_id: at for request_id, at in asked if request_id is not None}
+        return Backlog(queue=tuple(waiting), open=tuple(begun), asked=since)
+
+    async def unfinished(self, *, older_than_s: float, after: UUID | None, limit: int) -> Sequence[Unfinished]:
+        """Requests of all agents that were begun and have not ended, by their row's id; see the port `OpenBook`."""
+        before = func.now() - timedelta(seconds=older_than_s)
+        begun = select(QueueRow.id).where(QueueRow.api_request_id == RequestRow.id, QueueRow.processed_at < before)
+        signed = select(TransactionRow.id).where(
+            TransactionRow.x402_request_id == RequestRow.x402_request_id,
+            TransactionRow.status.in_(OPEN),
+            TransactionRow.attempt_number.is_not(None),
+            TransactionRow.created_at < before,
+        )
+        query = (
+            select(RequestRow, AgentRow.name)
+            .join(AgentRow, AgentRow.id == RequestRow.agent_id)
+            .where(RequestRow.closed_at.is_(None), RequestRow.request_id.is_not(None), RequestRow.url.is_not(None))
+            .where(or_(begun.exists(), signed.exists()))
+            .order_by(RequestRow.id)
+            .limit(limit)
+        )
+        if after is not None:
+            query = query.where(RequestRow.id > after)
+        async with self._database.transaction() as db:
+            return [_unfinished(row, name) for row, name in await db.execute(query)]
 
     async def begin(self, request_key: str) -> None:
         """Take the request from the queue; see the port."""
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             row = await locked_request(db, request_key)
             await _take_from_queue(db, row)
 
-    async def request(self, request_key: str) -> RequestRecord:
+    async def get(self, request_key: str) -> RequestRecord:
         """What was asked, and how it stands; see the port."""
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             row, agent = await request_and_agent(db, request_key)
             attempts = await attempts_of(db, request_key)
         return RequestRecord(
@@ -142,7 +178,7 @@ class Requests(Transactional):
 
     async def result(self, request_key: str) -> RequestResult:
         """How the request stands now: live while it is open, its recorded end afterwards."""
-        return (await self.request(request_key)).result
+        return (await self.get(request_key)).result
 
     async def content(self, request_key: str) -> tuple[str, bytes] | None:
         """Content type and bytes of what was delivered, or of what a FRESH request was answered with; None: nothing.
@@ -150,7 +186,7 @@ class Requests(Transactional):
         Raises:
             ContentPruned: it was delivered, and thrown away since.
         """
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             row, agent = await request_and_agent(db, request_key)
             if row.outcome == RequestStatus.FRESH and row.result is not None:
                 row, _ = await request_and_agent(db, x402_request_id(agent, str(row.result["content_of"])))
@@ -166,18 +202,39 @@ class Requests(Transactional):
         query = select(RequestRow.answered_at).where(
             RequestRow.x402_request_id == request_key, RequestRow.delivery == Delivery.DELIVERED
         )
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             return await db.scalar(query)
 
-    async def recall(self, request_key: str) -> Payment:
-        """The payment as it stands; see the port."""
-        async with self._transaction() as db:
-            row, _ = await request_and_agent(db, request_key)
-            return payment(row, await attempts_of(db, request_key))
+    async def ended_among(
+        self, agent: str, request_ids: Sequence[str]
+    ) -> tuple[Sequence[RequestResult], Sequence[str]]:
+        """How those of the requests ended that have, and which of them nobody knows; see the port."""
+        async with self._database.transaction() as db:
+            owner = await agent_named(db, agent)
+            mine = RequestRow.agent_id == owner.id
+            rows = select(RequestRow).where(mine, RequestRow.request_id.in_(request_ids))
+            found = (await db.scalars(rows.options(defer(RequestRow.sealed_extras)))).all()
+        known = {row.request_id for row in found}
+        ended = [request_result(row, agent, []) for row in found if row.closed_at is not None]
+        return ended, [each for each in request_ids if each not in known]
+
+    async def record_plain(self, request_key: str, plain: UnpaidReply) -> None:
+        """What the seller said without a payment; see the port."""
+        async with self._database.transaction() as db:
+            row = await locked_request(db, request_key)
+            if row.delivery is Delivery.DELIVERED:
+                return
+            row.response_status = plain.reply.http_status
+            if plain.breaker is not None:
+                row.circuit_breaker_state = BreakerState(plain.breaker)
+            if plain.challenge is not None:
+                row.x402_instructions = storable(plain.challenge.model_dump(mode="json"))
+            elif 200 <= plain.reply.http_status < 300:
+                await store_content(db, row, plain.reply)
 
     async def close(self, request_key: str, result: RequestResult) -> None:
         """End the request; the first end stands, and none while a payment has no outcome; see the port."""
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             row = await locked_request(db, request_key)
             if row.closed_at is not None:
                 return
@@ -208,6 +265,16 @@ async def attempts_of(db: AsyncSession, request_key: str) -> list[TransactionRow
         .order_by(TransactionRow.attempt_number)
     )
     return list(rows)
+
+
+async def store_content(db: AsyncSession, row: RequestRow, reply: Reply) -> None:
+    """Keep what was bought, its hash, and when it came."""
+    row.answered_at = await db.scalar(select(func.clock_timestamp()))  # first: a query writes what was changed so far
+    row.body = reply.body
+    row.body_sha256 = hashlib.sha256(reply.body).hexdigest()
+    row.content_type = storable_text(reply.content_type) if reply.content_type is not None else None
+    row.success_payload = json_payload(reply.content_type, reply.body)
+    row.delivery = Delivery.DELIVERED
 
 
 def _same_data(owner: AgentRow, spec: RequestSpec, since: datetime) -> Select[RequestRow]:
@@ -264,3 +331,21 @@ def _stored(result: RequestResult) -> dict[str, object]:
         error = result.error.model_copy(update={"message": storable_text(result.error.message)})
         result = result.model_copy(update={"error": error})
     return result.model_dump(mode="json")
+
+
+def _queued(row: RequestRow, values: dict[str, Any]) -> QueuedRequest:
+    price = None if row.max_price is None else atomic(row.max_price)
+    same = {"request_id": row.request_id, "url": row.url, "watch": row.watch, "body_hash": row.body_hash}
+    more = {"method": HttpMethod(row.method).value, "max_price_atomic": price, "currency": row.currency_preference}
+    return QueuedRequest.model_validate(same | more | values)
+
+
+def _unfinished(row: RequestRow, agent: str) -> Unfinished:
+    order = {
+        "agent": agent,
+        "request_id": row.request_id,
+        "request_key": row.x402_request_id,
+        "url": row.url,
+        "method": row.method.value,
+    }
+    return Unfinished(row_id=row.id, order=PaymentOrder.model_validate(order))

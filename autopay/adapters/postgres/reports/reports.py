@@ -1,31 +1,90 @@
-"""What people and reports ask the ledger: what was spent, the timeline, disputes, and what has not ended."""
+"""Reading the ledger row by row: payments, the audit trail, and what was spent. Pages go by a key, never by an offset.
 
-from collections.abc import Sequence
-from datetime import timedelta
+A page is one short transaction; one deep in the past costs what the first one costs. Which index serves which query
+is measured in `benchmarks/ledger.md`.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, text
+from sqlalchemy import Row, func, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from autopay.adapters.postgres.audit.reconcile import Audits
-from autopay.adapters.postgres.maintenance.migrations import head
-from autopay.adapters.postgres.maintenance.prune import Retention
-from autopay.adapters.postgres.reports.follow import Follow
-from autopay.adapters.postgres.reports.readers import Readers
+from autopay.adapters.postgres.reports.queries import SpendBy, payments_query, spend_query, trail_query
 from autopay.adapters.postgres.rows import atomic
-from autopay.adapters.postgres.tables.core import AgentRow, QueueRow, RequestRow, TransactionRow
-from autopay.adapters.postgres.transaction import agent_named
-from autopay.domain.errors import NotMigrated
+from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, TransactionRow
+from autopay.adapters.postgres.transaction import Database, agent_named
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.payment.adoption import Unfinished
-from autopay.domain.payment.status import OPEN, SPENT, Delivery
-from autopay.domain.payment.steps import PaymentOrder
-from autopay.domain.report.filter import Filter
-from autopay.domain.report.rows import DisputeRow, TimelineRow
+from autopay.domain.payment.status import SPENT, Delivery
+from autopay.domain.report.filter import Cursor, Filter, Page
+from autopay.domain.report.rows import DisputeRow, PaymentRow, SpendRow, TimelineRow, TrailRow
+
+EXPORT_PAGE = 1_000
+"""Rows in memory at a time when everything is read."""
 
 
-class Reports(Audits, Readers, Follow, Retention):
-    """Reading, and throwing away what is old."""
+EVERYTHING = Filter()
+
+
+LONG_REPORT = "SET LOCAL statement_timeout = '10min'"
+"""A sum over years of payments may take longer than what a payment waits for."""
+
+
+class Reports:
+    """Reading only."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def payments(
+        self, wanted: Filter = EVERYTHING, *, after: str | None = None, limit: int = 50
+    ) -> Page[PaymentRow]:
+        """Payments with the requests that they were for, newest first.
+
+        Args:
+            wanted: which.
+            after: a cursor: only what comes after that row.
+            limit: rows of the page.
+
+        Raises:
+            UnknownAgent: there is none of that name.
+            ValueError: `after` is not a cursor, or a word in `wanted.statuses` is not a payment's status.
+        """
+        place = None if after is None else Cursor.parse(after)
+        async with self._database.transaction() as db:
+            found = await db.execute(payments_query(wanted, await _agent_id(db, wanted), place, limit + 1))
+            rows = [_payment_row(row) for row in found]
+        return Page(rows=tuple(rows[:limit]), next=rows[limit - 1].cursor if len(rows) > limit else None)
+
+    async def trail(self, wanted: Filter = EVERYTHING, *, after: str | None = None, limit: int = 50) -> Page[TrailRow]:
+        """Transactions, requests and balances as one timeline (`audit_trail_view`), newest first; see `payments`."""
+        place = None if after is None else Cursor.parse(after)
+        async with self._database.transaction() as db:
+            found = await db.execute(trail_query(wanted, await _agent_id(db, wanted), place, limit + 1))
+            rows = [TrailRow.model_validate(dict(row._mapping)) for row in found]
+        return Page(rows=tuple(rows[:limit]), next=rows[limit - 1].cursor if len(rows) > limit else None)
+
+    async def every_payment(self, wanted: Filter = EVERYTHING) -> AsyncIterator[Sequence[PaymentRow]]:
+        """All payments, newest first, in batches: bounded memory, and no transaction that stays open.
+
+        Each row is as it stood when its batch was read; what is recorded meanwhile is newer and left out.
+        """
+        after: str | None = None
+        while True:
+            page = await self.payments(wanted, after=after, limit=EXPORT_PAGE)
+            yield page.rows
+            after = page.next
+            if after is None:
+                return
+
+    async def spend(self, wanted: Filter = EVERYTHING, by: SpendBy | None = None) -> Sequence[SpendRow]:
+        """What was spent, by day, endpoint, payee or agent, or in all; never summed over currencies or networks."""
+        async with self._database.transaction() as db:
+            await db.execute(text(LONG_REPORT))
+            found = await db.execute(spend_query(wanted, await _agent_id(db, wanted), by))
+            return [_spend_row(row) for row in found]
 
     async def spent(self, agent: str | None = None, network: Network | None = None) -> dict[Currency, int]:
         """Base units that were paid (SUCCESS and VERIFIED), by currency."""
@@ -36,7 +95,7 @@ class Reports(Audits, Readers, Follow, Retention):
         )
         if network is not None:
             query = query.where(TransactionRow.network == network)
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             if agent is not None:
                 query = query.where(TransactionRow.agent_id == (await agent_named(db, agent)).id)
             return {currency: atomic(total) for currency, total in await db.execute(query)}
@@ -54,51 +113,25 @@ class Reports(Audits, Readers, Follow, Retention):
             .where(RequestRow.delivery == Delivery.UNDELIVERED, TransactionRow.status.in_(SPENT))
             .order_by(RequestRow.closed_at.desc(), RequestRow.id.desc())
         )
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             if agent is not None:
                 query = query.where(RequestRow.agent_id == (await agent_named(db, agent)).id)
             return [_dispute_row(request, paid, name) for request, paid, name in await db.execute(query)]
 
-    async def unfinished(self, *, older_than_s: float, after: UUID | None, limit: int) -> Sequence[Unfinished]:
-        """Requests of all agents that were begun and have not ended, by their row's id; see the port `OpenBook`."""
-        before = func.now() - timedelta(seconds=older_than_s)
-        begun = select(QueueRow.id).where(QueueRow.api_request_id == RequestRow.id, QueueRow.processed_at < before)
-        signed = select(TransactionRow.id).where(
-            TransactionRow.x402_request_id == RequestRow.x402_request_id,
-            TransactionRow.status.in_(OPEN),
-            TransactionRow.attempt_number.is_not(None),
-            TransactionRow.created_at < before,
-        )
-        query = (
-            select(RequestRow, AgentRow.name)
-            .join(AgentRow, AgentRow.id == RequestRow.agent_id)
-            .where(RequestRow.closed_at.is_(None), RequestRow.request_id.is_not(None), RequestRow.url.is_not(None))
-            .where(or_(begun.exists(), signed.exists()))
-            .order_by(RequestRow.id)
-            .limit(limit)
-        )
-        if after is not None:
-            query = query.where(RequestRow.id > after)
-        async with self._transaction() as db:
-            return [_unfinished(row, name) for row, name in await db.execute(query)]
 
-    async def check_schema(self) -> None:
-        """See that the database is at this version's schema.
+async def _agent_id(db: AsyncSession, wanted: Filter) -> UUID | None:
+    return None if wanted.agent is None else (await agent_named(db, wanted.agent)).id
 
-        Raises:
-            NotMigrated: it is not, or never was migrated.
-        """
-        now, newest = await self.schema_revision(), head()
-        if now != newest:
-            raise NotMigrated(f"it is at {now or 'no revision'}, this version needs {newest}")
 
-    async def schema_revision(self) -> str | None:
-        """The revision that the database is at; None when it was never migrated."""
-        async with self._transaction() as db:
-            if await db.scalar(text("SELECT to_regclass('alembic_version')")) is None:
-                return None
-            revision: str | None = await db.scalar(text("SELECT version_num FROM alembic_version"))
-            return revision
+def _payment_row(row: Row[Any]) -> PaymentRow:
+    values = dict(row._mapping)
+    return PaymentRow.model_validate(values | {"amount_atomic": atomic(values.pop("amount"))})
+
+
+def _spend_row(row: Row[Any]) -> SpendRow:
+    values = dict(row._mapping)
+    amounts = {f"{name}_atomic": atomic(values.pop(f"{name}_amount")) for name in ("settled", "open")}
+    return SpendRow.model_validate(values | amounts)
 
 
 def _dispute_row(request: RequestRow, paid: TransactionRow, agent: str) -> DisputeRow:
@@ -115,14 +148,3 @@ def _dispute_row(request: RequestRow, paid: TransactionRow, agent: str) -> Dispu
         http_status=request.response_status if paid.last_answer is not None else None,
         sends=paid.sends,
     )
-
-
-def _unfinished(row: RequestRow, agent: str) -> Unfinished:
-    order = {
-        "agent": agent,
-        "request_id": row.request_id,
-        "request_key": row.x402_request_id,
-        "url": row.url,
-        "method": row.method.value,
-    }
-    return Unfinished(row_id=row.id, order=PaymentOrder.model_validate(order))

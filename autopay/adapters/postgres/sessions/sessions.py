@@ -1,18 +1,32 @@
-"""Sessions: which key may pay, how much of it is taken, and when it ends."""
+"""Sessions: which key may pay, how much of it is taken, when it ends, and what its owner still has to sign."""
 
-from collections.abc import Sequence
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import func, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import func, select, text, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
+from autopay.adapters.postgres.database import fault_of
 from autopay.adapters.postgres.rows import atomic, session_key
 from autopay.adapters.postgres.sessions.records import TAKEN, session_record, session_records
-from autopay.adapters.postgres.sessions.scope import is_granted, scope_of, sql_is_granted, tx_limit_of
-from autopay.adapters.postgres.tables.core import SessionRow, TransactionRow
-from autopay.adapters.postgres.transaction import Transactional, agent_named
+from autopay.adapters.postgres.sessions.scope import (
+    OWNER_TRANSACTION,
+    duration_of,
+    is_granted,
+    scope_of,
+    sql_is_granted,
+    tx_limit_of,
+    with_owner_transaction,
+)
+from autopay.adapters.postgres.tables.core import AgentRow, SessionRow, TransactionRow
+from autopay.adapters.postgres.transaction import Database, agent_named
+from autopay.domain.errors import LedgerUnavailable
 from autopay.domain.money import Currency, show, to_units
 from autopay.domain.payment.status import SPENT, TransactionStatus
 from autopay.domain.refusal import RefusalReason, Refused
@@ -22,10 +36,19 @@ DESTROYED = ""
 """What is left of a sealed key once its session has ended: attempts that are under way need it no more."""
 
 
-class Sessions(Transactional):
-    """Keys that may pay."""
+TURN_POLL_S = 0.1
 
-    async def create_session(
+
+TURN_PATIENCE_S = 90
+
+
+class Sessions:
+    """Keys that may pay; implements the port `SessionStore`, and `GrantedSessions` of a grant."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(
         self,
         agent: str,
         currency: Currency,
@@ -47,7 +70,7 @@ class Sessions(Transactional):
         Attempts that older sessions signed stay as they are, and can be sent and resolved. With `owner_transaction`
         the session pays nothing, and ends no other, until `granted` says that the chain shows that transaction.
         """
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             owner_row = await agent_named(db, agent, lock=True)
             if await db.get(SessionRow, session_id) is not None:
                 return
@@ -74,14 +97,14 @@ class Sessions(Transactional):
                 )
             )
 
-    async def end_session(self, session_id: UUID) -> bool:
+    async def end(self, session_id: UUID) -> bool:
         """Revoke a session and destroy its sealed key; False when it had ended already or is unknown."""
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             return await end_rows(db, SessionRow.id == session_id, status=SessionStatus.REVOKED) > 0
 
-    async def session(self, agent: str, currency: Currency) -> OpenSession | Refused:
+    async def current(self, agent: str, currency: Currency) -> OpenSession | Refused:
         """The session that pays now, or why none does; see the port."""
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             owner = await agent_named(db, agent)
             newest = (
                 select(SessionRow, func.clock_timestamp())
@@ -110,21 +133,21 @@ class Sessions(Transactional):
                 expires_at=row.expires_at,
             )
 
-    async def sessions(self, agent: str | None = None) -> Sequence[SessionRecord]:
+    async def list(self, agent: str | None = None) -> Sequence[SessionRecord]:
         """Every session of the agent, or of all, newest first."""
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             query = session_records()
             if agent is not None:
                 query = query.where(SessionRow.agent_id == (await agent_named(db, agent)).id)
             return [session_record(*row) for row in await db.execute(query)]
 
-    async def session_record(self, session_id: UUID) -> SessionRecord | None:
+    async def get(self, session_id: UUID) -> SessionRecord | None:
         """That session, without its key."""
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             row = (await db.execute(session_records().where(SessionRow.id == session_id))).one_or_none()
             return None if row is None else session_record(*row)
 
-    async def unsettled(self, session_id: UUID) -> int:
+    async def in_flight_atomic(self, session_id: UUID) -> int:
         """Base units that the session has reserved and no reading of the chain shows yet; see the port.
 
         A receipt alone (SUCCESS without a slot) is no reading: it counts as reserved still.
@@ -134,10 +157,10 @@ class Sessions(Transactional):
         query = select(func.sum(TransactionRow.amount)).where(
             TransactionRow.session_id == session_id, reserved | claimed
         )
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             return atomic(await db.scalar(query))
 
-    async def booked_on(self, session_id: UUID, slot: int, besides: UUID | None = None) -> Booked:
+    async def booked_up_to(self, session_id: UUID, slot: int, besides: UUID | None = None) -> Booked:
         """The allowance, and what settled on chain against it up to that slot, one attempt aside; see the port."""
         settled = (
             select(func.coalesce(func.sum(TransactionRow.amount), 0))
@@ -150,9 +173,93 @@ class Sessions(Transactional):
             .scalar_subquery()
         )
         query = select(SessionRow.allowance, settled).where(SessionRow.id == session_id)
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             allowance, booked = (await db.execute(query)).one()
         return Booked(allowance_atomic=atomic(allowance), settled_atomic=atomic(booked))
+
+    async def await_owner(self, session_id: UUID, transaction: OwnerTransaction) -> bool:
+        """Record what the owner is asked to sign now, in place of what it was asked before.
+
+        False when there is nothing to sign: a grant of a session that is granted, or has ended.
+        """
+        async with self._database.transaction() as db:
+            row = await db.get_one(SessionRow, session_id, with_for_update={"key_share": True})
+            if transaction.does == "grant" and (row.status is not SessionStatus.ACTIVE or is_granted(row)):
+                return False
+            row.scope = with_owner_transaction(row.scope, transaction)
+            return True
+
+    async def mark_granted(self, session_id: UUID) -> bool:
+        """The chain shows the delegation: the session pays from now on, for its whole duration.
+
+        The agent's older sessions in that currency end. False when this one has ended meanwhile; called again it
+        changes nothing.
+        """
+        async with self._database.transaction() as db:
+            agent_id = await db.scalar(select(SessionRow.agent_id).where(SessionRow.id == session_id))
+            await db.get_one(AgentRow, agent_id, with_for_update={"key_share": True})
+            row = await db.get_one(SessionRow, session_id, with_for_update={"key_share": True})
+            if is_granted(row) or row.status is not SessionStatus.ACTIVE:
+                return row.status is SessionStatus.ACTIVE
+            await end_rows(
+                db,
+                SessionRow.agent_id == row.agent_id,
+                SessionRow.currency == row.currency,
+                SessionRow.id != row.id,
+                sql_is_granted(),
+            )
+            now = await db.scalar(select(func.clock_timestamp()))
+            assert now is not None
+            row.expires_at = now + timedelta(seconds=duration_of(row))
+            row.scope = with_owner_transaction(row.scope, None)
+            return True
+
+    async def clear_owner_transaction(self, session_id: UUID) -> None:
+        """The chain shows that the owner revoked: there is nothing left to sign."""
+        async with self._database.transaction() as db:
+            row = await db.get_one(SessionRow, session_id, with_for_update={"key_share": True})
+            row.scope = with_owner_transaction(row.scope, None)
+
+    async def awaiting(self, message: str) -> SessionRecord | None:
+        """The session whose owner was asked to sign that message (base64), if it was the last one asked for."""
+        query = session_records().where(SessionRow.scope[OWNER_TRANSACTION]["message"].astext == message)
+        async with self._database.transaction() as db:
+            row = (await db.execute(query)).first()
+            return None if row is None else session_record(*row)
+
+    @asynccontextmanager
+    async def lock_agent(self, agent: str) -> AsyncIterator[None]:
+        """One at a time grants sessions to an agent and starts it; who comes second waits.
+
+        An advisory lock on a connection of its own: it goes with the process, however that ends, and with the
+        connection, so it saves from granting twice and nothing else may depend on it.
+
+        Raises:
+            LedgerUnavailable: the database does not answer, or whose turn it is does not end.
+        """
+        key = {"name": f"autopay/turn/{agent}"}
+        async with self._locking() as lock:
+            deadline = time.monotonic() + TURN_PATIENCE_S
+            while not await lock.scalar(text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))"), key):
+                if time.monotonic() > deadline:
+                    raise LedgerUnavailable(f"another command has been granting sessions to {agent} for too long")
+                await asyncio.sleep(TURN_POLL_S)
+            try:
+                yield
+            finally:
+                with suppress(SQLAlchemyError):  # the connection is lost, and the lock with it
+                    await lock.execute(text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))"), key)
+
+    @asynccontextmanager
+    async def _locking(self) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with self._database.engine.connect() as connection:
+                yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+        except (SQLAlchemyError, OSError) as error:
+            fault = fault_of(error)
+            if fault is None:
+                raise
+            raise fault from error
 
 
 async def taken(db: AsyncSession, session_id: UUID) -> tuple[int, int, datetime]:

@@ -1,4 +1,4 @@
-"""Attempts: recorded whole before anything leaves, and moved along legal statuses only."""
+"""Payments: attempts that are recorded whole before anything leaves, answers (claims) and outcomes (facts)."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -7,32 +7,47 @@ from sqlalchemy import Select, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from autopay.adapters.postgres.audit.fences import require_no_fence, require_not_forgotten
+from autopay.adapters.postgres.payments.content import receipt_json, storable_text, with_claim
+from autopay.adapters.postgres.payments.fence import require_no_fence
+from autopay.adapters.postgres.payments.forgotten import paid_before, require_not_forgotten
 from autopay.adapters.postgres.payments.judging import ask, consume, host_and_port, judged, resource_of
-from autopay.adapters.postgres.payments.requests import attempts_of
-from autopay.adapters.postgres.rows import recorded_attempt
+from autopay.adapters.postgres.payments.requests import attempts_of, store_content
+from autopay.adapters.postgres.rows import atomic, payment, recorded_attempt
 from autopay.adapters.postgres.sessions.scope import host_refusal
 from autopay.adapters.postgres.sessions.sessions import allowance_refusal, refusal_of, taken
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, SessionRow, TransactionRow
-from autopay.adapters.postgres.transaction import Transactional, agent_named, request_and_agent
-from autopay.adapters.postgres.uuid7 import uuid7
+from autopay.adapters.postgres.transaction import Database, agent_named, locked_request, request_and_agent
 from autopay.domain.errors import IllegalTransition
 from autopay.domain.money import to_units
 from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment
-from autopay.domain.payment.payment import MAX_ATTEMPTS
-from autopay.domain.payment.status import OPEN, Delivery, TransactionStatus, advance
+from autopay.domain.payment.exchange import Receipt, Reply
+from autopay.domain.payment.offer import Offer
+from autopay.domain.payment.payment import MAX_ATTEMPTS, Conflict, Content, NoAnswer, Payment, SellerAnswer, Settlement
+from autopay.domain.payment.status import OPEN, Delivery, TransactionStatus, advance, error_type_of, move
+from autopay.domain.payment.steps import PaidBefore
+from autopay.domain.payment.verification import verification_hash
 from autopay.domain.policy.policy import Ask, Awaiting
 from autopay.domain.refusal import RefusalReason, Refused
+from autopay.uuid7 import uuid7
 
 MAX_BACKOFF_MS = 2**31 - 1
 
 
-class Attempts(Transactional):
-    """Signed payments."""
+class Payments:
+    """Implements the port `PaymentStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def recall(self, request_key: str) -> Payment:
+        """The payment as it stands; see the port."""
+        async with self._database.transaction() as db:
+            row, _ = await request_and_agent(db, request_key)
+            return payment(row, await attempts_of(db, request_key))
 
     async def attempt(self, request_key: str, number: int) -> RecordedAttempt | None:
         """What was recorded of that attempt; see the port."""
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             query = _with_agent().where(
                 TransactionRow.x402_request_id == request_key, TransactionRow.attempt_number == number
             )
@@ -41,13 +56,27 @@ class Attempts(Transactional):
 
     async def open_attempts(self) -> Sequence[RecordedAttempt]:
         """Every attempt without an outcome, oldest first."""
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             query = (
                 _with_agent()
                 .where(TransactionRow.status.in_(OPEN), TransactionRow.attempt_number.is_not(None))
                 .order_by(TransactionRow.created_at, TransactionRow.id)
             )
             return [recorded_attempt(row, agent) for row, agent in await db.execute(query)]
+
+    async def permit(
+        self, request_key: str, offer: Offer, program: str, memos: Sequence[str], destination: str
+    ) -> PaidBefore | Awaiting | Refused | None:
+        """Whether these terms may be paid, before anything is signed; see the port."""
+        async with self._database.transaction() as db:
+            await require_no_fence(db)
+            request, name = await request_and_agent(db, request_key, lock=True)
+            if (paid := await paid_before(db, request, memos, offer, destination)) is not None:
+                return paid
+            judgement = await judged(db, request, await agent_named(db, name), offer, program)
+            if isinstance(judgement.verdict, Ask):
+                return await ask(db, request, judgement)
+            return judgement.verdict if isinstance(judgement.verdict, Refused) else None
 
     async def record_attempt(
         self, request_key: str, number: int, session_id: UUID, signed: SignedPayment
@@ -59,7 +88,7 @@ class Attempts(Transactional):
                 session is not the agent's, or another payment has the same bytes.
             LedgerFenced: the ledger may have forgotten payments.
         """
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             # Locks, in this order: the agent serializes its days' limits, the session its budget, the request its
             # attempts.
             _, name = await request_and_agent(db, request_key)
@@ -100,7 +129,7 @@ class Attempts(Transactional):
         Raises:
             IllegalTransition: the attempt is proven dead; its bytes must not leave again.
         """
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             row = await locked_attempt(db, attempt_id)
             if row.status is TransactionStatus.FAILED:
                 raise IllegalTransition(f"attempt {attempt_id} is FAILED, it cannot be sent")
@@ -116,6 +145,66 @@ class Attempts(Transactional):
                 again = update(RequestRow).where(RequestRow.x402_request_id == row.x402_request_id)
                 await db.execute(again.values(retry_attempts=RequestRow.retry_attempts + 1))
             return row.sends
+
+    async def record_answer(
+        self, attempt_id: UUID, reply: Reply, receipt: Receipt | None, answer: SellerAnswer
+    ) -> None:
+        """What the seller answered to a payment; see the port. Content that is stored is never overwritten."""
+        async with self._database.transaction() as db:
+            attempt = await locked_attempt(db, attempt_id)
+            request = await locked_request(db, attempt.x402_request_id)
+            attempt.last_answer = answer.kind
+            attempt.facilitator_response = receipt_json(reply, receipt) or attempt.facilitator_response
+            attempt.claims = with_claim(attempt.claims, receipt)
+            claimed = receipt is not None and receipt.success and bool(receipt.transaction)
+            # A claim of success moves the status, as the chain will confirm or deny it; all else is unclear.
+            wanted = TransactionStatus.SUCCESS if claimed else TransactionStatus.RETRYING
+            attempt.status = advance(attempt.status, wanted)
+            if request.delivery is Delivery.DELIVERED:
+                return
+            if not isinstance(answer, NoAnswer):
+                request.response_status = reply.http_status
+            if isinstance(answer, Conflict):
+                request.conflict = True
+            if isinstance(answer, Content):
+                await store_content(db, request, reply)
+
+    async def record_seen(self, attempt_id: UUID, settlement: Settlement, *, final: bool) -> None:
+        """The chain has the transfer; see the port.
+
+        Raises:
+            IllegalTransition: the attempt is FAILED, the chain shows another transfer than what was recorded, or
+                that transaction is booked for another attempt.
+        """
+        async with self._database.transaction() as db:
+            row = await locked_attempt(db, attempt_id)
+            _require_same_transfer(row, settlement)
+            if row.status is TransactionStatus.VERIFIED:
+                return  # older news, or the same again
+            row.status = move(row.status, TransactionStatus.VERIFIED if final else TransactionStatus.SUCCESS)
+            row.hash = settlement.signature
+            row.slot = settlement.slot
+            if final:
+                row.verification_hash = verification_hash(row.network, settlement)
+            try:
+                await db.flush()
+            except IntegrityError as error:
+                raise IllegalTransition(f"{settlement.signature} is booked for another attempt already") from error
+
+    async def record_dead(self, attempt_id: UUID, reason: str) -> None:
+        """Proven not settled: its reservation is free again; see the port. The first reason stands.
+
+        Raises:
+            IllegalTransition: the attempt is VERIFIED.
+        """
+        async with self._database.transaction() as db:
+            row = await locked_attempt(db, attempt_id)
+            if row.status is TransactionStatus.FAILED:
+                return
+            row.status = move(row.status, TransactionStatus.FAILED)
+            row.error_code = storable_text(reason)
+            said = (row.facilitator_response or {}).get("errorReason")
+            row.error_type = error_type_of(reason, last_answer=row.last_answer, receipt_error=said and str(said))
 
 
 async def locked_attempt(db: AsyncSession, attempt_id: UUID) -> TransactionRow:
@@ -192,3 +281,12 @@ async def _insert(
     request.price = row.amount
     request.pay_to = row.pay_to
     return row
+
+
+def _require_same_transfer(row: TransactionRow, settlement: Settlement) -> None:
+    recorded = (row.mint, row.destination_account, row.authority, atomic(row.amount))
+    shown = (settlement.mint, settlement.destination, settlement.payer, settlement.amount_atomic)
+    if recorded != shown:
+        raise IllegalTransition(f"attempt {row.id}: the chain shows {shown}, recorded is {recorded}")
+    if row.status is TransactionStatus.VERIFIED and row.hash != settlement.signature:
+        raise IllegalTransition(f"attempt {row.id} is VERIFIED as {row.hash}, not as {settlement.signature}")

@@ -21,7 +21,6 @@ from autopay.adapters.postgres.tables.core import (
     TransactionRow,
 )
 from autopay.adapters.postgres.tables.policy import ApprovalRow
-from autopay.adapters.postgres.transaction import Transactional
 from autopay.domain.agent.records import AgentSummary, BalanceRecord, PurseRecord
 from autopay.domain.money import Currency
 from autopay.domain.payment.status import OPEN, SPENT
@@ -32,33 +31,27 @@ NEWEST_READINGS = 2 * len(Currency)
 """An agent's readings come one a currency at a time: among so many is the newest of each."""
 
 
-class Fleet(Transactional):
-    """Reading only."""
-
-    async def agents(self) -> Sequence[AgentSummary]:
-        """Every agent that is not archived, by name."""
-        async with self._transaction() as db:
-            now = await db.scalar(select(func.clock_timestamp()))
-            assert now is not None
-            rows = (
-                await db.scalars(select(AgentRow).where(AgentRow.archived_at.is_(None)).order_by(AgentRow.name))
-            ).all()
-            spent, today, payments, open_payments = await _totals(db)
-            purses = await _purses(db, now)
-            queued, asked = await _waiting(db), await _asked(db)
-        return [
-            AgentSummary(
-                agent=agent_record(row),
-                spent_atomic=spent[row.id],
-                spent_today_atomic=today[row.id],
-                payments=payments[row.id],
-                open_payments=open_payments[row.id],
-                queued=queued.get(row.id, 0),
-                asked=asked.get(row.id, 0),
-                purses=tuple(purses.get(row.name, ())),
-            )
-            for row in rows
-        ]
+async def summaries(db: AsyncSession) -> Sequence[AgentSummary]:
+    """Every agent that is not archived, by name."""
+    now = await db.scalar(select(func.clock_timestamp()))
+    assert now is not None
+    rows = (await db.scalars(select(AgentRow).where(AgentRow.archived_at.is_(None)).order_by(AgentRow.name))).all()
+    spent, today, payments, open_payments = await _totals(db)
+    purses = await _purses(db, now)
+    queued, asked = await _waiting(db), await _asked(db)
+    return [
+        AgentSummary(
+            agent=agent_record(row),
+            spent_atomic=spent[row.id],
+            spent_today_atomic=today[row.id],
+            payments=payments[row.id],
+            open_payments=open_payments[row.id],
+            queued=queued.get(row.id, 0),
+            asked=asked.get(row.id, 0),
+            purses=tuple(purses.get(row.name, ())),
+        )
+        for row in rows
+    ]
 
 
 async def _totals(

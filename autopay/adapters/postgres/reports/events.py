@@ -1,4 +1,4 @@
-"""Following the ledger as it grows: `async for event in ledger.follow(...)`, for web pages and other services.
+"""Following the ledger as it grows: `async for event in ledger.events.follow(...)`, for web pages and other services.
 
 Events are rows of `audit_events` in the order (`xid`, `id`): by transaction, and within one as they came about. Only
 what is older than every open transaction is given out, so that nothing can appear later in front of what was read: no
@@ -25,7 +25,7 @@ from autopay.adapters.postgres.database import connect_arguments
 from autopay.adapters.postgres.rows import atomic
 from autopay.adapters.postgres.tables.audit import AuditEventRow
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, TransactionRow
-from autopay.adapters.postgres.transaction import Transactional, agent_named
+from autopay.adapters.postgres.transaction import Database, agent_named
 from autopay.domain.errors import CursorLost, LedgerUnavailable
 from autopay.domain.money import Currency
 from autopay.domain.values import Value
@@ -65,10 +65,13 @@ class LedgerEvent(Value):
     values: dict[str, Any]
 
 
-class Follow(Transactional):
+class Events:
     """Reading only."""
 
-    async def events(self, *, after: str = START, agent: str | None = None, limit: int = PAGE) -> Sequence[LedgerEvent]:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(self, *, after: str = START, agent: str | None = None, limit: int = PAGE) -> Sequence[LedgerEvent]:
         """Events behind the cursor, the oldest first; empty when there are none yet.
 
         Raises:
@@ -76,13 +79,13 @@ class Follow(Transactional):
             ValueError: `after` is not a cursor.
         """
         place = parse_cursor(after)
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             agent_id = None if agent is None else (await agent_named(db, agent)).id
             return [_event(row) for row in await db.execute(events_query(place, agent_id, limit))]
 
-    async def newest_events(self, *, agent: str | None = None, limit: int) -> Sequence[LedgerEvent]:
+    async def newest(self, *, agent: str | None = None, limit: int) -> Sequence[LedgerEvent]:
         """The last events, the oldest of them first."""
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             agent_id = None if agent is None else (await agent_named(db, agent)).id
             found = await db.execute(events_query(None, agent_id, limit))
             return [_event(row) for row in found]
@@ -116,7 +119,7 @@ class Follow(Transactional):
                 async with self._listening() as woken:
                     vain = 0
                     while True:
-                        page = await self.events(after=place, agent=agent)
+                        page = await self.page(after=place, agent=agent)
                         pause = SOON_S
                         for event in page:
                             place = event.cursor
@@ -134,19 +137,19 @@ class Follow(Transactional):
         """See that the cursor's event is there: none is ever deleted, but a restored ledger numbers anew."""
         xid, number = parse_cursor(cursor)
         there = select(AuditEventRow.id).where(AuditEventRow.xid == xid, AuditEventRow.id == number)
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             if cursor != START and await db.scalar(there) is None:
                 raise CursorLost(cursor)
 
     async def _begin(self, agent: str | None, tail: int) -> tuple[str, Sequence[LedgerEvent]]:
         """The cursor of the newest event, and the last `tail` ones up to it."""
-        newest = await self.newest_events(agent=agent, limit=max(tail, 1))
+        newest = await self.newest(agent=agent, limit=max(tail, 1))
         return (newest[-1].cursor if newest else START), newest[len(newest) - tail :] if tail else ()
 
     @asynccontextmanager
     async def _listening(self) -> AsyncIterator[Callable[[float], Any]]:
         """Waits for the bell on a connection of its own; True when it rang within so many seconds."""
-        url = self.engine.url
+        url = self._database.engine.url
         address = url.set(drivername="postgresql").render_as_string(hide_password=False)
         try:
             async with await psycopg.AsyncConnection.connect(

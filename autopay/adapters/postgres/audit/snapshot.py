@@ -1,7 +1,6 @@
 """The ledger as the check of its proof reads it: one snapshot of events, heads, rows and anchors. Reading only."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -24,7 +23,6 @@ from autopay.adapters.postgres.tables.audit import AuditAnchorRow, AuditEventRow
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, SessionRow, TransactionRow
 from autopay.adapters.postgres.tables.fence import FenceRow
 from autopay.adapters.postgres.tables.policy import ApprovalRow, CounterpartyRow, PolicyRow
-from autopay.adapters.postgres.transaction import Transactional
 from autopay.domain.audit.anchor import Anchor
 from autopay.domain.audit.events import Event, Head
 
@@ -33,7 +31,10 @@ _TABLES: dict[str, Any] = {
     for row in (AgentRow, SessionRow, PolicyRow, CounterpartyRow, FenceRow, RequestRow, TransactionRow, ApprovalRow)
 }
 
+
 _PROOF = ("audit_events", "audit_heads", "audit_anchors")
+
+
 _GUARDED = {
     "guard_transactions": "transactions",
     "guard_requests": "api_request_logs",
@@ -43,6 +44,8 @@ _GUARDED = {
     "guard_approvals": "approvals",
     "guard_anchors": "audit_anchors",
 }
+
+
 TRIGGERS = frozenset(
     [(name, table) for table in _TABLES for name in ("audit_created", "audit_changed")]
     + [("audit_deleted", table) for table in _TABLES if table not in ("transactions", "api_request_logs")]
@@ -52,30 +55,14 @@ TRIGGERS = frozenset(
 )
 """Name and table of what must be in force; `audit_note` is missing here, as it only orders locks."""
 
+
 _EVENT = [getattr(AuditEventRow, name) for name in Event.model_fields]
+
 
 _ENABLED = text(
     "SELECT tgname, relname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid "
     "WHERE tgenabled IN ('O', 'A') AND pg_table_is_visible(pg_class.oid)"
 )
-
-
-class Events(Transactional):
-    """The events of every change."""
-
-    @asynccontextmanager
-    async def snapshot(self, agent_id: UUID | None = None) -> AsyncIterator["AuditSnapshot"]:
-        """One state of the ledger, of one agent or of all, for as long as the block lasts.
-
-        Raises:
-            LedgerUnavailable: the database does not answer.
-        """
-        async with self._transaction() as db:
-            await db.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-            # Events have their times in UTC.
-            for setting in ("TRANSACTION READ ONLY", "LOCAL timezone = 'UTC'", "LOCAL statement_timeout = '5min'"):
-                await db.execute(text(f"SET {setting}"))
-            yield AuditSnapshot(db, agent_id)
 
 
 class AuditSnapshot:

@@ -1,16 +1,22 @@
-"""Anchors in the ledger: recorded whole before they leave, and moved once; and what a check asks beside them."""
+"""What proves the ledger, for those who check or anchor it: snapshots of its events, anchors, verified payments."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import (
+    func,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
-from autopay.adapters.postgres.audit.events import anchor_of
+from autopay.adapters.postgres.audit.snapshot import AuditSnapshot, anchor_of
 from autopay.adapters.postgres.rows import settlement
 from autopay.adapters.postgres.tables.audit import AuditAnchorRow, AuditHeadRow
 from autopay.adapters.postgres.tables.core import TransactionRow
-from autopay.adapters.postgres.transaction import Transactional
+from autopay.adapters.postgres.transaction import Database
 from autopay.domain.audit.anchor import Anchor, AnchorState
 from autopay.domain.audit.events import Head
 from autopay.domain.audit.on_chain import VerifiedPayment
@@ -18,12 +24,29 @@ from autopay.domain.network import Network
 from autopay.domain.payment.status import TransactionStatus
 
 
-class Anchors(Transactional):
-    """Implements the ports `AnchorBook` and `ProvenBooks`."""
+class Audit:
+    """Implements the ports `AnchorLedger` and `ProvenLedger`. It writes nothing but anchors."""
 
-    async def heads_now(self) -> Sequence[Head]:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def snapshot(self, agent_id: UUID | None = None) -> AsyncIterator["AuditSnapshot"]:
+        """One state of the ledger, of one agent or of all, for as long as the block lasts.
+
+        Raises:
+            LedgerUnavailable: the database does not answer.
+        """
+        async with self._database.transaction() as db:
+            await db.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+            # Events have their times in UTC.
+            for setting in ("TRANSACTION READ ONLY", "LOCAL timezone = 'UTC'", "LOCAL statement_timeout = '5min'"):
+                await db.execute(text(f"SET {setting}"))
+            yield AuditSnapshot(db, agent_id)
+
+    async def heads(self) -> Sequence[Head]:
         """The heads of all chains, in one moment."""
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             rows = await db.scalars(select(AuditHeadRow))
             return [Head(agent_id=row.agent_id, seq=row.seq, hash=row.hash) for row in rows]
 
@@ -37,7 +60,7 @@ class Anchors(Transactional):
 
     async def _one(self, *which: object) -> Anchor | None:
         query = select(AuditAnchorRow).where(*which).order_by(AuditAnchorRow.id.desc()).limit(1)  # type: ignore[arg-type]
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             row = await db.scalar(query)
             return None if row is None else anchor_of(row)
 
@@ -45,7 +68,7 @@ class Anchors(Transactional):
         """Write-ahead; False when another one of the network is under way."""
         values = anchor.model_dump(exclude={"created_at"})
         try:
-            async with self._transaction() as db:
+            async with self._database.transaction() as db:
                 db.add(AuditAnchorRow(**values))
         except IntegrityError:
             return False
@@ -54,7 +77,7 @@ class Anchors(Transactional):
     async def close_anchor(self, anchor_id: UUID, state: AnchorState, slot: int | None) -> None:
         """FINALIZED in a slot, or DEAD; what is closed stays as it is."""
         which = (AuditAnchorRow.id == anchor_id, AuditAnchorRow.status == AnchorState.PENDING)
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             await db.execute(update(AuditAnchorRow).where(*which).values(status=state, slot=slot))
 
     async def anchors_on(self, network: Network, after: UUID | None, limit: int) -> Sequence[Anchor]:
@@ -62,13 +85,13 @@ class Anchors(Transactional):
         query = select(AuditAnchorRow).where(AuditAnchorRow.network == network)
         if after is not None:
             query = query.where(AuditAnchorRow.id > after)
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             return [anchor_of(row) for row in await db.scalars(query.order_by(AuditAnchorRow.id).limit(limit))]
 
     async def has_anchor(self, signature: str) -> bool:
         """Whether that transaction is one of the ledger's anchors."""
         query = select(func.count()).where(AuditAnchorRow.signature == signature)
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             return bool(await db.scalar(query))
 
     async def verified(
@@ -82,7 +105,7 @@ class Anchors(Transactional):
             query = query.where(TransactionRow.agent_id == agent_id)
         if after is not None:
             query = query.where(TransactionRow.id > after)
-        async with self._transaction() as db:
+        async with self._database.transaction() as db:
             return [_verified(row) for row in await db.scalars(query.order_by(TransactionRow.id).limit(limit))]
 
 
