@@ -17,7 +17,7 @@ from autopay.domain.agent.steps import (
     ToEnqueue,
 )
 from autopay.domain.errors import PermanentFault
-from autopay.domain.money import Currency, to_atomic
+from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.notice import Notice
 from autopay.domain.payment.ports import Chain
@@ -144,7 +144,7 @@ class AgentSteps:
 
 
 def _notice_of(result: RequestResult) -> Notice:
-    paid = result.transaction is not None and result.price is not None
+    paid = result.transaction is not None and result.price_atomic is not None
     return Notice(
         request_id=result.request_id,
         status=result.status,
@@ -152,7 +152,7 @@ def _notice_of(result: RequestResult) -> Notice:
         error=result.error.type if result.error else None,
         http_status=result.http_status,
         currency=result.currency if paid else None,
-        amount_atomic=to_atomic(result.price) if paid and result.price else 0,
+        amount_atomic=result.price_atomic if paid and result.price_atomic else 0,
         transaction=result.transaction,
         message=result.error.message[:MOST_SAID] if result.error else None,
     )

@@ -20,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from autopay.domain.agent.spec import AgentSpec
     from autopay.domain.agent.status import AgentState, AgentStatus
     from autopay.domain.agent.steps import BalanceQuery, InFlight, TopUpQuery
-    from autopay.domain.payment.run import StepFailed
+    from autopay.domain.payment.steps import StepFailed
     from autopay.domain.refusal import Refused
     from autopay.temporal.attributes import STATE
 

@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from autopay.domain.agent.steps import PhaseChange, QueuedRequest
     from autopay.domain.network import Network
     from autopay.domain.payment.notice import Notice
-    from autopay.domain.payment.run import StepFailed
+    from autopay.domain.payment.steps import StepFailed
     from autopay.domain.phase import Phase
     from autopay.domain.refusal import RefusalReason, Refused
     from autopay.domain.request import RequestSpec, payment_workflow_id

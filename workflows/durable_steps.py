@@ -19,10 +19,10 @@ with workflow.unsafe.imports_passed_through():
     from activities.submit import SubmitStep
     from activities.verify import VerifyStep
     from autopay.domain.hosts import host_of
+    from autopay.domain.money import price_text
     from autopay.domain.payment.notice import Notice
     from autopay.domain.payment.offer import Challenge
     from autopay.domain.payment.payment import Attempt, Payment, SellerAnswer, Verdict
-    from autopay.domain.payment.run import StepFailed
     from autopay.domain.payment.steps import (
         AttemptRef,
         FetchResult,
@@ -33,6 +33,7 @@ with workflow.unsafe.imports_passed_through():
         SignedAttempt,
         SignInput,
         SignResult,
+        StepFailed,
     )
     from autopay.domain.policy.policy import Awaiting
     from autopay.domain.request import RequestStatus, agent_workflow_id
@@ -95,7 +96,7 @@ class DurableSteps:
                 summary=f"402: choose among {len(challenge.options)} ways to pay",
             )
 
-    async def sign(self, to_sign: SignInput, price: str) -> SignResult:
+    async def sign(self, to_sign: SignInput) -> SignResult:
         """Step 3."""
         with named_faults():
             signed = await workflow.execute_local_activity_method(
@@ -104,15 +105,20 @@ class DurableSteps:
                 start_to_close_timeout=policies.SIGN_STEP,
                 schedule_to_close_timeout=policies.SIGN_TOTAL,
                 retry_policy=policies.SIGN_RETRIES,
-                summary=f"reserve and sign {price} for {self.host}, attempt {to_sign.number}",
+                summary=f"reserve and sign {price_text(to_sign.offer)} for {self.host}, attempt {to_sign.number}",
             )
         if isinstance(signed, SignedAttempt):
             workflow.upsert_search_attributes(payment_attributes("signed", signed))
         return signed
 
-    async def submit(self, ref: AttemptRef, send: int, price: str) -> SellerAnswer:
-        """Step 4, scheduled by the server."""
+    async def submit(self, order: PaymentOrder, attempt: SignedAttempt, send: int) -> SellerAnswer:
+        """Step 4."""
         again = f", sent again ({send})" if send > 1 else ""
+        summary = f"submit {price_text(attempt)} to {self.host}, attempt {attempt.number}{again}"
+        return await self.hand_over(AttemptRef(order=order, number=attempt.number), summary)
+
+    async def hand_over(self, ref: AttemptRef, summary: str) -> SellerAnswer:
+        """Give the recorded bytes of an attempt to the seller; scheduled by the server."""
         with named_faults():
             return await workflow.execute_activity_method(
                 SubmitStep.submit,
@@ -120,18 +126,18 @@ class DurableSteps:
                 start_to_close_timeout=policies.SUBMIT_STEP,
                 heartbeat_timeout=policies.SUBMIT_HEARTBEAT,
                 retry_policy=policies.SUBMIT_RETRIES,
-                summary=f"submit {price} to {self.host}, attempt {ref.number}{again}",
+                summary=summary,
             )
 
-    async def verify(self, ref: AttemptRef, price: str) -> Verdict:
-        """Step 5: one look."""
+    async def verify(self, order: PaymentOrder, attempt: SignedAttempt) -> Verdict:
+        """Step 5: one question to the chain."""
         with named_faults():
             return await workflow.execute_local_activity_method(
                 VerifyStep.verify,
-                ref,
+                AttemptRef(order=order, number=attempt.number),
                 start_to_close_timeout=policies.VERIFY_STEP,
                 retry_policy=policies.VERIFY_RETRIES,
-                summary=f"look for {price} on chain, attempt {ref.number}",
+                summary=f"look for {price_text(attempt)} on chain, attempt {attempt.number}",
             )
 
     async def log(self, closing: LogInput) -> None:
@@ -152,7 +158,7 @@ class DurableSteps:
             workflow.continue_as_new(self.order, initial_versioning_behavior=newest)
         await workflow.sleep(timedelta(milliseconds=wait_ms), summary=why)
 
-    async def person(self, awaiting: Awaiting) -> None:
+    async def wait_for_approval(self, awaiting: Awaiting) -> None:
         """Wait for an update `approve` or `deny`, for as long as the question is good."""
         workflow.upsert_search_attributes([STATUS.value_set("awaiting_approval")])
         self.awaiting, self.decided = awaiting, False

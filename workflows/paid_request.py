@@ -9,9 +9,9 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.decide import DecideStep
-    from autopay.domain.money import show
-    from autopay.domain.payment.run import PaymentRun, StepFailed
-    from autopay.domain.payment.steps import PaymentOrder
+    from autopay.domain.money import price_text
+    from autopay.domain.payment.run import PaymentRun
+    from autopay.domain.payment.steps import PaymentOrder, StepFailed
     from autopay.domain.policy.policy import Decision
     from autopay.domain.refusal import RefusalReason
     from autopay.domain.request import RequestResult, RequestStatus
@@ -87,7 +87,7 @@ class PaidRequest:
             decision,
             start_to_close_timeout=policies.LEDGER_STEP,
             retry_policy=policies.LEDGER_RETRIES,
-            summary=f"a person {'approves' if approve else 'denies'} {show(asked.amount_atomic, asked.currency)}",
+            summary=f"a person {'approves' if approve else 'denies'} {price_text(asked)}",
         )
         if refused is not None:
             raise ApplicationError(refused.message, type=refused.reason.value, non_retryable=True)

@@ -8,8 +8,7 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from autopay.domain.payment.payment import NoAnswer
-    from autopay.domain.payment.run import StepFailed
-    from autopay.domain.payment.steps import AttemptRef
+    from autopay.domain.payment.steps import AttemptRef, StepFailed
     from autopay.domain.request import RequestResult
     from autopay.temporal.attributes import STATUS
 
@@ -24,8 +23,9 @@ class Redeliver:
     async def run(self, ref: AttemptRef) -> RequestResult:
         """The content, when it comes, is stored by the submit step as always."""
         steps = DurableSteps(ref.order)
+        summary = f"submit what is paid for to {steps.host}, attempt {ref.number}"
         try:
-            answer = await steps.submit(ref, 1, "what is paid for")
+            answer = await steps.hand_over(ref, summary)
         except StepFailed as failed:
             raise ApplicationError(failed.message, type=failed.type, non_retryable=True) from None
         recalled = await steps.recall(ref.order)

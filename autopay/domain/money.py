@@ -1,7 +1,17 @@
-"""Money: integers of base units inside, `Decimal` of token units at the edges. Never float."""
+"""Money: integers of base units inside, `Decimal` or text of token units at the edges. Never float.
+
+| at an edge | in | out |
+|---|---|---|
+| a person's text, a database's `Decimal` | `to_atomic` | `to_units` |
+| JSON, a decimal text | `UnitsAsText` | `UnitsAsText`, `units_text` |
+| a sentence for people | | `show`, `price_text` |
+"""
 
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
+from typing import Annotated, Protocol
+
+from pydantic import BeforeValidator, PlainSerializer
 
 DECIMALS = 6
 """USDC and Phantom CASH both have six decimals; a mint that says otherwise is refused (Circle, Phantom docs)."""
@@ -43,7 +53,33 @@ def to_units(amount_atomic: int) -> Decimal:
     return Decimal(amount_atomic).scaleb(-DECIMALS).quantize(Decimal(1).scaleb(-DECIMALS))
 
 
+def units_text(amount_atomic: int) -> str:
+    """An amount for programs, in token units with six decimals: 1000 is `"0.001000"`."""
+    return f"{to_units(amount_atomic):f}"
+
+
+UnitsAsText = Annotated[
+    int,
+    BeforeValidator(lambda value: to_atomic(value) if isinstance(value, str) else value),
+    PlainSerializer(units_text, when_used="json"),
+]
+"""A model's field in base units that JSON has as a decimal text in token units."""
+
+
 def show(amount_atomic: int, currency: str) -> str:
     """An amount for people: `0.001 USDC`, without trailing zeros."""
-    text = f"{to_units(amount_atomic):f}".rstrip("0").rstrip(".")
-    return f"{text} {currency}"
+    return f"{units_text(amount_atomic).rstrip('0').rstrip('.')} {currency}"
+
+
+class Priced(Protocol):
+    """What has a price: an offer, the terms that a person is asked about, a recorded attempt."""
+
+    @property
+    def amount_atomic(self) -> int: ...
+    @property
+    def currency(self) -> Currency: ...
+
+
+def price_text(priced: Priced) -> str:
+    """A price for people: `0.001 USDC`."""
+    return show(priced.amount_atomic, priced.currency)

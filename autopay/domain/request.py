@@ -7,9 +7,9 @@ from typing import Literal, Self
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from autopay.domain.money import MAX_ATOMIC, Currency, to_units
+from autopay.domain.money import MAX_ATOMIC, Currency, UnitsAsText, units_text
 from autopay.domain.values import Value
 
 Method = Literal["GET", "POST"]
@@ -87,7 +87,7 @@ class RequestSpec(Value):
 
 
 def _priced(amount_atomic: int | None) -> str:
-    return "none" if amount_atomic is None else f"{to_units(amount_atomic):f}"
+    return "none" if amount_atomic is None else units_text(amount_atomic)
 
 
 class RequestStatus(StrEnum):
@@ -116,14 +116,16 @@ class RequestError(BaseModel):
 class RequestResult(Value):
     """What `request --json` prints and `PaidRequest` returns.
 
-    `price` is in token units (a decimal string), `transaction` the settlement's signature on chain. `content_of` is
-    the earlier request whose content answers this one (status FRESH).
+    `price_atomic` is `price` in JSON, a decimal text in token units. `transaction` is the settlement's signature on
+    chain, `content_of` the earlier request whose content answers this one (status FRESH).
     """
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
 
     request_id: str
     status: RequestStatus
     http_status: int | None = None
-    price: str | None = None
+    price_atomic: UnitsAsText | None = Field(None, alias="price")
     currency: Currency | None = None
     transaction: str | None = None
     pay_to: str | None = None

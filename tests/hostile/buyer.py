@@ -20,7 +20,7 @@ from autopay.domain.money import Currency
 from autopay.domain.payment.notice import Notice
 from autopay.domain.payment.offer import Challenge
 from autopay.domain.payment.payment import Payment, SellerAnswer, Verdict
-from autopay.domain.payment.run import PaymentRun, StepFailed
+from autopay.domain.payment.run import PaymentRun
 from autopay.domain.payment.steps import (
     AttemptRef,
     FetchResult,
@@ -28,8 +28,10 @@ from autopay.domain.payment.steps import (
     ParseResult,
     PaymentOrder,
     RecallResult,
+    SignedAttempt,
     SignInput,
     SignResult,
+    StepFailed,
 )
 from autopay.domain.policy.policy import Awaiting, Decision
 from autopay.domain.request import RequestResult, RequestSpec, x402_request_id
@@ -70,16 +72,16 @@ class RealSteps:
         found: ParseResult = await self._tried("parse", order, challenge)
         return found
 
-    async def sign(self, to_sign: SignInput, price: str) -> SignResult:
+    async def sign(self, to_sign: SignInput) -> SignResult:
         found: SignResult = await self._tried("sign", to_sign)
         return found
 
-    async def submit(self, ref: AttemptRef, send: int, price: str) -> SellerAnswer:
-        found: SellerAnswer = await self._tried("submit", ref)
+    async def submit(self, order: PaymentOrder, attempt: SignedAttempt, send: int) -> SellerAnswer:
+        found: SellerAnswer = await self._tried("submit", AttemptRef(order=order, number=attempt.number))
         return found
 
-    async def verify(self, ref: AttemptRef, price: str) -> Verdict:
-        found: Verdict = await self._tried("verify", ref)
+    async def verify(self, order: PaymentOrder, attempt: SignedAttempt) -> Verdict:
+        found: Verdict = await self._tried("verify", AttemptRef(order=order, number=attempt.number))
         return found
 
     async def log(self, closing: LogInput) -> None:
@@ -89,7 +91,7 @@ class RealSteps:
         self.waits_ms.append(wait_ms)
         await asyncio.sleep(min(wait_ms / 1000, MOST_WAIT_S))
 
-    async def person(self, awaiting: Awaiting) -> None:
+    async def wait_for_approval(self, awaiting: Awaiting) -> None:
         """A person answers at once."""
         self.questions.append(awaiting)
         decision = Decision(

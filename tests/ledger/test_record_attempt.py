@@ -197,7 +197,7 @@ async def test_an_unknown_request_cannot_be_paid(book: Book) -> None:
 async def test_the_request_shows_price_payee_and_newest_attempt(book: Book) -> None:
     attempt = await book.recorded()
     result = await book.ledger.requests.result(attempt.request_key)
-    assert (result.status, result.price, result.pay_to) == (RequestStatus.UNRESOLVED, "0.001000", "seller")
+    assert (result.status, result.price_atomic, result.pay_to) == (RequestStatus.UNRESOLVED, 1_000, "seller")
 
 
 async def test_a_session_pays_only_the_hosts_that_it_was_granted_for(ledger: PostgresLedger) -> None:

@@ -113,7 +113,7 @@ async def test_an_ended_request_returns_its_result_with_the_transaction(book: Bo
     await book.end(attempt.request_key, RequestStatus.DELIVERED)
     result = await book.ledger.requests.result(attempt.request_key)
     assert (result.status, result.transaction) == (RequestStatus.DELIVERED, settlement.signature)
-    assert (result.price, result.currency, result.attempts) == ("0.001000", Currency.USDC, 1)
+    assert (result.price_atomic, result.currency, result.attempts) == (1_000, Currency.USDC, 1)
 
 
 async def test_content_that_comes_after_an_undelivered_end_is_delivered(book: Book) -> None:
@@ -129,7 +129,7 @@ async def test_a_request_waits_again_when_its_payment_is_dead(book: Book) -> Non
     attempt = await book.recorded()
     await book.ledger.payments.record_dead(attempt.attempt_id, "expired_unsettled")
     result = await book.ledger.requests.result(attempt.request_key)
-    assert (result.status, result.price, result.attempts) == (RequestStatus.WAITING, None, 1)
+    assert (result.status, result.price_atomic, result.attempts) == (RequestStatus.WAITING, None, 1)
 
 
 async def test_a_sellers_challenge_is_recorded_whatever_it_holds(book: Book) -> None:

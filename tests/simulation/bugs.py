@@ -24,8 +24,8 @@ from autopay.domain.payment.payment import (
     Step,
     next_step,
 )
-from autopay.domain.payment.run import PaymentRun, StepFailed
-from autopay.domain.payment.steps import AttemptRef, SignedAttempt, SignInput, SignResult
+from autopay.domain.payment.run import PaymentRun
+from autopay.domain.payment.steps import AttemptRef, SignedAttempt, SignInput, SignResult, StepFailed
 from autopay.domain.policy.policy import Ask, Permit
 from autopay.domain.refusal import Refused
 from autopay.domain.request import RequestResult, RequestStatus
@@ -41,7 +41,7 @@ from tests.world.store import transaction
 Bug = Callable[[], list[Swap]]
 
 _submit = SubmitStep.submit
-_answered = Payment.answered
+_with_answer = Payment.with_answer
 _judged = MemoryPolicies.judged
 
 
@@ -66,13 +66,13 @@ def _dead_after(believed_dead: Callable[[SellerAnswer, Reply | None], bool]) -> 
                 return Rejected(http_status=402, reason="dead")
         return answer
 
-    def answered(self: Payment, answer: SellerAnswer) -> Payment:
-        after = _answered(self, answer)
+    def with_answer(self: Payment, answer: SellerAnswer) -> Payment:
+        after = _with_answer(self, answer)
         if isinstance(answer, Rejected) and answer.reason == "dead":
             return after._replace_last(outcome=Dead(reason="the seller said so"))
         return after
 
-    return [(SubmitStep, "submit", submit), (Payment, "answered", answered)]
+    return [(SubmitStep, "submit", submit), (Payment, "with_answer", with_answer)]
 
 
 def signs_again_after_a_time_out() -> list[Swap]:
@@ -211,14 +211,14 @@ def pays_again_when_paid_content_does_not_come() -> list[Swap]:
             return Sign(number=last.number + 1)
         return next_step(payment)
 
-    def signed(self: Payment, number: int) -> Payment:
+    def with_attempt(self: Payment, number: int) -> Payment:
         from autopay.domain.payment.payment import Attempt  # noqa: PLC0415
 
         return self.model_copy(update={"attempts": (*self.attempts, Attempt(number=number))})
 
     return [
         (payment_run, "next_step", step),
-        (Payment, "signed", signed),
+        (Payment, "with_attempt", with_attempt),
         (MemoryPayments, "require_next", lambda *_: None),
     ]
 
@@ -232,11 +232,11 @@ def drops_claims() -> list[Swap]:
 
 def fails_the_request_when_signing_fails() -> list[Swap]:
     async def fetch_parse_sign(self: PaymentRun, number: int) -> None:
-        offer = await self._offer()
+        offer = await self._fetch_and_parse()
         if offer is None:
             return
         try:
-            signed = await self.steps.sign(SignInput(order=self.order, number=number, offer=offer), "")
+            signed = await self.steps.sign(SignInput(order=self.order, number=number, offer=offer))
         except StepFailed as failed:
             self._end(RequestStatus.FAILED, failed.type, failed.message)
             return
@@ -244,30 +244,30 @@ def fails_the_request_when_signing_fails() -> list[Swap]:
             self._end(RequestStatus.REFUSED, signed.reason, signed.message)
             return
         assert isinstance(signed, SignedAttempt)
-        self.signed, self.payment = signed, self.payment.signed(number)
+        self.signed, self.payment = signed, self.payment.with_attempt(number)
 
     async def believes_itself(self: PaymentRun, result: RequestResult) -> bool:
         return True
 
-    return [(PaymentRun, "_fetch_parse_sign", fetch_parse_sign), (PaymentRun, "_stands", believes_itself)]
+    return [(PaymentRun, "_fetch_parse_sign", fetch_parse_sign), (PaymentRun, "_ledger_agrees", believes_itself)]
 
 
 def ends_without_asking_the_ledger() -> list[Swap]:
     async def believes_itself(self: PaymentRun, result: RequestResult) -> bool:
         return True
 
-    return [(PaymentRun, "_stands", believes_itself)]
+    return [(PaymentRun, "_ledger_agrees", believes_itself)]
 
 
 def hears_no_cancel_while_the_seller_is_asked() -> list[Swap]:
-    offer = PaymentRun._offer
+    offer = PaymentRun._fetch_and_parse
 
     async def deaf(self: PaymentRun) -> Any:
         found = await offer(self)
         self.canceled = False
         return found
 
-    return [(PaymentRun, "_offer", deaf)]
+    return [(PaymentRun, "_fetch_and_parse", deaf)]
 
 
 def calls_paid_and_undelivered_failed() -> list[Swap]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from autopay.domain.payment.run import StepFailed
+from autopay.domain.payment.steps import StepFailed
 
 
 class WorkflowFailed(Exception):

@@ -17,7 +17,7 @@ from autopay.domain.errors import PermanentFault, TransientFault
 from autopay.domain.payment.notice import Notice
 from autopay.domain.payment.offer import Challenge
 from autopay.domain.payment.payment import Payment, SellerAnswer, Verdict
-from autopay.domain.payment.run import PaymentRun, StepFailed
+from autopay.domain.payment.run import PaymentRun
 from autopay.domain.payment.steps import (
     AttemptRef,
     FetchResult,
@@ -25,8 +25,10 @@ from autopay.domain.payment.steps import (
     ParseResult,
     PaymentOrder,
     RecallResult,
+    SignedAttempt,
     SignInput,
     SignResult,
+    StepFailed,
 )
 from autopay.domain.policy.policy import Awaiting
 from tests.simulation.journal import ContinuedAsNew, Journal, Outcome, WorkflowFailed
@@ -92,19 +94,21 @@ class SimSteps:
 
         return await self._or_fail(self._local("parse", parse, challenge, policies.LEDGER_RETRIES))
 
-    async def sign(self, to_sign: SignInput, price: str) -> SignResult:
+    async def sign(self, to_sign: SignInput) -> SignResult:
         """Local."""
         sign = self._activities.sign.sign
         return await self._local("sign", sign, to_sign, policies.SIGN_RETRIES, policies.SIGN_TOTAL)
 
-    async def submit(self, ref: AttemptRef, send: int, price: str) -> SellerAnswer:
+    async def submit(self, order: PaymentOrder, attempt: SignedAttempt, send: int) -> SellerAnswer:
         """Scheduled by the server: commits what came before, and survives the worker."""
         index = self._begin("submit")
         if index < len(self._replayed):
             answer: SellerAnswer = self._recorded(index, "submit")
             return answer
         self._commit()
-        outcome = await self._tried("submit", self._submit_once, ref, policies.SUBMIT_RETRIES, None)
+        outcome = await self._tried(
+            "submit", self._submit_once, AttemptRef(order=order, number=attempt.number), policies.SUBMIT_RETRIES, None
+        )
         self._process.check()
         self._pending.append(outcome)
         self._commit()
@@ -115,8 +119,9 @@ class SimSteps:
     async def _submit_once(self, ref: AttemptRef) -> SellerAnswer:
         return await ENVIRONMENT.run(self._activities.submit.submit, ref)
 
-    async def verify(self, ref: AttemptRef, price: str) -> Verdict:
+    async def verify(self, order: PaymentOrder, attempt: SignedAttempt) -> Verdict:
         """Local."""
+        ref = AttemptRef(order=order, number=attempt.number)
         return await self._local("verify", self._activities.verify.verify, ref, policies.VERIFY_RETRIES)
 
     async def log(self, closing: LogInput) -> None:
@@ -136,7 +141,7 @@ class SimSteps:
         await sleep_ms(max(0, due_ms - now_ms()))
         self._done(Outcome("wait"))
 
-    async def person(self, awaiting: Awaiting) -> None:
+    async def wait_for_approval(self, awaiting: Awaiting) -> None:
         """A durable wait for a person's word, for a cancel, or for the question to expire."""
         index = self._begin("person")
         if index < len(self._replayed):

@@ -138,6 +138,6 @@ def test_a_run_that_knows_of_no_payment_does_not_close_one_that_settled_as_refus
         assert isinstance(await activities.verify.verify(FIRST), Settled)
         late._end(RequestStatus.REFUSED, RefusalReason.CANCELED, "canceled before anything was paid")
         assert late._result is not None
-        return await late._stands(late._result)
+        return await late._ledger_agrees(late._result)
 
     assert not run_virtually(story())

@@ -136,21 +136,24 @@ def test_a_rule_that_cannot_be_names_its_option() -> None:
 
 
 def test_what_a_payment_waits_for_is_told_from_its_attempts() -> None:
-    signed = Payment().signed(1)
-    refused = signed.answered(Conflict(http_status=404))
+    signed = Payment().with_attempt(1)
+    refused = signed.with_answer(Conflict(http_status=404))
     cases = [
         (signed, "payment 1 is signed and handed to the seller; waiting for its answer"),
         (
-            signed.answered(NoAnswer(reason="reset")),
+            signed.with_answer(NoAnswer(reason="reset")),
             "no content yet (no answer); the same payment is sent again, 1 of 4",
         ),
-        (signed.answered(Rejected(http_status=500, reason="")), "no content yet (HTTP 500); the same payment is sent"),
+        (
+            signed.with_answer(Rejected(http_status=500, reason="")),
+            "no content yet (HTTP 500); the same payment is sent",
+        ),
         (
             refused,
             "the seller refused the payment (HTTP 404); waiting for proof that the payment is dead: at most about 1 m",
         ),
         (
-            refused.judged(Dead(reason="expired_unsettled")),
+            refused.with_verdict(Dead(reason="expired_unsettled")),
             "payment 1 is proven dead (expired_unsettled); the request ends",
         ),
     ]

@@ -1,6 +1,7 @@
 """The truth table of `next_step`, and the transitions that lead from row to row."""
 
 import itertools
+import json
 
 import pytest
 
@@ -23,6 +24,7 @@ from autopay.domain.payment.payment import (
     Verify,
     next_step,
 )
+from autopay.domain.request import RequestResult
 
 SETTLEMENT = Settlement(signature="sig", slot=7, payer="p", destination="d", mint="m", amount_atomic=1000)
 SETTLED, DEAD = Settled(settlement=SETTLEMENT), Dead(reason="expired_unsettled")
@@ -110,49 +112,57 @@ def test_a_new_attempt_is_never_signed_while_one_has_no_outcome() -> None:
 
 def test_signing_over_an_open_attempt_is_an_impossible_state() -> None:
     with pytest.raises(AssertionError):
-        Payment().signed(1).signed(2)
+        Payment().with_attempt(1).with_attempt(2)
 
 
 def test_a_lost_answer_asks_the_chain_and_then_sends_the_same_bytes() -> None:
-    payment = Payment().signed(1).answered(NoAnswer(reason="reset"))
+    payment = Payment().with_attempt(1).with_answer(NoAnswer(reason="reset"))
     assert next_step(payment) == Verify(number=1)
-    payment = payment.judged(Unknown(reason="blockhash_live", retry_after_ms=400))
+    payment = payment.with_verdict(Unknown(reason="blockhash_live", retry_after_ms=400))
     assert next_step(payment) == Submit(number=1, send=2, wait_ms=400)
 
 
 def test_a_402_after_payment_is_not_taken_for_unpaid() -> None:
-    payment = Payment().signed(1).answered(Rejected(http_status=402, reason="http_402"))
-    payment = payment.judged(Unknown(reason="blockhash_live", retry_after_ms=10))
+    payment = Payment().with_attempt(1).with_answer(Rejected(http_status=402, reason="http_402"))
+    payment = payment.with_verdict(Unknown(reason="blockhash_live", retry_after_ms=10))
     assert isinstance(next_step(payment), Submit)
 
 
 def test_content_waits_for_finality_before_it_is_done() -> None:
-    payment = Payment().signed(1).answered(Content(http_status=200))
-    payment = payment.judged(Seen(settlement=SETTLEMENT, retry_after_ms=900))
+    payment = Payment().with_attempt(1).with_answer(Content(http_status=200))
+    payment = payment.with_verdict(Seen(settlement=SETTLEMENT, retry_after_ms=900))
     assert next_step(payment) == Verify(number=1, wait_ms=900)
-    assert next_step(payment.judged(SETTLED)) == Done(result="delivered")
+    assert next_step(payment.with_verdict(SETTLED)) == Done(result="delivered")
 
 
 def test_a_conflict_signs_no_more() -> None:
-    payment = Payment().signed(1).answered(Conflict()).judged(DEAD)
+    payment = Payment().with_attempt(1).with_answer(Conflict()).with_verdict(DEAD)
     assert next_step(payment) == Done(result="unpaid")
 
 
 def test_a_sellers_retry_after_is_respected() -> None:
-    payment = Payment().signed(1).answered(Rejected(http_status=503, reason="http_503", retry_after_ms=5000))
-    payment = payment.judged(Unknown(reason="blockhash_live", retry_after_ms=400))
+    payment = Payment().with_attempt(1).with_answer(Rejected(http_status=503, reason="http_503", retry_after_ms=5000))
+    payment = payment.with_verdict(Unknown(reason="blockhash_live", retry_after_ms=400))
     assert next_step(payment) == Submit(number=1, send=2, wait_ms=5000)
 
 
 def test_an_outcome_is_never_judged_again() -> None:
-    payment = Payment().signed(1).answered(Content(http_status=200)).judged(SETTLED)
+    payment = Payment().with_attempt(1).with_answer(Content(http_status=200)).with_verdict(SETTLED)
     with pytest.raises(AssertionError):
-        payment.judged(DEAD)
+        payment.with_verdict(DEAD)
 
 
 def test_a_transaction_seen_at_confirmed_may_still_die() -> None:
-    payment = Payment().signed(1).answered(NoAnswer(reason="reset"))
-    payment = payment.judged(Seen(settlement=SETTLEMENT, retry_after_ms=900)).judged(DEAD)
+    payment = Payment().with_attempt(1).with_answer(NoAnswer(reason="reset"))
+    payment = payment.with_verdict(Seen(settlement=SETTLEMENT, retry_after_ms=900)).with_verdict(DEAD)
     assert payment.last is not None
     assert payment.last.signature is None
     assert next_step(payment) == Sign(number=2)
+
+
+def test_a_result_holds_base_units_and_its_json_a_decimal_text() -> None:
+    text = '{"request_id": "r1", "status": "delivered", "price": "0.001000", "workflow_id": "pay/a/r1"}'
+    result = RequestResult.model_validate_json(text)
+    assert result.price_atomic == 1_000
+    assert json.loads(result.model_dump_json())["price"] == "0.001000"
+    assert result.model_dump(mode="json")["price"] == "0.001000"

@@ -120,7 +120,7 @@ async def test_a_payment_waits_for_a_yes_and_is_made(office: Office) -> None:
     assert office.seller.paid == []
     await office.tell(handle, "approve", question.terms_hash)
     result = await handle.result()
-    assert (result.status, result.price) == (RequestStatus.DELIVERED, "0.001000")
+    assert (result.status, result.price_atomic) == (RequestStatus.DELIVERED, 1_000)
     assert office.chain.spent == PRICE
     (row,) = await office.ledger.policies.approvals("tester", undecided=False)
     assert row.status == "CONSUMED"

@@ -18,7 +18,7 @@ from tests.workflow.world import (
 async def test_a_paid_request_is_delivered_and_final(world: World) -> None:
     result = await (await world.pay()).result()
     assert result.status == RequestStatus.DELIVERED
-    assert (result.price, result.attempts, result.http_status) == ("0.001000", 1, 200)
+    assert (result.price_atomic, result.attempts, result.http_status) == (1_000, 1, 200)
     assert await world.statuses() == ["VERIFIED"]
     assert world.chain.spent == PRICE
 

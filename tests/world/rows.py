@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from autopay.domain.money import to_units
 from autopay.domain.network import Network
 from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment
 from autopay.domain.payment.payment import Attempt, Dead, Payment, Settled, Settlement
@@ -144,7 +143,7 @@ class RequestEntry:
             request_id=self.spec.request_id,
             status=self._live_status(paid),
             http_status=self.http_status,
-            price=f"{to_units(paid.amount_atomic):f}" if paid else None,
+            price_atomic=paid.amount_atomic if paid else None,
             currency=paid.signed.offer.currency if paid else None,
             transaction=paid.signature if paid else None,
             pay_to=paid.signed.offer.pay_to if paid else None,

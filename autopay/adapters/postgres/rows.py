@@ -5,7 +5,7 @@ from typing import Any
 
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, SessionRow, TransactionRow
 from autopay.domain.agent.records import AgentRecord
-from autopay.domain.money import DECIMALS, to_units
+from autopay.domain.money import DECIMALS
 from autopay.domain.payment.attempt import RecordedAttempt
 from autopay.domain.payment.payment import Attempt, Dead, Payment, Settled, Settlement
 from autopay.domain.payment.status import OPEN, Delivery, TransactionStatus
@@ -134,7 +134,7 @@ def request_result(request: RequestRow, agent: str, attempts: list[TransactionRo
         request_id=request.request_id,
         status=_live_status(request, attempts, paid),
         http_status=request.response_status,
-        price=f"{to_units(atomic(paid.amount)):f}" if paid is not None else None,
+        price_atomic=atomic(paid.amount) if paid is not None else None,
         currency=paid.currency if paid is not None else None,
         transaction=(paid.hash or next(reversed(paid.claims), None)) if paid is not None else None,
         pay_to=paid.pay_to if paid is not None else None,

@@ -28,6 +28,7 @@ from autopay.cli.connect.options import (
 )
 from autopay.cli.request.request_steps import RequestOrder, RequestOutcome, Tell, ask
 from autopay.domain.errors import TransientFault
+from autopay.domain.money import units_text
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.request import CLOSED, RequestResult, RequestStatus
 from autopay.settings import Settings
@@ -164,9 +165,9 @@ def _summary(answer: RequestOutcome) -> str:
 def result_line(result: RequestResult) -> str:
     """What became of a request, in one line."""
     parts = [f"{result.request_id}: {result.status.value}"]
-    if result.price is not None and result.currency is not None:
+    if result.price_atomic is not None and result.currency is not None:
         verb = "paid" if result.transaction else "price"
-        parts.append(f"{verb} {result.price} {result.currency.value}")
+        parts.append(f"{verb} {units_text(result.price_atomic)} {result.currency.value}")
     if result.pay_to:
         parts.append(f"to {result.pay_to}")
     if result.transaction:

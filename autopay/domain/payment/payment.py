@@ -136,13 +136,13 @@ class Payment(Value):
         last = self.attempts[-1].model_copy(update=changes)
         return self.model_copy(update={"attempts": (*self.attempts[:-1], last)})
 
-    def signed(self, number: int) -> "Payment":
+    def with_attempt(self, number: int) -> "Payment":
         """The ledger has recorded attempt `number`; nothing has left yet."""
         assert number == len(self.attempts) + 1
         assert all(isinstance(attempt.outcome, Dead) for attempt in self.attempts)
         return self.model_copy(update={"attempts": (*self.attempts, Attempt(number=number)), "http_status": None})
 
-    def answered(self, answer: SellerAnswer) -> "Payment":
+    def with_answer(self, answer: SellerAnswer) -> "Payment":
         """The newest attempt's bytes were handed to the seller, and this came back."""
         assert self.last is not None
         sent = self._replace_last(
@@ -160,7 +160,7 @@ class Payment(Value):
             case _:
                 assert_never(answer)
 
-    def judged(self, verdict: Verdict) -> "Payment":
+    def with_verdict(self, verdict: Verdict) -> "Payment":
         """The chain was asked about the newest attempt, and this is what it showed."""
         assert self.last is not None
         assert self.last.outcome is None

@@ -1,6 +1,5 @@
 """What a run tells of its request: the result for its caller, the notice for its agent, the reasons in words. Pure."""
 
-from autopay.domain.money import to_units
 from autopay.domain.payment.notice import Notice
 from autopay.domain.payment.payment import Dead, Payment
 from autopay.domain.payment.steps import PaidBefore, PaymentOrder, SignedAttempt
@@ -25,7 +24,7 @@ def result_of(
         request_id=order.request_id,
         status=status,
         http_status=payment.http_status,
-        price=f"{to_units(signed.amount_atomic):f}" if signed else None,
+        price_atomic=signed.amount_atomic if signed else None,
         currency=signed.currency if signed else None,
         transaction=last.signature if last else None,
         pay_to=signed.pay_to if signed else None,
@@ -39,7 +38,7 @@ def paid_before_result(order: PaymentOrder, payment: Payment, paid: PaidBefore) 
     """The end of a request whose payment a restored ledger had forgotten."""
     message = "a payment that a restored ledger had forgotten was this request's: it is not paid again"
     result = result_of(order, payment, None, RequestStatus.UNDELIVERED, "paid_before_restore", message)
-    known = {"price": f"{to_units(paid.amount_atomic):f}", "currency": paid.currency, "transaction": paid.transaction}
+    known = {"price_atomic": paid.amount_atomic, "currency": paid.currency, "transaction": paid.transaction}
     return result.model_copy(update=known)
 
 

@@ -1,13 +1,27 @@
-"""What the workflow and its activities say to each other: small values, ids and hashes; never a body or a secret."""
+"""The steps of a paid request: what each takes and returns, and `Steps`, which does them.
 
-from typing import Annotated, Literal
+What is exchanged is small and without secrets, as it stays in the workflow's history: values, ids and hashes; no body.
+
+| step | takes | returns | does |
+|---|---|---|---|
+| recall | `PaymentOrder` | `RecallResult` | reads from the ledger how the request stands |
+| fetch | `PaymentOrder` | `FetchResult` | asks the seller without a payment |
+| parse | `PaymentOrder`, `Challenge` | `ParseResult` | chooses an offer of the seller's 402 |
+| sign | `SignInput` | `SignResult` | reserves the money, signs, and records the attempt |
+| submit | `AttemptRef` | `SellerAnswer` | hands the recorded bytes to the seller |
+| verify | `AttemptRef` | `Verdict` | asks the chain what became of the attempt |
+| log | `LogInput` | | closes the request in the ledger |
+"""
+
+from typing import Annotated, Literal, Protocol
 from uuid import UUID
 
 from pydantic import Field
 
 from autopay.domain.money import Currency
+from autopay.domain.payment.notice import Notice
 from autopay.domain.payment.offer import Challenge, Offer
-from autopay.domain.payment.payment import Payment
+from autopay.domain.payment.payment import Payment, SellerAnswer, Verdict
 from autopay.domain.policy.policy import Awaiting
 from autopay.domain.refusal import Refused
 from autopay.domain.request import Method, RequestResult
@@ -15,8 +29,11 @@ from autopay.domain.values import Value
 
 
 class PaymentOrder(Value):
-    """What a `PaidRequest` is started with; headers and body stay in the ledger. `canceled` begins with no more
-    than closing it: nothing is signed, what was signed before is resolved. `breaker` is how the seller's stood."""
+    """What a `PaidRequest` is started with; the request's headers and body stay in the ledger.
+
+    `canceled`: nothing new is signed; what was signed before is still verified. `breaker` is the state of the seller's
+    circuit breaker when the agent started the request.
+    """
 
     agent: str
     request_id: str
@@ -48,7 +65,7 @@ ParseResult = Annotated[Offer | Refused, Field(discriminator="kind")]
 
 
 class SignedAttempt(Value):
-    """An attempt that the ledger has recorded: its terms, which replace a newer offer's."""
+    """An attempt that the ledger has recorded, with the terms that were signed: they replace those of a newer offer."""
 
     kind: Literal["signed"] = "signed"
     attempt_id: UUID
@@ -59,7 +76,7 @@ class SignedAttempt(Value):
 
 
 class PaidBefore(Value):
-    """The request was paid by a payment that the ledger had forgotten: never paid again, its content is owed."""
+    """The request was paid by a payment that a restored ledger had lost: never paid again, its content is owed."""
 
     kind: Literal["paid_before"] = "paid_before"
     currency: Currency
@@ -86,7 +103,7 @@ class AttemptRef(Value):
 
 
 class RecallResult(Value):
-    """How a request stands in the ledger; `closed` is its end, if it has one."""
+    """How a request stands in the ledger: `signed` is its newest attempt, `closed` its end; None when it has none."""
 
     payment: Payment
     signed: SignedAttempt | None
@@ -98,3 +115,45 @@ class LogInput(Value):
 
     order: PaymentOrder
     result: RequestResult
+
+
+class StepFailed(Exception):
+    """A step was given up: its retries are used up, or its fault is permanent.
+
+    `type` is the fault's stable name in snake_case, such as `chain_unavailable`.
+    """
+
+    def __init__(self, fault: str, message: str) -> None:
+        super().__init__(message)
+        self.type = fault
+        self.message = message
+
+
+class Steps(Protocol):
+    """Does each step. Any method may raise StepFailed; the step may have had its effect all the same."""
+
+    async def recall(self, order: PaymentOrder) -> RecallResult: ...
+    async def fetch(self, order: PaymentOrder) -> FetchResult: ...
+    async def parse(self, order: PaymentOrder, challenge: Challenge) -> ParseResult: ...
+    async def sign(self, to_sign: SignInput) -> SignResult: ...
+    async def submit(self, order: PaymentOrder, attempt: SignedAttempt, send: int) -> SellerAnswer:
+        """`send` counts how often these bytes were handed over, this time included."""
+        ...
+
+    async def verify(self, order: PaymentOrder, attempt: SignedAttempt) -> Verdict: ...
+    async def log(self, closing: LogInput) -> None: ...
+    async def wait(self, wait_ms: int, why: str) -> None: ...
+    async def wait_for_approval(self, awaiting: Awaiting) -> None:
+        """Return when a person has decided, when the question has expired, or when the request is canceled.
+
+        Which of them it was, the ledger says when signing is tried again.
+        """
+        ...
+
+    async def announce(self, notice: Notice) -> None:
+        """Send a notice to the agent."""
+        ...
+
+    def show(self, now: str, payment: Payment) -> None:
+        """Show people what happens now, in Markdown."""
+        ...
