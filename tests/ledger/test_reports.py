@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from autopay.adapters.postgres.maintenance import migrations
-from autopay.adapters.postgres.reports import readers
+from autopay.adapters.postgres.reports import reports
 from autopay.adapters.postgres.reports.queries import SpendBy, like_pattern
 from autopay.domain.errors import UnknownAgent
 from autopay.domain.money import Currency
@@ -114,7 +114,7 @@ def test_only_stars_and_question_marks_stand_for_other_text() -> None:
 
 
 async def test_everything_is_read_in_batches(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "EXPORT_PAGE", 2)
+    monkeypatch.setattr(reports, "EXPORT_PAGE", 2)
     for path in "12345":
         await paid(book, f"/{path}")
     batches = [[row.request_id for row in batch] async for batch in book.ledger.reports.every_payment()]
