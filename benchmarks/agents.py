@@ -22,8 +22,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
-from autopay.cli.agent.launch_many import LaunchOutcome, launch_all
-from autopay.cli.agent.launch_steps import LaunchOrder
+from autopay.cli.agent.launch_steps import LaunchOrder, LaunchOutcome, launch_all
 from autopay.cli.connect.connections import vault_of
 from autopay.domain.agent.spec import Watch
 from autopay.domain.money import Currency

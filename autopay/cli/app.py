@@ -1,7 +1,4 @@
-"""The command line as a whole: which commands there are, and how a mistake ends.
-
-What must not live here: what a single command does.
-"""
+"""The command line as a whole: the module of each command, and the exit code of each error."""
 
 import importlib
 import os
@@ -23,25 +20,25 @@ MODULE_OF = {
     "demo": "demo.demo",
     "up": "operate.up",
     "launch": "agent.launch",
-    "fund": "agent.launch",
+    "fund": "agent.fund",
     "request": "request.request",
     "agents": "agent.agents",
-    "status": "agent.pause_resume_stop",
+    "status": "agent.status",
     "pause": "agent.pause_resume_stop",
     "resume": "agent.pause_resume_stop",
     "stop": "agent.pause_resume_stop",
     "phase": "agent.rules",
-    "watch": "agent.rules",
-    "unwatch": "agent.rules",
     "rules": "agent.rules",
+    "watch": "agent.watch",
+    "unwatch": "agent.watch",
     "queue": "agent.queue",
-    "cancel": "agent.queue",
+    "cancel": "request.cancel",
     "session": "session.group",
     "policy": "policy.group",
     "approvals": "request.approvals",
     "approve": "request.approvals",
     "deny": "request.approvals",
-    "ledger": "ledger.show",
+    "ledger": "ledger.group",
     "retry": "request.retry",
     "weather": "operate.weather",
     "backup": "operate.backup",
@@ -52,11 +49,11 @@ MODULE_OF = {
     "rollout": "operate.rollout",
     "vault": "operate.vault",
 }
-"""Which module of this package brings a command, in the order of `--help`; it has a `register(app)`."""
+"""The module of this package that registers a command, in the order of `--help`; each has a `register(app)`."""
 
 
 def build_app(arguments: Sequence[str]) -> typer.Typer:
-    """The commands; only the one that is called, when that is clear, as importing all of them takes a second."""
+    """The command line; only with the called command when that is clear, as importing all of them takes a second."""
     app = typer.Typer(
         name=PROGRAM,
         help="Autopay buys data from paid HTTP APIs (x402 on Solana), exactly once.",
@@ -79,7 +76,7 @@ def _autopay() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code; a user's mistake is one line on stderr."""
+    """Run one command line and return its exit code; an error is one line on stderr."""
     try:
         build_app(arguments)(list(arguments), prog_name=PROGRAM)
     except SystemExit as ending:

@@ -7,7 +7,20 @@ from urllib.parse import urlsplit
 HOST_PATTERN = r"^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$|^\[[0-9a-f:]+\](:[0-9]{1,5})?$"
 """What a host rule may look like, in lower case; an IPv6 address is in brackets."""
 
+_HOST_RULE = re.compile(HOST_PATTERN)
 _PORT = re.compile(r":([0-9]{1,5})$")
+
+
+def parse_host_rule(text: str) -> str:
+    """A host rule as a person writes it, in lower case.
+
+    Raises:
+        ValueError: it is none.
+    """
+    rule = text.strip().lower()
+    if not _HOST_RULE.fullmatch(rule):
+        raise ValueError(f"{text[:100]!r} is not a host like api.example.com, *.example.com or 127.0.0.1:8403")
+    return rule
 
 
 def matches(pattern: str, host: str) -> bool:

@@ -7,7 +7,7 @@
 | a sentence for people | | `show`, `price_text` |
 """
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, Overflow
 from enum import StrEnum
 from typing import Annotated, Protocol
 
@@ -28,6 +28,18 @@ class Currency(StrEnum):
     CASH = "CASH"
 
 
+def parse_currency(text: str) -> Currency:
+    """A currency's name, in any case.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return Currency(text.strip().upper())
+    except ValueError:
+        raise ValueError(f"{text!r} is not a currency: {' or '.join(Currency)}") from None
+
+
 def to_atomic(units: Decimal | str) -> int:
     """Base units of an amount in token units: `"0.001"` is 1000.
 
@@ -40,7 +52,10 @@ def to_atomic(units: Decimal | str) -> int:
         raise ValueError(f"{units!r} is not an amount") from None
     if not amount.is_finite() or amount < 0:
         raise ValueError(f"{units!r} is not an amount of 0 or more")
-    scaled = amount * _SCALE
+    try:
+        scaled = amount * _SCALE
+    except Overflow:  # 1e999999 is beyond Decimal itself
+        raise ValueError(f"{units!r} is not an amount") from None
     if scaled != scaled.to_integral_value():
         raise ValueError(f"{units!r} is finer than a base unit (10^-{DECIMALS})")
     if scaled > MAX_ATOMIC:

@@ -30,7 +30,7 @@ def check_url(url: str) -> None:
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{url[:200]!r} is not an http(s) URL")
+        raise ValueError(f"{url[:200]!r} is not an http(s) URL, like https://api.example.com/data")
     if not (url.isascii() and url.isprintable()) or " " in url:
         raise ValueError("a URL is printable ASCII without spaces; escape the rest with %")
     if parts.username is not None or parts.password is not None:

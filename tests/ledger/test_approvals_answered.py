@@ -81,15 +81,15 @@ async def test_a_yes_that_was_used_cannot_be_taken_back_even_by_who_has_not_seen
     seen = await found(asking, question)
     await paid(asking, key=key)
     for row in (seen, await found(asking, question)):
-        assert "has been signed by it" in await refusal(asking, row, approve=False)
+        assert "is signed already" in await refusal(asking, row, approve=False)
 
 
 async def test_a_question_that_expired_is_told_with_what_to_do(asking: Book, database_url: str) -> None:
     question = await asked(asking)
     as_owner_of_the_database(database_url, "approvals", "expires_at = now() - interval '1 second'")
     said = await refusal(asking, await found(asking, question), approve=True)
-    assert "the question expired at" in said
-    assert "ask for it anew: starter.py request" in said
+    assert "the approval expired at" in said
+    assert "request it again: starter.py request" in said
 
 
 async def test_a_request_that_has_ended_can_be_answered_no_more(asking: Book) -> None:

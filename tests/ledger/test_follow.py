@@ -14,7 +14,7 @@ from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.adapters.postgres import bell as follow_bell
 from autopay.adapters.postgres.maintenance import migrations
 from autopay.adapters.postgres.reports.events import START, LedgerEvent, parse_cursor
-from autopay.cli.ledger.follow_lines import what_of
+from autopay.cli.ledger.follow import describe_event
 from autopay.domain.errors import CursorLost, UnknownAgent
 from autopay.domain.payment.payment import Content
 from autopay.domain.request import RequestStatus
@@ -51,10 +51,10 @@ async def test_a_payment_is_told_as_it_happens(book: Book) -> None:
         settled = await book.settled(attempt)
         await book.end(attempt.request_key, RequestStatus.DELIVERED)
         told = await first
-        while "ended: delivered" not in what_of(told[-1]):
+        while "ended: delivered" not in describe_event(told[-1]):
             told += await take(events, 1)
     assert {(event.agent, event.request_id) for event in told} <= {("buyer", "one"), ("buyer", None)}
-    lines = [what_of(event) for event in told]
+    lines = [describe_event(event) for event in told]
     assert lines[0] in ("asked for /api/market-feed", "signed, attempt 1, 0.001 USDC → PENDING")
     for line in (
         "signed, attempt 1, 0.001 USDC → PENDING",

@@ -93,7 +93,7 @@ async def test_a_running_agent_is_changed(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["unwatch", "rejects", "nothing"], "agent 'rejects' says no: there is no watch 'nothing'"),
+        (["unwatch", "rejects", "nothing"], "agent 'rejects' rejects that: there is no watch 'nothing'"),
         (["watch", "rejects", "http://127.0.0.1/x every=1h currency=CASH"], "this agent pays in USDC, not in CASH"),
         (["rules", "rejects", "--max-in-flight", "1000"], "less than or equal to 100"),
         (["phase", "nobody", "full"], "no agent 'nobody' runs"),

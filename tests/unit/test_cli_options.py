@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from autopay.cli.agent.watch import watch_of, watches_of
 from autopay.cli.connect import options
 from autopay.domain.money import Currency
 
@@ -49,15 +50,15 @@ def test_what_is_no_http_url_is_refused(text: str) -> None:
 
 
 def test_a_watch_reads_every_field() -> None:
-    watch = options.watch_of("https://a.example/x every=2m max-price=0.01 method=post currency=cash weight=2.5 name=x")
+    watch = watch_of("https://a.example/x every=2m max-price=0.01 method=post currency=cash weight=2.5 name=x")
     assert watch.url == "https://a.example/x"
     assert (watch.every_s, watch.max_price_atomic, watch.method) == (120, 10_000, "POST")
     assert (watch.currency, watch.weight, watch.name) == (Currency.CASH, 2.5, "x")
 
 
 def test_a_watch_without_a_name_is_called_after_its_path() -> None:
-    assert options.watch_of("https://a.example/api/market-feed?pair=BTC every=1s").name == "api-market-feed-pair-BTC"
-    assert options.watch_of("https://a.example:80 every=1s").name == "a-example-80"
+    assert watch_of("https://a.example/api/market-feed?pair=BTC every=1s").name == "api-market-feed-pair-BTC"
+    assert watch_of("https://a.example:80 every=1s").name == "a-example-80"
 
 
 @pytest.mark.parametrize(
@@ -77,13 +78,13 @@ def test_a_watch_without_a_name_is_called_after_its_path() -> None:
 )
 def test_a_watch_that_means_nothing_is_refused(text: str, says: str) -> None:
     with pytest.raises(typer.BadParameter) as refused:
-        options.watch_of(text)
+        watch_of(text)
     assert says in str(refused.value)
 
 
 def test_two_watches_may_not_share_a_name() -> None:
     with pytest.raises(typer.BadParameter, match="two watches are called"):
-        options.watches_of(["https://a.example/x every=5s", "https://b.example/x every=5s"])
+        watches_of(["https://a.example/x every=5s", "https://b.example/x every=5s"])
 
 
 def test_headers_are_names_and_values() -> None:

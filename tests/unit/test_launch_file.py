@@ -58,11 +58,11 @@ watches = [
         "line 8, agent a: queue-limit: 0: input should be greater than or equal to 1",
         "line 9, agent a: 'colour' is unknown here; known are phase,",
         "line 11, agent a: another agent of the file has that name",
-        'line 12, agent a: allowance: a text is wanted, like "1.00", not 3',
+        'line 12, agent a: allowance: an amount is a text like "1.00", not 3',
         "line 14, agent b/c: name: 'b/c' is not an agent's name",
         "line 15, agent b/c: thresholds: 'eur' is not a currency",
         "line 16, agent number 4: it has no name",
-        "line 17, agent number 4: x wants CASH, it pays in USDC",
+        "line 17, agent number 4: x wants CASH, the agent pays in USDC",
     ]
     found = problems_of(text)
     assert len(found) == len(wanted)
@@ -76,7 +76,7 @@ watches = [
         ("x =", "line 1: not TOML"),
         ("agent = 3", "line 1: write a table [[agent]]"),
         ("\n[[agent]]\nname = 'x'\nname = 'y'", "not TOML: Cannot overwrite a value"),
-        ("[[agent]]\nname = 5", "line 2, agent number 1: name: a text is wanted"),
+        ("[[agent]]\nname = 5", "line 2, agent number 1: name: a name is a text like"),
         ("[[agent]]\nname = 'a'\ncurrencies = []", "line 3, agent a: currencies: name at least one currency"),
         ("[[agent]]\nname = 'a'\nduration = '400d'", "line 3, agent a: duration: '400d' is longer than"),
         ("[[agent]]\nname = 'a'\nmax-in-flight = true", "line 3, agent a: max-in-flight: a whole number is wanted"),

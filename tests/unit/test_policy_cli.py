@@ -7,7 +7,8 @@ import pytest
 
 from autopay.cli.app import run
 from autopay.cli.connect.exit_codes import ExitCode
-from autopay.cli.policy.text import changes, lasting, lines_of
+from autopay.cli.policy.show import changes, lines_of
+from autopay.domain.durations import format_duration
 from autopay.domain.policy.file import EXAMPLE, FIELDS, read_policy
 from autopay.domain.policy.policy import Policy
 
@@ -108,5 +109,5 @@ def test_what_changed_is_told_and_nothing_else() -> None:
     ("seconds", "text"), [(60, "1m"), (90, "90s"), (3_600, "1h"), (86_400, "24h"), (172_800, "2d"), (5_400, "90m")]
 )
 def test_a_time_reads_as_a_policy_file_writes_it(seconds: int, text: str) -> None:
-    assert lasting(seconds) == text
+    assert format_duration(seconds) == text
     assert read_policy(f'[approvals]\nexpire = "{text}"').approval_expires_s == seconds

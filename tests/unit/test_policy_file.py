@@ -5,8 +5,9 @@ from decimal import Decimal
 import pytest
 
 from autopay.domain.money import Currency
-from autopay.domain.policy.file import EXAMPLE, PolicyError, read_policy
+from autopay.domain.policy.file import EXAMPLE, read_policy
 from autopay.domain.policy.policy import Policy
+from autopay.domain.toml_file import TomlFileError
 
 SELLER = "9xQeWvG816bUx9EPjHmaT23yvVM2ZWbrrpZb9PusVFin"
 
@@ -92,13 +93,13 @@ def test_hosts_are_read_in_any_case() -> None:
         ("[pins]\nprice_factor = nan\n", 2, "finite"),
         ('[pins]\nprice_factor = "much"\n', 2, "decimal"),
         ("[approvals]\nexpire = 3600\n", 2, 'like "30m"'),
-        ('[approvals]\nexpire = "1 day"\n', 2, 'like "30m"'),
+        ('[approvals]\nexpire = "1 day"\n', 2, "is not a duration like 30s"),
         ('[approvals]\nexpire = "59s"\n', 2, "59s is not between 60s and 365d"),
         ('[approvals]\nexpire = "366d"\n', 2, "366d is not between 60s and 365d"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(text: str, line: int, says: str) -> None:
-    with pytest.raises(PolicyError) as caught:
+    with pytest.raises(TomlFileError) as caught:
         read_policy(text)
     said = str(caught.value)
     assert said.startswith(f"line {line}: "), said

@@ -209,10 +209,10 @@ async def test_the_command_says_why_a_word_does_not_reach_a_payment(office: Offi
     handle = await office.pay()
     question = await office.question()
     other = question.model_copy(update={"terms_hash": "0" * 64})
-    with pytest.raises(CommandError, match="the seller asks other terms by now"):
+    with pytest.raises(CommandError, match="the seller has changed its terms"):
         await send_decision(office.client, office.ledger, other, "approve")
     await handle.terminate("a careless operator")
-    with pytest.raises(CommandError, match="is gone; it is adopted within a minute") as caught:
+    with pytest.raises(CommandError, match="has ended and is started again within a minute") as caught:
         await send_decision(office.client, office.ledger, question, "approve")
     assert caught.value.code is ExitCode.UNFINISHED
     again = await office.start("r1")

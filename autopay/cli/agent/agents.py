@@ -1,29 +1,42 @@
 """`agents`: every agent that the ledger knows, with its money, and what Temporal shows of it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
 
 import typer
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
+from temporalio.service import RPCError
 
-from autopay.cli.agent.states import states_of, statuses_of
+from autopay.cli.connect.agent_handle import AgentHandle, temporal_error
 from autopay.cli.connect.connections import ledger_of
-from autopay.cli.connect.console import note, print_json, print_table
-from autopay.cli.connect.exit_codes import examples_help
-from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
+from autopay.cli.connect.console import note, print_json, print_table, printable
+from autopay.cli.connect.event_loop import run_async
+from autopay.cli.connect.exit_codes import CommandError, examples_help
+from autopay.cli.connect.options import HomeOption, JsonOption
 from autopay.domain.agent.records import AgentSummary
 from autopay.domain.agent.status import AgentState, AgentStatus
 from autopay.domain.money import Currency, show
+from autopay.domain.request import agent_workflow_id
 from autopay.settings import Settings, SettingsError
+from autopay.temporal.attributes import STATE
 from autopay.temporal.connection import TemporalUnreachable, connect
 
 UNKNOWN = "unknown"
 
+RUNNING = "WorkflowType = 'Agent' AND ExecutionStatus = 'Running'"
+ENDED = "WorkflowType = 'Agent' AND ExecutionStatus != 'Running' AND ExecutionStatus != 'ContinuedAsNew'"
+MAX_ENDED = 2_000
+"""Of runs that have ended only the newest are read; an agent whose run is older counts as never launched."""
+
+AT_ONCE = 8
+
 
 @dataclass(frozen=True)
 class AgentLine:
-    """One agent in the list; amounts in base units. `why` is what it waits for, `held` waits for a person or the
-    chain; without its own word (`live`) both are as far as the ledger knows."""
+    """One agent in the list; amounts in base units. `why` is what it waits for, `held` counts requests that wait for
+    a person or the chain. Both are what the ledger knows, or with `live` what the agent itself answered."""
 
     name: str
     phase: str
@@ -48,7 +61,7 @@ SORTS: Mapping[str, Callable[[AgentLine], Any]] = {
     "spendable": lambda line: (sum(line.spendable_atomic.values()), line.name),
     "queue": lambda line: (-line.queued - line.held, line.name),
 }
-"""The least spendable first, of all other numbers the most; USDC and CASH count together, as both are dollars."""
+"""Least spendable first, all other numbers largest first; USDC and CASH are added, as both are dollars."""
 
 
 def register(app: typer.Typer) -> None:
@@ -61,17 +74,17 @@ def register(app: typer.Typer) -> None:
 
 def agents(
     state: Annotated[
-        str | None, typer.Option(help="Only those: running, paused, stopping, stopped, …", show_default=False)
+        str | None, typer.Option(help="Only those in this state: running, paused, stopped, …", show_default=False)
     ] = None,
-    sort: Annotated[str, typer.Option(help=f"By {', '.join(SORTS)}.")] = "name",
-    live: Annotated[bool, typer.Option("--live", help="Ask each agent that runs, which takes its worker.")] = False,
+    sort: Annotated[str, typer.Option(help=f"Order by {', '.join(SORTS)}.")] = "name",
+    live: Annotated[bool, typer.Option("--live", help="Ask each agent that runs; needs workers.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the agents: state and why, what each spent and may still spend, what waits.
+    """List all agents with their state and money.
 
-    Comes from the ledger and from what Temporal shows, at once for hundreds, and may be seconds old. With --live each
-    says itself why it waits, what it can spend and what it holds.
+    The list comes from the ledger and from Temporal's visibility store, for hundreds at once, and may be seconds old.
+    With --live each agent is asked why it waits, what it can spend and what it holds.
     """
     if sort not in SORTS:
         raise typer.BadParameter(f"{sort!r} is not one of {', '.join(SORTS)}", param_hint="--sort")
@@ -133,7 +146,7 @@ def _line(each: AgentSummary, state: str) -> AgentLine:
 
 
 def _why(each: AgentSummary, state: str) -> Iterator[str]:
-    """What the ledger knows of what an agent waits for."""
+    """What an agent waits for, as far as the ledger knows."""
     if state == AgentState.PAUSED:
         is_short = bool(each.purses) and all(purse.pauses for purse in each.purses)
         for purse in each.purses if is_short else ():
@@ -147,7 +160,7 @@ def _why(each: AgentSummary, state: str) -> Iterator[str]:
 
 
 def _with_status(line: AgentLine, status: AgentStatus | None) -> AgentLine:
-    """The line with the agent's own word; without one, that is what is to be said."""
+    """The line with what the agent answered, if it did."""
     if status is None:
         return replace(line, why="does not answer")
     return replace(
@@ -160,3 +173,51 @@ def _with_status(line: AgentLine, status: AgentStatus | None) -> AgentLine:
         held=len(status.held),
         live=True,
     )
+
+
+async def states_of(client: Client, names: Collection[str]) -> dict[str, str]:
+    """The last known state of each agent, or how its workflow ended; `never launched` without a workflow.
+
+    Queries Temporal's visibility store once, and once more if some do not run; it may be a second behind.
+
+    Raises:
+        CommandError: Temporal answers with an error.
+    """
+    wanted = {agent_workflow_id(name): name for name in names}
+    found: dict[str, str] = {}
+    try:
+        async for run in client.list_workflows(RUNNING, page_size=1_000):
+            if run.id in wanted:
+                found[wanted[run.id]] = _state_of_open(run)
+        if len(found) < len(wanted):
+            async for run in client.list_workflows(ENDED, page_size=1_000, limit=MAX_ENDED):
+                if run.id in wanted:
+                    found.setdefault(wanted[run.id], _state_of_ended(run))
+    except RPCError as error:
+        raise temporal_error(error) from None
+    return {name: found.get(name, "never launched") for name in names}
+
+
+async def statuses_of(client: Client, names: Collection[str], task_queue: str) -> dict[str, AgentStatus | None]:
+    """The status of each agent, asked a few at a time; None for one that does not answer."""
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def status_of(name: str) -> AgentStatus | None:
+        async with slots:
+            try:
+                return await AgentHandle(client, name, task_queue).status()
+            except CommandError:
+                return None
+
+    return dict(zip(names, await asyncio.gather(*(status_of(name) for name in names)), strict=True))
+
+
+def _state_of_open(run: WorkflowExecution) -> str:
+    state = run.typed_search_attributes.get(STATE)
+    return printable(state) if state else "starting"
+
+
+def _state_of_ended(run: WorkflowExecution) -> str:
+    if run.status is None or run.status is WorkflowExecutionStatus.COMPLETED:
+        return "stopped"
+    return run.status.name.lower()

@@ -1,6 +1,5 @@
-"""`launch` and `fund`: an agent and its money."""
+"""`launch`: an agent, or all agents of a file, with sessions to pay from."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -9,23 +8,34 @@ from typing import Annotated, Any
 import typer
 
 from autopay.cli.agent.launch_file import EXAMPLE, LaunchFileError, read_launch_file
-from autopay.cli.agent.launch_many import LaunchOutcome, check_orders, launch_all
-from autopay.cli.agent.launch_steps import LaunchOrder, launch_agent
-from autopay.cli.connect.agent_handle import START_WORKER, AgentHandle, AgentNotRunning
-from autopay.cli.connect.connections import chain_errors, known_agent, ledger_of, mint_of, vault_of
+from autopay.cli.agent.launch_steps import LaunchOrder, LaunchOutcome, check_orders, launch_agent, launch_all
+from autopay.cli.agent.watch import WATCH_EXAMPLE, watches_of
+from autopay.cli.connect.agent_handle import START_WORKER, AgentHandle
+from autopay.cli.connect.connections import ledger_of, vault_of
 from autopay.cli.connect.console import note, print_json, print_table
+from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
+from autopay.cli.connect.files import name_of, read_toml_text
 from autopay.cli.connect.formats import span
-from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
-from autopay.cli.connect.options import agent_name, amount_atomic, currency_of, phase_of, session_s, watches_of
+from autopay.cli.connect.options import (
+    DEFAULT_ALLOWANCE,
+    DEFAULT_SESSION,
+    DEFAULT_TX_LIMIT,
+    MAX_TX_LIMIT,
+    HomeOption,
+    JsonOption,
+    OwnerKeypairOption,
+    agent_name,
+    amount_atomic,
+    currency_of,
+    phase_of,
+    session_s,
+)
 from autopay.domain.money import Currency, show, to_units
 from autopay.domain.network import Network
-from autopay.domain.refusal import Refused
 from autopay.domain.request import agent_workflow_id
 from autopay.settings import Settings
 from autopay.temporal.connection import connect
-
-STDIN = "-"
 
 
 def register(app: typer.Typer) -> None:
@@ -40,43 +50,42 @@ def register(app: typer.Typer) -> None:
     )
     in_file = "\n".join(["\b", "A file of agents:", *(f"  {line}" for line in EXAMPLE.splitlines())])
     app.command("launch", epilog=f"{launches}\n\n{in_file}")(launch)
-    app.command("fund", epilog=examples_help("fund trader 5", "fund trader 5 --currency CASH"))(fund)
 
 
 def launch(
     context: typer.Context,
-    name: Annotated[str | None, typer.Argument(help="The agent's name.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(metavar="AGENT", help="The agent's name.", show_default=False)] = None,
     phase: Annotated[
         str, typer.Option(help="demo: ends after 3 payments. interactive: asks a person. full: goes on.")
     ] = "demo",
-    allowance: Annotated[str, typer.Option(help="What its session may spend, in each currency.")] = "1.00",
+    allowance: Annotated[str, typer.Option(help="What its session may spend, in each currency.")] = DEFAULT_ALLOWANCE,
     currency: Annotated[list[str] | None, typer.Option(help="USDC or CASH; repeatable.", show_default="USDC")] = None,
-    tx_limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many payments its session allows.")] = 3,
-    duration: Annotated[str, typer.Option(help="How long its session lasts: 1h, 7d.")] = "1h",
-    owner_keypair: Annotated[
-        Path | None, typer.Option(help="The owner's key, who grants the session; used once, stored nowhere.")
-    ] = None,
+    tx_limit: Annotated[
+        int, typer.Option(min=1, max=MAX_TX_LIMIT, help="How many payments its session allows.")
+    ] = DEFAULT_TX_LIMIT,
+    duration: Annotated[str, typer.Option(help="How long its session lasts: 1h, 7d.")] = DEFAULT_SESSION,
+    owner_keypair: OwnerKeypairOption = None,
     no_grant: Annotated[
         bool, typer.Option("--no-grant", help="Start it with the sessions that it has; see `session grant`.")
     ] = False,
     watch: Annotated[
         list[str] | None,
-        typer.Option(help='Data to keep fresh: "URL every=30s max-price=0.01 currency=CASH weight=2 name=x".'),
+        typer.Option(help=f"Data to keep fresh: {WATCH_EXAMPLE}; repeatable."),
     ] = None,
     file: Annotated[
-        str | None, typer.Option("--file", help="Launch all agents of this TOML file; - reads stdin.")
+        str | None, typer.Option("--file", help="Launch all agents of this TOML file; `-` reads stdin.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="With --file: check it, and say what it would do.")
+        bool, typer.Option("--dry-run", help="With --file: check the file and show what it would launch.")
     ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Launch an agent, or all of a file, with money of its own.
+    """Launch an agent, or all agents of a file.
 
     The owner grants it a session that can spend the allowance and no more, and it starts. On the embedded chain
-    the owner is a test wallet with test money. Of a file, agents that run already are left alone, and one that fails
-    does not stop the others.
+    the owner is a test wallet with test money. With --file, agents that run already are left alone, and one that
+    fails does not stop the others.
     """
     if file is not None:
         _refuse_beside_file(context)
@@ -104,11 +113,10 @@ def launch(
     if as_json:
         print_json({"agent": order.name, "workflow_id": agent_workflow_id(order.name), "phase": order.phase.value})
     else:
-        money = " and ".join(show(order.allowance_atomic, each) for each in order.currencies)
-        spends = f"it may spend {money}" if order.grants else "it spends what its sessions allow"
+        spends = f"it may spend {_money(order)}" if order.grants else "it spends what its sessions allow"
         note(f"agent {order.name} runs in phase {order.phase.value}; {spends}", "green")
     if not has_worker:
-        note(f"No worker runs, so it waits; {START_WORKER}", "yellow")
+        note(f"no worker runs, so the agent waits; {START_WORKER}", "yellow")
 
 
 async def _launch(settings: Settings, order: LaunchOrder) -> bool:
@@ -120,26 +128,20 @@ async def _launch(settings: Settings, order: LaunchOrder) -> bool:
 
 
 def _refuse_beside_file(context: typer.Context) -> None:
-    """What the file says of each agent cannot be said for all of them beside it."""
+    """Refuse options that the file sets for each agent."""
     for name in ("name", "phase", "allowance", "currency", "tx_limit", "duration", "watch"):
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             shown = "an agent's name" if name == "name" else f"--{name.replace('_', '-')}"
-            raise typer.BadParameter(f"the file says what is launched, and how: leave {shown} out", param_hint="--file")
+            raise typer.BadParameter(f"the file sets it for each agent: leave {shown} out", param_hint="--file")
 
 
 def _read(file: str) -> list[LaunchOrder]:
-    """The agents of a file; all that is wrong with it is told, a line each."""
-    where = "stdin" if file == STDIN else file
+    """The agents of a file; the error has a line for each thing that is wrong with it."""
     try:
-        raw = sys.stdin.buffer.read() if file == STDIN else Path(file).expanduser().read_bytes()
-        return read_launch_file(raw.decode())
-    except OSError as error:
-        raise CommandError(f"{where}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise CommandError(f"{where}, line {error.object[: error.start].count(10) + 1}: not UTF-8") from None
+        return read_launch_file(read_toml_text(file))
     except LaunchFileError as error:
-        raise CommandError("\n       ".join(f"{where}, {each}" for each in error.problems)) from None
+        raise CommandError("\n       ".join(f"{name_of(file)}, {each}" for each in error.problems)) from None
 
 
 def _show_plan(orders: list[LaunchOrder], *, as_json: bool) -> None:
@@ -176,72 +178,27 @@ def _launch_file(home: Path | None, orders: list[LaunchOrder], *, as_json: bool)
     check_orders(settings, orders)
     done: list[LaunchOutcome] = []
 
-    def tell(launched: LaunchOutcome) -> None:
-        done.append(launched)
+    def print_outcome(each: LaunchOutcome) -> None:
+        done.append(each)
         if as_json:
-            print_json(asdict(launched) | {"workflow_id": agent_workflow_id(launched.agent)})
-        words = {"launched": "launched", "running": "runs already, left alone", "failed": f"failed: {launched.error}"}
-        style = {"launched": "green", "running": "", "failed": "red"}[launched.outcome]
-        note(f"{len(done)}/{len(orders)} {launched.agent} {words[launched.outcome]}", style)
+            print_json(asdict(each) | {"workflow_id": agent_workflow_id(each.agent)})
+        words = {"launched": "launched", "running": "runs already, left alone", "failed": f"failed: {each.error}"}
+        style = {"launched": "green", "running": "", "failed": "red"}[each.outcome]
+        note(f"{len(done)}/{len(orders)} {each.agent} {words[each.outcome]}", style)
 
-    has_worker = run_async(_launch_all(settings, orders, tell))
+    has_worker = run_async(_launch_all(settings, orders, print_outcome))
     if not has_worker:
-        note(f"No worker runs, so they wait; {START_WORKER}", "yellow")
+        note(f"no worker runs, so the agents wait; {START_WORKER}", "yellow")
     failed = sum(each.outcome == "failed" for each in done)
     if failed:
         raise CommandError(f"{failed} of {len(orders)} agents were not launched", ExitCode.FAULT)
 
 
-async def _launch_all(settings: Settings, orders: list[LaunchOrder], tell: Callable[[LaunchOutcome], None]) -> bool:
+async def _launch_all(
+    settings: Settings, orders: list[LaunchOrder], on_outcome: Callable[[LaunchOutcome], None]
+) -> bool:
     vault = vault_of(settings)
     client = await connect(settings)
     async with ledger_of(settings) as ledger:
-        await launch_all(settings, ledger, client, vault, orders, tell)
+        await launch_all(settings, ledger, client, vault, orders, on_outcome)
     return await AgentHandle(client, orders[0].name, settings.task_queue).has_worker()
-
-
-def fund(
-    name: Annotated[str, typer.Argument(help="The agent's name.")],
-    amount: Annotated[str, typer.Argument(help="How much, in token units: 5 or 0.25.")],
-    currency: Annotated[str, typer.Option(help="USDC or CASH.")] = "USDC",
-    home: HomeOption = None,
-) -> None:
-    """Give an agent test tokens (embedded chain only).
-
-    They go into its session's account, and as many into its owner's wallet. What a session may spend in all stays
-    its allowance: launch again to grant another.
-    """
-    atomic, money = amount_atomic(amount), currency_of(currency)
-    settings = Settings.load(home=home).resolve("database_url", "solana_rpc_url")
-    if not settings.on_localnet:
-        raise CommandError("test tokens exist on the embedded chain only: send real ones to the agent's account")
-    run_async(_fund(settings, agent_name(name), money, atomic))
-
-
-async def _fund(settings: Settings, name: str, currency: Currency, amount: int) -> None:
-    from solders.pubkey import Pubkey  # noqa: PLC0415 (slow to load)
-
-    from localnet.tokens import faucet  # noqa: PLC0415 (an extra)
-    from localnet.topup import mint_to_account  # noqa: PLC0415
-
-    mint = Pubkey.from_string(mint_of(settings, currency))
-    async with ledger_of(settings) as ledger:
-        agent = await known_agent(ledger, name)
-        session = await ledger.sessions.current(name, currency)
-    try:
-        wallet = Pubkey.from_string(agent.wallet_address)
-    except ValueError:
-        raise CommandError(f"agent {name!r} has no wallet yet: starter.py launch {name}") from None
-    with chain_errors():
-        await faucet(settings.solana_rpc_url, wallet, mint, amount)
-    if isinstance(session, Refused):
-        note(f"only its owner's wallet got {show(amount, currency)}: {session.message}", "yellow")
-    else:
-        account = Pubkey.from_string(session.key.source_account)
-        with chain_errors():
-            await mint_to_account(settings.solana_rpc_url, account, mint, amount)
-        note(f"{name} and its owner got {show(amount, currency)} each", "green")
-    try:
-        await AgentHandle(await connect(settings), name, settings.task_queue).signal("check_balances")
-    except AgentNotRunning:
-        note(f"agent {name} is not running", "yellow")

@@ -1,11 +1,5 @@
-"""Reads many agents from one TOML file, and says the line and the agent of all that is wrong. Pure.
+"""Many agents in one TOML file: an example, what an agent's table may say, and `read_launch_file`. No I/O."""
 
-What must not live here: launching (launching.py), and what a field means (launch_fields.py).
-"""
-
-import difflib
-import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,15 +7,38 @@ from typing import Any
 import typer
 from pydantic import ValidationError
 
-from autopay.cli.agent.launch_fields import FIELDS, RULES, text_of
 from autopay.cli.agent.launch_steps import LaunchOrder
-from autopay.cli.connect.options import agent_name
+from autopay.cli.agent.rules import RULE_FIELDS
+from autopay.cli.agent.watch import watches_of
+from autopay.cli.connect.options import (
+    DEFAULT_ALLOWANCE,
+    DEFAULT_SESSION,
+    DEFAULT_TX_LIMIT,
+    MAX_TX_LIMIT,
+    agent_name,
+    amount_atomic,
+    amount_or_zero,
+    currency_of,
+    phase_of,
+    session_s,
+    whole_seconds,
+)
 from autopay.domain.agent.spec import Rules
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase
+from autopay.domain.toml_file import (
+    TomlFile,
+    TomlFileError,
+    read_bool,
+    read_text,
+    read_texts,
+    read_whole_number,
+    unknown_name,
+)
+from autopay.domain.values import validation_message
 
 EXAMPLE = """\
-[defaults]                        # what an agent does not say itself
+[defaults]                        # for all agents that do not say otherwise
 phase = "full"                    # demo, interactive or full
 allowance = "1.00"                # what its session may spend, in each currency
 tx-limit = 500
@@ -42,9 +59,6 @@ buy-what-fits = true
 """
 
 MOST_AGENTS = 1_000
-
-DEFAULT_ALLOWANCE, DEFAULT_TX_LIMIT, DEFAULT_DURATION_S = 1_000_000, 3, 3_600
-"""As the options of `launch` have it."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +82,42 @@ class LaunchFileError(ValueError):
         self.problems = problems
 
 
+def _tx_limit(value: Any) -> int:
+    if not 1 <= read_whole_number(value) <= MAX_TX_LIMIT:
+        raise ValueError(f"{value} is not between 1 and {MAX_TX_LIMIT}")
+    return read_whole_number(value)
+
+
+def _currencies(value: Any) -> tuple[Currency, ...]:
+    found = tuple(dict.fromkeys(currency_of(each) for each in read_texts(value)))
+    if not found:
+        raise ValueError("name at least one currency")
+    return found
+
+
+def _thresholds(value: Any) -> dict[Currency, int]:
+    if not isinstance(value, dict):
+        raise ValueError('amounts by currency are wanted, like { usdc = "0.05" }')  # noqa: TRY004
+    return {currency_of(name): amount_or_zero(read_text(amount, "an amount", "0.05")) for name, amount in value.items()}
+
+
+FIELDS: Mapping[str, Callable[[Any], Any]] = {
+    "phase": lambda value: phase_of(read_text(value, "a phase", "full")),
+    "allowance": lambda value: amount_atomic(read_text(value, "an amount", "1.00")),
+    "tx-limit": _tx_limit,
+    "duration": lambda value: session_s(read_text(value, "a duration", "24h")),
+    "currencies": _currencies,
+    "watches": lambda value: watches_of(read_texts(value)),
+    "thresholds": _thresholds,
+    "buy-what-fits": read_bool,
+    "max-in-flight": read_whole_number,
+    "queue-limit": read_whole_number,
+    "demo-payments": read_whole_number,
+    "balance-every": lambda value: whole_seconds(read_text(value, "a duration", "30s")),
+}
+"""What a table may say, and how it is read; each reader raises ValueError or BadParameter."""
+
+
 def read_launch_file(text: str) -> list[LaunchOrder]:
     """The agents that a TOML text describes, in its order.
 
@@ -75,136 +125,118 @@ def read_launch_file(text: str) -> list[LaunchOrder]:
         LaunchFileError: with everything that is wrong.
     """
     try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise LaunchFileError([_not_toml(text, error)]) from None
-    reader = _Reader(text)
-    orders = reader.orders(tables)
+        reader = _Reader(TomlFile(text))
+    except TomlFileError as error:
+        raise LaunchFileError([FileProblem(error.line, None, error.message)]) from None
+    orders = reader.orders()
     if reader.problems:
         raise LaunchFileError(sorted(reader.problems, key=lambda each: each.line))
     return orders
 
 
+@dataclass(frozen=True)
+class _Table:
+    """Where values come from: `[defaults]`, or the `number`th `[[agent]]`, called `whose` in errors."""
+
+    name: str
+    number: int = 0
+    whose: str | None = None
+
+
 class _Reader:
-    """Goes through the tables of one file; what is wrong is collected, so that all of it can be mended at once."""
+    """Reads the tables of one file; collects what is wrong, so that all of it can be corrected at once."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, file: TomlFile) -> None:
         self.problems: list[FileProblem] = []
-        self._lines = text.splitlines()
+        self._file = file
 
-    def orders(self, tables: dict[str, Any]) -> list[LaunchOrder]:
-        for key in tables.keys() - {"defaults", "agent"}:
-            self._wrong(self._table(key), None, _unknown(key, ["defaults", "agent"]))
+    def orders(self) -> list[LaunchOrder]:
+        tables = self._file.tables
+        for name in tables.keys() - {"defaults", "agent"}:
+            self._add(_Table(name), None, unknown_name(name, ["defaults", "agent"]))
         defaults, agents = tables.get("defaults", {}), tables.get("agent", [])
         if not isinstance(defaults, dict):
-            self._wrong(self._table("defaults"), None, "[defaults] is a table")
+            self._add(_Table("defaults"), None, "[defaults] is a table")
             defaults = {}
         if not isinstance(agents, list) or not agents or not all(isinstance(each, dict) for each in agents):
-            self._wrong(self._table("agent"), None, "write a table [[agent]] for each agent")
+            self._add(_Table("agent"), None, "write a table [[agent]] for each agent")
             agents = []
         if len(agents) > MOST_AGENTS:
-            self._wrong(1, None, f"{len(agents)} agents are more than the {MOST_AGENTS} of one file")
-        shared = self._values(defaults, self._table("defaults"), None)
-        self._rules(shared, self._table("defaults"), None)
+            self._add(_Table("agent"), None, f"{len(agents)} agents are more than the {MOST_AGENTS} of one file")
+        shared = self._values(defaults, _Table("defaults"))
+        self._rules(shared, _Table("defaults"))
         names: set[str] = set()
-        orders = (self._order(table, number, shared, names) for number, table in enumerate(agents))
+        orders = (self._order(values, number, shared, names) for number, values in enumerate(agents))
         return [order for order in orders if order is not None]
 
     def _order(
-        self, table: dict[str, Any], number: int, shared: Mapping[str, Any], names: set[str]
+        self, values: dict[str, Any], number: int, shared: Mapping[str, Any], names: set[str]
     ) -> LaunchOrder | None:
-        """One agent, or None when it is not to be had from what its table says."""
-        table, at = dict(table), self._table("agent", number)
-        name = table.pop("name", None)
+        """One agent, or None when its table does not describe one."""
+        name = values.get("name")
         whose = name if isinstance(name, str) else f"number {number + 1}"
+        table = _Table("agent", number, whose)
         if name is None:
-            self._wrong(at, whose, "it has no name")
-        elif (problem := _problem_of(lambda: agent_name(text_of(name)))) is not None:
-            self._wrong(self._key(at, "name"), whose, f"name: {problem}")
+            self._add(table, None, "it has no name")
+        elif (problem := _problem_of_name(name)) is not None:
+            self._add(table, "name", f"name: {problem}")
         elif name in names:
-            self._wrong(self._key(at, "name"), whose, "another agent of the file has that name")
+            self._add(table, "name", "another agent of the file has that name")
         names.add(whose)
-        values = {**shared, **self._values(table, at, whose)}
-        rules = self._rules(values, at, whose)
-        currencies = values.get("currencies", (Currency.USDC,))
-        for watch in values.get("watches", ()):
+        own = self._values({key: value for key, value in values.items() if key != "name"}, table)
+        found = {**shared, **own}
+        rules = self._rules(found, table)
+        currencies = found.get("currencies", (Currency.USDC,))
+        for watch in found.get("watches", ()):
             if watch.currency is not None and watch.currency not in currencies:
-                own = ", ".join(currencies)
-                self._wrong(self._key(at, "watches"), whose, f"{watch.name} wants {watch.currency}, it pays in {own}")
+                pays_in = ", ".join(currencies)
+                self._add(table, "watches", f"{watch.name} wants {watch.currency}, the agent pays in {pays_in}")
         if name is None or rules is None:
             return None
         return LaunchOrder(
             name=whose,
-            phase=values.get("phase", Phase.DEMO),
+            phase=found.get("phase", Phase.DEMO),
             currencies=currencies,
-            allowance_atomic=values.get("allowance", DEFAULT_ALLOWANCE),
-            tx_limit=values.get("tx-limit", DEFAULT_TX_LIMIT),
-            duration_s=values.get("duration", DEFAULT_DURATION_S),
-            watches=values.get("watches", ()),
+            allowance_atomic=found.get("allowance", amount_atomic(DEFAULT_ALLOWANCE)),
+            tx_limit=found.get("tx-limit", DEFAULT_TX_LIMIT),
+            duration_s=found.get("duration", session_s(DEFAULT_SESSION)),
+            watches=found.get("watches", ()),
             rules=rules,
         )
 
-    def _values(self, table: Mapping[str, Any], at: int, whose: str | None) -> dict[str, Any]:
-        """What a table says, read; what cannot be read is left out and told."""
+    def _values(self, values: Mapping[str, Any], table: _Table) -> dict[str, Any]:
+        """What a table says, read; what cannot be read becomes a problem."""
         found: dict[str, Any] = {}
-        for key, value in table.items():
+        for key, value in values.items():
             read = FIELDS.get(key)
             if read is None:
-                self._wrong(self._key(at, key), whose, _unknown(key, [*FIELDS, "name"]))
+                self._add(table, key, unknown_name(key, [*FIELDS, "name"]))
                 continue
             try:
                 found[key] = read(value)
-            except (ValueError, ArithmeticError, typer.BadParameter) as error:
-                self._wrong(self._key(at, key), whose, f"{key}: {error}")
+            except (ValueError, typer.BadParameter) as error:
+                self._add(table, key, f"{key}: {error}")
         return found
 
-    def _rules(self, values: Mapping[str, Any], at: int, whose: str | None) -> Rules | None:
-        given = {field: values[key] for key, field in RULES.items() if key in values}
+    def _rules(self, values: Mapping[str, Any], table: _Table) -> Rules | None:
+        given = {field: values[key] for key, field in RULE_FIELDS.items() if key in values}
         given["thresholds"] = Rules().thresholds | given.get("thresholds", {})
         try:
             return Rules.model_validate(given)
         except ValidationError as error:
             for each in error.errors():
-                key = next(key for key, field in RULES.items() if field == each["loc"][0])
-                said = f"{key}: {each['input']}: {each['msg'][:1].lower()}{each['msg'][1:]}"
-                self._wrong(self._key(at, key), whose, said)
+                key = next(key for key, field in RULE_FIELDS.items() if field == each["loc"][0])
+                self._add(table, key, f"{key}: {each['input']}: {validation_message(each)}")
             return None
 
-    def _wrong(self, line: int, whose: str | None, message: str) -> None:
-        self.problems.append(FileProblem(line, whose, message))
-
-    def _table(self, name: str, number: int = 0) -> int:
-        """The line of a table's header, the `number`th of that name; 1 when it is written in another way."""
-        header = re.compile(rf"\s*(\[{{1,2}}\s*[\"']?{re.escape(name)}[\"']?\s*\]|[\"']?{re.escape(name)}[\"']?\s*=)")
-        found = [at for at, line in enumerate(self._lines, 1) if header.match(line)]
-        return found[number] if number < len(found) else 1
-
-    def _key(self, at: int, key: str) -> int:
-        """The line of a key in the table that begins at that line; the table's own when it cannot be told."""
-        wanted = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[.=]")
-        for number, line in enumerate(self._lines[at:], at + 1):
-            if re.match(r"\s*\[\[?[A-Za-z\"' ]", line):
-                break
-            if wanted.match(line):
-                return number
-        return at
+    def _add(self, table: _Table, key: str | None, message: str) -> None:
+        line = self._file.line_of(table.name, key, table.number)
+        self.problems.append(FileProblem(line, table.whose, message))
 
 
-def _problem_of(read: Callable[[], Any]) -> str | None:
+def _problem_of_name(name: Any) -> str | None:
     try:
-        read()
+        agent_name(read_text(name, "a name", "trader"))
     except (ValueError, typer.BadParameter) as error:
         return str(error)
     return None
-
-
-def _unknown(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"{name!r} is unknown here; " + (f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}")
-
-
-def _not_toml(text: str, error: tomllib.TOMLDecodeError) -> FileProblem:
-    said = str(error)
-    at = re.search(r" \(at line ([0-9]+), column [0-9]+\)$", said)
-    line = int(at[1]) if at else max(len(text.splitlines()), 1)
-    return FileProblem(line, None, f"not TOML: {said[: at.start()] if at else said}")

@@ -1,33 +1,40 @@
-"""Brings an agent to life: its row in the ledger, a session in each currency, its workflow.
+"""Launches agents: each one's row in the ledger, a session in each currency, its workflow.
 
 One command at a time does this for an agent (`Grants.turn`): of two that launch it at once, the second finds it
-running. What must not live here: option texts, and what is printed.
+running. Many are launched a few at a time, and one that fails does not stop the others.
 """
 
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
 
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.solana.grant import GrantedSession, GrantTerms, grant_session
 from autopay.adapters.vault import Vault
-from autopay.cli.connect.agent_handle import AgentHandle
+from autopay.cli.connect.agent_handle import AgentHandle, temporal_error
 from autopay.cli.connect.connections import mint_of
 from autopay.cli.connect.exit_codes import CommandError
 from autopay.cli.session.owner import known_wallet, owner_key, owner_node
 from autopay.domain.agent.spec import AgentSpec, Rules, Watch
 from autopay.domain.agent.status import AgentState
-from autopay.domain.errors import UnknownAgent
+from autopay.domain.errors import Fault, UnknownAgent
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.phase import Phase
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import agent_workflow_id
-from autopay.settings import Settings
+from autopay.settings import Settings, SettingsError
 from autopay.temporal.attributes import agent_attributes
+
+AT_ONCE = 8
+"""Each waits for its owner's transaction to be confirmed; more at once only wait for each other."""
 
 
 class AlreadyRunning(CommandError):
@@ -65,6 +72,15 @@ class LaunchOrder:
             watches=self.watches,
             rules=self.rules,
         )
+
+
+@dataclass(frozen=True)
+class LaunchOutcome:
+    """What became of one agent of many; `error` is why, when it failed."""
+
+    agent: str
+    outcome: Literal["launched", "running", "failed"]
+    error: str | None = None
 
 
 async def launch_agent(
@@ -111,6 +127,58 @@ async def grant_all(
             await grant_session(node, ledger.sessions, vault, agent=order.name, owner=owner, terms=each)
             for each in terms
         ]
+
+
+def check_orders(settings: Settings, orders: Sequence[LaunchOrder]) -> None:
+    """Check all orders against the settings, before the first agent is granted money.
+
+    Raises:
+        CommandError, SettingsError: one cannot be carried out; the message names the agent.
+    """
+    for order in orders:
+        if order.phase is Phase.DEMO and settings.network is Network.MAINNET:
+            raise CommandError(f"agent {order.name}: phase demo never runs on mainnet")
+        if order.grants and order.owner_keypair is None and not settings.on_localnet:
+            raise CommandError("--owner-keypair FILE is needed on this network: the owner signs what agents may spend")
+        for currency in order.currencies:
+            try:
+                mint_of(settings, currency)
+            except SettingsError as error:
+                raise SettingsError(f"agent {order.name}: {error}") from None
+
+
+async def launch_all(
+    settings: Settings,
+    ledger: PostgresLedger,
+    client: Client,
+    vault: Vault,
+    orders: Sequence[LaunchOrder],
+    on_outcome: Callable[[LaunchOutcome], None],
+) -> list[LaunchOutcome]:
+    """Launch each, a few at a time; calls `on_outcome` as each ends. One that runs already is left alone."""
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def launch_one(order: LaunchOrder) -> LaunchOutcome:
+        async with slots:
+            outcome = await _outcome_of(settings, ledger, client, vault, order)
+        on_outcome(outcome)
+        return outcome
+
+    return list(await asyncio.gather(*(launch_one(order) for order in orders)))
+
+
+async def _outcome_of(
+    settings: Settings, ledger: PostgresLedger, client: Client, vault: Vault, order: LaunchOrder
+) -> LaunchOutcome:
+    try:
+        await launch_agent(settings, ledger, client, vault, order)
+    except AlreadyRunning:
+        return LaunchOutcome(order.name, "running")
+    except (CommandError, Fault) as error:
+        return LaunchOutcome(order.name, "failed", str(error))
+    except RPCError as error:
+        return LaunchOutcome(order.name, "failed", str(temporal_error(error)))
+    return LaunchOutcome(order.name, "launched")
 
 
 async def _require_sessions(ledger: PostgresLedger, order: LaunchOrder) -> None:

@@ -1,35 +1,35 @@
-"""`rules`, `phase`, `watch` and `unwatch`: what a running agent may do and keeps fresh, changed while it runs."""
+"""`rules` and `phase`: an agent's own limits, and how much it may do without a person, changed while it runs."""
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
-from autopay.cli.agent.pause_resume_stop import Name, calls_of, not_running
-from autopay.cli.connect.agent_handle import AgentHandle, AgentNotRunning
+from autopay.cli.connect.agent_handle import agent_handle, update_agent
 from autopay.cli.connect.console import note, print_json, print_table
+from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
-from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
-from autopay.cli.connect.options import phase_of, watch_of, whole_seconds
+from autopay.cli.connect.formats import span
+from autopay.cli.connect.options import AgentArgument, HomeOption, JsonOption, phase_of, whole_seconds
 from autopay.domain.agent.spec import Rules
-from autopay.domain.money import Currency, show, to_atomic
+from autopay.domain.money import Currency, parse_currency, show, to_atomic
+from autopay.domain.values import validation_message
 from autopay.settings import Settings
 
-T = TypeVar("T")
+RULE_FIELDS = {
+    "thresholds": "thresholds",
+    "buy-what-fits": "buy_what_fits",
+    "max-in-flight": "max_in_flight",
+    "queue-limit": "queue_limit",
+    "demo-payments": "demo_payments",
+    "balance-every": "balance_every_s",
+}
+"""Each rule as people write it, and its field in `Rules`."""
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("phase", epilog=examples_help("phase trader full", "phase trader interactive"))(phase)
-    app.command(
-        "watch",
-        epilog=examples_help(
-            'watch trader "http://127.0.0.1:8403/api/market-feed every=30s max-price=0.01"',
-            'watch trader "https://api.example.com/fees every=5m currency=CASH weight=2 name=fees"',
-        ),
-    )(watch)
-    app.command("unwatch", epilog=examples_help("unwatch trader fees"))(unwatch)
     app.command(
         "rules",
         epilog=examples_help(
@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
 
 
 def phase(
-    name: Name,
+    name: AgentArgument,
     to: Annotated[str, typer.Argument(metavar="PHASE", help="demo, interactive or full.", show_default=False)],
     home: HomeOption = None,
 ) -> None:
@@ -51,65 +51,32 @@ def phase(
     pay by itself. full goes on by itself. Payments that are signed already are not touched.
     """
     wanted = phase_of(to)
-    run_async(_with_agent(home, name, lambda calls: calls.update("phase", wanted)))
+    run_async(update_agent(Settings.load(home=home), name, "phase", wanted))
     note(f"agent {name} is in phase {wanted.value} from now on", "green")
 
 
-def watch(
-    name: Name,
-    what: Annotated[
-        str,
-        typer.Argument(
-            metavar="WATCH", help='"URL every=30s max-price=0.01 currency=CASH weight=2 name=x".', show_default=False
-        ),
-    ],
-    home: HomeOption = None,
-) -> None:
-    """Let an agent keep data fresh from now on.
-
-    A watch of the same name is replaced. Without name=… the name comes from the URL.
-    """
-    wanted = watch_of(what)
-    run_async(_with_agent(home, name, lambda calls: calls.update("watch", wanted)))
-    note(f"agent {name} keeps {wanted.url} fresh, every {wanted.every_s} s", "green")
-    note(f"to end that: starter.py unwatch {name} {wanted.name}")
-
-
-def unwatch(
-    name: Name,
-    which: Annotated[str, typer.Argument(metavar="WATCH", help="The watch's name; see `status`.", show_default=False)],
-    home: HomeOption = None,
-) -> None:
-    """Let an agent keep data fresh no more.
-
-    What it has queued for the watch is still bought; see `queue` and `cancel`.
-    """
-    run_async(_with_agent(home, name, lambda calls: calls.update("unwatch", which)))
-    note(f"agent {name} watches {which} no more", "green")
-
-
 def rules(
-    name: Name,
-    show_only: Annotated[bool, typer.Option("--show", help="Change nothing, show them.")] = False,
+    name: AgentArgument,
+    show_only: Annotated[bool, typer.Option("--show", help="Only show the rules; change nothing.")] = False,
     threshold: Annotated[
         list[str] | None,
-        typer.Option(help="usdc=0.05: with less spendable that currency counts as used up; repeatable."),
+        typer.Option(help="usdc=0.05: with less spendable, that currency counts as used up; repeatable."),
     ] = None,
     buy_what_fits: Annotated[
         bool | None,
         typer.Option("--buy-what-fits/--no-buy-what-fits", help="Buy whatever fits, however little is left."),
     ] = None,
-    max_in_flight: Annotated[int | None, typer.Option(help="Requests at once.")] = None,
-    queue_limit: Annotated[int | None, typer.Option(help="Requests that may wait.")] = None,
+    max_in_flight: Annotated[int | None, typer.Option(help="How many requests may run at once.")] = None,
+    queue_limit: Annotated[int | None, typer.Option(help="How many requests may wait.")] = None,
     demo_payments: Annotated[int | None, typer.Option(help="Payments after which phase demo ends.")] = None,
     balance_every: Annotated[str | None, typer.Option(help="How often balances are read: 30s.")] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show or change an agent's own limits; what is not named stays.
+    """Show or change an agent's own limits.
 
-    They are beside its policy and its sessions, which hold in any case. When every currency is used up the agent
-    pauses until there is money again.
+    A rule that you do not name keeps its value. The agent's policy and sessions hold as well. When every currency is
+    used up the agent pauses until there is money again.
     """
     wanted: dict[str, Any] = {
         "buy_what_fits": buy_what_fits,
@@ -121,17 +88,8 @@ def rules(
     changes = {field: value for field, value in wanted.items() if value is not None}
     thresholds = thresholds_of(threshold or [])
     if show_only and (changes or thresholds):
-        raise typer.BadParameter("changes nothing: leave it out, or the others", param_hint="--show")
-
-    async def change(calls: AgentHandle) -> Rules:
-        before = (await calls.status()).rules
-        if not changes and not thresholds:
-            return before
-        after = changed_rules(before, changes, thresholds)
-        await calls.update("rules", after)
-        return after
-
-    found = run_async(_with_agent(home, name, change))
+        raise typer.BadParameter("changes nothing: leave out --show, or the other options", param_hint="--show")
+    found = run_async(_rules(Settings.load(home=home), name, changes, thresholds))
     if as_json:
         print_json(found)
     else:
@@ -140,13 +98,23 @@ def rules(
         note(f"agent {name} follows these rules from now on", "green")
 
 
+async def _rules(settings: Settings, name: str, changes: dict[str, Any], thresholds: dict[Currency, int]) -> Rules:
+    agent = await agent_handle(settings, name)
+    before = (await agent.status()).rules
+    if not changes and not thresholds:
+        return before
+    after = changed_rules(before, changes, thresholds)
+    await agent.update("rules", after)
+    return after
+
+
 def thresholds_of(texts: list[str]) -> dict[Currency, int]:
     """Base units of texts like `usdc=0.05`; 0 is possible."""
     found: dict[Currency, int] = {}
     for text in texts:
         currency, _, amount = text.partition("=")
         try:
-            found[Currency(currency.strip().upper())] = to_atomic(amount.strip())
+            found[parse_currency(currency)] = to_atomic(amount.strip())
         except ValueError:
             raise typer.BadParameter(f"{text!r} is not a threshold like usdc=0.05 or cash=0") from None
     return found
@@ -163,13 +131,13 @@ def changed_rules(before: Rules, changes: dict[str, Any], thresholds: dict[Curre
         return Rules.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        option = str(first["loc"][0]).replace("_s", "") if first["loc"] == ("balance_every_s",) else first["loc"][0]
-        message = f"{first['input']}: {first['msg'][:1].lower()}{first['msg'][1:]}"
-        raise typer.BadParameter(message, param_hint=f"--{str(option).replace('_', '-')}") from None
+        option = next(name for name, field in RULE_FIELDS.items() if field == first["loc"][0])
+        message = f"{first['input']}: {validation_message(first)}"
+        raise typer.BadParameter(message, param_hint=f"--{option}") from None
 
 
 def rules_rows(found: Rules) -> list[tuple[str, str]]:
-    """Each rule and its value, as `rules` names them."""
+    """Each rule and its value, for people."""
     thresholds = [show(amount, currency) for currency, amount in sorted(found.thresholds.items())]
     return [
         ("threshold", ", ".join(thresholds) or "none"),
@@ -177,13 +145,5 @@ def rules_rows(found: Rules) -> list[tuple[str, str]]:
         ("max-in-flight", str(found.max_in_flight)),
         ("queue-limit", str(found.queue_limit)),
         ("demo-payments", str(found.demo_payments)),
-        ("balance-every", f"{found.balance_every_s} s"),
+        ("balance-every", span(found.balance_every_s)),
     ]
-
-
-async def _with_agent(home: Any, name: str, do: Callable[[AgentHandle], Awaitable[T]]) -> T:
-    calls = await calls_of(Settings.load(home=home), name)
-    try:
-        return await do(calls)
-    except AgentNotRunning:
-        raise not_running(name) from None

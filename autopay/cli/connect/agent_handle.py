@@ -1,6 +1,6 @@
-"""Talks to an agent's workflow: signals, updates, and the queries for its status and queue.
+"""A handle of an agent's workflow: signals, updates, and the queries for its status and queue.
 
-What must not live here: what is printed, and the ledger.
+Whatever Temporal or the agent answers instead becomes a `CommandError` in plain words.
 """
 
 import asyncio
@@ -27,10 +27,13 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
+from autopay.cli.connect.options import agent_name
 from autopay.domain.agent.status import Accepted, AgentStatus
 from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.refusal import RefusalReason
 from autopay.domain.request import RequestError, RequestSpec, agent_workflow_id
+from autopay.settings import Settings
+from autopay.temporal.connection import connect
 
 T = TypeVar("T")
 
@@ -47,12 +50,15 @@ DECISIONS = frozenset({*RefusalReason, "unknown_watch", "too_many_watches", "unk
 """Types of updates that the agent rejects for what they ask."""
 
 
-class AgentNotRunning(Exception):
+class AgentNotRunning(CommandError):
     """No workflow of that agent runs."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no agent {name!r} runs: see `starter.py agents`, or `starter.py launch {name}`")
 
 
 class AgentNotAnswering(CommandError):
-    """The agent's workflow runs, and nobody answers for it."""
+    """The agent's workflow runs, and no worker answers for it."""
 
 
 class AgentRefused(Exception):
@@ -64,7 +70,7 @@ class AgentRefused(Exception):
 
 
 class AgentHandle:
-    """One agent's workflow, seen from outside."""
+    """One agent's workflow."""
 
     def __init__(self, client: Client, name: str, task_queue: str) -> None:
         self._client = client
@@ -82,14 +88,14 @@ class AgentHandle:
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return False
-            raise _unreachable(error) from None
+            raise temporal_error(error) from None
         return described.status is WorkflowExecutionStatus.RUNNING
 
     async def signal(self, name: str, *arguments: Any) -> None:
         """Send a signal.
 
         Raises:
-            AgentNotRunning: there is nobody to hear it.
+            AgentNotRunning: its workflow has ended, or was never started.
         """
         try:
             await self._handle.signal(name, args=list(arguments))
@@ -97,11 +103,11 @@ class AgentHandle:
             raise self._named(error) from None
 
     async def status(self) -> AgentStatus:
-        """What the agent says of itself; works for one that has stopped, too, as long as Temporal remembers it."""
+        """Its status; of one that has stopped, too, as long as Temporal keeps its history."""
         return await self._query("status", AgentStatus)
 
     async def queue(self) -> list[QueuedRequest]:
-        """What waits in its queue, next first."""
+        """The requests in its queue, next first."""
         return await self._query("queue", list[QueuedRequest])
 
     async def _query(self, name: str, kind: type[T]) -> T:
@@ -112,7 +118,7 @@ class AgentHandle:
         except (TimeoutError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
             raise await self._silent() from None
         except ValidationError:
-            message = f"agent {self.name!r} answers in the words of another version: its workers' or this command's"
+            message = f"agent {self.name!r} runs another version than this command: use the version of its workers"
             raise CommandError(message, ExitCode.FAULT) from None
         except RPCError as error:
             if error.status in (RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.DEADLINE_EXCEEDED):
@@ -124,11 +130,11 @@ class AgentHandle:
 
         Raises:
             CommandError: it rejects the change, or cannot make it now.
-            AgentNotRunning: there is nobody to ask.
+            AgentNotRunning: its workflow has ended, or was never started.
         """
-        async with self._answers(ANSWER_TIMEOUT_S):
+        async with self._guarded(ANSWER_TIMEOUT_S):
             try:
-                await self._when_there_is_room(name, argument)
+                await self._send_update(name, argument)
             except WorkflowUpdateFailedError as error:
                 raise self._rejection(error) from None
 
@@ -136,12 +142,12 @@ class AgentHandle:
         """Ask for paid data.
 
         Raises:
-            AgentRefuses: with the reason's name.
-            AgentNotRunning: there is nobody to ask.
+            AgentRefused: with the name of the reason.
+            AgentNotRunning: its workflow has ended, or was never started.
         """
-        async with self._answers(timeout_s):
+        async with self._guarded(timeout_s):
             try:
-                accepted: Accepted = await self._when_there_is_room("request", spec, Accepted)
+                accepted: Accepted = await self._send_update("request", spec, Accepted)
             except WorkflowUpdateFailedError as error:
                 cause: BaseException = error.cause
                 if isinstance(cause, ApplicationError) and cause.type in set(RefusalReason):
@@ -150,8 +156,8 @@ class AgentHandle:
             return accepted
 
     @asynccontextmanager
-    async def _answers(self, timeout_s: float) -> AsyncIterator[None]:
-        """Within that time; silence, and a Temporal that does not answer, are told in words."""
+    async def _guarded(self, timeout_s: float) -> AsyncIterator[None]:
+        """Limits what is done inside to that time, and turns errors of Temporal into a CommandError."""
         try:
             async with asyncio.timeout(timeout_s):
                 yield
@@ -160,8 +166,8 @@ class AgentHandle:
         except RPCError as error:
             raise self._named(error) from None
 
-    async def _when_there_is_room(self, name: str, argument: Any, kind: type | None = None) -> Any:
-        """A workflow takes so many updates at once (10, as Temporal comes); the next one waits for its turn."""
+    async def _send_update(self, name: str, argument: Any, kind: type | None = None) -> Any:
+        """A workflow takes 10 updates at once, unless Temporal is set otherwise; then this one is sent again."""
         while True:
             try:
                 return await self._handle.execute_update(name, argument, result_type=kind)
@@ -175,12 +181,12 @@ class AgentHandle:
         try:
             await self._handle.result()
         except WorkflowFailureError as error:
-            raise CommandError(f"agent {self.name!r} ended badly: {error.cause or error}", ExitCode.FAULT) from None
+            raise CommandError(f"agent {self.name!r} failed: {error.cause or error}", ExitCode.FAULT) from None
         except RPCError as error:
             raise self._named(error) from None
 
     async def has_worker(self) -> bool:
-        """Whether any worker has asked for work lately."""
+        """Whether any worker has polled the task queue in the last minutes."""
         try:
             answer = await self._client.workflow_service.describe_task_queue(
                 DescribeTaskQueueRequest(
@@ -190,18 +196,18 @@ class AgentHandle:
                 )
             )
         except RPCError as error:
-            raise _unreachable(error) from None
+            raise temporal_error(error) from None
         return bool(answer.pollers)
 
     def _named(self, error: RPCError) -> Exception:
-        return AgentNotRunning(self.name) if error.status is RPCStatusCode.NOT_FOUND else _unreachable(error)
+        return AgentNotRunning(self.name) if error.status is RPCStatusCode.NOT_FOUND else temporal_error(error)
 
     def _rejection(self, error: WorkflowUpdateFailedError) -> CommandError:
-        """What the agent rejected is the caller's to mend; anything else is a fault, as of an agent the ledger lost."""
+        """What the agent rejected is the caller's to correct; anything else is a fault."""
         cause: BaseException = error.cause
         kind, said = (cause.type, cause.message) if isinstance(cause, ApplicationError) else (None, str(cause))
         if kind in DECISIONS:
-            return CommandError(f"agent {self.name!r} says no: {said}")
+            return CommandError(f"agent {self.name!r} rejects that: {said}")
         if kind in NOT_NOW:
             return CommandError(f"agent {self.name!r} cannot do that now: {said}", ExitCode.UNREACHABLE)
         return CommandError(f"agent {self.name!r} could not do that: {said}", ExitCode.FAULT)
@@ -213,5 +219,17 @@ class AgentHandle:
         return AgentNotAnswering(f"agent {self.name!r} does not answer: {why}", ExitCode.UNREACHABLE)
 
 
-def _unreachable(error: RPCError) -> CommandError:
+def temporal_error(error: RPCError) -> CommandError:
+    """What to tell of an error that Temporal answers with."""
     return CommandError(f"Temporal answers with an error: {error.message}", ExitCode.UNREACHABLE)
+
+
+async def agent_handle(settings: Settings, name: str) -> AgentHandle:
+    """The handle of the agent of that name, at the Temporal of the settings."""
+    settings = settings.resolve("home")
+    return AgentHandle(await connect(settings), agent_name(name), settings.task_queue)
+
+
+async def update_agent(settings: Settings, name: str, update: str, argument: Any) -> None:
+    """Send one update to an agent; see `AgentHandle.update`."""
+    await (await agent_handle(settings, name)).update(update, argument)

@@ -1,26 +1,21 @@
-"""What a command connects to, from its settings: the ledger, the vault, the chain.
-
-What must not live here: what a command does there.
-"""
+"""What a command connects to, from its settings: the ledger, the vault, the chain."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from uuid import UUID
 
 from solana.exceptions import SolanaRpcException
 from solana.rpc.core import RPCException, UnconfirmedTxError
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
-from autopay.adapters.solana.chain import SolanaChain
 from autopay.adapters.vault import Keyring, Vault
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
-from autopay.cli.connect.invocation import run_async
 from autopay.domain.agent.records import AgentRecord
 from autopay.domain.errors import UnknownAgent
 from autopay.domain.money import Currency
 from autopay.domain.network import usdc_mint
+from autopay.domain.session import SessionRecord
 from autopay.settings import Settings, SettingsError
-
-__all__ = ["chain_errors", "check_network", "known_agent", "ledger_of", "mint_of", "run_async", "vault_of"]
 
 
 @asynccontextmanager
@@ -56,7 +51,7 @@ def mint_of(settings: Settings, currency: Currency) -> str:
 
 @contextmanager
 def chain_errors() -> Iterator[None]:
-    """Set-up on the embedded chain either works or ends the command: it has no retries of its own."""
+    """Turns errors of the RPC client into a CommandError; for set-up on the embedded chain, which has no retries."""
     try:
         yield
     except (SolanaRpcException, RPCException, UnconfirmedTxError, TimeoutError) as error:
@@ -66,18 +61,17 @@ def chain_errors() -> Iterator[None]:
         ) from None
 
 
-async def check_network(settings: Settings) -> None:
-    """Refuse a node of another network before anything is signed for it."""
-    chain = SolanaChain(settings.solana_rpc_url, settings.network)
-    try:
-        await chain.latest_blockhash()
-    finally:
-        await chain.close()
-
-
 async def known_agent(ledger: PostgresLedger, name: str) -> AgentRecord:
     """The agent as the ledger has it, or an error that says what to do."""
     try:
         return await ledger.agents.get(name)
     except UnknownAgent:
         raise CommandError(f"there is no agent {name!r}: see `starter.py agents`, or launch it") from None
+
+
+async def known_session(ledger: PostgresLedger, session_id: UUID) -> SessionRecord:
+    """The session as the ledger has it, or an error that says what to do."""
+    record = await ledger.sessions.get(session_id)
+    if record is None:
+        raise CommandError(f"there is no session {session_id}: see `starter.py session list`")
+    return record

@@ -1,8 +1,8 @@
-"""Where commands write: results to stdout, remarks to stderr, JSON as one line."""
+"""What commands write: results to stdout, notes and progress to stderr, JSON as one line."""
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -11,40 +11,43 @@ from rich.markup import escape
 from rich.table import Table
 
 PIPE_WIDTH = 1000
-"""Columns when no terminal reads: nothing is wrapped or cut then."""
+"""Columns when stdout is no terminal: nothing is wrapped or cut then."""
+
+ProgressCallback = Callable[[str], None]
+"""Is called with one line about work under way, each time that it changes."""
 
 
 def stdout_console() -> Console:
-    """Results, for people."""
+    """A console for results."""
     terminal = sys.stdout.isatty()
     return Console(file=sys.stdout, highlight=False, width=None if terminal else PIPE_WIDTH)
 
 
 def stderr_console() -> Console:
-    """Progress and errors."""
+    """A console for notes, progress and errors."""
     return Console(file=sys.stderr, highlight=False, soft_wrap=True)
 
 
 def note(text: str, style: str = "") -> None:
-    """A remark; never read as markup, as it may hold a seller's words."""
+    """Print a note to stderr; never read as markup, as it may hold a seller's text."""
     stderr_console().print(printable(text), style=style or None, markup=False)
 
 
 def print_line(text: str) -> None:
-    """A line of the result, never wrapped or cut: it may be copied."""
+    """Print a line of the result to stdout; never wrapped or cut, as it may be copied."""
     sys.stdout.write(printable(text) + "\n")
     sys.stdout.flush()
 
 
 def print_json(value: BaseModel | dict[str, Any] | Sequence[Any]) -> None:
-    """One line of JSON on stdout."""
+    """Print one line of JSON to stdout."""
     text = value.model_dump_json() if isinstance(value, BaseModel) else json.dumps(value, default=str)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()  # a program reads it while `up` goes on
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
-    """Rows for people; cells are text, never markup."""
+    """Print a table to stdout; cells are text, never markup."""
     stdout_console().print(make_table(columns, rows, title))
 
 
@@ -57,5 +60,5 @@ def make_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: 
 
 
 def printable(text: str) -> str:
-    """Text without control characters: what a seller or an agent's name says must not drive the terminal."""
+    """Text without control characters: a seller's text or an agent's name must not control the terminal."""
     return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)

@@ -1,17 +1,38 @@
-"""Runs work on an embedded stack in the foreground until it is done or a signal comes, and leaves nothing running.
+"""Runs a command's work in an event loop of its own, or on an embedded stack in the foreground.
 
-What must not live here: what is done on the stack.
+Nothing here is slow to import, as each command pays for it.
 """
 
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from localnet.stack import Stack
 
+T = TypeVar("T")
+
+CANCEL_AGAIN_S = 1.0
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """Do the work in an event loop of its own; Ctrl-C ends it."""
+    return asyncio.run(_cancellable(work))
+
+
+async def _cancellable(work: Coroutine[Any, Any, T]) -> T:
+    """Cancel the work until it ends: before Python 3.12 `asyncio.wait_for`, which psycopg waits with, can swallow a
+    cancellation that comes together with its result (python/cpython#86296)."""
+    working = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        while not working.done():
+            working.cancel()
+            await asyncio.wait({working}, timeout=CANCEL_AGAIN_S)
+        raise
 
 
 async def in_foreground(stack: "Stack", work: Coroutine[Any, Any, None], on_signal: Callable[[], None]) -> bool:
@@ -35,13 +56,13 @@ async def in_foreground(stack: "Stack", work: Coroutine[Any, Any, None], on_sign
         return False
     finally:
         signalled.cancel()
-        impatient = asyncio.create_task(_kill_at_the_next(signals, stack))
+        killing = asyncio.create_task(_kill_at_next_signal(signals, stack))
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
         await stack.stop()
-        impatient.cancel()
+        killing.cancel()
 
 
-async def _kill_at_the_next(signals: asyncio.Queue[None], stack: "Stack") -> None:
+async def _kill_at_next_signal(signals: asyncio.Queue[None], stack: "Stack") -> None:
     await signals.get()
     await stack.kill_all()

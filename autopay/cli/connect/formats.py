@@ -1,8 +1,13 @@
-"""How moments and spans read to people: `12 s ago`, `in 3 m`. Pure."""
+"""How times and spans of time are shown: `2026-11-22 10:00:00 UTC`, `12 s ago`, `in 3 m`. Pure."""
 
 from datetime import datetime, timedelta
 
 _SIZES = (("d", 86_400), ("h", 3_600), ("m", 60))
+
+
+def utc(moment: datetime | None) -> str:
+    """Date and time in UTC; nothing for None."""
+    return "" if moment is None else f"{moment:%F %T} UTC"
 
 
 def span(seconds: float) -> str:

@@ -1,47 +1,65 @@
-"""What option values mean: durations, amounts, rates, watches, headers. Pure.
+"""Options that several commands have, and what option values mean.
 
-Every function raises `typer.BadParameter` with what would be valid.
+Every function takes a value as it was typed and raises `typer.BadParameter` with what would be valid. Nothing here is
+slow to import, as each command pays for it.
 """
 
 import json
 import re
-import shlex
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Annotated, TypeVar
+from uuid import UUID
 
 import typer
-from pydantic import ValidationError
 
-from autopay.domain.agent.spec import MAX_WATCHES, Watch
+from autopay.domain import durations, money
+from autopay.domain.hosts import parse_host_rule
 from autopay.domain.money import Currency, to_atomic
 from autopay.domain.phase import Phase
 from autopay.domain.request import AGENT_NAME_PATTERN, REQUEST_ID_PATTERN, Method, check_url
 
+if TYPE_CHECKING:
+    from solders.pubkey import Pubkey
+
+T = TypeVar("T")
+
+HomeOption = Annotated[
+    Path | None, typer.Option("--home", help="Folder of the embedded stack, if you use it.", show_default=".autopay")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON.")]
+AgentArgument = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's name.")]
+RequestIdArgument = Annotated[str, typer.Argument(metavar="REQUEST_ID", help="The id of the request.")]
+OwnerKeypairOption = Annotated[
+    Path | None, typer.Option(help="File with the owner's key, which signs; used once, stored nowhere.")
+]
+
+DEFAULT_ALLOWANCE, DEFAULT_TX_LIMIT, DEFAULT_SESSION = "1.00", 3, "1h"
+"""What a session is granted with when the command or file does not say."""
+
+MAX_TX_LIMIT = 1_000_000
 MAX_URL_CHARS = 2048  # RequestSpec.url
 MAX_SESSION_S = 366 * 86_400
 
-_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
-_WATCH_NAME = r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,99}"  # its request ids are the name and a time
-_WATCH_KEYS = ("every", "max-price", "method", "currency", "weight", "name")
+
+
+def _parsed(parse: Callable[[str], T], text: str) -> T:
+    """The value that a parser of the domain reads."""
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def duration_s(text: str) -> float:
     """Seconds of `90`, `30s`, `200ms`, `2m`, `1.5h` or `7d`."""
-    match = _DURATION.fullmatch(text.strip().lower())
-    if match is None:
-        raise typer.BadParameter(f"{text!r} is not a duration like 30s, 2m, 1h or 200ms")
-    return float(match[1]) * _SECONDS[match[2] or "s"]
+    return _parsed(durations.parse_duration, text)
 
 
 def whole_seconds(text: str) -> int:
     """A duration of at least one second, in whole ones."""
-    seconds = duration_s(text)
-    if seconds < 1 or seconds != int(seconds):
-        raise typer.BadParameter(f"{text!r} is not a whole number of seconds, at least 1s")
-    return int(seconds)
+    return _parsed(durations.parse_whole_seconds, text)
 
 
 def session_s(text: str) -> int:
@@ -52,12 +70,14 @@ def session_s(text: str) -> int:
     return seconds
 
 
+def amount_or_zero(text: str) -> int:
+    """Base units of an amount in token units, like `0.01`."""
+    return _parsed(to_atomic, text)
+
+
 def amount_atomic(text: str) -> int:
-    """Base units of an amount above zero in token units, like `0.01`."""
-    try:
-        amount = to_atomic(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    """Base units of an amount above zero in token units."""
+    amount = amount_or_zero(text)
     if amount == 0:
         raise typer.BadParameter("the amount must be above 0")
     return amount
@@ -65,10 +85,7 @@ def amount_atomic(text: str) -> int:
 
 def currency_of(text: str) -> Currency:
     """USDC or CASH, in any case."""
-    try:
-        return Currency(text.upper())
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a currency: {' or '.join(Currency)}") from None
+    return _parsed(money.parse_currency, text)
 
 
 def phase_of(text: str) -> Phase:
@@ -93,17 +110,35 @@ def request_id(text: str) -> str:
     return text
 
 
+def session_uuid(text: str) -> UUID:
+    """A session's id, as `session list` shows it."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a session's id: see `starter.py session list`") from None
+
+
+def solana_address(text: str, *, signs: bool = False) -> "Pubkey":
+    """An address; one of a wallet, which has a key, when it `signs`."""
+    from solders.pubkey import Pubkey  # noqa: PLC0415 (slow to load)
+
+    try:
+        key = Pubkey.from_string(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a Solana address") from None
+    if signs and not key.is_on_curve():
+        raise typer.BadParameter(f"{text} is not a wallet: nobody can sign for it")
+    return key
+
+
+def host_rules(texts: list[str]) -> tuple[str, ...]:
+    """Host rules in lower case, each once."""
+    return tuple(dict.fromkeys(_parsed(parse_host_rule, text) for text in texts))
+
+
 def http_url(text: str) -> str:
     """A URL that can be asked: http or https, with a host."""
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise typer.BadParameter(f"{text!r} is not an http(s) URL, like https://api.example.com/data")
-    if any(char.isspace() or not char.isprintable() for char in text):
-        raise typer.BadParameter(f"{text!r} has spaces or control characters: encode them")
-    try:
-        check_url(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    _parsed(check_url, text)
     if len(text) > MAX_URL_CHARS:
         raise typer.BadParameter(f"the URL has {len(text)} characters, {MAX_URL_CHARS} are possible")
     return text
@@ -147,62 +182,3 @@ def json_body(text: str) -> bytes:
     except ValueError as error:
         raise typer.BadParameter(f"the body is not JSON: {error}") from None
     return raw
-
-
-def watch_of(text: str) -> Watch:
-    """A watch given as `URL every=30s [max-price=0.01] [method=GET] [currency=USDC] [weight=2] [name=prices]`."""
-    try:
-        url, *words = shlex.split(text) or [""]
-    except ValueError:
-        raise typer.BadParameter(f"the watch {text!r} has a quote that does not end") from None
-    fields: dict[str, Any] = {"url": http_url(url)}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if key not in _WATCH_KEYS or not equals or not value:
-            raise typer.BadParameter(f"{word!r} in a watch is not one of {', '.join(f'{k}=…' for k in _WATCH_KEYS)}")
-        fields |= _watch_field(key, value)
-    if "every_s" not in fields:
-        raise typer.BadParameter(f"the watch of {url} has no every=…, like every=30s")
-    fields.setdefault("name", _name_of(url))
-    if not re.fullmatch(_WATCH_NAME, fields["name"]):
-        raise typer.BadParameter(f"{fields['name']!r} is not a watch's name: up to 100 letters, digits and '._:@-'")
-    try:
-        return Watch(**fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise typer.BadParameter(f"the watch of {url}: {first['loc'][0]}: {first['msg']}") from None
-
-
-def watches_of(texts: list[str]) -> tuple[Watch, ...]:
-    """Several watches; two may not have the same name."""
-    watches = tuple(watch_of(text) for text in texts)
-    if len(watches) > MAX_WATCHES:
-        raise typer.BadParameter(f"{len(watches)} watches are more than the {MAX_WATCHES} that an agent can have")
-    names = [watch.name for watch in watches]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise typer.BadParameter(f"two watches are called {twice!r}: give one a name=…")
-    return watches
-
-
-def _watch_field(key: str, value: str) -> dict[str, Any]:
-    match key:
-        case "every":
-            return {"every_s": whole_seconds(value)}
-        case "max-price":
-            return {"max_price_atomic": amount_atomic(value)}
-        case "method":
-            return {"method": method_of(value)}
-        case "currency":
-            return {"currency": currency_of(value)}
-        case "weight":
-            return {"weight": value}
-        case _:
-            return {"name": value}
-
-
-def _name_of(url: str) -> str:
-    """A watch's name from its path and query, fit for a request id: `api-market-feed`."""
-    parts = urlsplit(url)
-    words = re.sub(r"[^A-Za-z0-9]+", "-", f"{parts.path}-{parts.query}").strip("-")
-    return (words or re.sub(r"[^A-Za-z0-9]+", "-", parts.netloc).strip("-"))[:80]

@@ -11,9 +11,8 @@ from rich.live import Live
 from autopay.cli.agent.launch_steps import launch_agent
 from autopay.cli.connect.connections import ledger_of, vault_of
 from autopay.cli.connect.console import note, print_json, print_line
-from autopay.cli.connect.event_loop import in_foreground
+from autopay.cli.connect.event_loop import in_foreground, run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
-from autopay.cli.connect.invocation import run_async
 from autopay.cli.demo.agent_setup import LITTLE, order
 from autopay.cli.demo.chapters import CHAPTERS
 from autopay.cli.demo.context import DemoContext, stop_earlier

@@ -11,8 +11,9 @@ from autopay.adapters.postgres import open_ledger
 from autopay.adapters.solana.anchoring import AnchorChain, Anchored, anchor_now
 from autopay.cli.connect.connections import chain_errors
 from autopay.cli.connect.console import note, print_json, print_line
+from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, examples_help
-from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
+from autopay.cli.connect.options import HomeOption, JsonOption
 from autopay.settings import Settings, SettingsError
 from autopay.stack_file import OWNER_FILE
 

@@ -8,9 +8,9 @@ import typer
 
 from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.connect.console import note, print_json, print_table
+from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
-from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
-from autopay.cli.connect.options import agent_name
+from autopay.cli.connect.options import HomeOption, JsonOption, agent_name
 from autopay.domain.money import show, to_units
 from autopay.domain.report.rows import DisputeRow
 from autopay.settings import Settings

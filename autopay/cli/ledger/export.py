@@ -12,8 +12,9 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.connect.console import note, stderr_console
+from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
-from autopay.cli.connect.invocation import HomeOption, run_async
+from autopay.cli.connect.options import HomeOption
 from autopay.cli.ledger.filters import (
     AgentOption,
     CurrencyOption,

@@ -8,9 +8,9 @@ import typer
 from autopay.adapters.postgres.maintenance.prune import Prunable
 from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import note, print_json, print_line
+from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
-from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
-from autopay.cli.connect.options import whole_seconds
+from autopay.cli.connect.options import HomeOption, JsonOption, whole_seconds
 from autopay.settings import Settings
 
 

@@ -13,9 +13,9 @@ from autopay.adapters.checkpoint import CheckpointFile
 from autopay.adapters.solana.history import HistoryWalk
 from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.connect.console import note, print_json, print_line, print_table, stderr_console
+from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
-from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
-from autopay.cli.connect.options import agent_name
+from autopay.cli.connect.options import HomeOption, JsonOption, agent_name
 from autopay.cli.ledger.rebook import rebook, show_rebooked
 from autopay.domain.reconcile.marks import Marks
 from autopay.domain.reconcile.report import Entry, Report

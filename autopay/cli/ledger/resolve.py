@@ -7,9 +7,9 @@ import typer
 from autopay.adapters.solana.chain import SolanaChain
 from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.connect.console import note, print_json, print_line
+from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
-from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
-from autopay.cli.connect.options import agent_name
+from autopay.cli.connect.options import HomeOption, JsonOption, agent_name
 from autopay.domain.money import show
 from autopay.domain.payment.attempt import RecordedAttempt
 from autopay.domain.payment.payment import Unknown, Verdict

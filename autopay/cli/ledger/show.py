@@ -1,4 +1,4 @@
-"""The group `ledger`, and `ledger show`: every payment, with what it was for and what came of it."""
+"""`ledger show`: every payment, with what it was for and its status."""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,14 +9,9 @@ import typer
 
 from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.connect.console import note
+from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
-from autopay.cli.connect.invocation import HomeOption, run_async
-from autopay.cli.ledger import anchor, disputes, reconcile, resolve
-from autopay.cli.ledger import export as ledger_export
-from autopay.cli.ledger import follow as ledger_follow
-from autopay.cli.ledger import prune as ledger_prune
-from autopay.cli.ledger import spend as ledger_spend
-from autopay.cli.ledger import verify as audit
+from autopay.cli.connect.options import HomeOption
 from autopay.cli.ledger.filters import (
     AgentOption,
     CsvOption,
@@ -46,17 +41,16 @@ from autopay.domain.report.filter import Filter, Page
 from autopay.domain.report.rows import PaymentRow, TrailRow
 from autopay.settings import Settings
 
-ledger = typer.Typer(help="What was paid, and for what.", no_args_is_help=True)
 
-
-@ledger.callback()
-def _ledger() -> None:
-    """What was paid, and for what."""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the group."""
-    app.add_typer(ledger, name="ledger")
+def register(ledger: typer.Typer) -> None:
+    """Add the command to the group `ledger`."""
+    shown = examples_help(
+        "ledger show",
+        "ledger show --agent trader --since 2h --status FAILED",
+        "ledger show --endpoint '/api/*' --min 0.01 --limit 200 --json",
+        "ledger show --kind all --since yesterday",
+    )
+    ledger.command("show", epilog=shown)(show)
 
 
 class Kind(StrEnum):
@@ -66,14 +60,6 @@ class Kind(StrEnum):
     ALL = "all"
 
 
-@ledger.command(
-    epilog=examples_help(
-        "ledger show",
-        "ledger show --agent trader --since 2h --status FAILED",
-        "ledger show --endpoint '/api/*' --min 0.01 --limit 200 --json",
-        "ledger show --kind all --since yesterday",
-    )
-)
 def show(
     agent: AgentOption = None,
     endpoint: EndpointOption = None,
@@ -105,10 +91,6 @@ def show(
             _show_payments(run_async(_payments(settings, wanted, cursor, limit)), as_json, as_csv)
         else:
             _show_trail(run_async(_trail(settings, wanted, cursor, limit)), as_json, as_csv)
-
-
-for module in (ledger_export, ledger_spend, ledger_follow, ledger_prune, reconcile, resolve, disputes, audit, anchor):
-    module.register(ledger)
 
 
 async def _payments(settings: Settings, wanted: Filter, after: str | None, limit: int) -> Page[PaymentRow]:

@@ -9,8 +9,9 @@ import typer
 from autopay.adapters.postgres.reports.queries import SpendBy
 from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.connect.console import note
+from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
-from autopay.cli.connect.invocation import HomeOption, run_async
+from autopay.cli.connect.options import HomeOption
 from autopay.cli.ledger.filters import (
     AgentOption,
     CsvOption,

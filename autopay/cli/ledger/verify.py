@@ -9,9 +9,9 @@ import typer
 from rich.progress import Progress, TextColumn
 
 from autopay.cli.connect.console import note, print_json, print_line, stderr_console
+from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import ExitCode, examples_help
-from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
-from autopay.cli.connect.options import agent_name
+from autopay.cli.connect.options import HomeOption, JsonOption, agent_name
 from autopay.cli.ledger.verifying import verified
 from autopay.domain.audit.events import NOBODY
 from autopay.domain.audit.report import AuditReport, Finding

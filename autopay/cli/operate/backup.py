@@ -12,7 +12,7 @@ from autopay.adapters.postgres.maintenance.restore import Restored, restore_data
 from autopay.adapters.postgres.maintenance.server import Server
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
-from autopay.cli.connect.invocation import HomeOption, JsonOption
+from autopay.cli.connect.options import HomeOption, JsonOption
 from autopay.cli.operate.db_roles import AdminOption
 from autopay.settings import Settings
 

@@ -14,7 +14,7 @@ from autopay.adapters.postgres.maintenance.server import Server
 from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.exit_codes import CommandError, examples_help
-from autopay.cli.connect.invocation import HomeOption, JsonOption
+from autopay.cli.connect.options import HomeOption, JsonOption
 from autopay.cli.operate import db_roles as roles
 from autopay.settings import Settings
 

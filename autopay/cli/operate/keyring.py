@@ -7,7 +7,7 @@ import typer
 from autopay.adapters.vault import Keyring
 from autopay.cli.connect.console import print_line
 from autopay.cli.connect.exit_codes import examples_help
-from autopay.cli.connect.invocation import HomeOption
+from autopay.cli.connect.options import HomeOption
 from autopay.settings import Settings, SettingsError
 from autopay.stack_file import KEYRING_FILE
 

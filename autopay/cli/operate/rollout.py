@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from autopay.cli.connect.console import note, print_json, print_line, print_table
+from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
-from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
+from autopay.cli.connect.options import HomeOption, JsonOption
 from autopay.settings import Settings
 from autopay.temporal.connection import connect
 from autopay.temporal.rollout import Build, UnknownBuild, builds, make_current

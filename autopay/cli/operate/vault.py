@@ -12,8 +12,9 @@ from autopay.adapters.postgres.maintenance.reseal import COLUMNS, SealedColumn
 from autopay.adapters.vault import Keyring, Vault
 from autopay.cli.connect.connections import keyring_of
 from autopay.cli.connect.console import note, print_json, print_line
+from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import ExitCode, examples_help
-from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
+from autopay.cli.connect.options import HomeOption, JsonOption
 from autopay.settings import Settings
 
 ROUNDS = 20

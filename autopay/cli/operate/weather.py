@@ -7,8 +7,7 @@ import typer
 
 from autopay.cli.connect.console import print_json, print_table
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
-from autopay.cli.connect.invocation import HomeOption, JsonOption
-from autopay.cli.connect.options import duration_s
+from autopay.cli.connect.options import HomeOption, JsonOption, duration_s
 from autopay.settings import START_STACK, Settings
 from autopay.stack_file import StackFile
 

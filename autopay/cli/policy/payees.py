@@ -8,9 +8,9 @@ import typer
 from autopay.adapters.postgres.payments.judging import origin_text
 from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import note, print_json, print_table
+from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
-from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
-from autopay.cli.connect.options import http_url
+from autopay.cli.connect.options import HomeOption, JsonOption, http_url, solana_address
 from autopay.domain.policy.records import PayeeRecord
 from autopay.settings import Settings
 
@@ -23,16 +23,16 @@ def register(policy: typer.Typer) -> None:
 
 
 def payees(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """List the payees that each origin is known by.
+    """List the known payees of each seller.
 
-    The first payment to an origin makes its payee known. Another one is refused, or a person is asked, until somebody
-    accepts it.
+    The first payment to an origin makes its payee known. Another payee is refused, or a person is asked, until you
+    accept it.
     """
     rows = run_async(_payees(Settings.load(home=home).resolve("database_url")))
     if as_json:
         print_json([row.model_dump(mode="json") for row in rows])
     elif not rows:
-        note("No payee is known yet: the first payment to an origin makes one known.")
+        note("no payee is known yet: the first payment to an origin makes one known")
     else:
         print_table(
             ("origin", "payee", "accepted by", "since (UTC)", "network"),
@@ -47,14 +47,14 @@ async def _payees(settings: Settings) -> Sequence[PayeeRecord]:
 
 def accept(
     origin: Annotated[str, typer.Argument(help="Scheme, host and port of the seller: https://api.example.com.")],
-    payee: Annotated[str, typer.Argument(help="The wallet that it may be paid at.")],
+    payee: Annotated[str, typer.Argument(help="The wallet address that it may be paid at.")],
     home: HomeOption = None,
 ) -> None:
-    """Say that an origin may be paid at this payee as well, for every agent.
+    """Accept another payee of a seller, for every agent.
 
-    Ask its operator over another channel first: whoever controls the site can name any payee.
+    Ask the seller over another channel first: whoever controls the site can name any payee.
     """
-    where, address = origin_text(http_url(origin)), _wallet(payee)
+    where, address = origin_text(http_url(origin)), str(solana_address(payee))
     settings = Settings.load(home=home).resolve("database_url")
     if run_async(_accept(settings, where, address)):
         note(f"{where} may be paid at {address} from now on", "green")
@@ -65,12 +65,3 @@ def accept(
 async def _accept(settings: Settings, origin: str, payee: str) -> bool:
     async with ledger_of(settings) as ledger:
         return await ledger.policies.accept_payee(settings.network, origin, payee)
-
-
-def _wallet(text: str) -> str:
-    from solders.pubkey import Pubkey  # noqa: PLC0415 (slow to load)
-
-    try:
-        return str(Pubkey.from_string(text))
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a Solana address") from None

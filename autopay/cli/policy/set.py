@@ -1,22 +1,20 @@
-"""`policy set`: from now on these limits hold."""
+"""`policy set`: replaces the policy of an agent, or of all agents without their own."""
 
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.connect.console import note, print_table
+from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, examples_help
-from autopay.cli.connect.invocation import HomeOption, run_async
-from autopay.cli.connect.options import agent_name
-from autopay.cli.policy.text import changes
-from autopay.domain.policy.file import PolicyError, read_policy
+from autopay.cli.connect.files import name_of, read_toml_text
+from autopay.cli.connect.options import HomeOption, agent_name
+from autopay.cli.policy.show import changes
+from autopay.domain.policy.file import read_policy
 from autopay.domain.policy.policy import Policy
+from autopay.domain.toml_file import TomlFileError
 from autopay.settings import Settings
-
-STDIN = "-"
 
 
 def register(policy: typer.Typer) -> None:
@@ -30,16 +28,16 @@ def register(policy: typer.Typer) -> None:
 
 
 def set_policy(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="TOML, see `policy example`; - reads stdin.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="TOML, see `policy example`; `-` reads stdin.")],
     agent: Annotated[
-        str | None, typer.Option(help="For this agent only.", show_default="all without their own")
+        str | None, typer.Option(help="Only for this agent.", show_default="all without their own policy")
     ] = None,
     home: HomeOption = None,
 ) -> None:
-    """Set what may be paid, from the next payment on that is signed, and show what changed.
+    """Set what may be paid, and show what changed.
 
-    The file is the whole policy: what it leaves out has no limit, whatever held before. An agent's own policy
-    replaces everyone's.
+    It holds from the next payment on that is signed. The file is the whole policy: a limit that it leaves out is
+    removed. An agent's own policy replaces everyone's.
     """
     name = None if agent is None else agent_name(agent)
     wanted = _read(file)
@@ -48,26 +46,19 @@ def set_policy(
     if differ:
         print_table(("", "before", "from now on"), differ)
     whose = f"agent {name}" if name is not None else "all agents without a policy of their own"
-    note(f"policy of {whose} is set{'' if differ else '; it says what held before'}", "green")
+    note(f"policy of {whose} is set{'' if differ else '; nothing changed'}", "green")
 
 
 def _read(file: str) -> Policy:
     """The policy in a file; whatever is wrong with it is one line that names the file."""
-    where = "stdin" if file == STDIN else file
     try:
-        raw = sys.stdin.buffer.read() if file == STDIN else Path(file).expanduser().read_bytes()
-        return read_policy(raw.decode())
-    except OSError as error:
-        raise CommandError(f"{where}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise CommandError(f"{where}, line {line}: not TOML: not UTF-8") from None
-    except PolicyError as error:
-        raise CommandError(f"{where}, {error}") from None
+        return read_policy(read_toml_text(file))
+    except TomlFileError as error:
+        raise CommandError(f"{name_of(file)}, {error}") from None
 
 
 async def _set(settings: Settings, wanted: Policy, agent: str | None) -> Policy:
-    """Set it; returns what held before."""
+    """Set the policy; returns the one before."""
     async with ledger_of(settings) as ledger:
         if agent is None:
             before, _ = await ledger.policies.default()

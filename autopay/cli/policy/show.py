@@ -1,4 +1,4 @@
-"""`policy show`: which limits hold, and what is taken of them."""
+"""`policy show`: which limits hold and how much of them is used; and a policy as lines of text."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -8,10 +8,11 @@ import typer
 
 from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.connect.console import note, print_json, print_line, print_table
+from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
-from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
-from autopay.cli.connect.options import agent_name
-from autopay.cli.policy.text import lines_of
+from autopay.cli.connect.formats import utc
+from autopay.cli.connect.options import HomeOption, JsonOption, agent_name
+from autopay.domain.durations import format_duration
 from autopay.domain.money import show as show_amount
 from autopay.domain.phase import Phase
 from autopay.domain.policy.policy import Policy
@@ -20,6 +21,7 @@ from autopay.domain.session import SessionRecord
 from autopay.settings import Settings
 
 OWN, EVERYONES, BUILT_IN = "its own", "everyone's", "built-in"
+NO_LIMIT, ANY = "no limit", "any"
 
 
 def register(policy: typer.Typer) -> None:
@@ -29,14 +31,14 @@ def register(policy: typer.Typer) -> None:
 
 def show(
     agent: Annotated[
-        str | None, typer.Argument(help="An agent's; else that of all without their own.", show_default=False)
+        str | None, typer.Argument(metavar="AGENT", help="Show this agent's; else everyone's.", show_default=False)
     ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show which policy holds, whose it is, and what is taken of it today (UTC).
+    """Show the policy that holds, and how much of it is used today.
 
-    Of an agent also what its sessions may still spend. What is reserved or under way counts as taken.
+    Days are UTC. For an agent, also what its sessions may still spend. Payments that are pending count as used.
     """
     settings = Settings.load(home=home).resolve("database_url")
     if agent is None:
@@ -44,7 +46,7 @@ def show(
         return
     held, phase, sessions = run_async(_of(settings, agent_name(agent)))
     if as_json:
-        print_json(_facts(held, phase, sessions))
+        print_json(_json(held, phase, sessions))
     else:
         _show_agent(held, phase, sessions)
 
@@ -72,38 +74,38 @@ def _show_default(policy: Policy, set_at: datetime | None, as_json: bool) -> Non
 
 def _show_agent(held: PolicyInForce, phase: Phase, sessions: Sequence[SessionRecord]) -> None:
     policy = held.policy
-    taken = {"limits.per_agent_day": _taken(held.spent_today_atomic, policy.per_agent_day_atomic)}
-    hosts = [(host, _taken(amount, policy.per_host_day_atomic)) for host, amount in held.by_host_today_atomic.items()]
+    used = {"limits.per_agent_day": _used(held.spent_today_atomic, policy.per_agent_day_atomic)}
+    hosts = [(host, _used(amount, policy.per_host_day_atomic)) for host, amount in held.by_host_today_atomic.items()]
     print_line(f"agent {held.agent} (phase {phase.value}) has {_whose(_owner(held), held.set_at)}")
-    rows = [(name, says, taken.get(name, "")) for name, says in lines_of(policy).items()]
+    rows = [(name, says, used.get(name, "")) for name, says in lines_of(policy).items()]
     if phase is not Phase.INTERACTIVE:
         rows = [row for row in rows if not row[0].startswith("approvals.")]
-    print_table(("", "allows", "taken today"), rows)
+    print_table(("", "allows", "used today"), rows)
     if hosts:
-        print_table(("host", "taken today"), hosts)
+        print_table(("host", "used today"), hosts)
     if sessions:
         print_table(
             ("session", "may still spend", "payments left", "until (UTC)", "hosts"),
             (_session(each) for each in sessions),
         )
     else:
-        note(f"it has no session, so it pays nothing: starter.py session grant {held.agent}", "yellow")
+        note(f"it has no session, so it cannot pay: starter.py session grant {held.agent}", "yellow")
 
 
 def _session(record: SessionRecord) -> Sequence[object]:
     left = max(record.allowance_atomic - record.reserved_atomic, 0)
     spend = f"{show_amount(left, record.currency)} of {show_amount(record.allowance_atomic, record.currency)}"
     payments = f"{max(record.tx_limit - record.payments, 0)} of {record.tx_limit}"
-    over = " (over)" if record.expires_at <= datetime.now(UTC) else ""
+    over = " (expired)" if record.expires_at <= datetime.now(UTC) else ""
     until = f"{record.expires_at:%F %T}{over}"
     return (record.session_id, spend, payments, until, ", ".join(record.hosts) or "any")
 
 
-def _taken(amount_atomic: int, limit_atomic: int | None) -> str:
-    taken = show_amount(amount_atomic, "USD")
+def _used(amount_atomic: int, limit_atomic: int | None) -> str:
+    used = show_amount(amount_atomic, "USD")
     if limit_atomic is None:
-        return taken
-    return f"{taken}, {show_amount(max(limit_atomic - amount_atomic, 0), 'USD')} left"
+        return used
+    return f"{used}, {show_amount(max(limit_atomic - amount_atomic, 0), 'USD')} left"
 
 
 def _owner(held: PolicyInForce) -> str:
@@ -112,11 +114,11 @@ def _owner(held: PolicyInForce) -> str:
 
 def _whose(whose: str, set_at: datetime | None) -> str:
     article = "the built-in" if whose == BUILT_IN else whose
-    return f"{article} policy" + (f", set {set_at:%F %T} UTC" if set_at is not None else "")
+    return f"{article} policy" + (f", set {utc(set_at)}" if set_at is not None else "")
 
 
-def _facts(held: PolicyInForce, phase: Phase, sessions: Sequence[SessionRecord]) -> dict[str, Any]:
-    """For programs; amounts are base units."""
+def _json(held: PolicyInForce, phase: Phase, sessions: Sequence[SessionRecord]) -> dict[str, Any]:
+    """An agent's policy for programs; amounts are base units."""
     return {
         "agent": held.agent,
         "phase": phase.value,
@@ -143,3 +145,32 @@ def _facts(held: PolicyInForce, phase: Phase, sessions: Sequence[SessionRecord])
 
 def _time(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat(timespec="seconds")
+
+
+def lines_of(policy: Policy) -> dict[str, str]:
+    """What a policy says, by the names of its file: `limits.per_request` and so on, in the file's order."""
+    return {
+        "limits.per_request": _limit(policy.per_request_atomic),
+        "limits.per_host_day": _limit(policy.per_host_day_atomic),
+        "limits.per_agent_day": _limit(policy.per_agent_day_atomic),
+        "allow.hosts": _list(policy.hosts),
+        "allow.payees": _list(policy.payees),
+        "allow.currencies": _list(policy.currencies),
+        "pins.price_factor": NO_LIMIT if policy.price_factor is None else f"{policy.price_factor.normalize():f}",
+        "approvals.auto_up_to": show_amount(policy.auto_approve_atomic, "USD"),
+        "approvals.expire": format_duration(policy.approval_expires_s),
+    }
+
+
+def changes(before: Policy, after: Policy) -> Sequence[tuple[str, str, str]]:
+    """Name, what it said and what it says, of every line that differs."""
+    said, says = lines_of(before), lines_of(after)
+    return [(name, said[name], says[name]) for name in says if said[name] != says[name]]
+
+
+def _limit(amount_atomic: int | None) -> str:
+    return NO_LIMIT if amount_atomic is None else show_amount(amount_atomic, "USD")
+
+
+def _list(values: Sequence[str]) -> str:
+    return ", ".join(values) or ANY

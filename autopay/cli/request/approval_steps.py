@@ -1,7 +1,4 @@
-"""Gives a person's word to the payment that waits for it, and says in words why that cannot be.
-
-What must not live here: options, and what is printed when it works.
-"""
+"""Finds an approval, and sends a person's decision to the payment that waits for it."""
 
 import asyncio
 import re
@@ -13,8 +10,9 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.connect.agent_handle import ANSWER_TIMEOUT_S, START_WORKER, AgentHandle
+from autopay.cli.connect.agent_handle import ANSWER_TIMEOUT_S, START_WORKER, AgentHandle, temporal_error
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
+from autopay.cli.connect.formats import utc
 from autopay.domain.policy.policy import Decision
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.refusal import RefusalReason
@@ -23,14 +21,14 @@ from autopay.settings import Settings
 from autopay.temporal.connection import connect
 
 PREFIX = re.compile(r"[0-9a-f]{4,32}")
-BETWEEN_S = 0.3
+POLL_S = 0.3
 NOT_AWAITING = "not_awaiting"  # workflows/paid_request.py
 SEE = "see `starter.py approvals --all`"
 
 
 async def find_approval(ledger: PostgresLedger, text: str) -> ApprovalRecord:
-    """The approval whose id begins so, dashes or not. Those that wait no more count as well: who types the beginning
-    of an id means what he saw, not another one that was asked in the same minute.
+    """The approval whose id begins with that text, dashes or not. Decided ones count as well: who types the beginning
+    of an id means the one that was shown, not another of the same minute.
 
     Raises:
         CommandError: there is none, or several, or it is no id.
@@ -48,13 +46,13 @@ async def find_approval(ledger: PostgresLedger, text: str) -> ApprovalRecord:
 
 
 async def decide_approval(settings: Settings, ledger: PostgresLedger, row: ApprovalRecord, *, approve: bool) -> bool:
-    """Approve or deny; False when that had been said before.
+    """Approve or deny; False when that had been decided before.
 
-    The payment's workflow writes it into the ledger. Only a yes that is taken back goes there at once: the payment
-    waits no more, and looks there before it signs.
+    The payment's workflow writes the decision into the ledger. Only an approval that is taken back is written here:
+    the payment no longer waits, and reads the ledger before it signs.
 
     Raises:
-        CommandError: expired, decided otherwise, or nobody is there to hear it.
+        CommandError: expired, decided otherwise, or no workflow or worker answers.
     """
     if row.status == ("APPROVED" if approve else "DENIED"):
         return False
@@ -66,22 +64,22 @@ async def decide_approval(settings: Settings, ledger: PostgresLedger, row: Appro
             return True
         row = await find_approval(ledger, str(row.approval_id))
     await _require_open(ledger, row)
-    calls = AgentHandle(client := await connect(settings), row.agent, settings.task_queue)
+    agent = AgentHandle(client := await connect(settings), row.agent, settings.task_queue)
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             await send_decision(client, ledger, row, "approve" if approve else "deny")
     except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
-        why = f"its workers are busy, or ended; {START_WORKER}" if await calls.has_worker() else START_WORKER
-        message = f"the payment does not answer: {why}; your word may still arrive: {SEE}"
+        why = f"its workers are busy, or ended; {START_WORKER}" if await agent.has_worker() else START_WORKER
+        message = f"the payment does not answer: {why}; your decision may still arrive: {SEE}"
         raise CommandError(message, ExitCode.UNREACHABLE) from None
     return True
 
 
 async def send_decision(client: Client, ledger: PostgresLedger, row: ApprovalRecord, name: str) -> None:
-    """Send the update of that name; one that comes before the payment asks, as after its restart, is sent again.
+    """Send the update of that name; again and again while the payment does not wait yet, as after its restart.
 
     Raises:
-        CommandError: the payment is gone, asks something else, or cannot be answered any more.
+        CommandError: the payment is gone, asks for other terms, or no longer waits.
     """
     handle = client.get_workflow_handle(payment_workflow_id(row.agent, row.terms.request_id))
     while True:
@@ -92,13 +90,14 @@ async def send_decision(client: Client, ledger: PostgresLedger, row: ApprovalRec
             if not isinstance(cause, ApplicationError) or cause.type != NOT_AWAITING:
                 _refuse(row, cause)
             await _require_open(ledger, await find_approval(ledger, str(row.approval_id)))
-            await asyncio.sleep(BETWEEN_S)
+            await asyncio.sleep(POLL_S)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
-                raise CommandError(f"Temporal answers with an error: {error.message}", ExitCode.UNREACHABLE) from None
+                raise temporal_error(error) from None
             await _require_open(ledger, await find_approval(ledger, str(row.approval_id)))
             message = (
-                f"the workflow of request {row.terms.request_id!r} is gone; it is adopted within a minute: try again"
+                f"the workflow of request {row.terms.request_id!r} has ended and is started again within a minute: "
+                "try again then"
             )
             raise CommandError(message, ExitCode.UNFINISHED) from None
         else:
@@ -106,26 +105,26 @@ async def send_decision(client: Client, ledger: PostgresLedger, row: ApprovalRec
 
 
 async def _require_open(ledger: PostgresLedger, row: ApprovalRecord) -> None:
-    """End the command when the question can be answered no more."""
+    """End the command when the approval can no longer be decided."""
     request = f"request {row.terms.request_id!r} of agent {row.agent}"
-    again = f"ask for it anew: starter.py request {shlex.quote(row.terms.url)} --agent {row.agent}"
+    again = f"request it again: starter.py request {shlex.quote(row.terms.url)} --agent {row.agent}"
     if row.status == "CONSUMED":
-        raise CommandError(f"it was approved, and {request} has been signed by it", ExitCode.REFUSED)
+        raise CommandError(f"it was approved, and the payment of {request} is signed already", ExitCode.REFUSED)
     if row.status in ("APPROVED", "DENIED"):
-        raise CommandError(f"it was {row.status.lower()} at {row.decided_at:%F %T} UTC", ExitCode.REFUSED)
+        raise CommandError(f"it was {row.status.lower()} at {utc(row.decided_at)}", ExitCode.REFUSED)
     if row.status == "EXPIRED" or all(
         row.approval_id != each.approval_id for each in await ledger.policies.approvals(row.agent)
     ):
         record = await ledger.requests.get(row.request_key)
         if record.closed:
             raise CommandError(f"{request} has ended: {record.result.status.value}; {again}", ExitCode.REFUSED)
-        raise CommandError(f"the question expired at {row.expires_at:%F %T} UTC; {again}", ExitCode.REFUSED)
+        raise CommandError(f"the approval expired at {utc(row.expires_at)}; {again}", ExitCode.REFUSED)
 
 
 def _refuse(row: ApprovalRecord, cause: BaseException) -> NoReturn:
     if isinstance(cause, ApplicationError) and cause.type == RefusalReason.TERMS_DIFFER:
         see = f"starter.py approvals {row.agent}"
-        raise CommandError(f"the seller asks other terms by now, to be approved instead: {see}", ExitCode.REFUSED)
+        raise CommandError(f"the seller has changed its terms; approve the new ones instead: {see}", ExitCode.REFUSED)
     if isinstance(cause, ApplicationError) and cause.type in set(RefusalReason):
         raise CommandError(cause.message, ExitCode.REFUSED)
-    raise CommandError(f"the payment could not take your word: {cause}", ExitCode.FAULT)
+    raise CommandError(f"the payment could not take your decision: {cause}", ExitCode.FAULT)

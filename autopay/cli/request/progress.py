@@ -1,74 +1,72 @@
 """What a request that has not ended waits for, in a sentence: from the ledger, and from its agent while nothing is
-signed. What must not live here: how it is shown, and the waiting itself.
+signed.
 """
 
 import time
-from collections.abc import Callable
 
 from autopay.adapters.postgres import PostgresLedger
 from autopay.cli.connect.agent_handle import AgentHandle, AgentNotRunning
+from autopay.cli.connect.console import ProgressCallback
 from autopay.cli.connect.exit_codes import CommandError
 from autopay.cli.connect.formats import span
 from autopay.domain.agent.status import AgentState, AgentStatus
 from autopay.domain.payment.payment import Attempt, Dead, Payment
 
-ASK_AGAIN_S = 3.0
-"""How often the agent is asked at most: the ledger is asked much more often."""
+AGENT_POLL_S = 3.0
+"""The agent is asked at most this often; the ledger much more often."""
 
 PROOF_BLOCKS = 150 + 32
 """Blocks in which a payment could still land, and those until that is final: then it is proven dead."""
 
 
 class ProgressReporter:
-    """Looks at one request again and again, and tells when what it waits for is something else."""
+    """Follows one request, and calls `on_progress` when it waits for something else than before."""
 
     def __init__(
-        self, ledger: PostgresLedger, calls: AgentHandle, request_id: str, slot_ms: int, tell: Callable[[str], None]
+        self, ledger: PostgresLedger, agent: AgentHandle, request_id: str, slot_ms: int, on_progress: ProgressCallback
     ) -> None:
         self._ledger = ledger
-        self._calls = calls
+        self._agent = agent
         self._request_id = request_id
         self._slot_ms = slot_ms
-        self._tell = tell
-        self._told = ""
+        self._on_progress = on_progress
+        self._last = ""
         self._attempt_since: dict[int, float] = {}
-        self._next_ask = 0.0
+        self._ask_agent_at = 0.0
 
-    async def look(self, request_key: str) -> None:
-        """Tell what it waits for now, if that is news."""
+    async def update(self, request_key: str) -> None:
+        """Read what it waits for now."""
         payment = await self._ledger.payments.recall(request_key)
         if payment.last is not None:
             since = self._attempt_since.setdefault(payment.last.number, time.monotonic())
             proof_s = max(1.0, PROOF_BLOCKS * self._slot_ms / 1000 - (time.monotonic() - since))
             said = describe_payment(payment, payment.last, proof_s)
-        elif time.monotonic() >= self._next_ask:
-            self._next_ask = time.monotonic() + ASK_AGAIN_S
-            said = await self._of_agent()
+        elif time.monotonic() >= self._ask_agent_at:
+            self._ask_agent_at = time.monotonic() + AGENT_POLL_S
+            said = await self._ask_agent()
         else:
             return
-        if said != self._told:
-            self._told = said
-            self._tell(said)
+        if said != self._last:
+            self._last = said
+            self._on_progress(said)
 
-    async def _of_agent(self) -> str:
+    async def _ask_agent(self) -> str:
         try:
-            return describe_queued(await self._calls.status(), self._request_id)
+            return describe_queued(await self._agent.status(), self._request_id)
         except AgentNotRunning:
-            return f"agent {self._calls.name} is not running: starter.py launch {self._calls.name}"
+            return f"agent {self._agent.name} is not running: starter.py launch {self._agent.name}"
         except CommandError as error:
             return str(error)
 
 
 def describe_payment(payment: Payment, last: Attempt, proof_s: float) -> str:
-    """What a request waits for whose attempt was recorded; `proof_s` is until it could be proven dead at the latest."""
+    """What a request with a signed payment waits for; after `proof_s` at most the payment can be proven dead."""
     said = f"HTTP {payment.http_status}" if payment.http_status is not None else "no answer"
     if isinstance(last.outcome, Dead):
         then = "the request ends" if payment.conflict else "the seller is asked for its terms again"
         return f"payment {last.number} is proven dead ({last.outcome.reason}); {then}"
     if last.seen:
-        return (
-            f"paid, and the seller has not delivered ({said}); the same payment is shown again, {_sends(payment, last)}"
-        )
+        return f"paid, not delivered yet ({said}); the same payment is sent again, {_sends(payment, last)}"
     if last.sends == 0 or last.last_answer is None:
         return f"payment {last.number} is signed and handed to the seller; waiting for its answer"
     proof = f"waiting for proof that the payment is dead: at most about {span(proof_s)}"
@@ -84,7 +82,7 @@ def _sends(payment: Payment, last: Attempt) -> str:
 
 
 def describe_queued(status: AgentStatus, request_id: str) -> str:
-    """What a request waits for of which nothing is signed yet."""
+    """What a request waits for while nothing is signed."""
     held = next((each for each in status.held if each.request_id == request_id), None)
     if held is not None:
         return f"waits for {'a person' if held.why == 'approval' else 'the chain'}: {held.message or held.error or ''}"

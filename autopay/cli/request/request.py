@@ -1,8 +1,7 @@
-"""`request`: like curl for paid data; the content to stdout, the receipt to stderr."""
+"""`request`: like curl for paid data; the content goes to stdout, one line about the payment to stderr."""
 
 import secrets
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated
@@ -10,11 +9,12 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from autopay.cli.connect.console import note, print_json, printable, stderr_console
+from autopay.cli.connect.console import ProgressCallback, note, print_json, printable, stderr_console
+from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help, exit_code_of, exit_codes_help
 from autopay.cli.connect.formats import ago
-from autopay.cli.connect.invocation import HomeOption, run_async
 from autopay.cli.connect.options import (
+    HomeOption,
     agent_name,
     amount_atomic,
     currency_of,
@@ -26,14 +26,12 @@ from autopay.cli.connect.options import (
     request_id,
     whole_seconds,
 )
-from autopay.cli.request.request_steps import RequestOrder, RequestOutcome, Tell, ask
+from autopay.cli.request.output import note_result, print_content
+from autopay.cli.request.request_steps import DEFAULT_AGENT, RequestOrder, RequestOutcome, make_request
 from autopay.domain.errors import TransientFault
-from autopay.domain.money import units_text
 from autopay.domain.policy.records import ApprovalRecord
-from autopay.domain.request import CLOSED, RequestResult, RequestStatus
+from autopay.domain.request import CLOSED, RequestStatus
 from autopay.settings import Settings
-
-DEFAULT_AGENT = "default"
 
 
 def register(app: typer.Typer) -> None:
@@ -48,33 +46,35 @@ def register(app: typer.Typer) -> None:
 
 
 def request(
-    url: Annotated[str, typer.Argument(help="What to ask for.")],
+    url: Annotated[str, typer.Argument(help="The URL of the data.")],
     agent: Annotated[
-        str | None, typer.Option(help="Who asks and pays; on the embedded stack one called 'default' is made.")
+        str | None, typer.Option(help="The agent that pays.", show_default="'default', made on the embedded stack")
     ] = None,
     key: Annotated[str | None, typer.Option("--id", help="Your idempotency key: the same id never pays twice.")] = None,
     method: Annotated[str | None, typer.Option(help="GET or POST.", show_default="GET, POST with a body")] = None,
     body: Annotated[str | None, typer.Option("--json-body", help="A JSON text to send, or @file.")] = None,
     header: Annotated[list[str] | None, typer.Option(help="'Name: value'; repeatable.")] = None,
-    max_price: Annotated[str | None, typer.Option(help="Pay at most so much, in token units: 0.01.")] = None,
-    currency: Annotated[str | None, typer.Option(help="Pay in this one only: USDC or CASH.")] = None,
+    max_price: Annotated[str | None, typer.Option(help="Pay at most this, in token units: 0.01.")] = None,
+    currency: Annotated[str | None, typer.Option(help="Pay in this currency only: USDC or CASH.")] = None,
     max_age: Annotated[
         str | None,
         typer.Option(
-            help="What the agent bought before is good for so long: 5m.", show_default="the window of its watch, if any"
+            help="Accept data that the agent bought up to this long ago: 5m.",
+            show_default="the window of its watch, if any",
         ),
     ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Buy it anew, whatever is there.")] = False,
-    timeout: Annotated[str, typer.Option(help="How long to wait for the end of it.")] = "2m",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Buy it again, even if the agent has fresh data.")] = False,
+    timeout: Annotated[str, typer.Option(help="How long to wait for the result.")] = "2m",
     home: HomeOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of the content.")] = False,
 ) -> None:
     """Buy data from a URL and print it.
 
-    An agent pays for it, within its limits and once. The same --id again never pays again: it prints what was
-    bought, or goes on waiting. Data that the agent keeps fresh is not bought again while it is.
+    An agent pays for it once, within its limits. The same --id never pays again: it prints what was bought, or goes
+    on waiting. Data that the agent keeps fresh is not bought again while it is fresh.
 
-    Headers and body are sealed and never shown: secrets belong there. The URL, with its query, is recorded in clear.
+    Put secrets into headers or the body: these are encrypted and never shown. The URL, with its query, is recorded in
+    clear.
     """
     if fresh and max_age is not None:
         raise typer.BadParameter("buys in any case: leave --max-age out", param_hint="--fresh")
@@ -101,22 +101,22 @@ def request(
     settings = Settings.load(home=home).resolve()
     try:
         with _spinner() as progress:
-            answer = run_async(ask(settings, order, Tell(_tell_question, progress)))
+            outcome = run_async(make_request(settings, order, _note_approval, progress))
     except TransientFault as fault:  # the request may be under way all the same
         again = f"ask again with: --agent {order.agent} --id {order.request_id}"
         raise CommandError(f"{fault}; {again}", ExitCode.UNREACHABLE) from None
     except KeyboardInterrupt:
         note(f"interrupted; ask again with --agent {order.agent} --id {order.request_id}")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    _show(answer, order, as_json)
-    if answer.pruned is not None and not as_json:
-        raise CommandError(f"{answer.pruned}; to buy it anew, ask with another --id", ExitCode.FAULT)
-    raise typer.Exit(exit_code_of(answer.result.status))
+    _show(outcome, order, as_json)
+    if outcome.pruned is not None and not as_json:
+        raise CommandError(f"{outcome.pruned}; to buy it again, use another --id", ExitCode.FAULT)
+    raise typer.Exit(exit_code_of(outcome.result.status))
 
 
 @contextmanager
-def _spinner() -> Iterator[Callable[[str], None] | None]:
-    """Shows what is waited for, in one line on stderr that goes again; nothing where no terminal reads."""
+def _spinner() -> Iterator[ProgressCallback | None]:
+    """Shows what is waited for, in one line on stderr that is removed at the end; None when stderr is no terminal."""
     console = stderr_console()
     if not console.is_terminal:
         yield None
@@ -131,49 +131,27 @@ def _spinner() -> Iterator[Callable[[str], None] | None]:
         yield show
 
 
-def _tell_question(question: ApprovalRecord) -> None:
+def _note_approval(approval: ApprovalRecord) -> None:
     note(
-        f"waits for approval {question.approval_id}: {question.why}; starter.py approve {question.approval_id}",
+        f"waits for approval {approval.approval_id}: {approval.why}; starter.py approve {approval.approval_id}",
         "yellow",
     )
 
 
-def _show(answer: RequestOutcome, order: RequestOrder, as_json: bool) -> None:
+def _show(outcome: RequestOutcome, order: RequestOrder, as_json: bool) -> None:
     if as_json:
-        print_json(answer.result)
+        print_json(outcome.result)
         return
-    if answer.content is not None:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(answer.content)
-        if sys.stdout.isatty() and not answer.content.endswith(b"\n"):
-            sys.stdout.buffer.write(b"\n")
-        sys.stdout.buffer.flush()
-    good = exit_code_of(answer.result.status) is ExitCode.OK
-    note(_summary(answer), "green" if good else "yellow")
-    if answer.result.status not in CLOSED:
+    print_content(outcome.content)
+    note_result(outcome.result, _fresh_line(outcome))
+    if outcome.result.status not in CLOSED:
         note(f"ask again with: --agent {order.agent} --id {order.request_id}")
 
 
-def _summary(answer: RequestOutcome) -> str:
-    result = answer.result
+def _fresh_line(outcome: RequestOutcome) -> str | None:
+    """What to say of content that was bought before; None of any other outcome."""
+    result = outcome.result
     if result.status is not RequestStatus.FRESH:
-        return result_line(result)
-    when = f"{ago(answer.content_at, datetime.now(UTC))} " if answer.content_at is not None else ""
-    return f"{result.request_id}: fresh: bought {when}as {result.content_of}; --fresh buys anew"
-
-
-def result_line(result: RequestResult) -> str:
-    """What became of a request, in one line."""
-    parts = [f"{result.request_id}: {result.status.value}"]
-    if result.price_atomic is not None and result.currency is not None:
-        verb = "paid" if result.transaction else "price"
-        parts.append(f"{verb} {units_text(result.price_atomic)} {result.currency.value}")
-    if result.pay_to:
-        parts.append(f"to {result.pay_to}")
-    if result.transaction:
-        parts.append(f"transaction {result.transaction}")
-    if result.http_status is not None and result.status is not RequestStatus.DELIVERED:
-        parts.append(f"HTTP {result.http_status}")
-    if result.error is not None:
-        parts.append(f"{result.error.type}: {result.error.message}")
-    return ", ".join(parts)
+        return None
+    when = f"{ago(outcome.content_at, datetime.now(UTC))} " if outcome.content_at is not None else ""
+    return f"{result.request_id}: fresh: bought {when}as {result.content_of}; --fresh buys it again"

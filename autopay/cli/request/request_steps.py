@@ -1,7 +1,4 @@
-"""Asks an agent for paid data and waits for the end of it in the ledger.
-
-What must not live here: options, and what is printed.
-"""
+"""Hands a request to its agent and waits for the result in the ledger."""
 
 import asyncio
 import contextlib
@@ -23,6 +20,7 @@ from autopay.cli.connect.agent_handle import (
     AgentRefused,
 )
 from autopay.cli.connect.connections import known_agent, ledger_of, vault_of
+from autopay.cli.connect.console import ProgressCallback
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.cli.request.progress import ProgressReporter
 from autopay.domain.errors import ContentPruned, UnknownRequest
@@ -47,6 +45,9 @@ from autopay.temporal.connection import connect
 FIRST_POLL_S = 0.02
 LAST_POLL_S = 0.5
 MAX_SEALED_CHARS = 400_000  # RequestSpec.sealed_extras
+
+DEFAULT_AGENT = "default"
+"""Pays when the caller names no agent; launched with test money on the embedded stack."""
 
 _DEFAULT_ALLOWANCE = to_atomic("10")
 _DEFAULT_PAYMENTS = 10_000
@@ -94,7 +95,7 @@ class RequestOrder:
         )
 
     def refused(self, error: RequestError) -> RequestResult:
-        """The result of a request that the agent did not take."""
+        """The result of a request that the agent did not accept."""
         return RequestResult(
             request_id=self.request_id,
             status=RequestStatus.REFUSED,
@@ -105,9 +106,9 @@ class RequestOrder:
 
 @dataclass(frozen=True)
 class RequestOutcome:
-    """How the request ended, or stands; and the content, or why what was delivered is gone.
+    """The request's result, or its status so far, and its content; `pruned` says why delivered content is gone.
 
-    `content_at` is when content came that was there before (status FRESH).
+    `content_at` is when content was delivered that was bought before (status FRESH).
     """
 
     result: RequestResult
@@ -116,19 +117,21 @@ class RequestOutcome:
     content_at: datetime | None = None
 
 
-@dataclass(frozen=True)
-class Tell:
-    """Who hears what of a request while it is waited for: each approval that it needs, once; and, when somebody
-    looks on, what it waits for."""
-
-    question: Callable[[ApprovalRecord], None]
-    progress: Callable[[str], None] | None = None
-
-
-async def ask(settings: Settings, order: RequestOrder, tell: Tell) -> RequestOutcome:
-    """Have the agent take the request, and wait for its end in the ledger, at most `timeout_s`.
+async def make_request(
+    settings: Settings,
+    order: RequestOrder,
+    on_approval: Callable[[ApprovalRecord], None],
+    on_progress: ProgressCallback | None,
+) -> RequestOutcome:
+    """Hand the request to its agent and wait for the result in the ledger, at most `timeout_s`.
 
     A request that has ended is answered from the ledger alone.
+
+    Args:
+        settings: where the ledger and Temporal are.
+        order: what the caller wants.
+        on_approval: called once for each approval that the request waits for.
+        on_progress: called with what the request waits for, when that changes.
     """
     deadline = time.monotonic() + order.timeout_s
     vault = vault_of(settings)
@@ -137,73 +140,77 @@ async def ask(settings: Settings, order: RequestOrder, tell: Tell) -> RequestOut
         progress = None
         if not await _is_closed(ledger, order.key):
             try:
-                calls = await _hand_over(settings, ledger, vault, order, spec)
+                agent = await _hand_over(settings, ledger, vault, order, spec)
             except AgentRefused as refusal:
                 return RequestOutcome(order.refused(refusal.error))
-            if tell.progress is not None:
-                progress = ProgressReporter(ledger, calls, order.request_id, settings.slot_ms, tell.progress)
+            if on_progress is not None:
+                progress = ProgressReporter(ledger, agent, order.request_id, settings.slot_ms, on_progress)
         recorded = await ledger.requests.get(order.key)
         if recorded.spec.terms_hash() != spec.terms_hash():
             message = f"request {order.request_id!r} was made before with {recorded.spec.differs_from(spec)}"
             return RequestOutcome(order.refused(RequestError(type=RefusalReason.TERMS_DIFFER.value, message=message)))
-        result = await _wait(ledger, order, deadline, tell, progress)
+        result = await _wait(ledger, order, deadline, on_approval, progress)
         return await _with_content(ledger, order, result)
 
 
 async def _hand_over(
     settings: Settings, ledger: PostgresLedger, vault: Vault, order: RequestOrder, spec: RequestSpec
 ) -> AgentHandle:
-    """The agent takes the request; the default agent is launched first when it does not run."""
+    """Hand the request to the agent; the default agent is launched first when it does not run."""
     may_launch = order.launch_when_missing and settings.on_localnet
     if order.launch_when_missing and not may_launch:
-        raise CommandError("say who pays with --agent NAME: a default agent is made on the embedded stack only")
+        raise CommandError("name the agent that pays with --agent: a default agent is made on the embedded stack only")
     if not may_launch:
         await known_agent(ledger, order.agent)
     client = await connect(settings)
-    calls = AgentHandle(client, order.agent, settings.task_queue)
-    if may_launch and not await calls.is_running():
+    agent = AgentHandle(client, order.agent, settings.task_queue)
+    if may_launch and not await agent.is_running():
         with contextlib.suppress(AlreadyRunning):  # another command was faster
             await launch_agent(settings, ledger, client, vault, _default_agent(order.agent))
     try:
-        await calls.request(spec, max(min(order.timeout_s, ANSWER_TIMEOUT_S), 1))
-    except AgentNotAnswering as silence:
-        # It may still take the request once a worker runs: the same id finds it then.
+        await agent.request(spec, max(min(order.timeout_s, ANSWER_TIMEOUT_S), 1))
+    except AgentNotAnswering as error:
+        # It may still accept the request once a worker runs: the same id finds it then.
         again = f"ask again with --agent {order.agent} --id {order.request_id}"
-        raise CommandError(f"{silence}; {again}", ExitCode.UNREACHABLE) from None
+        raise CommandError(f"{error}; {again}", ExitCode.UNREACHABLE) from None
     except AgentNotRunning:
         message = f"agent {order.agent!r} is not running: starter.py launch {order.agent}"
         raise CommandError(message, ExitCode.UNREACHABLE) from None
-    return calls
+    return agent
 
 
 async def _wait(
-    ledger: PostgresLedger, order: RequestOrder, deadline: float, tell: Tell, progress: ProgressReporter | None
+    ledger: PostgresLedger,
+    order: RequestOrder,
+    deadline: float,
+    on_approval: Callable[[ApprovalRecord], None],
+    progress: ProgressReporter | None,
 ) -> RequestResult:
-    """The request's end, or how it stands at the deadline."""
-    pause, told = FIRST_POLL_S, set[UUID]()
+    """The request's result, or its status at the deadline."""
+    pause, seen = FIRST_POLL_S, set[UUID]()
     while (result := await ledger.requests.result(order.key)).status not in CLOSED and time.monotonic() < deadline:
         await asyncio.sleep(min(pause, max(deadline - time.monotonic(), 0)))
         pause = min(pause * 1.5, LAST_POLL_S)
         if pause < LAST_POLL_S:
             continue
-        for question in await ledger.policies.approvals(order.agent):
-            if question.request_key == order.key and question.approval_id not in told:
-                told.add(question.approval_id)
-                tell.question(question)
+        for approval in await ledger.policies.approvals(order.agent):
+            if approval.request_key == order.key and approval.approval_id not in seen:
+                seen.add(approval.approval_id)
+                on_approval(approval)
         if progress is not None:
-            await progress.look(order.key)
+            await progress.update(order.key)
     return result
 
 
 async def _with_content(ledger: PostgresLedger, order: RequestOrder, result: RequestResult) -> RequestOutcome:
-    came_at = None
+    content_at = None
     if result.status is RequestStatus.FRESH and result.content_of is not None:
-        came_at = await ledger.requests.content_at(x402_request_id(order.agent, result.content_of))
+        content_at = await ledger.requests.content_at(x402_request_id(order.agent, result.content_of))
     try:
         stored = await ledger.requests.content(order.key)
     except ContentPruned as gone:
-        return RequestOutcome(result, pruned=str(gone), content_at=came_at)
-    return RequestOutcome(result, stored[1] if stored else None, content_at=came_at)
+        return RequestOutcome(result, pruned=str(gone), content_at=content_at)
+    return RequestOutcome(result, stored[1] if stored else None, content_at=content_at)
 
 
 async def _is_closed(ledger: PostgresLedger, key: str) -> bool:

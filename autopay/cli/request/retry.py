@@ -1,8 +1,7 @@
-"""`retry`: asks a seller once more for what was paid and not delivered; never pays."""
+"""`retry`: asks a seller once more for what was paid and is undelivered; never pays."""
 
 import asyncio
 import shlex
-import sys
 from typing import Annotated
 
 import typer
@@ -17,14 +16,14 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.connect.agent_handle import START_WORKER, AgentHandle
+from autopay.cli.connect.agent_handle import START_WORKER, AgentHandle, temporal_error
 from autopay.cli.connect.connections import ledger_of
-from autopay.cli.connect.console import note, print_json
+from autopay.cli.connect.console import print_json
+from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help, exit_code_of, exit_codes_help
-from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
-from autopay.cli.connect.options import agent_name, duration_s, request_id
-from autopay.cli.request.request import DEFAULT_AGENT, result_line
-from autopay.cli.request.request_steps import RequestOutcome
+from autopay.cli.connect.options import HomeOption, JsonOption, agent_name, duration_s, request_id
+from autopay.cli.request.output import note_result, print_content
+from autopay.cli.request.request_steps import DEFAULT_AGENT, RequestOutcome
 from autopay.domain.errors import UnknownRequest
 from autopay.domain.payment.payment import Settled
 from autopay.domain.payment.steps import AttemptRef, PaymentOrder
@@ -41,27 +40,29 @@ def register(app: typer.Typer) -> None:
 
 
 def retry(
-    request: Annotated[str, typer.Argument(metavar="REQUEST_ID", help="Which request; see `ledger disputes`.")],
+    request: Annotated[str, typer.Argument(metavar="REQUEST_ID", help="The request; see `ledger disputes`.")],
     agent: Annotated[
-        str | None, typer.Option(help="Whose request.", show_default="whoever has such a dispute, else 'default'")
+        str | None, typer.Option(help="Its agent.", show_default="the one with such a dispute, or 'default'")
     ] = None,
     timeout: Annotated[str, typer.Option(help="How long to wait for the seller.")] = "3m",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the seller once more for what was paid and not delivered, and print it.
+    """Ask the seller once more for what was paid, and print it.
 
-    Sends the recorded payment again, byte for byte. It has settled already and cannot settle twice: nothing is paid.
+    For undelivered requests. The recorded payment is sent again, byte for byte. It is final on chain already, so
+    nothing is paid again.
     """
     name = None if agent is None else agent_name(agent)
     wanted, timeout_s = request_id(request), duration_s(timeout)
     settings = Settings.load(home=home).resolve("database_url")
-    answer = run_async(_retry(settings, name, wanted, timeout_s))
+    outcome = run_async(_retry(settings, name, wanted, timeout_s))
     if as_json:
-        print_json(answer.result)
+        print_json(outcome.result)
     else:
-        _show(answer)
-    raise typer.Exit(exit_code_of(answer.result.status))
+        print_content(outcome.content)
+        note_result(outcome.result)
+    raise typer.Exit(exit_code_of(outcome.result.status))
 
 
 async def _retry(settings: Settings, agent: str | None, request: str, timeout_s: float) -> RequestOutcome:
@@ -84,7 +85,11 @@ async def _whose(ledger: PostgresLedger, request: str) -> str:
 
 
 async def _undelivered(ledger: PostgresLedger, agent: str, request: str) -> AttemptRef:
-    """The settled attempt of an undelivered request; anything else is refused in words."""
+    """The final payment of an undelivered request.
+
+    Raises:
+        CommandError: the request has another status; says what to do about it.
+    """
     key = x402_request_id(agent, request)
     try:
         record = await ledger.requests.get(key)
@@ -107,7 +112,7 @@ def _why_not(record: RequestRecord) -> str:
         case RequestStatus.DELIVERED | RequestStatus.FREE | RequestStatus.FRESH:
             return f"is delivered; print it with: {again}"
         case RequestStatus.REFUSED | RequestStatus.FAILED:
-            return f"was not paid ({record.result.status.value}): there is nothing to ask for; request it anew"
+            return f"was not paid ({record.result.status.value}): request it again with another --id"
         case _:
             return f"has not ended yet; wait for it with: {again}"
 
@@ -133,22 +138,11 @@ async def _redeliver(client: Client, task_queue: str, ref: AttemptRef, timeout_s
             result: RequestResult = await handle.result()
             return result
     except TimeoutError:
-        message = f"the seller has not answered yet; look again with: starter.py retry {order.request_id}"
+        message = f"the seller has not answered yet; try again with: starter.py retry {order.request_id}"
         raise CommandError(f"{message} --agent {order.agent}", ExitCode.UNFINISHED) from None
     except WorkflowFailureError as error:
         cause = error.cause
         why = f"{cause.type}: {cause.message}" if isinstance(cause, ApplicationError) else str(cause)
         raise CommandError(f"the seller could not be asked: {why}", ExitCode.FAULT) from None
     except RPCError as error:
-        raise CommandError(f"Temporal answers with an error: {error.message}", ExitCode.UNREACHABLE) from None
-
-
-def _show(answer: RequestOutcome) -> None:
-    if answer.content is not None:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(answer.content)
-        if sys.stdout.isatty() and not answer.content.endswith(b"\n"):
-            sys.stdout.buffer.write(b"\n")
-        sys.stdout.buffer.flush()
-    good = exit_code_of(answer.result.status) is ExitCode.OK
-    note(result_line(answer.result), "green" if good else "yellow")
+        raise temporal_error(error) from None

@@ -1,24 +1,16 @@
-"""The group `session`: what an agent's keys may spend, granted and taken back by the owner of the money."""
+"""The group `session`: keys that may spend an owner's money, granted and taken back by the owner."""
 
 import typer
 
-from autopay.cli.session import grant as session_grant
-from autopay.cli.session import list as session_list
-from autopay.cli.session import revoke as session_revoke
-from autopay.cli.session import submit as session_submit
+from autopay.cli.session import export, grant, revoke, submit
+from autopay.cli.session import list as list_sessions
 
-session = typer.Typer(help="What an agent's keys may spend: granted and taken back by the owner.", no_args_is_help=True)
-
-
-@session.callback()
-def _session() -> None:
-    """What an agent's keys may spend: granted and taken back by the owner."""
-
-
-for module in (session_grant, session_list, session_revoke, session_submit):
-    module.register(session)
+HELP = "Grant agents keys that spend, and revoke them."
 
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
+    session = typer.Typer(help=HELP, no_args_is_help=True)
+    for module in (grant, list_sessions, revoke, export, submit):
+        module.register(session)
     app.add_typer(session, name="session")

@@ -9,9 +9,9 @@ import typer
 
 from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.connect.console import note, print_json, print_table
+from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
-from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
-from autopay.cli.connect.options import agent_name
+from autopay.cli.connect.options import HomeOption, JsonOption, agent_name
 from autopay.cli.session.output import money_left_line, session_json
 from autopay.cli.session.owner import owner_node
 from autopay.domain.errors import TransientFault
@@ -23,8 +23,8 @@ from autopay.settings import Settings
 AT_ONCE = 8
 UNREACHABLE = "chain unreachable"
 
-Reading = TokenAccount | str | None
-"""The session's account; None when it is not there; or why nobody knows."""
+AccountReading = TokenAccount | str | None
+"""The session's account on chain, None when there is none, or why it could not be read."""
 
 
 def register(session: typer.Typer) -> None:
@@ -33,36 +33,36 @@ def register(session: typer.Typer) -> None:
 
 
 def list_sessions(
-    agent: Annotated[str | None, typer.Argument(help="Of this agent only.", show_default=False)] = None,
+    agent: Annotated[str | None, typer.Argument(metavar="AGENT", help="Only this agent's.", show_default=False)] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List sessions, the newest first, with what the chain says is left of each.
+    """List sessions and the money left in them.
 
-    An ACTIVE session whose owner has not signed yet is shown as WAITING. Money left in an ended session can be spent
-    by nobody but its owner; `session revoke` brings it back.
+    The newest come first. A session whose owner has not signed yet is shown as WAITING. Only the owner can spend what
+    is left in an ended session: use `session revoke` to get it back.
     """
     name = None if agent is None else agent_name(agent)
     settings = Settings.load(home=home).resolve("database_url", "solana_rpc_url")
     found = run_async(_list(settings, name))
     if as_json:
-        print_json([_facts(record, reading) for record, reading in found])
+        print_json([_json(record, reading) for record, reading in found])
     elif not found:
-        note("No session yet: starter.py session grant AGENT")
+        note("there is no session yet: starter.py session grant AGENT")
     else:
         columns = ("session", "agent", "status", "spent", "open", "payments", "expires (UTC)", "on chain", "account")
         print_table(columns, (_cells(record, reading) for record, reading in found))
-        _point_at_money(found)
+        _note_money_left(found)
 
 
-async def _list(settings: Settings, agent: str | None) -> Sequence[tuple[SessionRecord, Reading]]:
+async def _list(settings: Settings, agent: str | None) -> Sequence[tuple[SessionRecord, AccountReading]]:
     slots = asyncio.Semaphore(AT_ONCE)
     async with ledger_of(settings) as ledger, owner_node(settings) as node:
         if agent is not None:
             await known_agent(ledger, agent)
         records = await ledger.sessions.list(agent)
 
-        async def read(record: SessionRecord) -> Reading:
+        async def read(record: SessionRecord) -> AccountReading:
             async with slots:
                 try:
                     return await node.token_account(record.source_account)
@@ -74,7 +74,7 @@ async def _list(settings: Settings, agent: str | None) -> Sequence[tuple[Session
 
 
 def status_of(record: SessionRecord) -> str:
-    """ACTIVE, EXPIRED or REVOKED; WAITING before its owner has signed."""
+    """ACTIVE, EXPIRED or REVOKED; WAITING until its owner has signed."""
     if record.status == "ACTIVE" and not record.granted:
         return "WAITING"
     if record.status == "ACTIVE" and record.expires_at <= datetime.now(UTC):
@@ -82,7 +82,7 @@ def status_of(record: SessionRecord) -> str:
     return record.status
 
 
-def _facts(record: SessionRecord, reading: Reading) -> dict[str, Any]:
+def _json(record: SessionRecord, reading: AccountReading) -> dict[str, Any]:
     on_chain: dict[str, Any] | None = None
     if isinstance(reading, TokenAccount):
         delegated = reading.delegated_atomic if reading.delegate == record.authority else 0
@@ -91,7 +91,7 @@ def _facts(record: SessionRecord, reading: Reading) -> dict[str, Any]:
     return session_json(record) | {"state": status_of(record).lower(), "on_chain": on_chain, "chain_problem": problem}
 
 
-def _cells(record: SessionRecord, reading: Reading) -> Sequence[object]:
+def _cells(record: SessionRecord, reading: AccountReading) -> Sequence[object]:
     allowance = show(record.allowance_atomic, record.currency)
     spent = show(record.spent_atomic, "")
     pending = show(record.reserved_atomic - record.spent_atomic, "")
@@ -109,7 +109,7 @@ def _cells(record: SessionRecord, reading: Reading) -> Sequence[object]:
     )
 
 
-def _on_chain(record: SessionRecord, reading: Reading) -> str:
+def _on_chain(record: SessionRecord, reading: AccountReading) -> str:
     match reading:
         case str():
             return UNREACHABLE
@@ -122,12 +122,12 @@ def _on_chain(record: SessionRecord, reading: Reading) -> str:
             return f"holds {held}, delegated {show(reading.delegated_atomic, '').strip()}"
 
 
-def _point_at_money(found: Sequence[tuple[SessionRecord, Reading]]) -> None:
+def _note_money_left(found: Sequence[tuple[SessionRecord, AccountReading]]) -> None:
     for record, reading in found:
         if isinstance(reading, TokenAccount) and reading.amount_atomic and status_of(record) in ("EXPIRED", "REVOKED"):
             note(money_left_line(record, reading.amount_atomic), "yellow")
         if status_of(record) == "WAITING":
-            what = "is granted on chain, finish it" if isinstance(reading, TokenAccount) else "waits for its owner"
+            what = "is granted on chain, complete it" if isinstance(reading, TokenAccount) else "waits for its owner"
             note(f"session {record.session_id} {what}: starter.py session submit {record.session_id}", "yellow")
     problem = next((reading for _, reading in found if isinstance(reading, str)), None)
     if problem:

@@ -1,9 +1,5 @@
-"""Who signs for a wallet, and who is told of it: a keypair file, the embedded stack's owner, the agent.
+"""The owner of an agent's money: the key that signs, the wallet in the ledger, and notifying the agent."""
 
-What must not live here: what is signed, and what is printed.
-"""
-
-import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +13,7 @@ from autopay.adapters.solana.owner_transaction import OwnerNode
 from autopay.cli.connect.agent_handle import AgentHandle, AgentNotRunning
 from autopay.cli.connect.connections import chain_errors
 from autopay.cli.connect.exit_codes import CommandError
+from autopay.cli.connect.files import read_keypair
 from autopay.domain.agent.records import AgentRecord
 from autopay.domain.errors import TransientFault
 from autopay.domain.phase import Phase
@@ -27,7 +24,7 @@ from autopay.temporal.connection import connect
 
 @asynccontextmanager
 async def owner_node(settings: Settings) -> AsyncIterator[OwnerNode]:
-    """The chain, for owners' transactions."""
+    """A connection to the chain for owners' transactions, closed at the end."""
     node = OwnerNode(settings.solana_rpc_url, settings.network)
     try:
         yield node
@@ -61,7 +58,9 @@ def key_of_owner(settings: Settings, keypair: Path | None, owner: str) -> Keypai
     if keypair is not None:
         key = read_keypair(keypair)
         if str(key.pubkey()) != owner:
-            raise CommandError(f"--owner-keypair {keypair}: it is {key.pubkey()}'s, and the money is {owner}'s")
+            raise CommandError(
+                f"--owner-keypair {keypair} is the key of {key.pubkey()}, but the money belongs to {owner}: use its key"
+            )
         return key
     if settings.on_localnet and (key := stack_owner(settings)) and str(key.pubkey()) == owner:
         return key
@@ -75,21 +74,11 @@ def stack_owner(settings: Settings) -> Keypair:
     return load_or_create_keypair(settings.home / OWNER_FILE)
 
 
-def read_keypair(path: Path) -> Keypair:
-    """A key in the Solana CLI's format: a JSON list of 64 numbers. Never quoted in an error."""
-    try:
-        return Keypair.from_bytes(bytes(json.loads(path.expanduser().read_text())))
-    except OSError as error:
-        raise CommandError(f"--owner-keypair {path}: {error.strerror}") from None
-    except (ValueError, TypeError):
-        raise CommandError(f"--owner-keypair {path}: not a key as `solana-keygen` writes it") from None
-
-
 async def known_wallet(ledger: PostgresLedger, name: str, wallet: str, phase: Phase = Phase.DEMO) -> AgentRecord:
-    """The agent, made when there is none, whose money is in that wallet.
+    """The agent whose money is in that wallet; a new one is made when there is none of that name.
 
     Raises:
-        CommandError: it belongs to another.
+        CommandError: the agent belongs to another wallet.
     """
     agent = await ledger.agents.create(name, phase, wallet)
     if agent.wallet_address and agent.wallet_address != wallet:
@@ -102,11 +91,11 @@ async def known_wallet(ledger: PostgresLedger, name: str, wallet: str, phase: Ph
 
 
 async def notify_agent(settings: Settings, name: str) -> str | None:
-    """Have a running agent read its balances now; why it was not told, if so."""
+    """Make a running agent read its balances now; returns why that was not possible, or None."""
     try:
         await AgentHandle(await connect(settings), name, settings.task_queue).signal("check_balances")
     except AgentNotRunning:
         return f"agent {name} is not running"
     except (TransientFault, CommandError, SettingsError) as error:
-        return f"agent {name} was not told, it will see by itself: {error}"
+        return f"agent {name} could not be notified and will find out by itself: {error}"
     return None

@@ -1,4 +1,4 @@
-"""`session revoke`: the key is destroyed at once, and the money goes back to its owner."""
+"""`session revoke`: destroys a session's key at once, and gives the money back to its owner."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from solders.pubkey import Pubkey
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.solana.owner_transaction import OwnerNode, signed_by
 from autopay.adapters.solana.revoke import RevokePlan, plan_revoke
-from autopay.cli.connect.connections import known_agent, ledger_of
+from autopay.cli.connect.connections import known_agent, known_session, ledger_of
 from autopay.cli.connect.console import note, print_json, print_line
+from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
-from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
-from autopay.cli.connect.options import agent_name
-from autopay.cli.session.options import known_session, session_uuid
-from autopay.cli.session.output import describe_revoke, export_for_signing, revoked_line, session_json
-from autopay.cli.session.owner import key_of_owner, notify_agent, owner_node, read_keypair
-from autopay.cli.session.signing_file import check_export
+from autopay.cli.connect.files import read_keypair
+from autopay.cli.connect.options import HomeOption, JsonOption, OwnerKeypairOption, agent_name, session_uuid
+from autopay.cli.session.output import describe_revoke, revoked_line, session_json
+from autopay.cli.session.owner import key_of_owner, notify_agent, owner_node
+from autopay.cli.session.signing_file import check_export, export_for_signing
 from autopay.domain.session import SessionRecord
 from autopay.settings import Settings
 
@@ -54,23 +54,21 @@ def revoke(
         str | None, typer.Argument(metavar="SESSION_ID", help="The session; see `session list`.", show_default=False)
     ] = None,
     agent: Annotated[str | None, typer.Option(help="All sessions of this agent instead.")] = None,
-    owner_keypair: Annotated[
-        Path | None, typer.Option(help="The owner's key, who takes the money back; used once, stored nowhere.")
-    ] = None,
+    owner_keypair: OwnerKeypairOption = None,
     export_to: Annotated[
         Path | None, typer.Option("--export", help="Write the unsigned transaction here, for another wallet to sign.")
     ] = None,
     wait: Annotated[
-        bool, typer.Option("--wait/--no-wait", help="Wait until no payment of the session is open any more.")
+        bool, typer.Option("--wait/--no-wait", help="Wait until the session's payments are final or failed.")
     ] = True,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """End a session and take its money back.
 
-    Its key is destroyed at once: nothing new is paid. When what was under way has settled, the owner's transaction
+    Its key is destroyed at once: nothing new is paid. When its payments are final or failed, the owner's transaction
     ends the delegation, moves the rest back and closes the account; on the embedded chain a test wallet signs by
-    itself. Works for ended sessions, too, and as often as you like.
+    itself. You can also revoke ended sessions, and run this as often as you like.
     """
     if (session_id is None) == (agent is None):
         raise typer.BadParameter("give a session's id, or --agent for all of an agent's")
@@ -97,9 +95,9 @@ async def _revoke(settings: Settings, order: RevokeOrder, as_json: bool) -> bool
         records = await _chosen(ledger, node, order)
         for record in records:
             await ledger.sessions.end(record.session_id)
-        outcomes = [await _Revoking(settings, ledger, node, order, as_json).run(record) for record in records]
+        outcomes = [await _Revocation(settings, ledger, node, order, as_json).run(record) for record in records]
         if as_json:
-            print_json([facts for _, facts in outcomes])
+            print_json([line for _, line in outcomes])
         for name in {record.agent for record in records}:
             await notify_agent(settings, name)
         return all(finished for finished, _ in outcomes)
@@ -123,8 +121,8 @@ async def _chosen(ledger: PostgresLedger, node: OwnerNode, order: RevokeOrder) -
     return found
 
 
-class _Revoking:
-    """One session's money, on its way back."""
+class _Revocation:
+    """Revokes sessions one by one: waits for open payments, then sends or exports the owner's transaction."""
 
     def __init__(
         self, settings: Settings, ledger: PostgresLedger, node: OwnerNode, order: RevokeOrder, as_json: bool
@@ -136,12 +134,12 @@ class _Revoking:
         self._as_json = as_json
 
     async def run(self, record: SessionRecord) -> tuple[bool, dict[str, Any]]:
-        """Whether it is finished, and what to say of it as JSON."""
+        """Whether it is finished, and its line for `--json`."""
         if not await self._nothing_open(record):
             return False, session_json(record) | {"state": "open_payments"}
         plan = await plan_revoke(self._node, record)
         if plan is None or not plan.steps:
-            await self._warn_of_a_late_grant(record)
+            await self._warn_of_late_grant(record)
             return await self._done(record, plan if plan and plan.kept_open else None, None)
         note("\n".join(describe_revoke(record, plan)))
         if self._order.export is not None:
@@ -158,18 +156,16 @@ class _Revoking:
         return await self._done(record, plan, signature)
 
     async def _nothing_open(self, record: SessionRecord) -> bool:
-        """Revoking under an open payment would take away what proves that it never landed."""
-        said = -1
+        """Whether no payment is open: a revoke would take away what can prove that one never landed."""
+        shown = -1
         while (count := (await known_session(self._ledger, record.session_id)).open_payments) > 0:
             what = f"{count} payment(s) of session {record.session_id} are open"
             if not self._order.wait:
-                note(
-                    f"{what}: its key is destroyed; run it again when they are settled, to take the rest back", "yellow"
-                )
+                note(f"{what}: its key is destroyed; run this again later to take the rest back", "yellow")
                 return False
-            if count != said:
-                note(f"{what}: waiting until they are settled, with a worker running; Ctrl-C and run it again later")
-                said = count
+            if count != shown:
+                note(f"{what}: waiting until they are final or failed, which needs a worker; Ctrl-C ends the wait")
+                shown = count
             await asyncio.sleep(POLL_S)
         return True
 
@@ -179,7 +175,7 @@ class _Revoking:
         words = describe_revoke(record, plan)
         return await export_for_signing(self._settings, self._node, record, asked, words, file, quiet=self._as_json)
 
-    async def _warn_of_a_late_grant(self, record: SessionRecord) -> None:
+    async def _warn_of_late_grant(self, record: SessionRecord) -> None:
         asked = record.owner_transaction
         if asked and asked.does == "grant" and await self._node.block_height() <= asked.last_valid_block_height:
             note("its grant can still be signed and land for a minute: run this again if that happens", "yellow")
@@ -192,5 +188,5 @@ class _Revoking:
         if not self._as_json:
             print_line(revoked_line(record, plan, signature))
         back = plan.brings_back_atomic if plan else 0
-        facts = session_json(await known_session(self._ledger, record.session_id))
-        return True, facts | {"state": "revoked", "transaction": signature, "brought_back_atomic": back}
+        line = session_json(await known_session(self._ledger, record.session_id))
+        return True, line | {"state": "revoked", "transaction": signature, "brought_back_atomic": back}

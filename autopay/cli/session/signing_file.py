@@ -1,26 +1,27 @@
-"""The file that another wallet signs from, and what that wallet hands back.
-
-What must not live here: the ledger and the chain.
-"""
+"""The file with which another wallet signs: written for the owner, read back with the signature."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
-from autopay.adapters.solana.owner_transaction import unsigned
+from autopay.adapters.solana.owner_transaction import OwnerNode, unsigned
+from autopay.cli.connect.console import note, print_line
 from autopay.cli.connect.exit_codes import CommandError
+from autopay.cli.session.output import session_json
 from autopay.domain.network import Network
 from autopay.domain.session import OwnerTransaction, SessionRecord
+from autopay.settings import Settings
 
 HOW_TO = "sign `transaction` (base64) in the owner's wallet unchanged; then: starter.py session submit FILE"
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What a file holds: whose, if it says so, and a transaction (base64) or a signature."""
+    """What the owner returns: the session if it is named, and a transaction (base64) or a signature (base58)."""
 
     session_id: UUID | None
     transaction: str | None
@@ -28,13 +29,13 @@ class Submission:
 
 
 def check_export(path: Path) -> None:
-    """Refuse a place that cannot be written, before anything happens."""
+    """Refuse a path that cannot be written, before anything happens."""
     if path.is_dir() or not path.expanduser().resolve().parent.is_dir():
-        raise CommandError(f"--export {path}: that is no file in a directory that exists")
+        raise CommandError(f"--export {path}: must be a file in a directory that exists")
 
 
 def valid_until(asked: OwnerTransaction, height: int, slot_ms: int) -> datetime:
-    """About when the last block comes that accepts it."""
+    """About when the last block comes in which the transaction can land."""
     blocks = max(0, asked.last_valid_block_height - height)
     return datetime.now(UTC) + timedelta(milliseconds=blocks * slot_ms)
 
@@ -42,7 +43,7 @@ def valid_until(asked: OwnerTransaction, height: int, slot_ms: int) -> datetime:
 def write_export(
     path: Path, record: SessionRecord, asked: OwnerTransaction, does: Sequence[str], network: Network, until: datetime
 ) -> None:
-    """Write what the owner is to sign; it holds no secret."""
+    """Write the file for the owner to sign; it holds no secret."""
     content = {
         "session": str(record.session_id),
         "agent": record.agent,
@@ -83,3 +84,25 @@ def read_submission(path: Path) -> Submission:
     if not all(each is None or isinstance(each, str) for each in given.values()):
         raise CommandError(f"{path}: its transaction and signature must be texts")
     return Submission(session, None if given["signature"] else given["transaction"], given["signature"])
+
+
+async def export_for_signing(
+    settings: Settings,
+    node: OwnerNode,
+    record: SessionRecord,
+    asked: OwnerTransaction,
+    words: Sequence[str],
+    file: Path,
+    *,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Write the file, and print what to do with it; returns the line for `--json`."""
+    until = valid_until(asked, await node.block_height(), settings.slot_ms)
+    write_export(file, record, asked, words, settings.network, until)
+    if not quiet:
+        print_line(f"session {record.session_id}: {record.owner} must sign {file} before about {until:%T} UTC")
+        note(f"then: starter.py session submit {file}")
+        if asked.does == "grant":
+            note(f"if that is too late: starter.py session export {record.session_id} {file}")
+    waiting = {"state": "waiting", "export": str(file), "valid_until_about": until.isoformat(timespec="seconds")}
+    return session_json(record) | waiting

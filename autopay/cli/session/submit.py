@@ -1,4 +1,4 @@
-"""`session submit`: what an owner signed elsewhere, checked byte for byte, sent, and seen on chain."""
+"""`session submit`: what an owner signed with another wallet, checked byte for byte, sent and confirmed on chain."""
 
 from pathlib import Path
 from typing import Annotated
@@ -20,11 +20,11 @@ from autopay.adapters.solana.owner_transaction import (
     with_transaction,
 )
 from autopay.adapters.solana.revoke import plan_revoke
-from autopay.cli.connect.connections import ledger_of
+from autopay.cli.connect.connections import known_session, ledger_of
 from autopay.cli.connect.console import note, print_json, print_line
+from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
-from autopay.cli.connect.invocation import HomeOption, JsonOption, run_async
-from autopay.cli.session.options import known_session
+from autopay.cli.connect.options import HomeOption, JsonOption
 from autopay.cli.session.output import print_granted, revoked_line, session_json
 from autopay.cli.session.owner import notify_agent, owner_node
 from autopay.cli.session.signing_file import Submission, read_submission
@@ -45,17 +45,18 @@ def register(session: typer.Typer) -> None:
 def submit(
     target: Annotated[
         str,
-        typer.Argument(metavar="FILE|SESSION_ID", help="What the wallet signed, in a file; or the session it is for."),
+        typer.Argument(metavar="FILE|SESSION_ID", help="The signed file, or the session that was signed."),
     ],
     signature: Annotated[str | None, typer.Option(help="The owner's signature, base58.")] = None,
     transaction: Annotated[str | None, typer.Option(help="The signed transaction, base64.")] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Hand back what the owner signed: a grant or a revoke.
+    """Submit a grant or revoke that the owner has signed.
 
-    It must be byte for byte the transaction that was exported last, with the owner's signature. A session id alone
-    looks at the chain, for a grant that was sent already: by the wallet itself, or by a command that was cut off.
+    It must be byte for byte the transaction that was exported last, with the owner's signature. With a session id
+    alone, the chain is checked for a grant that was sent already: by the wallet itself, or by a command that was
+    interrupted.
     """
     session_id = _uuid(target)
     given = Submission(session_id, transaction, signature)
@@ -94,7 +95,7 @@ async def _session_of(ledger: PostgresLedger, given: Submission) -> SessionRecor
     found = await ledger.sessions.awaiting(message_of(read_transaction(given.transaction)))
     if found is None:
         raise CommandError(
-            "no session waits for that transaction: it is done already, a newer one was exported, or the wallet "
+            "no session waits for that transaction: it was submitted already, a newer one was exported, or the wallet "
             "changed it; see `starter.py session list`"
         )
     return found
@@ -108,7 +109,7 @@ async def _grant(
     given: Submission,
     as_json: bool,
 ) -> None:
-    """Landed is landed, whoever sent it; else what was given is sent."""
+    """Finish a grant that the chain shows, whoever sent it; else send what was given."""
     signature = None
     if record.owner_transaction is None:
         if record.status != "ACTIVE":
@@ -129,8 +130,8 @@ async def _sent(
         again = f"starter.py session revoke {record.session_id} --export FILE"
     if signed is None:
         raise CommandError(
-            f"session {record.session_id} waits, and the chain shows nothing yet: hand back what {record.owner} "
-            f"signed, or make a fresh transaction: {again}",
+            f"session {record.session_id} waits, and the chain does not show it yet: submit what {record.owner} "
+            f"signed, or export a fresh transaction: {again}",
             ExitCode.UNFINISHED,
         )
     try:
@@ -138,7 +139,7 @@ async def _sent(
     except OwnerTooLate:
         raise CommandError(f"that transaction's blockhash has expired, nothing was sent: {again}") from None
     except OwnerRefused as refusal:
-        raise CommandError(f"{refusal}; once that is mended: {again}") from None
+        raise CommandError(f"{refusal}; correct that, then: {again}") from None
 
 
 def _signed(asked: OwnerTransaction, record: SessionRecord, given: Submission) -> VersionedTransaction | None:
@@ -164,11 +165,11 @@ async def _revoke(
     if plan is not None:
         signature = await _sent(node, record, asked, _signed(asked, record, given))
     await ledger.sessions.clear_owner_transaction(record.session_id)
-    untold = await notify_agent(settings, record.agent)
+    problem = await notify_agent(settings, record.agent)
     if as_json:
         back = plan.brings_back_atomic if plan else 0
         print_json(session_json(record) | {"state": "revoked", "transaction": signature, "brought_back_atomic": back})
     else:
         print_line(revoked_line(record, plan, signature))
-    if untold:
-        note(untold, "yellow")
+    if problem:
+        note(problem, "yellow")

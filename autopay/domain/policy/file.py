@@ -1,17 +1,17 @@
-"""Reads a policy from TOML as a person writes it, and says the line of what is wrong. Pure."""
+"""A policy as a person writes it in TOML: an example, and `read_policy`, whose errors name the line. Pure."""
 
-import difflib
 import re
-import tomllib
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 from pydantic import ValidationError
 
-from autopay.domain.hosts import HOST_PATTERN
+from autopay.domain.durations import format_duration, parse_whole_seconds
+from autopay.domain.hosts import parse_host_rule
 from autopay.domain.money import to_atomic
 from autopay.domain.policy.policy import ADDRESS_PATTERN, LONGEST_S, SHORTEST_S, Policy
+from autopay.domain.toml_file import TomlFile, TomlFileError, read_text, read_texts, unknown_name
+from autopay.domain.values import validation_message
 
 EXAMPLE = """\
 # Amounts are token units; USDC and CASH count together, as both are dollars. Days are UTC.
@@ -34,57 +34,32 @@ expire = "24h"                # how long a question, and its answer, is good
 """
 
 
-class PolicyError(ValueError):
-    """A policy file is wrong; the message begins with its line."""
-
-
 def _amount(value: Any) -> int:
-    if not isinstance(value, str):
-        raise ValueError('an amount is a text in token units, like "0.05"')  # noqa: TRY004
-    try:
-        return to_atomic(value)
-    except ArithmeticError:  # 1e999999 is beyond Decimal itself
-        raise ValueError(f"{value!r} is not an amount") from None
+    return to_atomic(read_text(value, "an amount", "0.05"))
 
 
 def _number(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError("a number is wanted")  # noqa: TRY004
+        raise ValueError(f"a number is wanted, not {value!r}")  # noqa: TRY004
     return str(value)
 
 
-def _texts(value: Any) -> list[str]:
-    if not isinstance(value, list) or any(not isinstance(each, str) for each in value):
-        raise ValueError('a list of texts is wanted, like ["USDC"]')
-    return value
-
-
 def _hosts(value: Any) -> list[str]:
-    hosts = [each.lower() for each in _texts(value)]
-    for each in hosts:
-        if not re.fullmatch(HOST_PATTERN, each):
-            raise ValueError(f"{each!r} is not a host like api.example.com, *.example.com or 127.0.0.1:8403")
-    return hosts
+    return [parse_host_rule(each) for each in read_texts(value)]
 
 
 def _payees(value: Any) -> list[str]:
-    payees = _texts(value)
+    payees = read_texts(value)
     for each in payees:
         if not re.fullmatch(ADDRESS_PATTERN, each):
             raise ValueError(f"{each!r} is not a Solana address")
     return payees
 
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-def _seconds(value: Any) -> int:
-    found = re.fullmatch(r"([0-9]{1,6})([smhd])", value) if isinstance(value, str) else None
-    if found is None:
-        raise ValueError('a time is a text like "30m", "24h" or "7d"')
-    seconds = int(timedelta(**{_UNITS[found[2]]: int(found[1])}).total_seconds())
+def _expiry(value: Any) -> int:
+    seconds = parse_whole_seconds(read_text(value, "a duration", "30m"))
     if not SHORTEST_S <= seconds <= LONGEST_S:
-        raise ValueError(f"{value} is not between {SHORTEST_S}s and {LONGEST_S // 86_400}d")
+        raise ValueError(f"{value} is not between {SHORTEST_S}s and {format_duration(LONGEST_S)}")
     return seconds
 
 
@@ -94,84 +69,42 @@ FIELDS: dict[str, dict[str, tuple[str, Callable[[Any], Any]]]] = {
         "per_host_day": ("per_host_day_atomic", _amount),
         "per_agent_day": ("per_agent_day_atomic", _amount),
     },
-    "allow": {"hosts": ("hosts", _hosts), "payees": ("payees", _payees), "currencies": ("currencies", _texts)},
+    "allow": {"hosts": ("hosts", _hosts), "payees": ("payees", _payees), "currencies": ("currencies", read_texts)},
     "pins": {"price_factor": ("price_factor", _number)},
-    "approvals": {"auto_up_to": ("auto_approve_atomic", _amount), "expire": ("approval_expires_s", _seconds)},
+    "approvals": {"auto_up_to": ("auto_approve_atomic", _amount), "expire": ("approval_expires_s", _expiry)},
 }
+"""Tables and keys of the file: the field of `Policy` that each sets, and how its value is read."""
 
 
 def read_policy(text: str) -> Policy:
     """The policy that a TOML text says.
 
     Raises:
-        PolicyError: not TOML, an unknown name, or an impossible value; with the line.
+        TomlFileError: not TOML, an unknown name, or an impossible value; with the line.
     """
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise _not_toml(text, error) from None
+    file = TomlFile(text)
     values: dict[str, Any] = {}
-    for section, entries in tables.items():
-        if section not in FIELDS:
-            raise _unknown(text, section, None, list(FIELDS))
+    for table, entries in file.tables.items():
+        if table not in FIELDS:
+            raise TomlFileError(file.line_of(table), _unknown(table, list(FIELDS)))
         if not isinstance(entries, dict):
-            raise _wrong(text, section, None, f"[{section}] is a table")
+            raise TomlFileError(file.line_of(table), f"[{table}] is a table")
         for key, value in entries.items():
-            if key not in FIELDS[section]:
-                raise _unknown(text, section, key, list(FIELDS[section]))
-            name, read = FIELDS[section][key]
+            if key not in FIELDS[table]:
+                raise TomlFileError(file.line_of(table, key), _unknown(key, list(FIELDS[table])))
+            name, read = FIELDS[table][key]
             try:
                 values[name] = read(value)
                 Policy.model_validate({name: values[name]})
             except ValidationError as error:
-                raise _wrong(text, section, key, f"{key}: {error.errors()[0]['msg']}") from None
+                message = f"{key}: {validation_message(error.errors()[0])}"
+                raise TomlFileError(file.line_of(table, key), message) from None
             except ValueError as error:
-                raise _wrong(text, section, key, f"{key}: {error}") from None
+                raise TomlFileError(file.line_of(table, key), f"{key}: {error}") from None
     return Policy.model_validate(values)
 
 
-def _not_toml(text: str, error: tomllib.TOMLDecodeError) -> PolicyError:
-    said = str(error)
-    at = re.search(r" \(at line ([0-9]+), column [0-9]+\)$", said)
-    line = int(at[1]) if at else max(len(text.splitlines()), 1)
-    return PolicyError(f"line {line}: not TOML: {said[: at.start()] if at else said}")
-
-
-def _unknown(text: str, section: str, key: str | None, known: list[str]) -> PolicyError:
-    name = key or section
-    home = next((each for each, keys in FIELDS.items() if name in keys), None)
-    close = difflib.get_close_matches(name, known, n=1)
-    if home is not None:
-        hint = f"; it belongs below [{home}]"
-    else:
-        hint = f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
-    return _wrong(text, section, key, f"{name!r} is unknown here{hint}")
-
-
-def _wrong(text: str, section: str, key: str | None, message: str) -> PolicyError:
-    return PolicyError(f"line {_line_of(text, section, key)}: {message}")
-
-
-def _line_of(text: str, section: str, key: str | None) -> int:
-    """Where a key of a section is written; the section's own line when it cannot be told."""
-    table = rf"\[{{1,2}}\s*{_name(section)}\s*"
-    inside, at = False, 1
-    for number, line in enumerate(text.splitlines(), 1):
-        bare = line.strip()
-        if key is not None and re.match(rf"({table}|{_name(section)}\s*)\.\s*{_name(key)}\s*[].=]", bare):
-            return number  # limits.per_request = …, or [limits.per_request]
-        if re.match(rf"{table}\]", bare) or re.match(rf"{_name(section)}\s*=", bare):
-            inside, at = True, number
-            if key is None:
-                return at
-        elif bare.startswith("["):
-            inside = False
-            at = number if re.match(rf"{table}\.", bare) else at
-        elif inside and key is not None and re.match(rf"{_name(key)}\s*[.=]", bare):
-            return number
-    return at
-
-
-def _name(text: str) -> str:
-    """A pattern for a key as TOML may spell it."""
-    return rf"[\"']?{re.escape(text)}[\"']?"
+def _unknown(name: str, known: list[str]) -> str:
+    """What to say of an unknown name; of a key of another table, where it belongs."""
+    home = next((table for table, keys in FIELDS.items() if name in keys), None)
+    return unknown_name(name, known) if home is None else f"{name!r} is unknown here; it belongs below [{home}]"

@@ -5,12 +5,11 @@ that a name resolves to. What must not live here: resolving and connecting.
 """
 
 import ipaddress
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from autopay.domain.hosts import HOST_PATTERN, is_any_of
+from autopay.domain.hosts import is_any_of, parse_host_rule
 from autopay.domain.refusal import RefusalReason, Refused
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -34,7 +33,6 @@ _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
 _SIX_TO_FOUR = ipaddress.IPv6Network("2002::/16")  # RFC 3056
 _LOOPBACK_V4 = ipaddress.IPv4Network("127.0.0.0/8")
-_HOST_RULE = re.compile(HOST_PATTERN)
 
 
 @dataclass(frozen=True)
@@ -55,11 +53,13 @@ class Reach:
         hosts: list[str] = []
         nets: list[IpNetwork] = []
         for each in private:
-            net = _net(each)
-            if net is not None:
-                nets.append(net)
-            else:
-                hosts.append(each.lower())
+            if _is_net(each):
+                nets.append(ipaddress.ip_network(_without_brackets(each)))
+                continue
+            try:
+                hosts.append(parse_host_rule(each))
+            except ValueError:
+                raise ValueError(f"{each[:100]!r} is neither a host nor a network") from None
         return cls(tuple(http_hosts), tuple(hosts), tuple(nets))
 
     def transport(self, scheme: str, host: str, port: int) -> Refused | None:
@@ -128,11 +128,10 @@ def _authority(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _net(text: str) -> IpNetwork | None:
-    """The network or address that a setting means; None for a host rule."""
-    bare = text.removeprefix("[").removesuffix("]")
-    if "/" in text or literal(bare):
-        return ipaddress.ip_network(bare)
-    if not _HOST_RULE.fullmatch(text.lower()):
-        raise ValueError(f"{text[:100]!r} is neither a host nor a network")
-    return None
+def _is_net(text: str) -> bool:
+    """Whether a setting means a network or an address, and not a host rule."""
+    return "/" in text or literal(_without_brackets(text)) is not None
+
+
+def _without_brackets(text: str) -> str:
+    return text.removeprefix("[").removesuffix("]")

@@ -1,0 +1,68 @@
+"""`fund`: test tokens for an agent and its owner, on the embedded chain."""
+
+from typing import Annotated
+
+import typer
+
+from autopay.cli.connect.agent_handle import AgentHandle, AgentNotRunning
+from autopay.cli.connect.connections import chain_errors, known_agent, ledger_of, mint_of
+from autopay.cli.connect.console import note
+from autopay.cli.connect.event_loop import run_async
+from autopay.cli.connect.exit_codes import CommandError, examples_help
+from autopay.cli.connect.options import AgentArgument, HomeOption, agent_name, amount_atomic, currency_of
+from autopay.domain.money import Currency, show
+from autopay.domain.refusal import Refused
+from autopay.settings import Settings
+from autopay.temporal.connection import connect
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("fund", epilog=examples_help("fund trader 5", "fund trader 5 --currency CASH"))(fund)
+
+
+def fund(
+    name: AgentArgument,
+    amount: Annotated[str, typer.Argument(help="How much, in token units: 5 or 0.25.")],
+    currency: Annotated[str, typer.Option(help="USDC or CASH.")] = "USDC",
+    home: HomeOption = None,
+) -> None:
+    """Give an agent test tokens, on the embedded chain.
+
+    They go into its session's account, and as many into its owner's wallet. The session still spends no more than its
+    allowance: `session grant` gives it a new session with a larger one.
+    """
+    atomic, money = amount_atomic(amount), currency_of(currency)
+    settings = Settings.load(home=home).resolve("database_url", "solana_rpc_url")
+    if not settings.on_localnet:
+        raise CommandError("test tokens exist on the embedded chain only: send real ones to the agent's account")
+    run_async(_fund(settings, agent_name(name), money, atomic))
+
+
+async def _fund(settings: Settings, name: str, currency: Currency, amount: int) -> None:
+    from solders.pubkey import Pubkey  # noqa: PLC0415 (slow to load)
+
+    from localnet.tokens import faucet  # noqa: PLC0415 (an extra)
+    from localnet.topup import mint_to_account  # noqa: PLC0415
+
+    mint = Pubkey.from_string(mint_of(settings, currency))
+    async with ledger_of(settings) as ledger:
+        agent = await known_agent(ledger, name)
+        session = await ledger.sessions.current(name, currency)
+    try:
+        wallet = Pubkey.from_string(agent.wallet_address)
+    except ValueError:
+        raise CommandError(f"agent {name!r} has no wallet yet: starter.py launch {name}") from None
+    with chain_errors():
+        await faucet(settings.solana_rpc_url, wallet, mint, amount)
+    if isinstance(session, Refused):
+        note(f"only its owner's wallet got {show(amount, currency)}: {session.message}", "yellow")
+    else:
+        account = Pubkey.from_string(session.key.source_account)
+        with chain_errors():
+            await mint_to_account(settings.solana_rpc_url, account, mint, amount)
+        note(f"{name} and its owner got {show(amount, currency)} each", "green")
+    try:
+        await AgentHandle(await connect(settings), name, settings.task_queue).signal("check_balances")
+    except AgentNotRunning:
+        note(f"agent {name} is not running", "yellow")

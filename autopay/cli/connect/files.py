@@ -1,0 +1,50 @@
+"""Files that options name: TOML from a file or stdin, and key files of the Solana CLI."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autopay.cli.connect.exit_codes import CommandError
+
+if TYPE_CHECKING:
+    from solders.keypair import Keypair
+
+STDIN = "-"
+
+
+def name_of(file: str) -> str:
+    """How errors name a file; `-` is stdin."""
+    return "stdin" if file == STDIN else file
+
+
+def read_toml_text(file: str) -> str:
+    """The text of a TOML file, or of stdin.
+
+    Raises:
+        CommandError: it cannot be read, or is not UTF-8; one line that names the file.
+    """
+    try:
+        raw = sys.stdin.buffer.read() if file == STDIN else Path(file).expanduser().read_bytes()
+        return raw.decode()
+    except OSError as error:
+        raise CommandError(f"{name_of(file)}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise CommandError(f"{name_of(file)}, line {line}: not TOML: not UTF-8") from None
+
+
+def read_keypair(path: Path, option: str = "--owner-keypair") -> "Keypair":
+    """A key in the Solana CLI's format: a JSON list of 64 numbers. Never quoted in an error.
+
+    Raises:
+        CommandError: the file cannot be read, or holds no key; the message names the option.
+    """
+    from solders.keypair import Keypair  # noqa: PLC0415 (slow to load)
+
+    try:
+        return Keypair.from_bytes(bytes(json.loads(path.expanduser().read_text())))
+    except OSError as error:
+        raise CommandError(f"{option} {path}: {error.strerror}") from None
+    except (ValueError, TypeError):
+        raise CommandError(f"{option} {path}: not a key as `solana-keygen` writes it") from None

@@ -1,0 +1,42 @@
+"""How the end of a request is printed: its content to stdout, one line about it to stderr."""
+
+import sys
+
+from autopay.cli.connect.console import note
+from autopay.cli.connect.exit_codes import ExitCode, exit_code_of
+from autopay.domain.money import units_text
+from autopay.domain.request import RequestResult, RequestStatus
+
+
+def print_content(content: bytes | None) -> None:
+    """Write content to stdout, byte for byte; in a terminal its last line is ended."""
+    if content is None:
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(content)
+    if sys.stdout.isatty() and not content.endswith(b"\n"):
+        sys.stdout.buffer.write(b"\n")
+    sys.stdout.buffer.flush()
+
+
+def note_result(result: RequestResult, text: str | None = None) -> None:
+    """A note with the result's line, or that text, in the colour of its status."""
+    is_good = exit_code_of(result.status) is ExitCode.OK
+    note(text or result_line(result), "green" if is_good else "yellow")
+
+
+def result_line(result: RequestResult) -> str:
+    """What became of a request, in one line."""
+    parts = [f"{result.request_id}: {result.status.value}"]
+    if result.price_atomic is not None and result.currency is not None:
+        verb = "paid" if result.transaction else "price"
+        parts.append(f"{verb} {units_text(result.price_atomic)} {result.currency.value}")
+    if result.pay_to:
+        parts.append(f"to {result.pay_to}")
+    if result.transaction:
+        parts.append(f"transaction {result.transaction}")
+    if result.http_status is not None and result.status is not RequestStatus.DELIVERED:
+        parts.append(f"HTTP {result.http_status}")
+    if result.error is not None:
+        parts.append(f"{result.error.type}: {result.error.message}")
+    return ", ".join(parts)
