@@ -31,7 +31,7 @@ from autopay.cli.connect.options import (
     phase_of,
     session_s,
 )
-from autopay.domain.money import Currency, show, to_units
+from autopay.domain.money import Currency, show, units_text
 from autopay.domain.network import Network
 from autopay.domain.request import agent_workflow_id
 from autopay.settings import Settings
@@ -163,7 +163,7 @@ def _show_plan(orders: list[LaunchOrder], *, as_json: bool) -> None:
 
 def _grant(order: LaunchOrder) -> dict[str, Any]:
     return {
-        "allowance": f"{to_units(order.allowance_atomic):f}",
+        "allowance": units_text(order.allowance_atomic),
         "tx_limit": order.tx_limit,
         "duration_s": order.duration_s,
     }

@@ -9,7 +9,7 @@ from autopay.cli.connect.console import print_line, print_table
 from autopay.cli.demo.context import DemoContext
 from autopay.cli.ledger.verifying import verified
 from autopay.domain.audit.report import AuditReport
-from autopay.domain.money import Currency, show, to_units
+from autopay.domain.money import Currency, show, units_text
 
 MOST_ROWS = 1_000
 
@@ -72,7 +72,7 @@ async def summarize(stage: DemoContext, chapters: dict[str, dict[str, Any]]) -> 
 def print_summary(verdict: DemoSummary) -> None:
     """The last lines."""
     counts = (verdict.spent_ledger, verdict.spent_chain)
-    money = [(each.value, *(f"{to_units(count.get(each, 0)):f}" for count in counts)) for each in Currency]
+    money = [(each.value, *(units_text(count.get(each, 0)) for count in counts)) for each in Currency]
     print_table(
         ("currency", "spent, says the ledger", "spent, says the chain"), money, title="\nThe money, counted twice"
     )
@@ -103,4 +103,4 @@ async def _missing_on_chain(stage: DemoContext) -> dict[Currency, int]:
 
 
 def _in_units(spent: dict[Currency, int]) -> dict[str, str]:
-    return {currency.value: f"{to_units(amount):f}" for currency, amount in sorted(spent.items())}
+    return {currency.value: units_text(amount) for currency, amount in sorted(spent.items())}

@@ -11,7 +11,7 @@ from autopay.cli.connect.console import note, print_json, print_table
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption, agent_name
-from autopay.domain.money import show, to_units
+from autopay.domain.money import show, units_text
 from autopay.domain.report.rows import DisputeRow
 from autopay.settings import Settings
 
@@ -53,7 +53,7 @@ async def _disputes(settings: Settings, agent: str | None) -> Sequence[DisputeRo
 
 
 def _json(row: DisputeRow) -> dict[str, object]:
-    return row.model_dump(mode="json", exclude={"amount_atomic"}) | {"amount": f"{to_units(row.amount_atomic):f}"}
+    return row.model_dump(mode="json", exclude={"amount_atomic"}) | {"amount": units_text(row.amount_atomic)}
 
 
 def _cells(row: DisputeRow) -> Sequence[object]:

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from autopay.cli.connect.console import printable, stdout_console
 from autopay.cli.connect.exit_codes import ExitCode
-from autopay.domain.money import show, to_atomic, to_units
+from autopay.domain.money import show, to_atomic, units_text
 from autopay.domain.report.rows import PaymentRow, SpendRow, TrailRow
 
 WIDE = 110
@@ -42,7 +42,7 @@ _NEVER_CUT = ("time", "amount", "settled", "open")
 def payment_values(row: PaymentRow) -> dict[str, Any]:
     """A payment for programs: the amount in token units, and the cursor that the next page comes after."""
     values = row.model_dump(mode="json")
-    return values | {"amount": f"{to_units(values.pop('amount_atomic')):f}", "cursor": row.cursor}
+    return values | {"amount": units_text(values.pop("amount_atomic")), "cursor": row.cursor}
 
 
 def trail_values(row: TrailRow) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def trail_values(row: TrailRow) -> dict[str, Any]:
 def spend_values(row: SpendRow) -> dict[str, Any]:
     """A sum for programs, in token units."""
     values = row.model_dump(mode="json")
-    amounts = {name: f"{to_units(values.pop(f'{name}_atomic')):f}" for name in ("settled", "open")}
+    amounts = {name: units_text(values.pop(f"{name}_atomic")) for name in ("settled", "open")}
     return {
         "key": row.key,
         "network": values["network"],

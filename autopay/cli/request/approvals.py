@@ -17,7 +17,7 @@ from autopay.cli.connect.formats import span, utc
 from autopay.cli.connect.options import HomeOption, JsonOption, agent_name, duration_s
 from autopay.cli.request.approval_steps import decide_approval, find_approval
 from autopay.cli.request.output import result_line
-from autopay.domain.money import show, to_units
+from autopay.domain.money import show, units_text
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.request import CLOSED, RequestResult
 from autopay.settings import Settings
@@ -147,4 +147,4 @@ def _left(row: ApprovalRecord) -> str:
 
 def _json(row: ApprovalRecord) -> dict[str, Any]:
     """An approval for programs; the amount in token units beside the terms' base units."""
-    return row.model_dump(mode="json") | {"amount": f"{to_units(row.terms.amount_atomic):f}"}
+    return row.model_dump(mode="json") | {"amount": units_text(row.terms.amount_atomic)}
