@@ -21,7 +21,7 @@ import psycopg
 
 from autopay.adapters.postgres import open_ledger
 from autopay.adapters.postgres.maintenance import migrations
-from autopay.domain.audit.run import AuditRun
+from autopay.domain.audit.ledger_check import LedgerCheck
 from localnet.postgres import EmbeddedPostgres
 
 AGENTS = 8
@@ -95,7 +95,7 @@ async def walks(url: str) -> tuple[int, float]:
     ledger = open_ledger(url)
     started = time.monotonic()
     async with ledger.audit.snapshot() as snapshot:
-        run = AuditRun(snapshot)
+        run = LedgerCheck(snapshot)
         await run.run()
     await ledger.dispose()
     return run.events, run.events / (time.monotonic() - started)

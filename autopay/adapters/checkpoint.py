@@ -1,4 +1,4 @@
-"""A checkpoint file: how far reconciliations have come, as JSON. What it means is `domain/reconcile_marks.py`."""
+"""A checkpoint file: `Checkpoint` of `autopay.domain.reconcile.checkpoint` as JSON."""
 
 import os
 import time
@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 from autopay.domain.errors import PermanentFault
 from autopay.domain.network import Network
-from autopay.domain.reconcile.marks import Marks
+from autopay.domain.reconcile.checkpoint import Checkpoint
 
-EVERY_S = 1.0
+WRITE_EVERY_S = 1.0
 
 
 class CheckpointUnusable(PermanentFault):
@@ -18,40 +18,40 @@ class CheckpointUnusable(PermanentFault):
 
 
 class CheckpointFile:
-    """Reads the marks once, and writes them at most once a second: a killed run loses no more than that.
+    """Reads the checkpoint once, and writes it at most once a second: a killed run loses no more than that.
 
     Args:
-        path: made when it does not exist; replaced whole or not at all.
+        path: created when it does not exist; always replaced whole.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._written = 0.0
-        self._waiting: Marks | None = None
+        self._waiting: Checkpoint | None = None
 
-    def read(self, network: Network) -> Marks:
-        """What the file says; nothing compared yet when there is none.
+    def read(self, network: Network) -> Checkpoint:
+        """The content of the file; an empty checkpoint when there is none.
 
         Raises:
             CheckpointUnusable: not a checkpoint, of another network, or the file cannot be read or written.
         """
-        marks = Marks(network=network)
+        checkpoint = Checkpoint(network=network)
         if self._path.exists():
             try:
-                marks = Marks.model_validate_json(self._path.read_bytes())
+                checkpoint = Checkpoint.model_validate_json(self._path.read_bytes())
             except OSError as error:
                 raise CheckpointUnusable(f"{self._path}: {error.strerror}") from None
             except ValidationError:
                 raise CheckpointUnusable(f"{self._path} holds something else") from None
-        if marks.network != network:
-            raise CheckpointUnusable(f"{self._path} is of {marks.network}, not of {network}")
-        self._write(marks)  # better now than after a walk of hours
-        return marks
+        if checkpoint.network != network:
+            raise CheckpointUnusable(f"{self._path} is of {checkpoint.network}, not of {network}")
+        self._write(checkpoint)  # better now than after a walk of hours
+        return checkpoint
 
-    def keep(self, marks: Marks) -> None:
-        """Remember these marks, on disk within a second or at `flush`."""
-        self._waiting = marks
-        if time.monotonic() - self._written >= EVERY_S:
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write it now, or when a second has passed or at `flush`."""
+        self._waiting = checkpoint
+        if time.monotonic() - self._written >= WRITE_EVERY_S:
             self.flush()
 
     def flush(self) -> None:
@@ -59,11 +59,11 @@ class CheckpointFile:
         if self._waiting is not None:
             self._write(self._waiting)
 
-    def _write(self, marks: Marks) -> None:
+    def _write(self, checkpoint: Checkpoint) -> None:
         draft = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
             with draft.open("w") as file:
-                file.write(marks.model_dump_json() + "\n")
+                file.write(checkpoint.model_dump_json() + "\n")
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(self._path)

@@ -21,8 +21,8 @@ from temporalio.client import Client, WorkflowExecutionStatus
 
 from autopay.adapters.postgres import open_ledger
 from autopay.adapters.solana.history import HistoryWalk
-from autopay.domain.reconcile.marks import Marks
-from autopay.domain.reconcile.report import Report
+from autopay.domain.reconcile.checkpoint import Checkpoint
+from autopay.domain.reconcile.report import ReconcileReport
 from autopay.domain.reconcile.run import ReconcileRun
 from autopay.settings import Settings
 from tests.chaos.books import Books, read_books
@@ -86,7 +86,7 @@ async def _reconcile(settings: Settings) -> _Reconciled:
     ledger, chain = open_ledger(settings.database_url), HistoryWalk(settings.solana_rpc_url, settings.network)
     try:
         report = await ReconcileRun(
-            ledger.reconciliation, chain, settings.network, Marks(network=settings.network)
+            ledger.reconciliation, chain, settings.network, Checkpoint(network=settings.network)
         ).run()
     finally:
         await chain.close()
@@ -101,7 +101,7 @@ async def _reconcile(settings: Settings) -> _Reconciled:
     return _Reconciled(printed, wrong)
 
 
-def _not_ok(report: Report) -> list[str]:
+def _not_ok(report: ReconcileReport) -> list[str]:
     entries = [*report.unmatched_chain, *report.unmatched_ledger, *report.unresolved]
     found = [entry.model_dump_json() for entry in entries]
     return found if report.ok else ["not ok", *found]

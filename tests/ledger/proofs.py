@@ -8,9 +8,9 @@ from typing import Any, LiteralString
 import psycopg
 
 from autopay.adapters.postgres import open_ledger
-from autopay.domain.audit.events import Reason
-from autopay.domain.audit.report import Finding
-from autopay.domain.audit.run import AuditRun
+from autopay.domain.audit.events import MismatchReason
+from autopay.domain.audit.ledger_check import LedgerCheck
+from autopay.domain.audit.report import AuditFinding
 from autopay.domain.money import Currency
 from autopay.domain.payment.exchange import Reply
 from autopay.domain.payment.payment import Rejected
@@ -65,19 +65,19 @@ class Tamperer:
         self.does(REHASH)
 
 
-async def findings(url: str) -> Sequence[Finding]:
+async def findings(url: str) -> Sequence[AuditFinding]:
     """What a check of this ledger, without the chain, finds."""
     ledger = open_ledger(url)
     try:
         async with ledger.audit.snapshot() as snapshot:
-            run = AuditRun(snapshot)
+            run = LedgerCheck(snapshot)
             await run.run()
     finally:
         await ledger.dispose()
     return run.findings.kept
 
 
-async def reasons(url: str) -> set[Reason]:
+async def reasons(url: str) -> set[MismatchReason]:
     """The reasons of all findings."""
     return {each.reason for each in await findings(url)}
 

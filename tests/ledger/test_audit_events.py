@@ -10,7 +10,7 @@ import pytest
 
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.postgres.maintenance import migrations
-from autopay.domain.audit.events import GENESIS, NOBODY
+from autopay.domain.audit.events import GENESIS, NO_AGENT
 from autopay.domain.phase import Phase
 from tests.ledger.books import JSON_REPLY, Book, open_book
 from tests.ledger.proofs import busy, findings, payloads, rows
@@ -143,7 +143,7 @@ async def test_a_payee_is_told_in_the_chain_of_who_pays_it_first_and_else_in_nob
     agent = rows(database_url, "SELECT id FROM agents")[0][0]
     told = {each["values"].get("origin", "policy"): each["agent"] for each in payloads(database_url)[-4:]}
     assert told["https://paid.test:443/"] == str(agent)
-    assert (told["https://known.test:443/"], told["policy"]) == (str(NOBODY), str(NOBODY))
+    assert (told["https://known.test:443/"], told["policy"]) == (str(NO_AGENT), str(NO_AGENT))
     assert await findings(database_url) == []
 
 

@@ -11,8 +11,8 @@ from autopay.domain.payment.adoption import Unfinished
 from autopay.domain.payment.chain import Transfer
 from autopay.domain.payment.exchange import Reply
 from autopay.domain.payment.payment import Rejected
+from autopay.domain.reconcile.checkpoint import AccountTransaction, Checkpoint
 from autopay.domain.reconcile.compare import BookedAttempt
-from autopay.domain.reconcile.marks import Marks, Seen
 from autopay.domain.reconcile.run import ReconcileRun
 from autopay.domain.request import RequestStatus, x402_request_id
 from tests.ledger.books import PRICE, Book, open_book, settlement_of, spec_of
@@ -64,21 +64,21 @@ async def test_a_receipt_is_no_booking_and_a_sighting_at_confirmed_is(book: Book
     await book.delivered(claimed)
     await book.ledger.payments.record_seen(seen.attempt_id, settlement_of(seen), final=False)
     assert [each.attempt_id for each in await booked(book)] == [seen.attempt_id]
-    closing = await book.ledger.reconciliation.closing(None, Network.DEVNET, 1_000, [claimed.attempt_id])
-    assert (closing.payments, closing.spent_atomic) == (1, {Currency.USDC: PRICE})
-    assert [each.attempt_id for each in closing.claimed] == [claimed.attempt_id]
-    assert [each.attempt_id for each in closing.attempts] == [claimed.attempt_id]
+    totals = await book.ledger.reconciliation.totals(None, Network.DEVNET, 1_000, [claimed.attempt_id])
+    assert (totals.payments, totals.spent_atomic) == (1, {Currency.USDC: PRICE})
+    assert [each.attempt_id for each in totals.claimed] == [claimed.attempt_id]
+    assert [each.attempt_id for each in totals.attempts] == [claimed.attempt_id]
 
 
 async def test_totals_end_at_the_slot_and_are_of_one_agent_and_one_network(book: Book) -> None:
     other = await open_book(book.ledger, "other")
     for each, slot in ((book, 100), (book, 101), (other, 100)):
         await each.settled(await each.recorded(), slot)
-    closing = await book.ledger.reconciliation.closing("buyer", Network.DEVNET, 100, [])
-    assert (closing.payments, closing.spent_atomic, closing.strays) == (1, {Currency.USDC: PRICE}, ())
-    assert [each.slot for each in closing.fresh] == [101]
-    assert (await book.ledger.reconciliation.closing(None, Network.DEVNET, 101, [])).payments == 3
-    assert (await book.ledger.reconciliation.closing(None, Network.MAINNET, 101, [])).payments == 0
+    totals = await book.ledger.reconciliation.totals("buyer", Network.DEVNET, 100, [])
+    assert (totals.payments, totals.spent_atomic, totals.strays) == (1, {Currency.USDC: PRICE}, ())
+    assert [each.slot for each in totals.fresh] == [101]
+    assert (await book.ledger.reconciliation.totals(None, Network.DEVNET, 101, [])).payments == 3
+    assert (await book.ledger.reconciliation.totals(None, Network.MAINNET, 101, [])).payments == 0
 
 
 async def test_a_booking_without_a_session_is_a_stray(book: Book, database_url: str) -> None:
@@ -86,7 +86,7 @@ async def test_a_booking_without_a_session_is_a_stray(book: Book, database_url: 
     with psycopg.connect(database_url) as connection:
         connection.execute("SET session_replication_role = replica")  # without triggers
         connection.execute("UPDATE transactions SET session_id = NULL")
-    assert len((await book.ledger.reconciliation.closing(None, Network.DEVNET, 1_000, [])).strays) == 1
+    assert len((await book.ledger.reconciliation.totals(None, Network.DEVNET, 1_000, [])).strays) == 1
 
 
 async def test_the_ledger_reconciles_with_a_chain_that_shows_the_same(book: Book) -> None:
@@ -97,9 +97,11 @@ async def test_the_ledger_reconciles_with_a_chain_that_shows_the_same(book: Book
         moved = Transfer(
             source="source", mint="mint", destination="destination", authority="delegate", amount_atomic=PRICE
         )
-        seen = Seen(signature=settlement.signature, slot=slot, message_hash=attempt.message_hash, transfers=(moved,))
+        seen = AccountTransaction(
+            signature=settlement.signature, slot=slot, message_hash=attempt.message_hash, transfers=(moved,)
+        )
         world.chain["source"].insert(0, seen)
-    marks = Marks(network=Network.DEVNET)
+    marks = Checkpoint(network=Network.DEVNET)
     run = ReconcileRun(book.ledger.reconciliation, world, Network.DEVNET, marks)
     report = await run.run()
     assert (report.ok, report.payments, report.on_chain) == (True, 4, 4)

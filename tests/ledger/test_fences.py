@@ -11,7 +11,7 @@ from autopay.domain.network import Network
 from autopay.domain.payment.attempt import RecordedAttempt
 from autopay.domain.payment.payment import Settlement
 from autopay.domain.payment.steps import PaidBefore
-from autopay.domain.reconcile.forgotten import ForgottenPayment
+from autopay.domain.reconcile.restored import ForgottenPayment
 from autopay.domain.request import RequestStatus
 from tests.ledger.books import PRICE, Book, offer_of, open_book, signed_payment
 

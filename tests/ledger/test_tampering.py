@@ -21,11 +21,11 @@ import pytest
 from psycopg import sql
 
 from autopay.adapters.postgres import open_ledger
-from autopay.domain.audit.anchor import Anchor, AnchorState, lines_of, root_of
-from autopay.domain.audit.events import Reason
+from autopay.domain.audit.anchor import Anchor, AnchorState, format_heads, root_hash
+from autopay.domain.audit.events import MismatchReason
 from autopay.domain.network import Network
 from autopay.domain.payment.chain import Transfer
-from autopay.domain.reconcile.marks import Marks, Seen
+from autopay.domain.reconcile.checkpoint import AccountTransaction, Checkpoint
 from autopay.domain.reconcile.run import ReconcileRun
 from autopay.uuid7 import uuid7
 from localnet.postgres import EmbeddedPostgres
@@ -57,51 +57,57 @@ def hand(postgres: EmbeddedPostgres, busy_template: str) -> Iterator[Tamperer]:
         db.execute("DROP DATABASE tampered WITH (FORCE)")
 
 
-CHAIN: dict[str, tuple[LiteralString, Reason]] = {
+CHAIN: dict[str, tuple[LiteralString, MismatchReason]] = {
     "a payload is edited": (
         "UPDATE audit_events SET payload = convert_to(replace(convert_from(payload, 'UTF8'), '0.001000', '0.000001'), "
         "'UTF8') WHERE kind = 'transactions.created'",
-        Reason.HASH_DIFFERS,
+        MismatchReason.HASH_DIFFERS,
     ),
-    "a hash is edited": ("UPDATE audit_events SET hash = sha256('x') WHERE seq = 3", Reason.HASH_DIFFERS),
+    "a hash is edited": ("UPDATE audit_events SET hash = sha256('x') WHERE seq = 3", MismatchReason.HASH_DIFFERS),
     "payload and hash fit, and nothing follows them": (
         "UPDATE audit_events SET payload = payload || ' ', hash = sha256(previous || payload || ' ') WHERE seq = 3",
-        Reason.EVENT_NOT_LINKED,
+        MismatchReason.EVENT_NOT_LINKED,
     ),
-    "an event is deleted": ("DELETE FROM audit_events WHERE seq = 4", Reason.EVENTS_MISSING),
-    "the first event is deleted": ("DELETE FROM audit_events WHERE seq = 1", Reason.EVENTS_MISSING),
+    "an event is deleted": ("DELETE FROM audit_events WHERE seq = 4", MismatchReason.EVENTS_MISSING),
+    "the first event is deleted": ("DELETE FROM audit_events WHERE seq = 1", MismatchReason.EVENTS_MISSING),
     "two events change places": (
         "UPDATE audit_events AS e SET payload = o.payload, kind = o.kind, row_id = o.row_id, at = o.at "
         "FROM audit_events AS o WHERE o.agent_id = e.agent_id AND (e.seq, o.seq) IN ((4, 5), (5, 4))",
-        Reason.HASH_DIFFERS,
+        MismatchReason.HASH_DIFFERS,
     ),
     "an event is inserted": (
         "INSERT INTO audit_events (agent_id, seq, xid, kind, row_id, at, previous, payload, hash) "
         "SELECT h.agent_id, h.seq + 1, 1, 'transactions.changed', gen_random_uuid(), now(), h.hash, '{}', "
         "sha256(h.hash || '{}') FROM audit_heads h",
-        Reason.PAYLOAD_DIFFERS,
+        MismatchReason.PAYLOAD_DIFFERS,
     ),
     "agents change places": (
         "UPDATE audit_events SET agent_id = CASE agent_id WHEN l.low THEN l.high ELSE l.low END FROM (SELECT "
         "min(agent_id::text)::uuid AS low, max(agent_id::text)::uuid AS high FROM audit_heads) AS l WHERE seq < 3",
-        Reason.PAYLOAD_DIFFERS,
+        MismatchReason.PAYLOAD_DIFFERS,
     ),
     "a column beside the payload is edited": (
         "UPDATE audit_events SET kind = 'transactions.deleted' WHERE kind = 'transactions.created'",
-        Reason.PAYLOAD_DIFFERS,
+        MismatchReason.PAYLOAD_DIFFERS,
     ),
-    "a time is edited": ("UPDATE audit_events SET at = at + interval '1 s' WHERE seq = 2", Reason.PAYLOAD_DIFFERS),
-    "a head is put back": ("UPDATE audit_heads SET seq = seq - 1", Reason.HEAD_DIFFERS),
-    "a head has another hash": ("UPDATE audit_heads SET hash = sha256('x')", Reason.HEAD_DIFFERS),
-    "a head is deleted": ("DELETE FROM audit_heads", Reason.HEAD_MISSING),
+    "a time is edited": (
+        "UPDATE audit_events SET at = at + interval '1 s' WHERE seq = 2",
+        MismatchReason.PAYLOAD_DIFFERS,
+    ),
+    "a head is put back": ("UPDATE audit_heads SET seq = seq - 1", MismatchReason.HEAD_DIFFERS),
+    "a head has another hash": ("UPDATE audit_heads SET hash = sha256('x')", MismatchReason.HEAD_DIFFERS),
+    "a head is deleted": ("DELETE FROM audit_heads", MismatchReason.HEAD_MISSING),
     "a head has no events": (
-        "INSERT INTO audit_heads VALUES (gen_random_uuid(), 3, sha256('x'))", Reason.HEAD_DIFFERS,
+        "INSERT INTO audit_heads VALUES (gen_random_uuid(), 3, sha256('x'))",
+        MismatchReason.HEAD_DIFFERS,
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("statement", "reason"), CHAIN.values(), ids=CHAIN.keys())
-async def test_the_chain_shows_what_was_done_to_it(hand: Tamperer, statement: LiteralString, reason: Reason) -> None:
+async def test_the_chain_shows_what_was_done_to_it(
+    hand: Tamperer, statement: LiteralString, reason: MismatchReason
+) -> None:
     if "CASE agent_id" in statement:
         hand.does("ALTER TABLE audit_events DROP CONSTRAINT pk_audit_events")
     hand.does(statement)
@@ -110,58 +116,70 @@ async def test_the_chain_shows_what_was_done_to_it(hand: Tamperer, statement: Li
 
 async def test_the_first_event_that_does_not_fit_is_named_with_its_neighbours(hand: Tamperer) -> None:
     hand.does("UPDATE audit_events SET payload = payload || ' ' WHERE seq IN (3, 5)")
-    found = [each for each in await findings(hand.url) if each.reason is Reason.HASH_DIFFERS]
+    found = [each for each in await findings(hand.url) if each.reason is MismatchReason.HASH_DIFFERS]
     assert [each.seq for each in found] == [3] * len(found)
     assert [each.seq for each in found[0].around] == [2, 3, 4]
     stored = rows(hand.url, "SELECT kind FROM audit_events WHERE agent_id = %s AND seq = 3", found[0].agent_id)
     assert [(each.kind,) for each in found[0].around[1:2]] == stored
 
 
-ROWS: dict[str, tuple[LiteralString, Reason, str]] = {
-    "an amount is edited": ("UPDATE transactions SET amount = 5", Reason.ROW_DIFFERS, "amount is 5"),
+ROWS: dict[str, tuple[LiteralString, MismatchReason, str]] = {
+    "an amount is edited": ("UPDATE transactions SET amount = 5", MismatchReason.ROW_DIFFERS, "amount is 5"),
     "a payment is forged": (
         "UPDATE transactions SET status = 'VERIFIED', hash = id::text, slot = 1, verification_hash = 'v' "
         "WHERE status = 'PENDING'",
-        Reason.ROW_DIFFERS,
+        MismatchReason.ROW_DIFFERS,
         "status is VERIFIED, its events say PENDING",
     ),
     "a payment is inserted": (
         "INSERT INTO transactions (id, agent_id, hash, slot, verification_hash, amount, currency, status, "
         "x402_request_id, network) SELECT gen_random_uuid(), id, 'forged', 1, 'v', 1, 'USDC', 'VERIFIED', 'x', "
         "'DEVNET' FROM agents LIMIT 1",
-        Reason.ROW_UNTOLD,
-        "no event tells of it",
+        MismatchReason.ROW_WITHOUT_EVENTS,
+        "it has no events",
     ),
     "a payment is deleted": (
-        "DELETE FROM transactions WHERE status = 'FAILED'", Reason.ROW_GONE, "it is not there",
+        "DELETE FROM transactions WHERE status = 'FAILED'",
+        MismatchReason.ROW_MISSING,
+        "is not there",
     ),
     "a payment is given to another agent": (
         "UPDATE transactions SET agent_id = (SELECT id FROM agents WHERE name = 'other')",
-        Reason.ROW_DIFFERS,
+        MismatchReason.ROW_DIFFERS,
         "agent_id is",
     ),
     "a receipt is edited": (
         "UPDATE transactions SET facilitator_response = '{}' WHERE facilitator_response IS NOT NULL",
-        Reason.ROW_DIFFERS,
+        MismatchReason.ROW_DIFFERS,
         "facilitator_response_sha256",
     ),
     "an end is edited": (
-        "UPDATE api_request_logs SET outcome = 'failed' WHERE outcome = 'delivered'", Reason.ROW_DIFFERS, "outcome",
+        "UPDATE api_request_logs SET outcome = 'failed' WHERE outcome = 'delivered'",
+        MismatchReason.ROW_DIFFERS,
+        "outcome",
     ),
     "content is replaced": (
-        "UPDATE api_request_logs SET body = 'fake' WHERE body IS NOT NULL", Reason.CONTENT_DIFFERS, "hash",
+        "UPDATE api_request_logs SET body = 'fake' WHERE body IS NOT NULL",
+        MismatchReason.CONTENT_DIFFERS,
+        "hash",
     ),
-    "an allowance is raised": ("UPDATE sessions SET allowance = 999", Reason.ROW_DIFFERS, "allowance is 999"),
+    "an allowance is raised": ("UPDATE sessions SET allowance = 999", MismatchReason.ROW_DIFFERS, "allowance is 999"),
     "a session lives again": (
-        "UPDATE sessions SET status = 'ACTIVE' WHERE status = 'REVOKED'", Reason.ROW_DIFFERS, "status is ACTIVE",
+        "UPDATE sessions SET status = 'ACTIVE' WHERE status = 'REVOKED'",
+        MismatchReason.ROW_DIFFERS,
+        "status is ACTIVE",
     ),
-    "a phase is edited": ("UPDATE agents SET autonomy_phase = 'INTERACTIVE'", Reason.ROW_DIFFERS, "autonomy_phase"),
-}  # fmt: skip
+    "a phase is edited": (
+        "UPDATE agents SET autonomy_phase = 'INTERACTIVE'",
+        MismatchReason.ROW_DIFFERS,
+        "autonomy_phase",
+    ),
+}
 
 
 @pytest.mark.parametrize(("statement", "reason", "says"), ROWS.values(), ids=ROWS.keys())
 async def test_a_row_that_was_changed_past_the_triggers_is_found(
-    hand: Tamperer, statement: LiteralString, reason: Reason, says: str
+    hand: Tamperer, statement: LiteralString, reason: MismatchReason, says: str
 ) -> None:
     hand.does(statement)
     assert any(each.reason is reason and says in each.detail for each in await findings(hand.url))
@@ -173,13 +191,13 @@ async def test_a_tail_cut_off_with_its_head_leaves_rows_that_know_more(hand: Tam
         "UPDATE audit_heads h SET seq = e.seq, hash = e.hash FROM audit_events e "
         "WHERE e.agent_id = h.agent_id AND e.seq = h.seq - 2"
     )
-    assert await reasons(hand.url) & {Reason.ROW_DIFFERS, Reason.ROW_UNTOLD}
+    assert await reasons(hand.url) & {MismatchReason.ROW_DIFFERS, MismatchReason.ROW_WITHOUT_EVENTS}
 
 
 async def test_a_switched_off_trigger_is_found_before_it_is_used(hand: Tamperer) -> None:
     hand.does("ALTER TABLE transactions DISABLE TRIGGER guard_transactions")
     hand.does("DROP TRIGGER audit_changed ON sessions")
-    details = [each.detail for each in await findings(hand.url) if each.reason is Reason.TRIGGER_MISSING]
+    details = [each.detail for each in await findings(hand.url) if each.reason is MismatchReason.TRIGGER_MISSING]
     assert details == [
         "trigger audit_changed of sessions is missing or disabled",
         "trigger guard_transactions of transactions is missing or disabled",
@@ -192,11 +210,11 @@ async def test_a_switched_off_trigger_is_found_before_it_is_used(hand: Tamperer)
 async def anchored(url: str) -> Anchor:
     """An anchor of the ledger as it is now, as if it were final on chain."""
     ledger = open_ledger(url)
-    lines = lines_of(await ledger.audit.heads())
+    lines = format_heads(await ledger.audit.heads())
     anchor = Anchor(
         id=uuid7(),
         network=Network.DEVNET,
-        root=root_of(lines),
+        root=root_hash(lines),
         heads=lines,
         payer="wallet",
         signature=f"signature {uuid7()}",
@@ -231,7 +249,7 @@ async def test_a_history_written_anew_does_not_fit_the_anchor_before(hand: Tampe
     assert await findings(hand.url) == []
     await lie_consistently(hand)
     (found,) = [each for each in await findings(hand.url) if each.agent_id == _agent(hand, "buyer")]
-    assert found.reason is Reason.ANCHOR_NOT_IN_CHAIN
+    assert found.reason is MismatchReason.ANCHOR_NOT_IN_CHAIN
 
 
 async def test_a_tail_cut_off_with_its_rows_does_not_fit_the_anchor_before(hand: Tamperer) -> None:
@@ -243,7 +261,7 @@ async def test_a_tail_cut_off_with_its_rows_does_not_fit_the_anchor_before(hand:
     hand.does("DELETE FROM policies WHERE agent_id = %s", other)
     hand.does("DELETE FROM agents WHERE id = %s", other)
     (found,) = await findings(hand.url)
-    assert (found.reason, "there is no such event now" in found.detail) == (Reason.ANCHOR_NOT_IN_CHAIN, True)
+    assert (found.reason, "there is no such event now" in found.detail) == (MismatchReason.ANCHOR_NOT_IN_CHAIN, True)
 
 
 async def test_an_anchor_whose_row_was_edited_is_broken(hand: Tamperer) -> None:
@@ -252,7 +270,7 @@ async def test_an_anchor_whose_row_was_edited_is_broken(hand: Tamperer) -> None:
     update: LiteralString = "UPDATE audit_anchors SET {}"
     for edit in edits:
         hand.does(update.format(edit))
-        assert await reasons(hand.url) == {Reason.ANCHOR_BROKEN}
+        assert await reasons(hand.url) == {MismatchReason.ANCHOR_BROKEN}
 
 
 def _agent(hand: Tamperer, name: str) -> UUID:
@@ -293,14 +311,14 @@ async def test_money_lied_about_after_the_last_anchor_is_found_by_reconcile(
     attempt = await book.recorded()
     settlement = await book.settled(attempt)
     moved = Transfer(source="source", mint="mint", destination="destination", authority="delegate", amount_atomic=PRICE)
-    seen = Seen(
+    seen = AccountTransaction(
         signature=settlement.signature, slot=settlement.slot, message_hash=attempt.message_hash, transfers=(moved,)
     )
     world = BooksAndChain(chain={"source": [seen]}, batch=2)
 
     async def reconciled() -> list[str]:
         report = await ReconcileRun(
-            book.ledger.reconciliation, world, Network.DEVNET, Marks(network=Network.DEVNET)
+            book.ledger.reconciliation, world, Network.DEVNET, Checkpoint(network=Network.DEVNET)
         ).run()
         assert report.ok is not bool(report.unmatched_chain or report.unmatched_ledger)
         return [each.reason.value for each in (*report.unmatched_chain, *report.unmatched_ledger)]

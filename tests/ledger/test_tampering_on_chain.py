@@ -11,11 +11,11 @@ from solders.keypair import Keypair
 from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.adapters.postgres.audit.audit import Audit
 from autopay.adapters.solana.anchoring import AnchorChain, AnchorRefused, anchor_now, signed_anchor
-from autopay.domain.audit.anchor import AnchorState, lines_of, memo_of, root_of
-from autopay.domain.audit.events import Reason
-from autopay.domain.audit.on_chain import ChainCheck
-from autopay.domain.audit.run import AuditRun
-from autopay.domain.audit.walk import Findings
+from autopay.domain.audit.anchor import AnchorState, format_heads, memo_text, root_hash
+from autopay.domain.audit.event_chain import AuditFindings
+from autopay.domain.audit.events import MismatchReason
+from autopay.domain.audit.ledger_check import LedgerCheck
+from autopay.domain.audit.solana_check import SolanaCheck
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.attempt import RecordedAttempt
@@ -52,12 +52,12 @@ class Witness:
         """Anchor; whether there was anything new."""
         return (await anchor_now(self.books, self.chain, self.key, NET)).fresh
 
-    async def says(self, *, wallet: str | None = None, payments: bool = False) -> list[Reason]:
+    async def says(self, *, wallet: str | None = None, payments: bool = False) -> list[MismatchReason]:
         """What the whole check finds."""
         async with self.books.snapshot() as snapshot:
-            run = AuditRun(snapshot)
+            run = LedgerCheck(snapshot)
             await run.run()
-        check = ChainCheck(self.books, self.chain, NET, run.findings)
+        check = SolanaCheck(self.books, self.chain, NET, run.findings)
         await check.check_anchors(wallet)
         if payments:
             await check.check_payments()
@@ -85,8 +85,8 @@ async def test_an_anchor_is_final_on_chain_and_says_what_it_commits_to(witness: 
     assert anchor is not None
     seen = await witness.chain.anchor(anchor.signature)
     assert seen is not None
-    assert (seen.payer, seen.memos, seen.slot) == (str(witness.key.pubkey()), (memo_of(anchor.root),), anchor.slot)
-    assert anchor.root == root_of(lines_of(await witness.books.heads()))
+    assert (seen.payer, seen.memos, seen.slot) == (str(witness.key.pubkey()), (memo_text(anchor.root),), anchor.slot)
+    assert anchor.root == root_hash(format_heads(await witness.books.heads()))
     assert await witness.says(wallet=str(witness.key.pubkey())) == []
 
 
@@ -102,7 +102,7 @@ async def test_what_did_not_change_is_not_anchored_again(witness: Witness, book:
 async def test_a_crash_after_recording_or_after_sending_is_finished_by_the_next_run(
     witness: Witness, sent: bool
 ) -> None:
-    lines = lines_of(await witness.books.heads())
+    lines = format_heads(await witness.books.heads())
     lost = signed_anchor(lines, witness.key, await witness.chain.latest_blockhash(), NET)
     assert await witness.books.record_anchor(lost)
     if sent:
@@ -114,7 +114,7 @@ async def test_a_crash_after_recording_or_after_sending_is_finished_by_the_next_
 
 
 async def test_an_anchor_that_can_never_land_is_given_up_and_made_anew(witness: Witness) -> None:
-    lines = lines_of(await witness.books.heads())
+    lines = format_heads(await witness.books.heads())
     recent = (await witness.chain.latest_blockhash()).model_copy(update={"last_valid_block_height": 1})
     expired = signed_anchor(lines, Keypair(), recent, NET)  # a payer without money: it cannot land
     assert await witness.books.record_anchor(expired)
@@ -124,7 +124,7 @@ async def test_an_anchor_that_can_never_land_is_given_up_and_made_anew(witness: 
 
 
 async def test_two_at_once_do_not_anchor_twice_at_a_time(witness: Witness) -> None:
-    lines = lines_of(await witness.books.heads())
+    lines = format_heads(await witness.books.heads())
     recent = await witness.chain.latest_blockhash()
     first, second = (signed_anchor(lines, key, recent, NET) for key in (witness.key, Keypair()))
     assert [await witness.books.record_anchor(each) for each in (first, second)] == [True, False]
@@ -141,14 +141,14 @@ async def rewrite_with_its_anchor(witness: Witness) -> None:
     witness.hand.does("UPDATE agents SET wallet_address = 'mine'")
     witness.hand.edits_payload('"wallet_address": ""', '"wallet_address": "mine"')
     witness.hand.does(REHASH)
-    lines = lines_of(await witness.books.heads())
-    witness.hand.does("UPDATE audit_anchors SET heads = %s, root = %s", lines, root_of(lines))
+    lines = format_heads(await witness.books.heads())
+    witness.hand.does("UPDATE audit_anchors SET heads = %s, root = %s", lines, root_hash(lines))
 
 
 async def test_an_anchor_row_rewritten_with_the_history_is_not_what_the_chain_has(witness: Witness) -> None:
     await witness.anchor()
     await rewrite_with_its_anchor(witness)
-    assert await witness.says() == [Reason.ANCHOR_NOT_ON_CHAIN]
+    assert await witness.says() == [MismatchReason.ANCHOR_NOT_ON_CHAIN]
 
 
 async def test_a_history_anchored_anew_leaves_the_old_anchor_on_chain(witness: Witness) -> None:
@@ -159,9 +159,9 @@ async def test_a_history_anchored_anew_leaves_the_old_anchor_on_chain(witness: W
     witness.hand.does(REHASH)
     witness.hand.does("DELETE FROM audit_anchors")
     assert await witness.says() == []  # no anchor, no wallet: that is said among what cannot be excluded
-    assert await witness.says(wallet=wallet) == [Reason.ANCHOR_UNKNOWN]
+    assert await witness.says(wallet=wallet) == [MismatchReason.ANCHOR_UNKNOWN]
     await witness.anchor()
-    assert await witness.says() == [Reason.ANCHOR_UNKNOWN]
+    assert await witness.says() == [MismatchReason.ANCHOR_UNKNOWN]
 
 
 async def test_an_anchor_by_another_wallet_is_none(witness: Witness, node: ChainNode) -> None:
@@ -170,15 +170,15 @@ async def test_an_anchor_by_another_wallet_is_none(witness: Witness, node: Chain
     await eventually(lambda: witness.chain.lamports(str(witness.key.pubkey())))
     await witness.anchor()
     assert await witness.says() == []
-    assert await witness.says(wallet=mine) == [Reason.ANCHOR_NOT_ON_CHAIN]
+    assert await witness.says(wallet=mine) == [MismatchReason.ANCHOR_NOT_ON_CHAIN]
 
 
 async def test_an_anchor_that_was_never_sent_is_not_on_chain(witness: Witness) -> None:
-    lines = lines_of(await witness.books.heads())
+    lines = format_heads(await witness.books.heads())
     forged = signed_anchor(lines, witness.key, await witness.chain.latest_blockhash(), NET)
     assert await witness.books.record_anchor(forged)
     await witness.books.close_anchor(forged.id, AnchorState.FINALIZED, 1)
-    assert await witness.says() == [Reason.ANCHOR_NOT_ON_CHAIN]
+    assert await witness.says() == [MismatchReason.ANCHOR_NOT_ON_CHAIN]
 
 
 # Payments
@@ -233,13 +233,13 @@ async def book_as_verified(ledger: PostgresLedger, landed: LandedTransaction) ->
     await ledger.payments.record_seen(attempt.attempt_id, settlement, final=True)
 
 
-LIES: list[tuple[LiteralString, Reason]] = [
-    ("amount = 0.000001", Reason.VERIFICATION_DIFFERS),
-    ("verification_hash = 'x'", Reason.VERIFICATION_DIFFERS),
-    ("message_hash = 'x'", Reason.VERIFICATION_DIFFERS),
-    ("slot = slot + 1", Reason.VERIFICATION_DIFFERS),
-    ("verification_hash = NULL", Reason.PAYMENT_NOT_ON_CHAIN),
-    ("hash = repeat('1', 64)", Reason.PAYMENT_NOT_ON_CHAIN),
+LIES: list[tuple[LiteralString, MismatchReason]] = [
+    ("amount = 0.000001", MismatchReason.VERIFICATION_DIFFERS),
+    ("verification_hash = 'x'", MismatchReason.VERIFICATION_DIFFERS),
+    ("message_hash = 'x'", MismatchReason.VERIFICATION_DIFFERS),
+    ("slot = slot + 1", MismatchReason.VERIFICATION_DIFFERS),
+    ("verification_hash = NULL", MismatchReason.PAYMENT_NOT_ON_CHAIN),
+    ("hash = repeat('1', 64)", MismatchReason.PAYMENT_NOT_ON_CHAIN),
 ]
 
 
@@ -250,8 +250,8 @@ async def test_a_payment_is_what_the_chains_blocks_say(witness: Witness, node: C
     update: LiteralString = "UPDATE transactions SET {}"
     for lie, reason in LIES:
         witness.hand.does(update.format(lie))
-        findings = Findings()
-        await ChainCheck(witness.books, witness.chain, NET, findings).check_payments()
+        findings = AuditFindings()
+        await SolanaCheck(witness.books, witness.chain, NET, findings).check_payments()
         assert [each.reason for each in findings.kept] == [reason], lie
         witness.hand.does("DELETE FROM transactions")
         witness.hand.does("INSERT INTO transactions SELECT * FROM kept")

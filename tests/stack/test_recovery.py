@@ -17,7 +17,7 @@ from temporalio.client import (
 
 from autopay.domain.payment.adoption import ADOPT_ID, Adopted, AdoptOrder
 from autopay.domain.payment.payment import MAX_SENDS
-from autopay.domain.reconcile.report import Report
+from autopay.domain.reconcile.report import ReconcileReport
 from autopay.domain.request import (
     RequestStatus,
     payment_workflow_id,
@@ -179,7 +179,7 @@ async def _checkpoints_tell_the_same(town: Town, file: Path) -> None:
     afresh = await town.reconciled()
     for _ in range(2):
         out, _ = await town.starter("ledger", "reconcile", "--checkpoint", str(file), "--json")
-        report = Report.model_validate_json(out)
+        report = ReconcileReport.model_validate_json(out)
         assert report.model_copy(update={"as_of_slot": afresh.as_of_slot}) == afresh
 
 

@@ -18,8 +18,8 @@ from autopay.adapters.vault import Keyring, Vault
 from autopay.cli.agent.launch_steps import LaunchOrder, launch_agent
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase
-from autopay.domain.reconcile.marks import Marks
-from autopay.domain.reconcile.report import Report
+from autopay.domain.reconcile.checkpoint import Checkpoint
+from autopay.domain.reconcile.report import ReconcileReport
 from autopay.domain.reconcile.run import ReconcileRun
 from autopay.domain.request import RequestResult, RequestSpec, agent_workflow_id, x402_request_id
 from autopay.settings import Settings
@@ -87,7 +87,7 @@ class Town:
         assert "Traceback" not in err
         return out, err
 
-    async def reconciled(self) -> Report:
+    async def reconciled(self) -> ReconcileReport:
         """Ledger against chain, once nothing is under way any more."""
 
         async def settled() -> bool:
@@ -95,7 +95,7 @@ class Town:
 
         await until(settled)
         chain = HistoryWalk(self.addresses.solana_rpc, self.settings.network, page=3)
-        marks = Marks(network=self.settings.network)
+        marks = Checkpoint(network=self.settings.network)
         report = await ReconcileRun(self.ledger.reconciliation, chain, self.settings.network, marks).run()
         await chain.close()
         assert report.ok, report

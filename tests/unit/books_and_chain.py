@@ -10,10 +10,10 @@ from autopay.domain.network import Network
 from autopay.domain.payment.chain import Tip, Transfer
 from autopay.domain.payment.payment import Settlement
 from autopay.domain.payment.verification import verification_hash
+from autopay.domain.reconcile.checkpoint import AccountTransaction, Checkpoint, HistoryBatch, HistoryPosition
 from autopay.domain.reconcile.compare import BookedAttempt, Payer
-from autopay.domain.reconcile.marks import Batch, Mark, Marks, Seen
-from autopay.domain.reconcile.report import Report
-from autopay.domain.reconcile.run import CheckpointForeign, Closing, ReconcileRun
+from autopay.domain.reconcile.report import ReconcileReport
+from autopay.domain.reconcile.run import CheckpointForeign, LedgerTotals, ReconcileRun
 
 PRICE = 1_000
 
@@ -42,11 +42,13 @@ def transfer_of(payer: Payer, **changes: object) -> Transfer:
     return Transfer.model_validate(values | changes)
 
 
-def seen_of(payer: Payer, slot: int, name: str = "", **changes: object) -> Seen:
+def seen_of(payer: Payer, slot: int, name: str = "", **changes: object) -> AccountTransaction:
     """A payment on chain."""
     label = name or str(slot)
     transfers = (transfer_of(payer, **changes),)
-    return Seen(signature=f"signature {label}", slot=slot, message_hash=f"message {label}", transfers=transfers)
+    return AccountTransaction(
+        signature=f"signature {label}", slot=slot, message_hash=f"message {label}", transfers=transfers
+    )
 
 
 def booked_of(payer: Payer, slot: int | None, name: str = "", **changes: Any) -> BookedAttempt:
@@ -84,18 +86,18 @@ def booked_of(payer: Payer, slot: int | None, name: str = "", **changes: Any) ->
 
 @dataclass
 class BooksAndChain:
-    """Implements `Books` and `ChainWalk`; `calls` counts batches, and the run is cut off before `cut_before`."""
+    """Both ports, `BookedPayments` and `AccountHistory`; `calls` counts batches; it is cut off before `cut_before`."""
 
     payers_known: list[Payer] = field(default_factory=list)
     rows: list[tuple[UUID | None, BookedAttempt]] = field(default_factory=list)
-    chain: dict[str, list[Seen]] = field(default_factory=dict)
+    chain: dict[str, list[AccountTransaction]] = field(default_factory=dict)
     tip: int = 1_000
     held: int = 0
     batch: int = 3
     calls: int = 0
     walked: int = 0
     cut_before: int | None = None
-    marks: Marks = field(default_factory=lambda: Marks(network=Network.DEVNET))
+    marks: Checkpoint = field(default_factory=lambda: Checkpoint(network=Network.DEVNET))
 
     def session(self, agent: str = "buyer", currency: Currency = Currency.USDC) -> Payer:
         """One more session."""
@@ -104,7 +106,7 @@ class BooksAndChain:
         self.chain[payer.source_account] = []
         return payer
 
-    def land(self, payer: Payer, seen: Seen) -> None:
+    def land(self, payer: Payer, seen: AccountTransaction) -> None:
         """A transaction that names the account."""
         rows = self.chain[payer.source_account]
         rows.append(seen)
@@ -127,12 +129,12 @@ class BooksAndChain:
             for session, row in self.rows
         ]
 
-    async def reconcile(self, agent: str | None = None) -> Report:
+    async def reconcile(self, agent: str | None = None) -> ReconcileReport:
         """One run, over marks that went through JSON."""
-        self.marks = Marks.model_validate_json(self.marks.model_dump_json())
+        self.marks = Checkpoint.model_validate_json(self.marks.model_dump_json())
         return await ReconcileRun(self, self, Network.DEVNET, self.marks).run(agent)
 
-    # Books
+    # BookedPayments
 
     async def payers(self, agent: str | None) -> Sequence[Payer]:
         return [payer for payer in self.payers_known if agent in (None, payer.agent)]
@@ -153,15 +155,15 @@ class BooksAndChain:
 
         return [row for session, row in self.rows if wanted(session, row)]
 
-    async def closing(
+    async def totals(
         self, agent: str | None, network: Network, up_to_slot: int, attempt_ids: Sequence[UUID]
-    ) -> Closing:
+    ) -> LedgerTotals:
         rows = [(session, row) for session, row in self.rows if agent in (None, row.agent)]
         counted = [each for each in rows if each[1].is_booked and (each[1].slot or 0) <= up_to_slot]
         spent: dict[Currency, int] = {}
         for _, row in counted:
             spent[row.currency] = spent.get(row.currency, 0) + row.amount_atomic
-        return Closing(
+        return LedgerTotals(
             payments=len(counted),
             spent_atomic=spent,
             attempts=tuple(row for _, row in rows if row.attempt_id in attempt_ids),
@@ -170,7 +172,7 @@ class BooksAndChain:
             fresh=tuple(row for _, row in rows if row.is_booked and (row.slot or 0) > up_to_slot),
         )
 
-    # ChainWalk
+    # AccountHistory
 
     async def finalized_tip(self) -> Tip:
         return Tip(slot=self.tip, block_height=self.tip)
@@ -179,8 +181,8 @@ class BooksAndChain:
         return self.held
 
     async def batches(
-        self, payer: Payer, *, up_to_slot: int, before: str | None, until: Mark | None, min_slot: int
-    ) -> AsyncIterator[Batch]:
+        self, payer: Payer, *, up_to_slot: int, before: str | None, until: HistoryPosition | None, min_slot: int
+    ) -> AsyncIterator[HistoryBatch]:
         history = self.chain[payer.source_account]
         if until is not None and all(each.signature != until.signature for each in history):
             raise CheckpointForeign(until.signature)
@@ -193,7 +195,7 @@ class BooksAndChain:
             cut = left[self.batch].slot if len(left) > self.batch else floor
             seen = tuple(each for each in left if each.slot > cut)
             self.walked += len(seen)
-            yield Batch(above_slot=cut, up_to_slot=up_to_slot, seen=seen)
+            yield HistoryBatch(above_slot=cut, up_to_slot=up_to_slot, transactions=seen)
             up_to_slot, left = cut, left[len(seen) :]
             if cut == floor:
                 return

@@ -12,7 +12,7 @@ from autopay.adapters.solana.history import HistoryWalk
 from autopay.domain.errors import ChainUnavailable
 from autopay.domain.network import Network
 from autopay.domain.payment.chain import LandedTransaction
-from autopay.domain.reconcile.marks import Batch, Mark
+from autopay.domain.reconcile.checkpoint import HistoryBatch, HistoryPosition
 from autopay.domain.reconcile.run import CheckpointForeign
 from tests.unit.books_and_chain import payer_of, transfer_of
 
@@ -67,18 +67,20 @@ class PlayedNode(HistoryWalk):
             transfers=(stranger, transfer_of(PAYER)),
         )
 
-    async def walk(self, up_to: int = 77, before: str | None = None, until: Mark | None = None) -> list[Batch]:
+    async def walk(
+        self, up_to: int = 77, before: str | None = None, until: HistoryPosition | None = None
+    ) -> list[HistoryBatch]:
         """Every batch."""
         return [each async for each in self.batches(PAYER, up_to_slot=up_to, before=before, until=until, min_slot=77)]
 
 
-def slots_of(batches: list[Batch]) -> list[int]:
+def slots_of(batches: list[HistoryBatch]) -> list[int]:
     """The slots of all transactions; the batches must tile."""
     for newer, older in itertools.pairwise(batches):
         assert newer.above_slot == older.up_to_slot
     for batch in batches:
-        assert all(batch.above_slot < each.slot <= batch.up_to_slot for each in batch.seen)
-    return [each.slot for batch in batches for each in batch.seen]
+        assert all(batch.above_slot < each.slot <= batch.up_to_slot for each in batch.transactions)
+    return [each.slot for batch in batches for each in batch.transactions]
 
 
 @pytest.mark.parametrize("page", [1, 2, 3, 50])
@@ -96,12 +98,12 @@ async def test_what_is_newer_than_the_compared_slot_is_left_out() -> None:
 
 async def test_only_transfers_by_the_session_key_are_ours() -> None:
     batches = await PlayedNode([5]).walk()
-    assert [each.authority for each in batches[0].seen[0].transfers] == [PAYER.authority]
+    assert [each.authority for each in batches[0].transactions[0].transfers] == [PAYER.authority]
 
 
 @pytest.mark.parametrize("page", [1, 2, 50])
 async def test_a_walk_ends_above_its_mark(page: int) -> None:
-    mark = Mark(signature=str(signature(3)), slot=6)
+    mark = HistoryPosition(signature=str(signature(3)), slot=6)
     batches = await PlayedNode([4, 6, 6, 7, 9, 9], page=page).walk(until=mark)
     assert slots_of(batches) == [9, 9, 7]
     assert batches[-1].above_slot == 6
@@ -110,7 +112,7 @@ async def test_a_walk_ends_above_its_mark(page: int) -> None:
 @pytest.mark.parametrize("slots", [[], [1, 2], [8, 9]])
 async def test_a_mark_that_the_chain_does_not_have_is_refused(slots: list[int]) -> None:
     with pytest.raises(CheckpointForeign):
-        await PlayedNode(slots).walk(until=Mark(signature=str(signature(200)), slot=5))
+        await PlayedNode(slots).walk(until=HistoryPosition(signature=str(signature(200)), slot=5))
 
 
 async def test_a_walk_goes_on_from_where_it_was_cut_off() -> None:

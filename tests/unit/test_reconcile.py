@@ -9,9 +9,9 @@ from uuid import uuid4
 import pytest
 
 from autopay.domain.money import Currency
-from autopay.domain.reconcile.compare import UNRESOLVED, BookedAttempt, Finding, Payer
-from autopay.domain.reconcile.marks import Mark, Seen
-from autopay.domain.reconcile.report import Report
+from autopay.domain.reconcile.checkpoint import AccountTransaction, HistoryPosition
+from autopay.domain.reconcile.compare import UNRESOLVED, BookedAttempt, Payer, ReconcileFinding
+from autopay.domain.reconcile.report import ReconcileReport
 from autopay.domain.reconcile.run import CheckpointForeign
 from tests.unit.books_and_chain import BooksAndChain, CutOff, booked_of, payer_of, seen_of
 
@@ -22,13 +22,13 @@ def world_of(payments: int = 7) -> tuple[BooksAndChain, Payer]:
     """A session whose payments are on both sides."""
     world = BooksAndChain()
     payer = world.session()
-    world.land(payer, Seen(signature="the grant", slot=1))
+    world.land(payer, AccountTransaction(signature="the grant", slot=1))
     for number in range(1, payments + 1):
         world.pay(payer, 10 * number)
     return world, payer
 
 
-def reasons(report: Report) -> list[str]:
+def reasons(report: ReconcileReport) -> list[str]:
     """Every finding, mismatches first."""
     return [each.reason.value for each in (*report.unmatched_chain, *report.unmatched_ledger, *report.unresolved)]
 
@@ -153,8 +153,8 @@ async def test_every_kind_of_mismatch_is_found_and_found_again(
         assert report.unresolved == ()
 
 
-@pytest.mark.parametrize("finding", [each for each in Finding if each not in UNRESOLVED])
-def test_the_table_of_mismatches_is_complete(finding: Finding) -> None:
+@pytest.mark.parametrize("finding", [each for each in ReconcileFinding if each not in UNRESOLVED])
+def test_the_table_of_mismatches_is_complete(finding: ReconcileFinding) -> None:
     assert finding.value in {reason for _, wanted, _ in MISMATCHES for reason in wanted}
 
 
@@ -180,13 +180,13 @@ async def test_a_payment_that_is_booked_during_the_walk_is_not_counted_twice(mon
     attempt = world.book(
         payer, booked_of(payer, 80).model_copy(update={"status": "RETRYING", "slot": None, "signature": None})
     )
-    closing = world.closing
+    totals = world.totals
 
     async def booked_just_before(*arguments: Any) -> Any:
         world.amend(attempt, status="VERIFIED", slot=80, signature="signature 80")
-        return await closing(*arguments)
+        return await totals(*arguments)
 
-    monkeypatch.setattr(world, "closing", booked_just_before)
+    monkeypatch.setattr(world, "totals", booked_just_before)
     report = await world.reconcile()
     assert (report.ok, report.payments, report.on_chain, reasons(report)) == (True, 8, 8, [])
 
@@ -221,7 +221,7 @@ async def test_a_later_run_walks_only_what_is_newer() -> None:
     report = await world.reconcile()
     assert (report.ok, report.payments, report.on_chain, report.others) == (True, 8, 8, 1)
     assert world.walked == 9
-    assert world.marks.sessions[payer.session_id].compared == Mark(signature="signature 1500", slot=1_500)
+    assert world.marks.sessions[payer.session_id].compared == HistoryPosition(signature="signature 1500", slot=1_500)
 
 
 async def test_a_mark_stays_below_a_mismatch() -> None:
@@ -229,7 +229,7 @@ async def test_a_mark_stays_below_a_mismatch() -> None:
     world.land(payer, seen_of(payer, 45, "stolen"))
     await world.reconcile()
     mark = world.marks.sessions[payer.session_id]
-    assert (mark.compared, mark.sums.on_chain) == (Mark(signature="signature 40", slot=40), 4)
+    assert (mark.compared, mark.sums.on_chain) == (HistoryPosition(signature="signature 40", slot=40), 4)
 
 
 async def test_a_booking_that_is_changed_behind_the_mark_is_told_by_the_totals() -> None:
@@ -307,7 +307,7 @@ def _random_event(
             attempt = booked_of(payer, None, name, status="RETRYING", signature=None)
             still_open.append((payer, slot, world.book(payer, attempt)))
         case "other":
-            world.land(payer, Seen(signature=name, slot=slot))
+            world.land(payer, AccountTransaction(signature=name, slot=slot))
         case _ if still_open:
             paid, landed, attempt = still_open.pop(0)
             done = booked_of(paid, landed, (attempt.message_hash or "").removeprefix("message "))

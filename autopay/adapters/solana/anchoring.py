@@ -27,7 +27,15 @@ from spl.memo.models import MemoParams
 
 from autopay.adapters.solana.chain import CONFIRMED, FINALIZED
 from autopay.adapters.solana.history import HistoryWalk
-from autopay.domain.audit.anchor import MEMO_PREFIX, Anchor, AnchorOnChain, AnchorState, lines_of, memo_of, root_of
+from autopay.domain.audit.anchor import (
+    MEMO_PREFIX,
+    Anchor,
+    AnchorOnChain,
+    AnchorState,
+    format_heads,
+    memo_text,
+    root_hash,
+)
 from autopay.domain.audit.events import Head
 from autopay.domain.errors import PermanentFault, QuestionRefused, TransientFault
 from autopay.domain.network import Network
@@ -41,7 +49,7 @@ class AnchorRefused(PermanentFault):
     """The ledger cannot be anchored."""
 
 
-class AnchorBook(Protocol):
+class AnchorStore(Protocol):
     """The ledger, as far as anchors go."""
 
     async def heads(self) -> Sequence[Head]: ...
@@ -57,7 +65,7 @@ class AnchorBook(Protocol):
     async def close_anchor(self, anchor_id: UUID, state: AnchorState, slot: int | None) -> None: ...
 
 
-class Anchored(NamedTuple):
+class AnchorResult(NamedTuple):
     """What came of it; `fresh` is False when nothing had changed since that anchor."""
 
     anchor: Anchor
@@ -110,7 +118,7 @@ class AnchorChain(HistoryWalk):
         return AnchorOnChain(signature=signature, slot=found.slot, payer=str(keys[0]), memos=tuple(memos))
 
 
-async def anchor_now(book: AnchorBook, chain: AnchorChain, key: Keypair, network: Network) -> Anchored:
+async def anchor_now(book: AnchorStore, chain: AnchorChain, key: Keypair, network: Network) -> AnchorResult:
     """Anchor the heads of all chains as they are now, and return once that is final.
 
     Raises:
@@ -121,12 +129,12 @@ async def anchor_now(book: AnchorBook, chain: AnchorChain, key: Keypair, network
         under_way = await book.pending_anchor(network)
         settled = await _settle(book, chain, under_way) if under_way is not None else None
         heads = await book.heads()
-        lines = lines_of(heads)
+        lines = format_heads(heads)
         if not heads:
             raise AnchorRefused("nothing has ever happened in this ledger")
         last = await book.last_anchor(network)
-        if last is not None and last.root == root_of(lines):
-            return Anchored(last, len(heads), fresh=settled is not None)
+        if last is not None and last.root == root_hash(lines):
+            return AnchorResult(last, len(heads), fresh=settled is not None)
         if await chain.lamports(str(key.pubkey())) == 0:
             raise AnchorRefused(f"wallet {key.pubkey()} has no SOL for the fee")
         anchor = signed_anchor(lines, key, await chain.latest_blockhash(), network)
@@ -134,13 +142,13 @@ async def anchor_now(book: AnchorBook, chain: AnchorChain, key: Keypair, network
             settled = await _settle(book, chain, anchor)
             if settled is None:
                 raise AnchorRefused(f"transaction {anchor.signature} did not land in time; run it again")
-            return Anchored(settled, len(heads), fresh=True)
+            return AnchorResult(settled, len(heads), fresh=True)
 
 
 def signed_anchor(lines: bytes, key: Keypair, recent: Blockhash, network: Network) -> Anchor:
     """The anchor of these heads, signed and not sent."""
-    root = root_of(lines)
-    params = MemoParams(program_id=MEMO_PROGRAM_ID, signer=key.pubkey(), message=memo_of(root).encode())
+    root = root_hash(lines)
+    params = MemoParams(program_id=MEMO_PROGRAM_ID, signer=key.pubkey(), message=memo_text(root).encode())
     message = MessageV0.try_compile(key.pubkey(), [create_memo(params)], [], Hash.from_string(recent.blockhash))
     transaction = VersionedTransaction(message, [key])
     return Anchor(
@@ -158,7 +166,7 @@ def signed_anchor(lines: bytes, key: Keypair, recent: Blockhash, network: Networ
     )
 
 
-async def _settle(book: AnchorBook, chain: AnchorChain, anchor: Anchor) -> Anchor | None:
+async def _settle(book: AnchorStore, chain: AnchorChain, anchor: Anchor) -> Anchor | None:
     """Send it until it is final; None when it can never be."""
     while True:
         height = (await chain.finalized_tip()).block_height

@@ -21,8 +21,8 @@ from autopay.adapters.solana.chain import FINALIZED, PAGE, SolanaChain, read_lan
 from autopay.domain.errors import NodeBehind, TransientFault
 from autopay.domain.network import Network
 from autopay.domain.payment.chain import HistoryEntry, LandedTransaction, TokenAccount
+from autopay.domain.reconcile.checkpoint import AccountTransaction, HistoryBatch, HistoryPosition
 from autopay.domain.reconcile.compare import Payer
-from autopay.domain.reconcile.marks import Batch, Mark, Seen
 from autopay.domain.reconcile.run import CheckpointForeign
 
 AT_ONCE = 8
@@ -62,8 +62,8 @@ class HistoryWalk(SolanaChain):
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def batches(
-        self, payer: Payer, *, up_to_slot: int, before: str | None, until: Mark | None, min_slot: int
-    ) -> AsyncIterator[Batch]:
+        self, payer: Payer, *, up_to_slot: int, before: str | None, until: HistoryPosition | None, min_slot: int
+    ) -> AsyncIterator[HistoryBatch]:
         """Batches of about a page, cut between slots; see the port.
 
         Raises:
@@ -172,17 +172,21 @@ class HistoryWalk(SolanaChain):
                 for row in rows
             ]
 
-    async def _batch(self, payer: Payer, rows: Sequence[HistoryEntry], *, above_slot: int, up_to_slot: int) -> Batch:
-        seen = await asyncio.gather(*(self._seen(payer, row) for row in rows))
-        return Batch(above_slot=above_slot, up_to_slot=up_to_slot, seen=tuple(seen))
+    async def _batch(
+        self, payer: Payer, rows: Sequence[HistoryEntry], *, above_slot: int, up_to_slot: int
+    ) -> HistoryBatch:
+        transactions = await asyncio.gather(*(self._transaction(payer, row) for row in rows))
+        return HistoryBatch(above_slot=above_slot, up_to_slot=up_to_slot, transactions=tuple(transactions))
 
-    async def _seen(self, payer: Payer, row: HistoryEntry) -> Seen:
+    async def _transaction(self, payer: Payer, row: HistoryEntry) -> AccountTransaction:
         if row.failed:
-            return Seen(signature=row.signature, slot=row.slot)
+            return AccountTransaction(signature=row.signature, slot=row.slot)
         async with self._slots:
             landed = await self._patiently(lambda: self._content(row))
         ours = [each for each in landed.transfers if (each.source, each.authority) == _of(payer)]
-        return Seen(signature=row.signature, slot=row.slot, message_hash=landed.message_hash, transfers=tuple(ours))
+        return AccountTransaction(
+            signature=row.signature, slot=row.slot, message_hash=landed.message_hash, transfers=tuple(ours)
+        )
 
     async def _content(self, row: HistoryEntry) -> LandedTransaction:
         landed = await self.final_transaction(row.signature)

@@ -7,9 +7,10 @@ from typing import Any
 from autopay.adapters.solana.chain import SolanaChain
 from autopay.cli.connect.console import print_line, print_table
 from autopay.cli.demo.context import DemoContext
-from autopay.cli.ledger.verifying import verified
+from autopay.cli.ledger.verifying import audit_ledger
 from autopay.domain.audit.report import AuditReport
 from autopay.domain.money import Currency, show, units_text
+from autopay.domain.progress import ignore_progress
 
 MOST_ROWS = 1_000
 
@@ -53,7 +54,7 @@ class DemoSummary:
 async def summarize(stage: DemoContext, chapters: dict[str, dict[str, Any]]) -> DemoSummary:
     """Read it all once more, now that everything is final."""
     rows = await stage.ledger.reports.timeline(stage.agent.name, limit=MOST_ROWS)
-    audit = await verified(stage.settings, stage.agent.name, on_chain=True, tell=lambda _what, _done: None)
+    audit = await audit_ledger(stage.settings, stage.agent.name, on_chain=True, on_progress=ignore_progress)
     bought = Counter((row.endpoint or "?", show(row.amount_atomic, row.currency)) for row in rows)
     verdict = DemoSummary(
         requests=len({row.request_key for row in rows}),

@@ -8,7 +8,7 @@ import typer
 from solders.keypair import Keypair
 
 from autopay.adapters.postgres import open_ledger
-from autopay.adapters.solana.anchoring import AnchorChain, Anchored, anchor_now
+from autopay.adapters.solana.anchoring import AnchorChain, AnchorResult, anchor_now
 from autopay.cli.connect.connections import chain_errors
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
@@ -50,7 +50,7 @@ def anchor(
         print_line(found.signature)
 
 
-async def _anchor(settings: Settings, key: Keypair) -> Anchored:
+async def _anchor(settings: Settings, key: Keypair) -> AnchorResult:
     ledger = open_ledger(settings.database_url)
     chain = AnchorChain(settings.solana_rpc_url, settings.network)
     try:

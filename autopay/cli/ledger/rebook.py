@@ -1,4 +1,4 @@
-"""`ledger reconcile --book`: after a restore, books what the ledger forgot and lifts the fence."""
+"""`ledger reconcile --book`: after a restore, books what the backup had not and lifts the fence."""
 
 import asyncio
 
@@ -6,6 +6,7 @@ from autopay.adapters.solana.history import HistoryWalk
 from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import note, print_line, stderr_console
 from autopay.domain.money import show
+from autopay.domain.progress import Progress
 from autopay.domain.reconcile.rebook import Rebooked, Rebooking
 from autopay.settings import Settings
 
@@ -14,13 +15,17 @@ async def rebook(settings: Settings, despite: str | None) -> Rebooked | None:
     """Run it; None when no fence is up, so that there is nothing to book."""
     chain = HistoryWalk(settings.solana_rpc_url, settings.network)
     try:
-        async with ledger_of(settings) as books:
-            fence = await books.fence.current()
+        async with ledger_of(settings) as ledger:
+            fence = await ledger.fence.current()
             if fence is None:
                 return None
             note(f"fence since {fence.raised_at:%F %T} UTC: {fence.reason}")
             with stderr_console().status("reading the chain") as status:
-                run = Rebooking(books, chain, settings.network, settings.mints(), asyncio.sleep, status.update, despite)
+
+                def on_progress(message: Progress) -> None:
+                    status.update(message.text)
+
+                run = Rebooking(ledger, chain, settings.network, settings.mints(), asyncio.sleep, on_progress, despite)
                 return await run.run()
     finally:
         await chain.close()

@@ -1,7 +1,7 @@
-"""`ledger reconcile`: what the ledger booked against what the chain shows, to the unit."""
+"""`ledger reconcile`: compares the ledger's bookings with the chain, to the unit."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -17,12 +17,12 @@ from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption, agent_name
 from autopay.cli.ledger.rebook import rebook, show_rebooked
-from autopay.domain.reconcile.marks import Marks
-from autopay.domain.reconcile.report import Entry, Report
+from autopay.domain.progress import OnProgress
+from autopay.domain.progress import Progress as ProgressMessage
+from autopay.domain.reconcile.checkpoint import Checkpoint
+from autopay.domain.reconcile.report import ReconcileReport, ReportEntry
 from autopay.domain.reconcile.run import ReconcileRun
 from autopay.settings import Settings
-
-Tell = Callable[[int, int, int], None]
 
 
 def register(ledger: typer.Typer) -> None:
@@ -73,8 +73,8 @@ def reconcile(
                 show_rebooked(rebooked)
             raise typer.Exit(ExitCode.OK if rebooked.lifted else ExitCode.FAULT)
         note("no fence is up, so there is nothing to book")
-    with _progress() as tell:
-        found = run_async(_reconcile(settings, name, checkpoint, tell))
+    with _progress() as on_progress:
+        found = run_async(_reconcile(settings, name, checkpoint, on_progress))
     if as_json:
         print_json(found)
     else:
@@ -82,16 +82,19 @@ def reconcile(
     raise typer.Exit(ExitCode.OK if found.ok else ExitCode.FAULT)
 
 
-async def _reconcile(settings: Settings, agent: str | None, checkpoint: Path | None, tell: Tell) -> Report:
+async def _reconcile(
+    settings: Settings, agent: str | None, checkpoint: Path | None, on_progress: OnProgress
+) -> ReconcileReport:
     file = CheckpointFile(checkpoint) if checkpoint is not None else None
-    marks = file.read(settings.network) if file else Marks(network=settings.network)
+    state = file.read(settings.network) if file else Checkpoint(network=settings.network)
     chain = HistoryWalk(settings.solana_rpc_url, settings.network)
     try:
         async with ledger_of(settings) as ledger:
             if agent is not None:
                 await known_agent(ledger, agent)
-            keep = file.keep if file else (lambda _: None)
-            return await ReconcileRun(ledger.reconciliation, chain, settings.network, marks, keep, tell).run(agent)
+            save = file.save if file else (lambda _: None)
+            run = ReconcileRun(ledger.reconciliation, chain, settings.network, state, save, on_progress)
+            return await run.run(agent)
     finally:
         await chain.close()
         if file:
@@ -99,21 +102,19 @@ async def _reconcile(settings: Settings, agent: str | None, checkpoint: Path | N
 
 
 @contextmanager
-def _progress() -> Iterator[Tell]:
+def _progress() -> Iterator[OnProgress]:
     """A line on a terminal's stderr, gone when the walk is done."""
     columns = (TextColumn("reconciling"), BarColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=stderr_console(), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("", total=None)
 
-        def tell(done: int, of: int, walked: int) -> None:
-            progress.update(
-                task, completed=done, total=of, description=f"session {done} of {of}, {walked} transactions walked"
-            )
+        def show(message: ProgressMessage) -> None:
+            progress.update(task, completed=message.done, total=message.total, description=message.text)
 
-        yield tell
+        yield show
 
 
-def _show(found: Report, checkpoint: Path | None) -> None:
+def _show(found: ReconcileReport, checkpoint: Path | None) -> None:
     whose = f"agent {found.agent}" if found.agent else "all agents"
     print_line(f"{whose}, {found.sessions} sessions, as of finalized slot {found.as_of_slot}")
     print_line(
@@ -134,7 +135,7 @@ def _show(found: Report, checkpoint: Path | None) -> None:
         note("what differs is older than the checkpoint: reconcile without it to see what")
 
 
-def _entries(title: str, entries: Sequence[Entry]) -> None:
+def _entries(title: str, entries: Sequence[ReportEntry]) -> None:
     """A line each, never cut: the signature is what is looked up next."""
     if entries:
         print_line(title)

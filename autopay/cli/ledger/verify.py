@@ -1,4 +1,4 @@
-"""`ledger verify`: whether the ledger is what its own events, its anchors and the chain say."""
+"""`ledger verify`: checks the ledger against its own events, its anchors and the chain."""
 
 import sys
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ from autopay.cli.connect.console import note, print_json, print_line, stderr_con
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import ExitCode, examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption, agent_name
-from autopay.cli.ledger.verifying import verified
-from autopay.domain.audit.events import NOBODY
-from autopay.domain.audit.report import AuditReport, Finding
-from autopay.domain.audit.run import Tell
+from autopay.cli.ledger.verifying import audit_ledger
+from autopay.domain.audit.events import NO_AGENT
+from autopay.domain.audit.report import AuditFinding, AuditReport
+from autopay.domain.progress import OnProgress
 from autopay.settings import Settings
 
 
@@ -40,8 +40,8 @@ def verify(
     """
     name = None if agent is None else agent_name(agent)
     settings = Settings.load(home=home).resolve("database_url", *(["solana_rpc_url"] if on_chain else []))
-    with _progress() as tell:
-        report = run_async(verified(settings, name, on_chain=on_chain, tell=tell))
+    with _progress() as on_progress:
+        report = run_async(audit_ledger(settings, name, on_chain=on_chain, on_progress=on_progress))
     if as_json:
         print_json(report)
     else:
@@ -50,12 +50,12 @@ def verify(
 
 
 @contextmanager
-def _progress() -> Iterator[Tell]:
+def _progress() -> Iterator[OnProgress]:
     """A line on a terminal's stderr, gone when the check is done."""
     column = TextColumn("verifying: {task.description}")
     with Progress(column, console=stderr_console(), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("", total=None)
-        yield lambda what, done: progress.update(task, description=f"{done} {what}")
+        yield lambda message: progress.update(task, description=message.text)
 
 
 def _show(report: AuditReport) -> None:
@@ -89,10 +89,10 @@ def _style(report: AuditReport) -> str:
     return "green" if report.ok else "red"
 
 
-def _show_finding(finding: Finding) -> None:
+def _show_finding(finding: AuditFinding) -> None:
     words = [f"{finding.reason.value}:"]
     if finding.agent_id is not None:
-        nobody = finding.agent_id == NOBODY
+        nobody = finding.agent_id == NO_AGENT
         words.append("chain of nobody," if nobody else f"agent {finding.agent or finding.agent_id},")
     if finding.seq is not None:
         words.append(f"event {finding.seq},")

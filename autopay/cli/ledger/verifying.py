@@ -1,7 +1,4 @@
-"""What `ledger verify` does: the ledger's proof against itself, then against the chain, and the report of both.
-
-What must not live here: options, and how it is shown.
-"""
+"""What `ledger verify` does: checks the ledger against itself, then against the chain, and reports both."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
@@ -10,16 +7,19 @@ from autopay.adapters.postgres import open_ledger
 from autopay.adapters.solana.anchoring import AnchorChain
 from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.ledger.anchor import anchor_wallet
-from autopay.domain.audit.anchor import Anchor, heads_in
+from autopay.domain.audit.anchor import Anchor, parse_heads
 from autopay.domain.audit.events import Head
-from autopay.domain.audit.on_chain import ChainCheck
-from autopay.domain.audit.report import Anchored, AuditReport, Finding, excludes_not
-from autopay.domain.audit.run import OWNED, TABLES, AuditRun, Tell
+from autopay.domain.audit.ledger_check import AGENT_TABLES, TABLES, LedgerCheck
+from autopay.domain.audit.report import AuditFinding, AuditReport, LastAnchor, limits_of_check
+from autopay.domain.audit.solana_check import SolanaCheck
+from autopay.domain.progress import OnProgress
 from autopay.settings import Settings
 
 
-async def verified(settings: Settings, agent: str | None, *, on_chain: bool, tell: Tell) -> AuditReport:
-    """Check everything, or one agent's part; anchors on chain where a node is set, payments when `on_chain`."""
+async def audit_ledger(
+    settings: Settings, agent: str | None, *, on_chain: bool, on_progress: OnProgress
+) -> AuditReport:
+    """Check everything or one agent's part: anchors on chain where a node is set, payments there when `on_chain`."""
     agent_id: UUID | None = None
     if agent is not None:
         async with ledger_of(settings) as known:
@@ -28,12 +28,12 @@ async def verified(settings: Settings, agent: str | None, *, on_chain: bool, tel
     chain = AnchorChain(settings.solana_rpc_url, settings.network) if settings.solana_rpc_url else None
     try:
         async with ledger.audit.snapshot(agent_id) as snapshot:
-            run = AuditRun(snapshot, tell, tables=TABLES if agent_id is None else OWNED)
+            run = LedgerCheck(snapshot, on_progress, tables=TABLES if agent_id is None else AGENT_TABLES)
             await run.run(agent_id)
             names = await snapshot.names()
         check = None
         if chain is not None:
-            check = ChainCheck(ledger.audit, chain, settings.network, run.findings, tell)
+            check = SolanaCheck(ledger.audit, chain, settings.network, run.findings, on_progress)
             await check.check_anchors(anchor_wallet(settings))
             if on_chain:
                 await check.check_payments(agent_id)
@@ -45,10 +45,10 @@ async def verified(settings: Settings, agent: str | None, *, on_chain: bool, tel
 
 
 def _report(
-    run: AuditRun, check: ChainCheck | None, names: Mapping[UUID, str], agent: str | None, *, on_chain: bool
+    run: LedgerCheck, check: SolanaCheck | None, names: Mapping[UUID, str], agent: str | None, *, on_chain: bool
 ) -> AuditReport:
     newest = run.newest if check is None else check.newest
-    anchored = _anchored(newest, run.heads) if newest is not None else None
+    anchored = _last_anchor(newest, run.heads) if newest is not None else None
     return AuditReport(
         ok=run.findings.count == 0,
         agent=agent,
@@ -59,9 +59,9 @@ def _report(
         anchors_on_chain=check.anchors if check is not None else None,
         payments_on_chain=check.payments if check is not None and on_chain else None,
         anchored=anchored,
-        findings=tuple(_named(run.findings.kept, names)),
+        findings=tuple(_with_agent_names(run.findings.kept, names)),
         found=run.findings.count,
-        excludes_not=excludes_not(
+        excludes_not=limits_of_check(
             anchored,
             asked_anchors=check is not None,
             asked_payments=on_chain,
@@ -71,10 +71,10 @@ def _report(
     )
 
 
-def _anchored(anchor: Anchor, heads: Sequence[Head]) -> Anchored:
-    then = {head.agent_id: head.seq for head in heads_in(anchor.heads)}
+def _last_anchor(anchor: Anchor, heads: Sequence[Head]) -> LastAnchor:
+    then = {head.agent_id: head.seq for head in parse_heads(anchor.heads)}
     assert anchor.slot is not None, "only an anchor that is final is the newest one"
-    return Anchored(
+    return LastAnchor(
         created_at=anchor.created_at,
         network=anchor.network,
         slot=anchor.slot,
@@ -84,6 +84,6 @@ def _anchored(anchor: Anchor, heads: Sequence[Head]) -> Anchored:
     )
 
 
-def _named(findings: Iterable[Finding], names: Mapping[UUID, str]) -> Iterable[Finding]:
+def _with_agent_names(findings: Iterable[AuditFinding], names: Mapping[UUID, str]) -> Iterable[AuditFinding]:
     for each in findings:
         yield each.model_copy(update={"agent": names.get(each.agent_id) if each.agent_id is not None else None})

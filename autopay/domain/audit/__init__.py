@@ -1,1 +1,1 @@
-"""The proof of the ledger: its chain of events, anchors on the Solana chain, and the check of both."""
+"""The audit of the ledger: its hash chains of events, its anchors on the Solana chain, and the checks of both."""

@@ -1,7 +1,7 @@
-"""Anchors: one hash over the heads of all chains, written into a memo on the Solana chain. Pure.
+"""Anchors: one hash over the heads of all event chains, written into a memo on the Solana chain.
 
-The construction: a line `AGENT SEQ HASH` for each head (UUID, decimal, hex), ended by a newline, sorted as bytes; the
-root is the SHA-256 of these lines, in hex; the memo is `autopay-ledger-anchor:1:` and the root. No tree: whoever
+The format: one line `AGENT SEQ HASH` for each head (UUID, decimal, hex), each ended by a newline, sorted as bytes; the
+root is the SHA-256 of these lines, in hex; the memo is `autopay-ledger-anchor:1:` and the root. No Merkle tree: whoever
 checks an anchor has all heads anyway.
 """
 
@@ -19,7 +19,7 @@ MEMO_PREFIX = "autopay-ledger-anchor:1:"
 
 
 class AnchorState(StrEnum):
-    """Recorded and perhaps sent; final on chain; or proven never to land."""
+    """PENDING: recorded, perhaps sent. FINALIZED: final on chain. DEAD: proven never to land."""
 
     PENDING = "PENDING"
     FINALIZED = "FINALIZED"
@@ -27,7 +27,7 @@ class AnchorState(StrEnum):
 
 
 class Anchor(Value):
-    """An anchor as the ledger has it; `wire` is the signed transaction."""
+    """An anchor as the ledger has it; `heads` is its text (`format_heads`), `wire` the signed transaction."""
 
     id: UUID
     network: Network
@@ -43,7 +43,7 @@ class Anchor(Value):
 
 
 class AnchorOnChain(Value):
-    """A finalized transaction that its payer signed, and the memos in it."""
+    """A finalized transaction: who paid its fee, and the memos in it."""
 
     signature: str
     slot: int
@@ -51,38 +51,38 @@ class AnchorOnChain(Value):
     memos: tuple[str, ...]
 
 
-def lines_of(heads: Iterable[Head]) -> bytes:
-    """The heads in the anchor's form."""
+def format_heads(heads: Iterable[Head]) -> bytes:
+    """The heads as the text that an anchor hashes."""
     return b"".join(sorted(f"{head.agent_id} {head.seq} {head.hash.hex()}\n".encode() for head in heads))
 
 
-def root_of(lines: bytes) -> str:
-    """The hash that commits to them."""
+def root_hash(lines: bytes) -> str:
+    """The SHA-256 of that text, in hex."""
     return hashlib.sha256(lines).hexdigest()
 
 
-def memo_of(root: str) -> str:
-    """The memo's text."""
+def memo_text(root: str) -> str:
+    """The text of the anchor's memo on chain."""
     return MEMO_PREFIX + root
 
 
-def heads_in(lines: bytes) -> Iterator[Head]:
-    """The heads of an anchor.
+def parse_heads(lines: bytes) -> Iterator[Head]:
+    """The heads that the text of an anchor lists.
 
     Raises:
-        ValueError: a line is not in the anchor's form.
+        ValueError: a line does not have the format.
     """
     for line in lines.decode().splitlines():
         agent_id, seq, digest = line.split(" ")
         yield Head(agent_id=UUID(agent_id), seq=int(seq), hash=bytes.fromhex(digest))
 
 
-def chain_misfit(anchor: Anchor, seen: AnchorOnChain | None) -> str | None:
-    """Why the chain does not prove a FINALIZED anchor, if so."""
-    if seen is None:
+def anchor_mismatch(anchor: Anchor, found: AnchorOnChain | None) -> str | None:
+    """Why the transaction on chain does not prove this FINALIZED anchor; None when it does."""
+    if found is None:
         return f"transaction {anchor.signature} is not on chain, or not final"
-    if seen.payer != anchor.payer:
-        return f"transaction {anchor.signature} was paid by {seen.payer}, not by {anchor.payer}"
-    if memo_of(anchor.root) not in seen.memos:
-        return f"transaction {anchor.signature} has another memo: {', '.join(seen.memos) or 'none'}"
-    return None if seen.slot == anchor.slot else f"it landed in slot {seen.slot}, recorded is {anchor.slot}"
+    if found.payer != anchor.payer:
+        return f"transaction {anchor.signature} was paid by {found.payer}, not by {anchor.payer}"
+    if memo_text(anchor.root) not in found.memos:
+        return f"transaction {anchor.signature} has another memo: {', '.join(found.memos) or 'none'}"
+    return None if found.slot == anchor.slot else f"it landed in slot {found.slot}, recorded is {anchor.slot}"

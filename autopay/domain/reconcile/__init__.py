@@ -1,1 +1,1 @@
-"""Comparing the ledger with the chain, and booking what a restored ledger has forgotten."""
+"""Compares the ledger with the chain, and books what a restored ledger does not have."""

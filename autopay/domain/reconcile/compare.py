@@ -1,10 +1,8 @@
-"""Compares what the chain shows with what the ledger booked, transfer by transfer. Pure.
+"""Compares the transfers on chain with the ledger's attempts, one by one.
 
-Ours are the transfers out of a session's source account that its session key authorised; owners move their own money
+Compared are transfers out of a session's source account that its session key authorised; owners move their own money
 as they like. A transfer and an attempt belong together when the message is the same (its hash: a message lands at
 most once), else when the transaction is.
-
-What must not live here: walking the chain (reconcile_run.py), and the totals (reconcile_report.py).
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,11 +18,11 @@ from autopay.domain.payment.verification import verification_hash
 from autopay.domain.values import Value
 
 
-class Finding(StrEnum):
-    """What is wrong, or open, about a transfer or a booking."""
+class ReconcileFinding(StrEnum):
+    """What is wrong with a transfer or a booked attempt, or still unresolved."""
 
-    UNKNOWN_TO_LEDGER = "unknown_to_ledger"  # our key signed it, no attempt has these bytes
-    BOOKED_AS_FAILED = "booked_as_failed"  # the money went, the ledger says it did not
+    UNKNOWN_TO_LEDGER = "unknown_to_ledger"  # a session key signed it, and no attempt has its message
+    BOOKED_AS_FAILED = "booked_as_failed"  # the money moved, and the attempt is FAILED
     MESSAGE_DIFFERS = "message_differs"
     SIGNATURE_DIFFERS = "signature_differs"
     SLOT_DIFFERS = "slot_differs"
@@ -35,21 +33,21 @@ class Finding(StrEnum):
     CURRENCY_DIFFERS = "currency_differs"
     AMOUNT_DIFFERS = "amount_differs"
     VERIFICATION_HASH_DIFFERS = "verification_hash_differs"
-    NOT_ON_CHAIN = "not_on_chain"  # booked as settled, and the source account's history does not have it
-    OLDER_THAN_NODE = "older_than_the_node"  # the same, but the node no longer holds that slot
-    NO_SESSION = "no_session"  # booked as settled, for no session whose account could be walked
-    NO_SLOT = "no_slot"  # VERIFIED without the slot that proves it
-    OPEN_ON_CHAIN = "open_on_chain"  # landed, not booked yet: its workflow will
+    NOT_ON_CHAIN = "not_on_chain"  # booked as settled, and not in the source account's history
+    OLDER_THAN_NODE = "older_than_the_node"  # the same, and the node no longer holds that slot
+    NO_SESSION = "no_session"  # booked as settled, without a session whose account could be read
+    NO_SLOT = "no_slot"  # VERIFIED without a slot
+    OPEN_ON_CHAIN = "open_on_chain"  # landed, not booked yet: its workflow will do that
     CLAIMED_ONLY = "claimed_only"  # SUCCESS by the seller's receipt alone
-    NOT_FINAL_YET = "not_final_yet"  # booked at confirmed, newer than the slot compared up to
+    NOT_FINAL_YET = "not_final_yet"  # booked at confirmed, above the slot that is compared up to
 
 
-UNRESOLVED = frozenset({Finding.OPEN_ON_CHAIN, Finding.CLAIMED_ONLY, Finding.NOT_FINAL_YET})
-"""These are no mismatch: payments that are under way."""
+UNRESOLVED = frozenset({ReconcileFinding.OPEN_ON_CHAIN, ReconcileFinding.CLAIMED_ONLY, ReconcileFinding.NOT_FINAL_YET})
+"""Payments under way: no mismatch."""
 
 
 class Payer(Value):
-    """A session as the chain knows it: who authorises, and out of which account."""
+    """A session as the chain knows it: `authority` (its key) moves money out of `source_account`."""
 
     session_id: UUID
     agent: str
@@ -59,7 +57,7 @@ class Payer(Value):
 
 
 class ChainTransfer(Value):
-    """A transfer of ours, with the transaction that made it."""
+    """A transfer by a session key, with the transaction that made it."""
 
     signature: str
     slot: int
@@ -69,7 +67,7 @@ class ChainTransfer(Value):
 
 
 class BookedAttempt(Value):
-    """An attempt as far as the chain can confirm or deny it; of before the write-ahead, it may lack anything."""
+    """What of an attempt can be compared with the chain; attempts of old versions may lack any of it."""
 
     attempt_id: UUID
     agent: str
@@ -90,14 +88,14 @@ class BookedAttempt(Value):
 
     @property
     def is_booked(self) -> bool:
-        """The ledger says that the chain has it; a receipt alone (SUCCESS without a slot) does not say so."""
+        """Whether the ledger says that it is on chain; a seller's receipt alone (SUCCESS without a slot) does not."""
         return self.status == "VERIFIED" or (self.status == "SUCCESS" and self.slot is not None)
 
 
-class Line(Value):
-    """One transfer with its attempt, or either alone; `finding` is None when all is well."""
+class ComparedTransfer(Value):
+    """A transfer with its attempt, or either alone; `finding` is None when both agree."""
 
-    finding: Finding | None
+    finding: ReconcileFinding | None
     agent: str
     currency: Currency
     transfer: ChainTransfer | None = None
@@ -105,38 +103,38 @@ class Line(Value):
 
     @property
     def slot(self) -> int:
-        """Where it happened, as the chain says, else as the ledger does."""
+        """The slot of the transfer, else the one that the attempt has, else 0."""
         if self.transfer is not None:
             return self.transfer.slot
         return self.attempt.slot or 0 if self.attempt is not None else 0
 
 
-def judge(transfer: ChainTransfer, attempt: BookedAttempt | None) -> Finding | None:
-    """What is wrong with the booking of this transfer, the weightiest first; None when nothing is."""
+def judge(transfer: ChainTransfer, attempt: BookedAttempt | None) -> ReconcileFinding | None:
+    """The first thing that differs between a transfer and its attempt; None when they agree."""
     if attempt is None:
-        return Finding.UNKNOWN_TO_LEDGER
+        return ReconcileFinding.UNKNOWN_TO_LEDGER
     if attempt.status == "FAILED":
-        return Finding.BOOKED_AS_FAILED
+        return ReconcileFinding.BOOKED_AS_FAILED
     moved = transfer.transfer
     for finding, booked, shown in (
-        (Finding.MESSAGE_DIFFERS, attempt.message_hash, transfer.message_hash),
-        (Finding.SOURCE_DIFFERS, attempt.source_account, moved.source),
-        (Finding.AUTHORITY_DIFFERS, attempt.authority, moved.authority),
-        (Finding.DESTINATION_DIFFERS, attempt.destination_account, moved.destination),
-        (Finding.MINT_DIFFERS, attempt.mint, moved.mint),
-        (Finding.CURRENCY_DIFFERS, attempt.currency, transfer.currency),
-        (Finding.AMOUNT_DIFFERS, attempt.amount_atomic, moved.amount_atomic),
+        (ReconcileFinding.MESSAGE_DIFFERS, attempt.message_hash, transfer.message_hash),
+        (ReconcileFinding.SOURCE_DIFFERS, attempt.source_account, moved.source),
+        (ReconcileFinding.AUTHORITY_DIFFERS, attempt.authority, moved.authority),
+        (ReconcileFinding.DESTINATION_DIFFERS, attempt.destination_account, moved.destination),
+        (ReconcileFinding.MINT_DIFFERS, attempt.mint, moved.mint),
+        (ReconcileFinding.CURRENCY_DIFFERS, attempt.currency, transfer.currency),
+        (ReconcileFinding.AMOUNT_DIFFERS, attempt.amount_atomic, moved.amount_atomic),
     ):
         if booked != shown:
             return finding
     if not attempt.is_booked:
-        return Finding.OPEN_ON_CHAIN
+        return ReconcileFinding.OPEN_ON_CHAIN
     if attempt.signature != transfer.signature:
-        return Finding.SIGNATURE_DIFFERS
+        return ReconcileFinding.SIGNATURE_DIFFERS
     if attempt.slot != transfer.slot:
-        return Finding.SLOT_DIFFERS
-    proven = attempt.status != "VERIFIED" or attempt.verification_hash == _proof(transfer, attempt.network)
-    return None if proven else Finding.VERIFICATION_HASH_DIFFERS
+        return ReconcileFinding.SLOT_DIFFERS
+    proven = attempt.status != "VERIFIED" or attempt.verification_hash == _expected_hash(transfer, attempt.network)
+    return None if proven else ReconcileFinding.VERIFICATION_HASH_DIFFERS
 
 
 def compare(
@@ -147,41 +145,45 @@ def compare(
     above_slot: int,
     up_to_slot: int,
     first_held_slot: int = 0,
-) -> list[Line]:
-    """A session's slots `above_slot` < slot ≤ `up_to_slot`: each transfer there, then each booking without one.
+) -> list[ComparedTransfer]:
+    """Compare one session in the slots `above_slot` < slot ≤ `up_to_slot`: its transfers, then attempts without one.
 
     Args:
-        transfers: all of ours in those slots, finalized.
-        attempts: the session's bookings in those slots, and all that share a message or a transaction with one of
-            the transfers.
+        transfers: every finalized transfer by the session key in those slots.
+        attempts: the session's booked attempts in those slots, and every attempt that has the message or the
+            signature of one of the transfers.
         first_held_slot: the oldest slot that the node still holds.
     """
-    left = {attempt.attempt_id: attempt for attempt in attempts}
-    by_message = {attempt.message_hash: attempt for attempt in left.values() if attempt.message_hash}
-    by_signature = {attempt.signature: attempt for attempt in left.values() if attempt.signature}
-    lines = []
+    unmatched = {attempt.attempt_id: attempt for attempt in attempts}
+    by_message = {attempt.message_hash: attempt for attempt in unmatched.values() if attempt.message_hash}
+    by_signature = {attempt.signature: attempt for attempt in unmatched.values() if attempt.signature}
+    compared = []
     for transfer in transfers:
         found = by_message.get(transfer.message_hash) or by_signature.get(transfer.signature)
-        attempt = left.pop(found.attempt_id, None) if found is not None else None  # one transfer an attempt
-        lines.append(_line(payer, judge(transfer, attempt), transfer=transfer, attempt=attempt))
-    for attempt in left.values():
+        attempt = unmatched.pop(found.attempt_id, None) if found is not None else None  # an attempt has one transfer
+        compared.append(_compared(payer, judge(transfer, attempt), transfer=transfer, attempt=attempt))
+    for attempt in unmatched.values():
         if attempt.is_booked and attempt.slot is not None and above_slot < attempt.slot <= up_to_slot:
-            gone = Finding.OLDER_THAN_NODE if attempt.slot < first_held_slot else Finding.NOT_ON_CHAIN
-            lines.append(_line(payer, gone, attempt=attempt))
-    return lines
+            missing = (
+                ReconcileFinding.OLDER_THAN_NODE if attempt.slot < first_held_slot else ReconcileFinding.NOT_ON_CHAIN
+            )
+            compared.append(_compared(payer, missing, attempt=attempt))
+    return compared
 
 
-def _line(
+def _compared(
     payer: Payer,
-    finding: Finding | None,
+    finding: ReconcileFinding | None,
     *,
     transfer: ChainTransfer | None = None,
     attempt: BookedAttempt | None = None,
-) -> Line:
-    return Line(finding=finding, agent=payer.agent, currency=payer.currency, transfer=transfer, attempt=attempt)
+) -> ComparedTransfer:
+    return ComparedTransfer(
+        finding=finding, agent=payer.agent, currency=payer.currency, transfer=transfer, attempt=attempt
+    )
 
 
-def _proof(transfer: ChainTransfer, network: Network) -> str:
+def _expected_hash(transfer: ChainTransfer, network: Network) -> str:
     moved = transfer.transfer
     settlement = Settlement(
         signature=transfer.signature,

@@ -1,10 +1,10 @@
-"""The walk over every session's source account, newest to oldest, batch by batch against the ledger.
+"""One reconciliation: reads each session's account on chain, newest first, and compares it with the ledger.
 
-As of one finalized slot, read first: what landed later is left to the next run on both sides. The chain is read
-before the ledger: an attempt is recorded before it leaves, so a transfer without an attempt is never just early.
+It compares as of one finalized slot, read first: what lands later is left to the next run, on both sides. The chain is
+read before the ledger: an attempt is recorded before it is sent, so a transfer without an attempt is never just early.
 
-It does no I/O: `Books` is the ledger, `ChainWalk` the chain, and `keep` stores the marks after every batch, so that
-an interrupted run goes on in mid-account and a later one walks only what is newer.
+The ports are `BookedPayments` and `AccountHistory`. `save` stores the checkpoint after every batch, so that a later run
+continues an interrupted one in the middle of an account, and reads only what is newer.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -15,9 +15,17 @@ from autopay.domain.errors import PermanentFault
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.chain import Tip
-from autopay.domain.reconcile.compare import BookedAttempt, Finding, Line, Payer, compare, judge
-from autopay.domain.reconcile.marks import Batch, Mark, Marks, SessionMark, Sums, Walk
-from autopay.domain.reconcile.report import Report, report
+from autopay.domain.progress import OnProgress, Progress, ignore_progress
+from autopay.domain.reconcile.checkpoint import (
+    ChainTotals,
+    Checkpoint,
+    HistoryBatch,
+    HistoryPosition,
+    SessionCheckpoint,
+    WalkProgress,
+)
+from autopay.domain.reconcile.compare import BookedAttempt, ComparedTransfer, Payer, ReconcileFinding, compare, judge
+from autopay.domain.reconcile.report import ReconcileReport, build_report
 from autopay.domain.values import Value
 
 
@@ -25,11 +33,11 @@ class CheckpointForeign(PermanentFault):
     """The checkpoint file is of another chain or of another ledger: give another file, or none."""
 
 
-class Closing(Value):
-    """The ledger's own totals up to a slot, from one snapshot, with attempts as they stand in it.
+class LedgerTotals(Value):
+    """The ledger's own totals up to a slot, and attempts, all from one snapshot.
 
-    `attempts` are those asked for by id, `strays` bookings that no walk can meet, `claimed` those on a receipt's word
-    alone, `fresh` those booked above the slot.
+    `attempts` are those asked for by id, `strays` booked ones without a session or a slot (no walk finds them),
+    `claimed` those with a seller's receipt alone, `fresh` those booked above the slot.
     """
 
     payments: int
@@ -40,8 +48,8 @@ class Closing(Value):
     fresh: tuple[BookedAttempt, ...] = ()
 
 
-class Books(Protocol):
-    """What the ledger is asked."""
+class BookedPayments(Protocol):
+    """What a reconciliation reads from the ledger."""
 
     async def payers(self, agent: str | None) -> Sequence[Payer]: ...
 
@@ -54,112 +62,117 @@ class Books(Protocol):
         message_hashes: Sequence[str],
         signatures: Sequence[str],
     ) -> Sequence[BookedAttempt]:
-        """The session's bookings in those slots, and whatever has one of those messages or transactions."""
+        """The session's booked attempts in those slots, and every attempt with one of those messages or signatures."""
         ...
 
-    async def closing(
+    async def totals(
         self, agent: str | None, network: Network, up_to_slot: int, attempt_ids: Sequence[UUID]
-    ) -> Closing: ...
+    ) -> LedgerTotals: ...
 
 
-class ChainWalk(Protocol):
-    """What the chain is asked; raises only faults."""
+class AccountHistory(Protocol):
+    """What a reconciliation reads from the chain; raises only faults."""
 
     async def finalized_tip(self) -> Tip: ...
     async def first_available_slot(self) -> int: ...
 
     def batches(
-        self, payer: Payer, *, up_to_slot: int, before: str | None, until: Mark | None, min_slot: int
-    ) -> AsyncIterator[Batch]:
+        self, payer: Payer, *, up_to_slot: int, before: str | None, until: HistoryPosition | None, min_slot: int
+    ) -> AsyncIterator[HistoryBatch]:
         """The account's finalized history, newest first, from `up_to_slot` (and `before`) down to `until`.
 
-        Batches tile the slots without a gap, and no slot is in two of them.
+        The batches cover all slots without a gap, and no slot is in two of them.
         """
         ...
 
 
-class Walked(NamedTuple):
-    """What the chain shows of one session, all in all, and what is wrong or open."""
+class WalkedSession(NamedTuple):
+    """The totals on chain of one session, and its findings."""
 
     payer: Payer
-    sums: Sums
-    findings: tuple[Line, ...]
+    totals: ChainTotals
+    findings: tuple[ComparedTransfer, ...]
 
 
 class ReconcileRun:
-    """One reconciliation. `keep` and `tell` are called after each batch: to store the marks, and to show progress.
+    """One reconciliation. `save` and `on_progress` are called after each batch.
 
     Args:
-        marks: what earlier runs have compared; changed in place.
+        checkpoint: what earlier runs have compared; changed in place.
     """
 
     def __init__(
         self,
-        books: Books,
-        chain: ChainWalk,
+        payments: BookedPayments,
+        chain: AccountHistory,
         network: Network,
-        marks: Marks,
-        keep: Callable[[Marks], None] = lambda _: None,
-        tell: Callable[[int, int, int], None] = lambda *_: None,
+        checkpoint: Checkpoint,
+        save: Callable[[Checkpoint], None] = lambda _: None,
+        on_progress: OnProgress = ignore_progress,
     ) -> None:
-        self.books = books
+        self.payments = payments
         self.chain = chain
         self.network = network
-        self.marks = marks
-        self.keep = keep
-        self.tell = tell
-        self.walked: list[Walked] = []
-        self.seen = 0
-        self.progress = (0, 0)
+        self.checkpoint = checkpoint
+        self.save = save
+        self.on_progress = on_progress
+        self.walked: list[WalkedSession] = []
+        self.transactions = 0
         self.first_held_slot = 0
+        self.sessions = 0
 
-    async def run(self, agent: str | None = None) -> Report:
-        """Every session of the agent, or of all."""
+    async def run(self, agent: str | None = None) -> ReconcileReport:
+        """Compare every session of the agent, or of all agents."""
         tip = (await self.chain.finalized_tip()).slot
         self.first_held_slot = await self.chain.first_available_slot()
-        payers = await self.books.payers(agent)
+        payers = await self.payments.payers(agent)
         self.walked = []
-        for number, payer in enumerate(payers):
-            self.progress = (number, len(payers))
-            self.tell(*self.progress, self.seen)
+        self.sessions = len(payers)
+        for payer in payers:
+            self._show_progress()
             self.walked.append(await self._session(payer, tip))
-        self.tell(len(payers), len(payers), self.seen)
+        self._show_progress()
         return await self._report(agent, tip, self.walked)
 
-    def met(self, finding: Finding) -> list[tuple[Payer, Line]]:
-        """Where the last walk met that finding."""
+    def with_finding(self, finding: ReconcileFinding) -> list[tuple[Payer, ComparedTransfer]]:
+        """The sessions and transfers with that finding, after a run."""
         return [(each.payer, line) for each in self.walked for line in each.findings if line.finding is finding]
 
-    async def _session(self, payer: Payer, tip: int) -> Walked:
-        """Finish what an earlier run began, then walk what is newer; the last walk meets every finding again."""
-        mark = self.marks.sessions.get(payer.session_id) or SessionMark(account=payer.source_account)
+    async def _session(self, payer: Payer, tip: int) -> WalkedSession:
+        """Finish the walk that an earlier run began, then walk what is newer; the last walk has every finding again."""
+        mark = self.checkpoint.sessions.get(payer.session_id) or SessionCheckpoint(account=payer.source_account)
         if mark.account != payer.source_account:
             raise CheckpointForeign(f"session {payer.session_id} pays from another account there")
         while True:
-            walk = await self._walk(payer, mark, mark.begun(tip))
-            before, mark = mark, mark.finished(walk)
+            walk = await self._walk(payer, mark, mark.resume_or_start(tip))
+            before, mark = mark, mark.after_walk(walk)
             self._store(payer, mark)
             if walk.up_to_slot >= tip:
-                return Walked(payer, before.sums.added(walk.sums), walk.findings)
+                return WalkedSession(payer, before.sums.plus(walk.sums), walk.findings)
 
-    async def _walk(self, payer: Payer, mark: SessionMark, walk: Walk) -> Walk:
+    async def _walk(self, payer: Payer, mark: SessionCheckpoint, walk: WalkProgress) -> WalkProgress:
         batches = self.chain.batches(
             payer, up_to_slot=walk.reached_slot, before=walk.before, until=mark.compared, min_slot=walk.up_to_slot
         )
         async for batch in batches:
-            walk = walk.joined(batch, await self._compared(payer, batch))
+            walk = walk.with_batch(batch, await self._compare_batch(payer, batch))
             self._store(payer, mark.model_copy(update={"walk": walk}))
-            self.seen += len(batch.seen)
-            self.tell(*self.progress, self.seen)
+            self.transactions += len(batch.transactions)
+            self._show_progress()
         return walk
 
-    def _store(self, payer: Payer, mark: SessionMark) -> None:
-        self.marks.sessions[payer.session_id] = mark
-        self.keep(self.marks)
+    def _show_progress(self) -> None:
+        done, total = len(self.walked), self.sessions
+        text = f"session {done} of {total}, {self.transactions} transactions walked"
+        self.on_progress(Progress(text, done, total))
 
-    async def _compared(self, payer: Payer, batch: Batch) -> list[Line]:
+    def _store(self, payer: Payer, mark: SessionCheckpoint) -> None:
+        self.checkpoint.sessions[payer.session_id] = mark
+        self.save(self.checkpoint)
+
+    async def _compare_batch(self, payer: Payer, batch: HistoryBatch) -> list[ComparedTransfer]:
         transfers = batch.transfers(payer.currency)
-        attempts = await self.books.booked_attempts(
+        attempts = await self.payments.booked_attempts(
             payer.session_id,
             above_slot=batch.above_slot,
             up_to_slot=batch.up_to_slot,
@@ -175,48 +188,48 @@ class ReconcileRun:
             first_held_slot=self.first_held_slot,
         )
 
-    async def _report(self, agent: str | None, tip: int, walked: Sequence[Walked]) -> Report:
-        lines = [line for each in walked for line in each.findings]
-        pending = [line.attempt.attempt_id for line in lines if _is_open(line) and line.attempt is not None]
-        closing = await self.books.closing(agent, self.network, tip, pending)
-        now = {attempt.attempt_id: attempt for attempt in closing.attempts}
-        lines = [line for line in (_judged_again(line, now) for line in lines) if line.finding is not None]
-        met = {line.attempt.attempt_id for line in lines if line.attempt is not None}
+    async def _report(self, agent: str | None, tip: int, walked: Sequence[WalkedSession]) -> ReconcileReport:
+        findings = [each for session in walked for each in session.findings]
+        pending = [each.attempt.attempt_id for each in findings if _is_open(each) and each.attempt is not None]
+        totals = await self.payments.totals(agent, self.network, tip, pending)
+        now = {attempt.attempt_id: attempt for attempt in totals.attempts}
+        findings = [each for each in (_judge_again(each, now) for each in findings) if each.finding is not None]
+        listed = {each.attempt.attempt_id for each in findings if each.attempt is not None}
         for finding, attempts in (
-            (None, closing.strays),
-            (Finding.CLAIMED_ONLY, closing.claimed),
-            (Finding.NOT_FINAL_YET, closing.fresh),
+            (None, totals.strays),
+            (ReconcileFinding.CLAIMED_ONLY, totals.claimed),
+            (ReconcileFinding.NOT_FINAL_YET, totals.fresh),
         ):
-            lines += [_alone(finding, attempt) for attempt in attempts if attempt.attempt_id not in met]
+            findings += [_unmatched(finding, attempt) for attempt in attempts if attempt.attempt_id not in listed]
         spent_chain: dict[Currency, int] = {}
         for each in walked:
-            spent_chain[each.payer.currency] = spent_chain.get(each.payer.currency, 0) + each.sums.spent_atomic
-        return report(
-            lines,
+            spent_chain[each.payer.currency] = spent_chain.get(each.payer.currency, 0) + each.totals.spent_atomic
+        return build_report(
+            findings,
             agent=agent,
             as_of_slot=tip,
             sessions=len(walked),
-            payments=closing.payments,
-            on_chain=sum(each.sums.on_chain for each in walked),
-            others=sum(each.sums.others for each in walked),
-            spent_ledger=closing.spent_atomic,
+            payments=totals.payments,
+            on_chain=sum(each.totals.on_chain for each in walked),
+            others=sum(each.totals.others for each in walked),
+            spent_ledger=totals.spent_atomic,
             spent_chain=spent_chain,
         )
 
 
-def _is_open(line: Line) -> bool:
-    return line.finding is Finding.OPEN_ON_CHAIN
+def _is_open(compared: ComparedTransfer) -> bool:
+    return compared.finding is ReconcileFinding.OPEN_ON_CHAIN
 
 
-def _judged_again(line: Line, now: Mapping[UUID, BookedAttempt]) -> Line:
-    """An attempt that was open when its transfer was met may have been booked since."""
-    if not _is_open(line) or line.transfer is None or line.attempt is None:
-        return line
-    attempt = now.get(line.attempt.attempt_id, line.attempt)
-    return line.model_copy(update={"attempt": attempt, "finding": judge(line.transfer, attempt)})
+def _judge_again(compared: ComparedTransfer, now: Mapping[UUID, BookedAttempt]) -> ComparedTransfer:
+    """Judge an attempt that was open when its transfer was read as it is now: it may have been booked since."""
+    if not _is_open(compared) or compared.transfer is None or compared.attempt is None:
+        return compared
+    attempt = now.get(compared.attempt.attempt_id, compared.attempt)
+    return compared.model_copy(update={"attempt": attempt, "finding": judge(compared.transfer, attempt)})
 
 
-def _alone(finding: Finding | None, attempt: BookedAttempt) -> Line:
+def _unmatched(finding: ReconcileFinding | None, attempt: BookedAttempt) -> ComparedTransfer:
     if finding is None:
-        finding = Finding.NO_SLOT if attempt.slot is None else Finding.NO_SESSION
-    return Line(finding=finding, agent=attempt.agent, currency=attempt.currency, attempt=attempt)
+        finding = ReconcileFinding.NO_SLOT if attempt.slot is None else ReconcileFinding.NO_SESSION
+    return ComparedTransfer(finding=finding, agent=attempt.agent, currency=attempt.currency, attempt=attempt)

@@ -19,7 +19,7 @@ from autopay.adapters.postgres.tables.core import TransactionRow
 from autopay.adapters.postgres.transaction import Database
 from autopay.domain.audit.anchor import Anchor, AnchorState
 from autopay.domain.audit.events import Head
-from autopay.domain.audit.on_chain import VerifiedPayment
+from autopay.domain.audit.solana_check import VerifiedPayment
 from autopay.domain.network import Network
 from autopay.domain.payment.status import TransactionStatus
 

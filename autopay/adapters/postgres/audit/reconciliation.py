@@ -22,9 +22,8 @@ from autopay.domain.network import Network
 from autopay.domain.payment.status import TransactionStatus
 from autopay.domain.payment.verification import verification_hash
 from autopay.domain.reconcile.compare import BookedAttempt, Payer
-from autopay.domain.reconcile.forgotten import ForgottenPayment, ForgottenSession
-from autopay.domain.reconcile.rebook import Owner
-from autopay.domain.reconcile.run import Closing
+from autopay.domain.reconcile.restored import AccountOwner, ForgottenPayment, ForgottenSession
+from autopay.domain.reconcile.run import LedgerTotals
 from autopay.domain.session import SessionStatus
 from autopay.uuid7 import uuid7
 
@@ -83,9 +82,9 @@ class Reconciliation:
             rows = [*await db.execute(_attempts().where(within)), *await db.execute(_attempts().where(met))]
         return list({row.id: _attempt(row, name, request) for row, name, request in rows}.values())
 
-    async def closing(
+    async def totals(
         self, agent: str | None, network: Network, up_to_slot: int, attempt_ids: Sequence[UUID]
-    ) -> Closing:
+    ) -> LedgerTotals:
         """Totals up to a slot, and attempts as they stand at that very moment; see the port."""
         async with self._database.transaction() as db:
             # One snapshot for all: an attempt is in the totals or still open, never both.
@@ -106,7 +105,7 @@ class Reconciliation:
                 query = _attempts().where(*which, condition).order_by(TransactionRow.created_at, TransactionRow.id)
                 found = await db.execute(query if part == "attempts" else query.limit(MOST_STRAYS))
                 parts[part] = tuple(_attempt(row, name, request) for row, name, request in found)
-        return Closing(
+        return LedgerTotals(
             payments=sum(total[1] for total in totals),
             spent_atomic={total[0]: atomic(total[2]) for total in totals},
             **parts,
@@ -120,7 +119,7 @@ class Reconciliation:
         async with self._database.transaction() as db:
             return await db.scalar(query)
 
-    async def owners(self) -> Sequence[Owner]:
+    async def owners(self) -> Sequence[AccountOwner]:
         """Every wallet that a session or an agent pays from, with its oldest agent."""
         sessions = select(SessionRow.owner_wallet, SessionRow.agent_id).where(SessionRow.owner_wallet.is_not(None))
         wallets = union(sessions, select(AgentRow.wallet_address, AgentRow.id)).subquery()
@@ -132,7 +131,7 @@ class Reconciliation:
         )
         async with self._database.transaction() as db:
             rows = (await db.execute(query)).all()
-        return [Owner(wallet=wallet, agent_id=agent_id, agent=name) for wallet, agent_id, name in rows]
+        return [AccountOwner(wallet=wallet, agent_id=agent_id, agent=name) for wallet, agent_id, name in rows]
 
     async def book_session(self, found: ForgottenSession) -> bool:
         """Record a session that was granted after the backup, as ended: its key is lost, its account is not.

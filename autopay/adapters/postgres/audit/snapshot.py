@@ -66,7 +66,7 @@ _ENABLED = text(
 
 
 class AuditSnapshot:
-    """Implements the port `AuditBooks`."""
+    """Implements the port `LedgerSnapshot`."""
 
     def __init__(self, db: AsyncSession, agent_id: UUID | None) -> None:
         self.db = db
@@ -95,7 +95,7 @@ class AuditSnapshot:
         return await self._events(query)
 
     async def rows(self, table: str, after: UUID | None, limit: int) -> Sequence[tuple[UUID, str]]:
-        """The next rows, as the triggers tell of them; see the port."""
+        """The next rows, as the triggers record them; see the port."""
         model = _TABLES[table]
         told: ColumnElement[str] = literal_column(f"audit_state({table})::text")
         query = select(model.id, told).select_from(model).order_by(model.id).limit(limit)

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from autopay.adapters.postgres.tables.fence import FenceRow
 from autopay.adapters.postgres.transaction import Database
 from autopay.domain.errors import IllegalTransition, LedgerFenced
-from autopay.domain.reconcile.fence import FenceRecord
+from autopay.domain.reconcile.restored import FenceRecord
 from autopay.uuid7 import uuid7
 
 
