@@ -1,4 +1,4 @@
-"""Which hosts a rule means: `api.example.com`, `*.example.com`, `api.example.com:8443`. Pure."""
+"""Hosts of URLs: which a rule means (`*.example.com`, `api.example.com:8443`), and the one way to write each. Pure."""
 
 import ipaddress
 import re
@@ -80,3 +80,25 @@ def origin(url: str) -> tuple[str, str, int] | None:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return None
     return parts.scheme, parts.hostname.lower(), port or (443 if parts.scheme == "https" else 80)
+
+
+def host_and_port(url: str) -> str:
+    """The host as rules and days' limits know it: `api.example.com:443`, the port always said, IPv6 in brackets.
+
+    One host has one such text, however a URL spells it: `API.example.com.` would else have a day's limit of its own,
+    and an IPv6 address as many as there are ways to write it.
+    """
+    found = origin(url)
+    assert found is not None, "a URL was checked when the request was accepted"
+    _, host, port = found
+    return f"{canonical(f'[{host}]' if ':' in host else host)}:{port}"
+
+
+def origin_text(url: str) -> str:
+    """Scheme, host and port as one text with a slash at its end: `https://api.example.com:443/`."""
+    return f"{url.partition('://')[0].lower()}://{host_and_port(url)}/"
+
+
+def resource_of(method: str, url: str) -> str:
+    """What has a price: method, origin and path, without the query."""
+    return f"{method} {origin_text(url)}{url.partition('://')[2].partition('?')[0].partition('#')[0].partition('/')[2]}"

@@ -1,8 +1,11 @@
-"""An agent with a session on a real ledger, and payments to record in it."""
+"""An agent with a session on a ledger, and payments to record in it."""
 
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Generic
 from uuid import UUID, uuid4
+
+from typing_extensions import TypeVar
 
 from autopay.adapters.postgres import PostgresLedger
 from autopay.domain.money import Currency
@@ -11,18 +14,16 @@ from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment
 from autopay.domain.payment.exchange import Receipt, Reply
 from autopay.domain.payment.offer import Offer
 from autopay.domain.payment.payment import Content, SellerAnswer, Settlement
-from autopay.domain.payment.ports import Ledger
 from autopay.domain.policy.policy import Awaiting, Policy
 from autopay.domain.refusal import Refused
 from autopay.domain.request import RequestResult, RequestSpec, RequestStatus, x402_request_id
+from tests.ledger.stores import AnyLedger
+
+L = TypeVar("L", bound=AnyLedger)
+Ledger_co = TypeVar("Ledger_co", bound=AnyLedger, covariant=True, default=PostgresLedger)
 
 PRICE = 1_000
 JSON_REPLY = Reply(http_status=200, content_type="application/json", body=b'{"price": 42, "a": "b"}')
-
-
-def as_port(ledger: PostgresLedger) -> Ledger:
-    """The ledger as the core sees it; the type checker compares every signature."""
-    return ledger
 
 
 def spec_of(request_id: str, **changes: object) -> RequestSpec:
@@ -79,10 +80,10 @@ def settlement_of(attempt: RecordedAttempt, signature: str = "", slot: int = 120
 
 
 @dataclass
-class Book:
-    """An agent, its session, and short words for what tests do with them."""
+class Book(Generic[Ledger_co]):
+    """An agent, its session, and what tests do with them; on PostgreSQL unless it says otherwise."""
 
-    ledger: PostgresLedger
+    ledger: Ledger_co
     agent: str
     session_id: UUID
     numbers: "count[int]" = field(default_factory=lambda: count(1))
@@ -141,7 +142,7 @@ class Book:
 
 
 async def open_book(
-    ledger: PostgresLedger,
+    ledger: L,
     agent: str = "buyer",
     *,
     allowance: int = 1_000_000,
@@ -149,7 +150,7 @@ async def open_book(
     duration_s: int = 3_600,
     currency: Currency = Currency.USDC,
     hosts: tuple[str, ...] = (),
-) -> Book:
+) -> Book[L]:
     """An agent with an ACTIVE session, whose prices may jump."""
     await ledger.agents.create(agent)
     await ledger.policies.set(Policy(price_factor=None), agent)
@@ -169,3 +170,7 @@ async def open_book(
         hosts=hosts,
     )
     return Book(ledger, agent, session_id)
+
+
+AnyBook = Book[AnyLedger]
+"""On whatever store."""

@@ -5,14 +5,14 @@ from uuid import UUID
 
 import psycopg
 
-from autopay.adapters.postgres import PostgresLedger
 from autopay.domain.money import Currency
 from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment
 from autopay.domain.phase import Phase
 from autopay.domain.policy.policy import Awaiting, Decision, Policy
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.refusal import RefusalReason, Refused
-from tests.ledger.books import PRICE, Book, offer_of, signed_payment, spec_of
+from tests.ledger.books import PRICE, AnyBook, Book, L, offer_of, signed_payment, spec_of
+from tests.ledger.stores import AnyLedger
 
 FEED = "https://market.test/api/market-feed"
 
@@ -39,7 +39,7 @@ class Shop:
 SHOP = Shop()
 
 
-async def accepted(book: Book, shop: Shop = SHOP, method: str = "GET") -> str:
+async def accepted(book: AnyBook, shop: Shop = SHOP, method: str = "GET") -> str:
     """A request for what the shop sells; its key."""
     name = f"request-{next(book.numbers)}"
     refused = await book.ledger.requests.accept(book.agent, spec_of(name, url=shop.url, method=method), 1.0, 10_000)
@@ -49,53 +49,53 @@ async def accepted(book: Book, shop: Shop = SHOP, method: str = "GET") -> str:
 
 
 async def reserve(
-    book: Book, shop: Shop = SHOP, key: str = "", number: int = 1, ledger: PostgresLedger | None = None
+    book: AnyBook, shop: Shop = SHOP, key: str = "", number: int = 1, ledger: AnyLedger | None = None
 ) -> RecordedAttempt | Awaiting | Refused:
     """Record an attempt at the shop, or be asked, or be refused."""
     request_key = key or await accepted(book, shop)
     return await (ledger or book.ledger).payments.record_attempt(request_key, number, book.session_id, shop.signed())
 
 
-async def paid(book: Book, shop: Shop = SHOP, key: str = "", number: int = 1) -> RecordedAttempt:
+async def paid(book: AnyBook, shop: Shop = SHOP, key: str = "", number: int = 1) -> RecordedAttempt:
     """An attempt that was recorded."""
     found = await reserve(book, shop, key, number)
     assert isinstance(found, RecordedAttempt), found
     return found
 
 
-async def asked(book: Book, shop: Shop = SHOP, key: str = "") -> Awaiting:
+async def asked(book: AnyBook, shop: Shop = SHOP, key: str = "") -> Awaiting:
     """A person has been asked."""
     found = await reserve(book, shop, key)
     assert isinstance(found, Awaiting), found
     return found
 
 
-async def refusal(book: Book, shop: Shop = SHOP, key: str = "", number: int = 1) -> RefusalReason:
+async def refusal(book: AnyBook, shop: Shop = SHOP, key: str = "", number: int = 1) -> RefusalReason:
     """Why it may not be paid."""
     found = await reserve(book, shop, key, number)
     assert isinstance(found, Refused), found
     return found.reason
 
 
-async def set_limits(book: Book, **limits: object) -> None:
+async def set_limits(book: AnyBook, **limits: object) -> None:
     """The agent's own policy, whose prices may jump unless it says otherwise."""
     await book.ledger.policies.set(Policy.model_validate({"price_factor": None} | limits), book.agent)
 
 
-async def interactive(book: Book) -> Book:
+async def interactive(book: Book[L]) -> Book[L]:
     """The agent asks a person about everything."""
     await book.ledger.agents.set_phase(book.agent, Phase.INTERACTIVE)
     return book
 
 
-async def decide(book: Book, question: Awaiting, *, approve: bool) -> RefusalReason | None:
+async def decide(book: AnyBook, question: Awaiting, *, approve: bool) -> RefusalReason | None:
     """A person's word; why it does not count, if so."""
     word = Decision(approval_id=question.approval_id, terms_hash=question.terms_hash, approve=approve)
     refused = await book.ledger.policies.decide(word)
     return refused.reason if refused is not None else None
 
 
-async def approval(book: Book, approval_id: UUID) -> ApprovalRecord:
+async def approval(book: AnyBook, approval_id: UUID) -> ApprovalRecord:
     """The approval as it stands."""
     rows = await book.ledger.policies.approvals(book.agent, undecided=False)
     (found,) = (row for row in rows if row.approval_id == approval_id)

@@ -8,7 +8,6 @@ from autopay.adapters.postgres import PostgresLedger
 from autopay.domain.errors import IllegalTransition, LedgerFenced
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.payment.attempt import RecordedAttempt
 from autopay.domain.payment.payment import Settlement
 from autopay.domain.payment.steps import PaidBefore
 from autopay.domain.reconcile.restored import ForgottenPayment
@@ -45,25 +44,6 @@ async def booked(book: Book, *payments: ForgottenPayment) -> None:
     for payment in payments:
         assert await book.ledger.reconciliation.book_forgotten(payment)
     await book.ledger.fence.lift("reconciled")
-
-
-async def test_nothing_is_signed_behind_a_fence(book: Book) -> None:
-    key = await book.accepted()
-    await book.ledger.fence.set("restored from a backup")
-    with pytest.raises(LedgerFenced, match="restored from a backup"):
-        await book.reserve(key)
-    with pytest.raises(LedgerFenced):
-        await book.ledger.payments.permit(key, offer_of(), "program", [MEMO], "destination")
-    await book.ledger.fence.lift("reconciled")
-    assert isinstance(await book.reserve(key), RecordedAttempt)
-
-
-async def test_what_was_recorded_before_the_fence_is_still_sent_and_resolved(book: Book) -> None:
-    attempt = await book.recorded()
-    await book.ledger.fence.set("restored")
-    assert await book.ledger.payments.record_sending(attempt.attempt_id) == 1
-    await book.settled(attempt)
-    assert await book.status(attempt) == "VERIFIED"
 
 
 async def test_a_second_fence_changes_nothing_and_the_first_height_stands(book: Book) -> None:

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from autopay.adapters.postgres.maintenance import prune as retention
 from autopay.adapters.postgres.maintenance.prune import Prunable
 from autopay.domain.errors import ContentPruned
 from autopay.domain.request import RequestStatus
@@ -62,14 +61,12 @@ async def test_what_is_open_or_young_or_was_delivered_late_is_kept(book: Book, d
     assert await book.ledger.requests.content(still_open) is not None
 
 
-async def test_pruning_goes_in_batches_and_a_second_time_finds_nothing(
-    book: Book, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(retention, "BATCH", 2)
+async def test_pruning_goes_in_batches_and_a_second_time_finds_nothing(book: Book) -> None:
     for _ in range(5):
         await delivered(book)
     assert await book.ledger.maintenance.prunable(SOON) == Prunable(requests=5, body_bytes=5 * SIZE)
-    assert [batch.requests for batch in await prune(book)] == [2, 2, 1]
+    batches = book.ledger.maintenance.prune(SOON, 2)
+    assert [batch.requests async for batch in batches] == [2, 2, 1]
     assert await prune(book) == []
     assert await book.ledger.maintenance.prunable(SOON) == Prunable(requests=0, body_bytes=0)
 

@@ -30,7 +30,8 @@ from autopay.domain.policy.policy import Ask, Permit
 from autopay.domain.refusal import Refused
 from autopay.domain.request import RequestResult, RequestStatus
 from tests.simulation.bugs_in_looking import BUGS_IN_LOOKING, Swap
-from tests.world.ledger import MemoryLedger, MemoryPayments
+from tests.world.ledger import MemoryLedger
+from tests.world.ledger_payments import MemoryPayments
 from tests.world.ledger_policies import MemoryPolicies
 from tests.world.ledger_requests import MemoryRequests
 from tests.world.ledger_sessions import MemorySessions

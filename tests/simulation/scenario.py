@@ -11,8 +11,10 @@ from typing import Any
 from uuid import UUID
 
 from autopay.domain.errors import LedgerUnavailable
+from autopay.domain.hosts import origin_text
 from autopay.domain.payment.steps import PaymentOrder
 from autopay.domain.policy.policy import Decision, Policy
+from autopay.domain.policy.records import ApprovalStatus
 from autopay.domain.request import RequestSpec, x402_request_id
 from tests.simulation.auditor import audit
 from tests.simulation.product import Activities
@@ -20,7 +22,7 @@ from tests.simulation.shell import Shell
 from tests.world.behaviours import BEHAVIOURS
 from tests.world.clock import NothingLeft, now_ms, run_virtually, sleep_ms
 from tests.world.rows import SessionEntry
-from tests.world.shop import Shop, address
+from tests.world.shop import NETWORK, Shop, address
 from tests.world.world import World
 
 RATES = {
@@ -222,7 +224,9 @@ class _Scenario:
             approval_expires_s=self.rng.choice((60, 600, 7_200)),
         )
         for shop in world.seller.tills if self.rng.random() < 0.7 else ():
-            rows.payees[f"{shop}:443"] = {address(f"{shop}/payee{number}") for number in (0, 1)}
+            origin = origin_text(f"https://{shop}/")
+            for number in (0, 1):
+                world.ledger.policies.remember_payee(NETWORK, origin, address(f"{shop}/payee{number}"), "a person")
         for name, agent in rows.agents.items():
             phase = "INTERACTIVE" if self.rng.random() < 0.3 else "FULL"
             rows.agents[name] = agent.model_copy(update={"phase": phase})
@@ -233,7 +237,7 @@ class _Scenario:
         while True:
             await sleep_ms(self.rng.choice((500, 5_000, 40_000)))
             for entry in list(world.ledger.store.approvals):
-                if entry.status != "PENDING" or entry.approval_id in ignored:
+                if entry.status is not ApprovalStatus.PENDING or entry.approval_id in ignored:
                     continue
                 if self.rng.random() < 0.1:
                     ignored.add(entry.approval_id)

@@ -4,8 +4,7 @@ import re
 
 import pytest
 
-from autopay.adapters.postgres.payments.judging import host_and_port, origin_text, resource_of
-from autopay.domain.hosts import HOST_PATTERN, is_any_of, matches
+from autopay.domain.hosts import HOST_PATTERN, host_and_port, is_any_of, matches, origin_text, resource_of
 
 
 @pytest.mark.parametrize(

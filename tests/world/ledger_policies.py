@@ -1,41 +1,20 @@
 """Policy of the in-memory ledger: limits, payees and approvals, judged by the product's own `judge` over these rows."""
 
-from dataclasses import dataclass
-from uuid import UUID
+from collections.abc import Sequence
+from typing import cast
 
-from autopay.adapters.postgres.payments.judging import host_and_port
+from autopay.domain.hosts import host_and_port, origin_text, resource_of
+from autopay.domain.network import Network
 from autopay.domain.payment.offer import Offer
-from autopay.domain.payment.status import TransactionStatus
 from autopay.domain.phase import Phase
-from autopay.domain.policy.policy import ApprovalState, Ask, Awaiting, Decision, Facts, Permit, Terms, judge
+from autopay.domain.policy.policy import ApprovalState, Ask, Awaiting, Decision, Facts, Permit, Policy, Terms, judge
+from autopay.domain.policy.records import ApprovalRecord, ApprovalStatus, PayeeRecord, PolicyInForce
 from autopay.domain.refusal import RefusalReason, Refused
 from tests.world.clock import moment, now_ms
-from tests.world.rows import RequestEntry
+from tests.world.rows import ApprovalEntry, AttemptEntry, PayeeEntry, RequestEntry
 from tests.world.store import Store, transaction
 
-
-@dataclass
-class ApprovalEntry:
-    """A question to a person; `status` as in the table."""
-
-    approval_id: UUID
-    request_key: str
-    terms: Terms
-    why: str
-    expires_at_ms: int
-    status: str = "PENDING"
-
-    def awaiting(self) -> Awaiting:
-        """As the port gives it out."""
-        return Awaiting(
-            approval_id=self.approval_id,
-            terms_hash=self.terms.hash(),
-            why=self.why,
-            currency=self.terms.currency,
-            amount_atomic=self.terms.amount_atomic,
-            pay_to=self.terms.pay_to,
-            expires_at=moment(self.expires_at_ms),
-        )
+DAY_MS = 86_400_000
 
 
 class MemoryPolicies:
@@ -46,19 +25,99 @@ class MemoryPolicies:
 
     @transaction
     def decide(self, decision: Decision) -> Refused | None:
-        """Record a person's word, once."""
+        """Record a person's decision, once."""
         row = next((each for each in self.store.approvals if each.approval_id == decision.approval_id), None)
         if row is None or row.terms.hash() != decision.terms_hash:
             return Refused(reason=RefusalReason.TERMS_DIFFER, message="nobody was asked about these terms")
-        wanted = "APPROVED" if decision.approve else "DENIED"
-        if row.status == wanted:
+        wanted = ApprovalStatus.APPROVED if decision.approve else ApprovalStatus.DENIED
+        if row.status is wanted:
             return None
-        if row.status != "PENDING" or row.expires_at_ms <= now_ms():
-            return Refused(reason=RefusalReason.APPROVAL_EXPIRED, message=row.status)
-        row.status = wanted
+        unanswered = row.status is ApprovalStatus.PENDING
+        if row.status is ApprovalStatus.EXPIRED or (unanswered and row.expires_at_ms <= now_ms()):
+            return Refused(reason=RefusalReason.APPROVAL_EXPIRED, message="the question expired")
+        if not unanswered and (decision.approve or row.status is ApprovalStatus.CONSUMED):
+            return Refused(reason=RefusalReason.APPROVAL_DENIED, message=f"it was decided before: {row.status}")
+        row.status, row.decided_at_ms = wanted, now_ms()
         facts = row.terms.model_dump(mode="json")
         self.store.faults.trace.add("decided", request=row.request_key, approve=decision.approve, terms=facts)
         return None
+
+    @transaction
+    def approvals(self, agent: str | None = None, *, undecided: bool = True) -> Sequence[ApprovalRecord]:
+        """What a person is or was asked, oldest first."""
+        return [
+            each.record()
+            for each in self.store.approvals
+            if agent in (None, each.agent) and (not undecided or self._waits(each))
+        ]
+
+    def _waits(self, row: ApprovalEntry) -> bool:
+        is_open = row.status is ApprovalStatus.PENDING and row.expires_at_ms > now_ms()
+        return is_open and not self.store.requests[row.request_key].closed
+
+    @transaction
+    def set(self, policy: Policy, agent: str | None = None) -> None:
+        """From now on this policy holds: for one agent, or for all that have none of their own."""
+        if agent is None:
+            self.store.policy = policy
+        else:
+            self.store.own_policies[self.store.agent_row(agent).name] = policy
+
+    @transaction
+    def in_force(self, agent: str) -> PolicyInForce:
+        """The policy that holds for an agent, and what is taken of its days' limits."""
+        self.store.agent_row(agent)
+        by_host: dict[str, int] = {}
+        for each in self.spent_today(agent):
+            by_host[self._host_of(each)] = by_host.get(self._host_of(each), 0) + each.amount_atomic
+        return PolicyInForce(
+            agent=agent,
+            policy=self.policy_of(agent),
+            own=agent in self.store.own_policies,
+            set_at=None,
+            spent_today_atomic=sum(by_host.values()),
+            by_host_today_atomic=by_host,
+        )
+
+    @transaction
+    def payees(self) -> Sequence[PayeeRecord]:
+        """Every payee that an origin is known by, by origin, oldest first."""
+        rows = sorted(self.store.payees, key=lambda each: (each.origin, each.accepted_at_ms))
+        return [
+            PayeeRecord(
+                network=row.network,
+                origin=row.origin,
+                pay_to=row.pay_to,
+                accepted_by=row.accepted_by,
+                accepted_at=moment(row.accepted_at_ms),
+            )
+            for row in rows
+        ]
+
+    @transaction
+    def accept_payee(self, network: Network, origin: str, pay_to: str) -> bool:
+        """A person says that this origin may be paid there too; False when it was known."""
+        return self.remember_payee(network, origin, pay_to, "a person")
+
+    def remember_payee(self, network: Network, origin: str, pay_to: str, accepted_by: str) -> bool:
+        """The origin is known by that payee from now on; False when it was before."""
+        if pay_to in self._known_payees(network, origin):
+            return False
+        self.store.payees.append(PayeeEntry(network, origin, pay_to, accepted_by, now_ms()))
+        return True
+
+    def policy_of(self, agent: str) -> Policy:
+        """The agent's own policy, or everyone's."""
+        return self.store.own_policies.get(agent, self.store.policy)
+
+    def spent_today(self, agent: str) -> list[AttemptEntry]:
+        """The agent's payments since midnight UTC, unknown outcomes included."""
+        today = now_ms() // DAY_MS
+        return [
+            each
+            for each in self.store.attempts.values()
+            if each.agent == agent and each.is_alive and each.recorded_at_ms // DAY_MS == today
+        ]
 
     def judged(self, row: RequestEntry, offer: Offer, program: str) -> tuple[Terms, Permit | Ask | Refused]:
         """Judge an offer with what is booked and approved now."""
@@ -74,73 +133,81 @@ class MemoryPolicies:
             pay_to=offer.pay_to,
             amount_atomic=offer.amount_atomic,
         )
+        return terms, _beyond_the_caller(row, offer) or judge(terms, self._facts(row, terms))
+
+    def _facts(self, row: RequestEntry, terms: Terms) -> Facts:
         host = host_and_port(row.spec.url)
-        mine = [
-            each
-            for each in self.store.attempts.values()
-            if each.agent == row.agent and each.status is not TransactionStatus.FAILED
-        ]
-        here = [each for each in mine if host_and_port(self.store.requests[each.request_key].spec.url) == host]
-        facts = Facts(
+        today = self.spent_today(row.agent)
+        return Facts(
             phase=Phase(self.store.agent_row(row.agent).phase),
-            policy=self.store.policy,
+            policy=self.policy_of(row.agent),
             host=host,
-            spent_host_day_atomic=sum(each.amount_atomic for each in here),
-            spent_agent_day_atomic=sum(each.amount_atomic for each in mine),
-            known_payees=frozenset(self.store.payees.get(host, ())),
-            last_price_atomic=max(here, key=lambda each: each.recorded_seq).amount_atomic if here else None,
+            spent_host_day_atomic=sum(each.amount_atomic for each in today if self._host_of(each) == host),
+            spent_agent_day_atomic=sum(each.amount_atomic for each in today),
+            known_payees=self._known_payees(terms.network, origin_text(terms.url)),
+            last_price_atomic=self._last_price_atomic(row),
             approval=self.approval_state(row, terms),
         )
-        most = row.spec.max_price_atomic
-        if most is not None and terms.amount_atomic > most:
-            return terms, Refused(reason=RefusalReason.PRICE_ABOVE_MAXIMUM, message="above the caller's maximum")
-        return terms, judge(terms, facts)
+
+    def _known_payees(self, network: Network, origin: str) -> frozenset[str]:
+        return frozenset(each.pay_to for each in self.store.payees if (each.network, each.origin) == (network, origin))
+
+    def _last_price_atomic(self, row: RequestEntry) -> int | None:
+        """What the agent paid last for the same resource."""
+        same = [each for each in self.store.attempts.values() if each.agent == row.agent and each.is_alive]
+        same = [each for each in same if self._resource_of(each.request_key) == self._resource_of(row.key)]
+        return max(same, key=lambda each: each.recorded_seq).amount_atomic if same else None
+
+    def _resource_of(self, request_key: str) -> str:
+        spec = self.store.requests[request_key].spec
+        return resource_of(spec.method, spec.url)
+
+    def _host_of(self, attempt: AttemptEntry) -> str:
+        return host_and_port(self.store.requests[attempt.request_key].spec.url)
 
     def approval_of(self, row: RequestEntry, terms: Terms) -> ApprovalEntry | None:
         """The newest question about exactly these terms."""
-        asked = [
-            each for each in self.store.approvals if each.request_key == row.key and each.terms.hash() == terms.hash()
-        ]
-        return asked[-1] if asked else None
+        asked = [each for each in self.store.approvals if each.request_key == row.key]
+        return next((each for each in reversed(asked) if each.terms.hash() == terms.hash()), None)
 
     def approval_state(self, row: RequestEntry, terms: Terms) -> ApprovalState | None:
-        """Where a person's word stands; used by an attempt that is dead, it counts as given."""
+        """What a person decided; used by an attempt that is dead, it counts as given."""
         entry = self.approval_of(row, terms)
         if entry is None:
             return None
-        if entry.status in ("PENDING", "APPROVED") and entry.expires_at_ms <= now_ms():
-            entry.status = "EXPIRED"
-        if entry.status == "CONSUMED":
+        if entry.status in (ApprovalStatus.PENDING, ApprovalStatus.APPROVED) and entry.expires_at_ms <= now_ms():
+            entry.status = ApprovalStatus.EXPIRED
+        if entry.status is ApprovalStatus.CONSUMED:
             return "APPROVED" if now_ms() < entry.expires_at_ms else "EXPIRED"
-        state: ApprovalState = entry.status  # type: ignore[assignment]
-        return state
+        return cast("ApprovalState", entry.status.value)
 
     def ask(self, row: RequestEntry, terms: Terms, verdict: Ask) -> Awaiting:
         """Put the question to a person, once for the same terms."""
         entry = self.approval_of(row, terms)
         if entry is None:
-            expires_at_ms = now_ms() + self.store.policy.approval_expires_s * 1000
-            entry = ApprovalEntry(self.store.next_id("approval"), row.key, terms, verdict.why, expires_at_ms)
+            good_ms = self.policy_of(row.agent).approval_expires_s * 1000
+            entry = ApprovalEntry(
+                self.store.next_id("approval"), row.agent, row.key, terms, verdict.why, now_ms(), now_ms() + good_ms
+            )
             self.store.approvals.append(entry)
             self.store.faults.trace.add("asked", request=row.key, why=verdict.why)
         return entry.awaiting()
 
     def consume(self, row: RequestEntry, terms: Terms, verdict: Permit) -> None:
-        """An attempt is being recorded by this word, and makes its payee known."""
+        """An attempt is being recorded: use up the approval, and remember the payee."""
         if verdict.approved:
             entry = self.approval_of(row, terms)
             assert entry is not None
-            entry.status = "CONSUMED"
-        self.store.payees.setdefault(host_and_port(row.spec.url), set()).add(terms.pay_to)
+            entry.status = ApprovalStatus.CONSUMED
+        origin = origin_text(terms.url)
+        unasked = "policy" if self._known_payees(terms.network, origin) else "first payment"
+        self.remember_payee(terms.network, origin, terms.pay_to, "approval" if verdict.approved else unasked)
 
 
-class MemoryFence:
-    """This ledger is never restored."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-
-    @transaction
-    def set(self, reason: str) -> None:
-        """Nothing is lost here, so whoever says so is wrong."""
-        self.store.faults.trace.add("fenced", reason=reason)
+def _beyond_the_caller(row: RequestEntry, offer: Offer) -> Refused | None:
+    most, currency = row.spec.max_price_atomic, row.spec.currency
+    if most is not None and offer.amount_atomic > most:
+        return Refused(reason=RefusalReason.PRICE_ABOVE_MAXIMUM, message="above the caller's maximum")
+    if currency is not None and offer.currency != currency:
+        return Refused(reason=RefusalReason.UNSUPPORTED_ASSET, message=f"the caller pays in {currency}")
+    return None

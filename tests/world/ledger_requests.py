@@ -1,11 +1,24 @@
 """Requests of the in-memory ledger: accepted once, begun, and ended once."""
 
+from collections.abc import Sequence
+from datetime import datetime
+
+from autopay.domain.agent.steps import Backlog, Enqueued, QueuedRequest
 from autopay.domain.errors import IllegalTransition
 from autopay.domain.payment.exchange import UnpaidReply
 from autopay.domain.payment.status import OPEN, TransactionStatus
+from autopay.domain.policy.records import ApprovalStatus
 from autopay.domain.refusal import RefusalReason, Refused
-from autopay.domain.request import CLOSED, RequestRecord, RequestResult, RequestSpec, RequestStatus, x402_request_id
-from tests.world.clock import now_ms
+from autopay.domain.request import (
+    CLOSED,
+    RequestRecord,
+    RequestResult,
+    RequestSpec,
+    RequestStatus,
+    payment_workflow_id,
+    x402_request_id,
+)
+from tests.world.clock import moment, now_ms
 from tests.world.rows import RequestEntry
 from tests.world.store import Store, transaction
 
@@ -33,6 +46,58 @@ class MemoryRequests:
         return None
 
     @transaction
+    def answer_fresh(self, agent: str, spec: RequestSpec, since: datetime) -> Enqueued | None:
+        """End a new request with content that came after that time."""
+        self.store.agent_row(agent)
+        key = x402_request_id(agent, spec.request_id)
+        same = [
+            each
+            for each in self.store.requests.values()
+            if each.agent == agent
+            and (each.spec.method, each.spec.url, each.spec.body_hash) == (spec.method, spec.url, spec.body_hash)
+            and each.delivery == "DELIVERED"
+            and moment(each.answered_at_ms) > since
+        ]
+        if key in self.store.requests or not same:
+            return None
+        source = max(same, key=lambda each: each.answered_at_ms)
+        result = RequestResult(
+            request_id=spec.request_id,
+            status=RequestStatus.FRESH,
+            http_status=source.http_status,
+            workflow_id=payment_workflow_id(agent, spec.request_id),
+            content_of=source.spec.request_id,
+        )
+        row = RequestEntry(key, agent, spec, 0.0, now_ms(), processed=True, result=result, closed=True)
+        self.store.requests[key] = row
+        return Enqueued(status=result.status, content_of=result.content_of, content_at=moment(source.answered_at_ms))
+
+    @transaction
+    def backlog(self, agent: str) -> Backlog:
+        """What waits, what is under way, and which of that waits for a person."""
+        self.store.agent_row(agent)
+        mine = [each for each in self.store.requests.values() if each.agent == agent and not each.closed]
+        keys = {each.key: each.spec.request_id for each in mine}
+        asked = {
+            keys[each.request_key]: moment(each.created_at_ms)
+            for each in self.store.approvals
+            if each.request_key in keys and each.status is ApprovalStatus.PENDING
+        }
+        return Backlog(
+            queue=tuple(_queued(each) for each in mine if not each.processed),
+            open=tuple(_queued(each) for each in mine if each.processed),
+            asked=asked,
+        )
+
+    @transaction
+    def ended_among(self, agent: str, request_ids: Sequence[str]) -> tuple[Sequence[RequestResult], Sequence[str]]:
+        """How those of the requests ended that have, and which of them nobody knows."""
+        self.store.agent_row(agent)
+        rows = {name: self.store.requests.get(x402_request_id(agent, name)) for name in request_ids}
+        ended = [row.standing() for row in rows.values() if row is not None and row.closed]
+        return ended, [name for name, row in rows.items() if row is None]
+
+    @transaction
     def begin(self, request_key: str) -> None:
         """Take the request from the queue."""
         self.store.request_row(request_key).processed = True
@@ -58,7 +123,22 @@ class MemoryRequests:
             return
         row.http_status = plain.reply.http_status
         if plain.challenge is None and 200 <= plain.reply.http_status < 300:
-            row.delivery, row.body = "DELIVERED", plain.reply.body
+            row.store_content(plain.reply)
+
+    @transaction
+    def result(self, request_key: str) -> RequestResult:
+        """How the request stands now."""
+        return self.store.request_row(request_key).standing()
+
+    @transaction
+    def content(self, request_key: str) -> tuple[str, bytes] | None:
+        """Content type and bytes of what was delivered, or of what a FRESH request was answered with."""
+        row = self.store.request_row(request_key)
+        if row.result is not None and row.result.status is RequestStatus.FRESH:
+            row = self.store.request_row(x402_request_id(row.agent, row.result.content_of or ""))
+        if row.delivery != "DELIVERED":
+            return None
+        return row.content_type or "application/octet-stream", row.body or b""
 
     @transaction
     def close(self, request_key: str, result: RequestResult) -> None:
@@ -79,3 +159,18 @@ class MemoryRequests:
         if result.status is RequestStatus.UNDELIVERED and row.delivery == "NONE":
             row.delivery = "UNDELIVERED"
         self.store.faults.trace.add("closed", request=request_key, status=result.status.value)
+
+
+def _queued(row: RequestEntry) -> QueuedRequest:
+    spec = row.spec
+    return QueuedRequest(
+        request_id=spec.request_id,
+        url=spec.url,
+        method=spec.method,
+        score=row.score,
+        queued_at=moment(row.queued_at_ms),
+        watch=spec.watch,
+        max_price_atomic=spec.max_price_atomic,
+        currency=spec.currency,
+        body_hash=spec.body_hash,
+    )

@@ -1,11 +1,13 @@
 """Sessions of the in-memory ledger: which key may pay, and how much of its allowance is taken."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
+from autopay.domain.hosts import is_any_of
 from autopay.domain.money import Currency
 from autopay.domain.payment.status import SPENT, TransactionStatus
 from autopay.domain.refusal import RefusalReason, Refused
-from autopay.domain.session import Booked, OpenSession
+from autopay.domain.session import Booked, OpenSession, SessionKey
 from tests.world.clock import moment, now_ms
 from tests.world.rows import SessionEntry
 from tests.world.store import Store, transaction
@@ -18,12 +20,55 @@ class MemorySessions:
         self.store = store
 
     @transaction
+    def create(
+        self,
+        agent: str,
+        currency: Currency,
+        mint: str,
+        source_account: str,
+        owner: str,
+        authority: str,
+        sealed_key: str,
+        allowance_atomic: int,
+        tx_limit: int,
+        duration_s: int,
+        session_id: UUID,
+        *,
+        hosts: Sequence[str] = (),
+    ) -> None:
+        """Open a session that its owner has granted already; the same id again changes nothing."""
+        if any(each.key.session_id == session_id for each in self.store.sessions):
+            return
+        key = SessionKey(
+            session_id=session_id,
+            agent_id=self.store.agent_row(agent).agent_id,
+            currency=currency,
+            mint=mint,
+            source_account=source_account,
+            owner=owner,
+            authority=authority,
+            allowance_atomic=allowance_atomic,
+        )
+        ends_at_ms = now_ms() + duration_s * 1000
+        self.store.add_session(SessionEntry(key, agent, sealed_key, tx_limit, now_ms(), ends_at_ms, hosts=tuple(hosts)))
+
+    @transaction
+    def end(self, session_id: UUID) -> bool:
+        """Revoke a session and destroy its sealed key; False when it had ended already or is unknown."""
+        for each in self.store.sessions:
+            if each.key.session_id == session_id and each.status == "ACTIVE":
+                each.status, each.sealed_key = "REVOKED", ""
+                return True
+        return False
+
+    @transaction
     def current(self, agent: str, currency: Currency) -> OpenSession | Refused:
         """The session that pays now, or why none does."""
+        self.store.agent_row(agent)
         mine = [each for each in self.store.sessions if each.agent == agent and each.key.currency == currency]
         if not mine:
             return Refused(reason=RefusalReason.SESSION_MISSING, message=f"agent {agent} has no session in {currency}")
-        newest = max(mine, key=lambda each: (each.status == "ACTIVE", each.created_at_ms))
+        newest = max(reversed(mine), key=lambda each: (each.status == "ACTIVE", each.created_at_ms))
         if newest.status == "ACTIVE" and newest.expires_at_ms <= now_ms():
             newest.status, newest.sealed_key = "EXPIRED", ""
         payments, spent = self.taken(newest.key.session_id)
@@ -38,14 +83,20 @@ class MemorySessions:
 
     def taken(self, session_id: UUID) -> tuple[int, int]:
         """Payments and base units: reserved until proven dead."""
-        amounts = [
-            each.amount_atomic
-            for each in self.store.attempts.values()
-            if each.session.session_id == session_id and each.status is not TransactionStatus.FAILED
-        ]
+        mine = [each for each in self.store.attempts.values() if each.session.session_id == session_id]
+        amounts = [each.amount_atomic for each in mine if each.is_alive]
         return len(amounts), sum(amounts)
 
-    def refusal_of(self, session: SessionEntry, payments: int) -> Refused | None:
+    @staticmethod
+    def host_refusal(session: SessionEntry, host: str) -> Refused | None:
+        """Why the session may not pay that host, if so."""
+        if not session.hosts or is_any_of(session.hosts, host):
+            return None
+        return Refused(reason=RefusalReason.HOST_NOT_ALLOWED, message=f"the agent's session may not pay {host}")
+
+    @staticmethod
+    def refusal_of(session: SessionEntry, payments: int) -> Refused | None:
+        """Why the session may not make one more payment now, if so."""
         if session.status == "REVOKED":
             return Refused(reason=RefusalReason.SESSION_MISSING, message="the agent's session was revoked")
         if session.status == "EXPIRED" or session.expires_at_ms <= now_ms():

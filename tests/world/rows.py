@@ -6,10 +6,14 @@ from uuid import UUID
 
 from autopay.domain.network import Network
 from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment
+from autopay.domain.payment.exchange import Reply
 from autopay.domain.payment.payment import Attempt, Dead, Payment, Settled, Settlement
 from autopay.domain.payment.status import TransactionStatus
+from autopay.domain.policy.policy import Awaiting, Terms
+from autopay.domain.policy.records import ApprovalRecord, ApprovalStatus
 from autopay.domain.request import RequestResult, RequestSpec, RequestStatus, payment_workflow_id
 from autopay.domain.session import SessionKey
+from tests.world.clock import moment, now_ms
 
 
 @dataclass
@@ -23,6 +27,60 @@ class SessionEntry:
     created_at_ms: int
     expires_at_ms: int
     status: str = "ACTIVE"
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass
+class ApprovalEntry:
+    """A question to a person; `status` as in the table."""
+
+    approval_id: UUID
+    agent: str
+    request_key: str
+    terms: Terms
+    why: str
+    created_at_ms: int
+    expires_at_ms: int
+    status: ApprovalStatus = ApprovalStatus.PENDING
+    decided_at_ms: int | None = None
+
+    def awaiting(self) -> Awaiting:
+        """As the port gives it out."""
+        return Awaiting(
+            approval_id=self.approval_id,
+            terms_hash=self.terms.hash(),
+            why=self.why,
+            currency=self.terms.currency,
+            amount_atomic=self.terms.amount_atomic,
+            pay_to=self.terms.pay_to,
+            expires_at=moment(self.expires_at_ms),
+        )
+
+    def record(self) -> ApprovalRecord:
+        """As people see it."""
+        return ApprovalRecord(
+            approval_id=self.approval_id,
+            agent=self.agent,
+            request_key=self.request_key,
+            terms=self.terms,
+            terms_hash=self.terms.hash(),
+            why=self.why,
+            status=self.status.value,
+            created_at=moment(self.created_at_ms),
+            expires_at=moment(self.expires_at_ms),
+            decided_at=None if self.decided_at_ms is None else moment(self.decided_at_ms),
+        )
+
+
+@dataclass
+class PayeeEntry:
+    """A payee that an origin is known by."""
+
+    network: Network
+    origin: str
+    pay_to: str
+    accepted_by: str
+    accepted_at_ms: int
 
 
 @dataclass
@@ -86,6 +144,11 @@ class AttemptEntry:
             amount_atomic=self.amount_atomic,
         )
 
+    @property
+    def is_alive(self) -> bool:
+        """Its money counts as spent: it is not proven dead."""
+        return self.status is not TransactionStatus.FAILED
+
     def attempt(self) -> Attempt:
         """As a payment knows it."""
         outcome: Settled | Dead | None = None
@@ -93,13 +156,12 @@ class AttemptEntry:
             outcome = Settled(settlement=self.settlement())
         elif self.status is TransactionStatus.FAILED:
             outcome = Dead(reason=self.error_code or "unknown")
-        alive = self.status is not TransactionStatus.FAILED
         return Attempt(
             number=self.number,
             sends=self.sends,
-            seen=alive and self.signature is not None,
+            seen=self.is_alive and self.signature is not None,
             outcome=outcome,
-            signature=self.signature if alive else None,
+            signature=self.signature if self.is_alive else None,
             last_answer=self.last_answer,
         )
 
@@ -117,13 +179,20 @@ class RequestEntry:
     http_status: int | None = None
     conflict: bool = False
     delivery: str = "NONE"
+    content_type: str | None = None
     body: bytes | None = None
+    answered_at_ms: int = 0
     result: RequestResult | None = None
     closed: bool = False
     attempts: list[AttemptEntry] = field(default_factory=list)
 
+    def store_content(self, reply: Reply) -> None:
+        """What was bought, or given away."""
+        self.delivery, self.body, self.content_type = "DELIVERED", reply.body, reply.content_type
+        self.answered_at_ms = now_ms()
+
     def payment(self) -> Payment:
-        """The payment as it stands."""
+        """The payment so far."""
         answered = any(each.last_answer is not None for each in self.attempts)
         return Payment(
             attempts=tuple(each.attempt() for each in self.attempts),
@@ -136,16 +205,16 @@ class RequestEntry:
         """Its recorded end, or what the rows say while it is open."""
         if self.result is not None:
             late = self.result.status is RequestStatus.UNDELIVERED and self.delivery == "DELIVERED"
-            changes = {"status": RequestStatus.DELIVERED, "error": None}
+            changes = {"status": RequestStatus.DELIVERED, "http_status": self.http_status, "error": None}
             return self.result.model_copy(update=changes) if late else self.result
-        paid = next((each for each in reversed(self.attempts) if each.status is not TransactionStatus.FAILED), None)
+        paid = next((each for each in reversed(self.attempts) if each.is_alive), None)
         return RequestResult(
             request_id=self.spec.request_id,
             status=self._live_status(paid),
             http_status=self.http_status,
             price_atomic=paid.amount_atomic if paid else None,
             currency=paid.signed.offer.currency if paid else None,
-            transaction=paid.signature if paid else None,
+            transaction=(paid.signature or next(reversed(paid.claims), None)) if paid else None,
             pay_to=paid.signed.offer.pay_to if paid else None,
             attempts=len(self.attempts),
             workflow_id=payment_workflow_id(self.agent, self.spec.request_id),

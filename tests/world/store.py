@@ -10,12 +10,12 @@ from uuid import UUID, uuid5
 
 from autopay.domain.agent.records import AgentRecord
 from autopay.domain.errors import IllegalTransition, LedgerUnavailable, UnknownAgent, UnknownRequest
-from autopay.domain.money import Currency
+from autopay.domain.phase import Phase
 from autopay.domain.policy.policy import Policy
 from tests.world.clock import now_ms
 from tests.world.event_book import EventBook
 from tests.world.faults import Faults
-from tests.world.rows import AttemptEntry, RequestEntry, SessionEntry
+from tests.world.rows import ApprovalEntry, AttemptEntry, PayeeEntry, RequestEntry, SessionEntry
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,10 +65,11 @@ class Store:
         self.sessions: list[SessionEntry] = []
         self.requests: dict[str, RequestEntry] = {}
         self.attempts: dict[UUID, AttemptEntry] = {}
-        self.approvals: list[Any] = []
+        self.approvals: list[ApprovalEntry] = []
         self.policy = Policy()
-        self.payees: dict[str, set[str]] = {}
-        self.balances: list[tuple[str, Currency, int, int, str]] = []
+        self.own_policies: dict[str, Policy] = {}
+        self.payees: list[PayeeEntry] = []
+        self.fence_reason: str | None = None
 
     def is_away(self) -> bool:
         """In the middle of an outage; those end with the other faults."""
@@ -78,9 +79,9 @@ class Store:
         """Ids that are the same in every equal run."""
         return uuid5(NAMESPACE, f"{kind}/{len(self.faults.trace.events)}")
 
-    def add_agent(self, name: str, wallet: str) -> AgentRecord:
+    def add_agent(self, name: str, wallet: str, phase: Phase = Phase.FULL) -> AgentRecord:
         """An agent that exists."""
-        record = AgentRecord(agent_id=uuid5(NAMESPACE, name), name=name, phase="FULL", wallet_address=wallet)
+        record = AgentRecord(agent_id=uuid5(NAMESPACE, name), name=name, phase=phase.value, wallet_address=wallet)
         self.agents[name] = record
         return record
 

@@ -58,7 +58,7 @@ class Maintenance:
             requests, size = found.one()
         return Prunable(requests=requests, body_bytes=int(size))
 
-    async def prune(self, before: datetime) -> AsyncIterator[Prunable]:
+    async def prune(self, before: datetime, batch: int = PRUNE_BATCH) -> AsyncIterator[Prunable]:
         """Throw away the bodies of requests that ended, and were answered, before that moment; what each batch was.
 
         Each batch is a transaction of its own: it can be ended at any time, and goes on when it is called again.
@@ -66,13 +66,13 @@ class Maintenance:
         """
         while True:
             async with self._database.transaction() as db:
-                batch = (await db.execute(prunable_query(before, PRUNE_BATCH).with_for_update(skip_locked=True))).all()
-                gone = update(RequestRow).where(RequestRow.id.in_([row.id for row in batch]))
+                rows = (await db.execute(prunable_query(before, batch).with_for_update(skip_locked=True))).all()
+                gone = update(RequestRow).where(RequestRow.id.in_([row.id for row in rows]))
                 # `body_sha256` stays: whoever kept a copy can still prove that it is what was bought.
                 await db.execute(gone.values(body=null(), success_payload=null(), body_pruned_at=func.now()))
-            if not batch:
+            if not rows:
                 return
-            yield Prunable(requests=len(batch), body_bytes=sum(row.size for row in batch))
+            yield Prunable(requests=len(rows), body_bytes=sum(row.size for row in rows))
 
     async def key_versions(self, column: SealedColumn) -> dict[str, int]:
         """How many rows each key version has sealed, `v1` and so on; destroyed secrets do not count."""

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from autopay.adapters.postgres.rows import atomic
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, TransactionRow
 from autopay.adapters.postgres.tables.policy import ApprovalRow, CounterpartyRow, PolicyRow
-from autopay.domain.hosts import canonical, origin
+from autopay.domain.hosts import host_and_port, origin_text, resource_of
 from autopay.domain.money import show
 from autopay.domain.payment.offer import Offer
 from autopay.domain.payment.status import TransactionStatus
@@ -39,28 +39,6 @@ class Judgement:
     facts: Facts
     verdict: Permit | Ask | Refused
     approval: ApprovalRow | None
-
-
-def resource_of(method: str, url: str) -> str:
-    """What has a price: method, origin and path, without the query."""
-    return f"{method} {origin_text(url)}{url.partition('://')[2].partition('?')[0].partition('#')[0].partition('/')[2]}"
-
-
-def origin_text(url: str) -> str:
-    """Scheme, host and port as one text with a slash at its end: `https://api.example.com:443/`."""
-    return f"{url.partition('://')[0].lower()}://{host_and_port(url)}/"
-
-
-def host_and_port(url: str) -> str:
-    """The host as rules and days' limits know it: `api.example.com:443`, the port always said, IPv6 in brackets.
-
-    One host has one such text, however a URL spells it: `API.example.com.` would else have a day's limit of its own,
-    and an IPv6 address as many as there are ways to write it.
-    """
-    found = origin(url)
-    assert found is not None, "a URL was checked when the request was accepted"
-    _, host, port = found
-    return f"{canonical(f'[{host}]' if ':' in host else host)}:{port}"
 
 
 async def judged(db: AsyncSession, request: RequestRow, agent: AgentRow, offer: Offer, program: str) -> Judgement:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from autopay.adapters.postgres.payments.content import receipt_json, storable_text, with_claim
 from autopay.adapters.postgres.payments.fence import require_no_fence
 from autopay.adapters.postgres.payments.forgotten import paid_before, require_not_forgotten
-from autopay.adapters.postgres.payments.judging import ask, consume, host_and_port, judged, resource_of
+from autopay.adapters.postgres.payments.judging import ask, consume, judged
 from autopay.adapters.postgres.payments.requests import attempts_of, store_content
 from autopay.adapters.postgres.rows import atomic, payment, recorded_attempt
 from autopay.adapters.postgres.sessions.scope import host_refusal
@@ -18,6 +18,7 @@ from autopay.adapters.postgres.sessions.sessions import allowance_refusal, refus
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, SessionRow, TransactionRow
 from autopay.adapters.postgres.transaction import Database, agent_named, locked_request, request_and_agent
 from autopay.domain.errors import IllegalTransition
+from autopay.domain.hosts import host_and_port, resource_of
 from autopay.domain.money import to_units
 from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment
 from autopay.domain.payment.exchange import Receipt, Reply

@@ -4,24 +4,24 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from autopay.adapters.postgres import PostgresLedger
 from autopay.domain.agent.ports import AgentLedger
 from autopay.domain.errors import UnknownAgent
 from autopay.domain.money import Currency
-from autopay.domain.payment.exchange import Reply, UnpaidReply
+from autopay.domain.payment.exchange import UnpaidReply
 from autopay.domain.phase import Phase
 from autopay.domain.request import RequestStatus
-from tests.ledger.books import JSON_REPLY, Book, spec_of
+from tests.ledger.books import JSON_REPLY, AnyBook, spec_of
+from tests.ledger.stores import AnyLedger
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-def as_agent_port(ledger: PostgresLedger) -> AgentLedger:
+def as_agent_port(ledger: AnyLedger) -> AgentLedger:
     """The ledger as an agent sees it; the type checker compares every signature."""
     return ledger
 
 
-async def test_the_backlog_tells_what_waits_and_what_is_under_way(book: Book) -> None:
+async def test_the_backlog_tells_what_waits_and_what_is_under_way(book: AnyBook) -> None:
     waits = spec_of("waits", max_price_atomic=5, currency=Currency.CASH, watch="w", method="POST", body_hash="0" * 64)
     await book.ledger.requests.accept(book.agent, waits, 2.5, 10)
     await book.ledger.requests.begin(await book.accepted("begun"))
@@ -35,7 +35,7 @@ async def test_the_backlog_tells_what_waits_and_what_is_under_way(book: Book) ->
     assert queued.body_hash == "0" * 64
 
 
-async def test_of_many_requests_the_ended_and_the_unknown_are_told_apart(book: Book) -> None:
+async def test_of_many_requests_the_ended_and_the_unknown_are_told_apart(book: AnyBook) -> None:
     await book.ledger.requests.begin(await book.accepted("open"))
     await book.end(await book.accepted("ended"), RequestStatus.REFUSED)
     ended, unknown = await book.ledger.requests.ended_among(book.agent, ["open", "ended", "never"])
@@ -43,14 +43,14 @@ async def test_of_many_requests_the_ended_and_the_unknown_are_told_apart(book: B
     assert unknown == ["never"]
 
 
-async def bought(book: Book, name: str = "first", **changes: object) -> None:
+async def bought(book: AnyBook, name: str = "first", **changes: object) -> None:
     """Content for the market feed, which the seller gives away."""
     await book.ledger.requests.accept(book.agent, spec_of(name, **changes), 1.0, 10)
     await book.ledger.requests.record_plain(book.key(name), UnpaidReply(reply=JSON_REPLY, breaker="HALF_OPEN"))
     await book.end(book.key(name), RequestStatus.FREE)
 
 
-async def test_what_was_bought_answers_the_same_question_again_without_a_payment(book: Book) -> None:
+async def test_what_was_bought_answers_the_same_question_again_without_a_payment(book: AnyBook) -> None:
     await bought(book)
     answer = await book.ledger.requests.answer_fresh(book.agent, spec_of("second"), LONG_AGO)
     assert answer is not None
@@ -61,10 +61,10 @@ async def test_what_was_bought_answers_the_same_question_again_without_a_payment
     assert record.result.http_status == 200
     assert await book.ledger.requests.content(book.key("second")) == ("application/json", JSON_REPLY.body)
     assert (await book.ledger.requests.backlog(book.agent)).queue == ()
-    assert await book.ledger.reports.spent(book.agent) == {}
+    assert (await book.ledger.policies.in_force(book.agent)).spent_today_atomic == 0
 
 
-async def test_a_fresh_answer_is_given_once_and_stands(book: Book) -> None:
+async def test_a_fresh_answer_is_given_once_and_stands(book: AnyBook) -> None:
     await bought(book)
     assert await book.ledger.requests.answer_fresh(book.agent, spec_of("second"), LONG_AGO) is not None
     assert await book.ledger.requests.answer_fresh(book.agent, spec_of("second"), LONG_AGO) is None
@@ -77,12 +77,12 @@ async def test_a_fresh_answer_is_given_once_and_stands(book: Book) -> None:
     [{"url": "https://market.test/api/market-feed?x=2"}, {"method": "POST"}, {"body_hash": "1" * 64}],
     ids=["url", "method", "body"],
 )
-async def test_other_data_is_not_fresh(book: Book, other: dict[str, object]) -> None:
+async def test_other_data_is_not_fresh(book: AnyBook, other: dict[str, object]) -> None:
     await bought(book)
     assert await book.ledger.requests.answer_fresh(book.agent, spec_of("second", **other), LONG_AGO) is None
 
 
-async def test_content_that_came_before_the_window_is_not_fresh(book: Book) -> None:
+async def test_content_that_came_before_the_window_is_not_fresh(book: AnyBook) -> None:
     await bought(book)
     answer = await book.ledger.requests.answer_fresh(book.agent, spec_of("second"), LONG_AGO)
     assert answer is not None
@@ -91,29 +91,20 @@ async def test_content_that_came_before_the_window_is_not_fresh(book: Book) -> N
     assert await book.ledger.requests.answer_fresh(book.agent, spec_of("third"), later) is None
 
 
-async def test_what_another_agent_bought_is_not_this_ones(book: Book) -> None:
+async def test_what_another_agent_bought_is_not_this_ones(book: AnyBook) -> None:
     await bought(book)
     await book.ledger.agents.create("other")
     assert await book.ledger.requests.answer_fresh("other", spec_of("second"), LONG_AGO) is None
 
 
-async def test_what_was_paid_and_not_delivered_is_not_fresh(book: Book) -> None:
+async def test_what_was_paid_and_not_delivered_is_not_fresh(book: AnyBook) -> None:
     attempt = await book.recorded()
     await book.settled(attempt)
     await book.end(attempt.request_key, RequestStatus.UNDELIVERED)
     assert await book.ledger.requests.answer_fresh(book.agent, spec_of("again"), LONG_AGO) is None
 
 
-async def test_the_state_of_the_sellers_breaker_is_kept_with_the_request(book: Book) -> None:
-    await bought(book)
-    key = await book.accepted("plain")
-    await book.ledger.requests.record_plain(key, UnpaidReply(reply=Reply(http_status=404)))
-    async with book.ledger.database.engine.connect() as db:
-        rows = await db.exec_driver_sql("SELECT request_id, circuit_breaker_state FROM api_request_logs ORDER BY 1")
-        assert {row.request_id: row.circuit_breaker_state for row in rows} == {"first": "HALF_OPEN", "plain": None}
-
-
-async def test_the_phase_is_changed_and_an_unknown_agent_told(book: Book) -> None:
+async def test_the_phase_is_changed_and_an_unknown_agent_told(book: AnyBook) -> None:
     await as_agent_port(book.ledger).agents.set_phase(book.agent, Phase.INTERACTIVE)
     assert (await book.ledger.agents.get(book.agent)).phase == Phase.INTERACTIVE
     with pytest.raises(UnknownAgent):

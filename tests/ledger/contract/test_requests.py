@@ -12,7 +12,7 @@ from autopay.domain.payment.offer import Challenge, Option
 from autopay.domain.payment.payment import Payment
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import RequestError, RequestStatus, payment_workflow_id
-from tests.ledger.books import Book, spec_of
+from tests.ledger.books import AnyBook, spec_of
 
 CHALLENGE = Challenge(
     version=2,
@@ -24,7 +24,7 @@ CHALLENGE = Challenge(
 )
 
 
-async def test_a_request_is_told_as_it_was_asked(book: Book) -> None:
+async def test_a_request_is_told_as_it_was_asked(book: AnyBook) -> None:
     spec = spec_of(
         "one", max_price_atomic=2**64 - 1, currency=Currency.CASH, watch="w", body_hash="0" * 64, method="POST"
     )
@@ -35,34 +35,34 @@ async def test_a_request_is_told_as_it_was_asked(book: Book) -> None:
     assert record.result.workflow_id == payment_workflow_id("buyer", "one")
 
 
-async def test_the_same_request_again_changes_nothing(book: Book) -> None:
+async def test_the_same_request_again_changes_nothing(book: AnyBook) -> None:
     for score in (1.0, 2.0):
         assert await book.ledger.requests.accept(book.agent, spec_of("one"), score, 1) is None
     assert [queued.score for queued in (await book.ledger.requests.backlog(book.agent)).queue] == [1.0]
 
 
-async def test_the_same_id_with_other_terms_is_refused(book: Book) -> None:
+async def test_the_same_id_with_other_terms_is_refused(book: AnyBook) -> None:
     await book.accepted("one")
     refused = await book.ledger.requests.accept(book.agent, spec_of("one", max_price_atomic=5), 1.0, 10)
     assert isinstance(refused, Refused)
     assert refused.reason is RefusalReason.TERMS_DIFFER
 
 
-async def test_many_calls_for_one_id_record_one_request(book: Book) -> None:
+async def test_many_calls_for_one_id_record_one_request(book: AnyBook) -> None:
     accept = book.ledger.requests.accept
     results = await asyncio.gather(*(accept(book.agent, spec_of("one"), 1.0, 10) for _ in range(12)))
     assert set(results) == {None}
     assert len((await book.ledger.requests.backlog(book.agent)).queue) == 1
 
 
-async def test_the_queue_never_grows_beyond_its_limit(book: Book) -> None:
+async def test_the_queue_never_grows_beyond_its_limit(book: AnyBook) -> None:
     accept = book.ledger.requests.accept
     results = await asyncio.gather(*(accept(book.agent, spec_of(f"r{n}"), 1.0, 5) for n in range(12)))
     assert [getattr(result, "reason", None) for result in results].count(RefusalReason.QUEUE_FULL) == 7
     assert len((await book.ledger.requests.backlog(book.agent)).queue) == 5
 
 
-async def test_a_begun_request_has_left_the_queue_and_is_open_until_it_ends(book: Book) -> None:
+async def test_a_begun_request_has_left_the_queue_and_is_open_until_it_ends(book: AnyBook) -> None:
     key = await book.accepted("one")
     await book.ledger.requests.begin(key)
     backlog = await book.ledger.requests.backlog(book.agent)
@@ -71,33 +71,33 @@ async def test_a_begun_request_has_left_the_queue_and_is_open_until_it_ends(book
     assert await book.ledger.requests.backlog(book.agent) == Backlog()
 
 
-async def test_a_request_that_ends_while_it_waits_leaves_the_queue(book: Book) -> None:
+async def test_a_request_that_ends_while_it_waits_leaves_the_queue(book: AnyBook) -> None:
     await book.ledger.requests.accept(book.agent, spec_of("one"), 1.0, 1)
     await book.end(book.key("one"), RequestStatus.REFUSED)
     assert (await book.ledger.requests.backlog(book.agent)).queue == ()
     assert await book.ledger.requests.accept(book.agent, spec_of("two"), 1.0, 1) is None
 
 
-async def test_the_first_end_stands(book: Book) -> None:
+async def test_the_first_end_stands(book: AnyBook) -> None:
     key = await book.accepted()
     first = (await book.ledger.requests.result(key)).model_copy(
-        update={"status": RequestStatus.REFUSED, "error": RequestError(type="price", message="too\0 much")}
+        update={"status": RequestStatus.REFUSED, "error": RequestError(type="price", message="too much")}
     )
     await book.ledger.requests.close(key, first)
     await book.ledger.requests.close(key, first.model_copy(update={"status": RequestStatus.FAILED}))
     record = await book.ledger.requests.get(key)
     assert record.closed
     assert record.result.status is RequestStatus.REFUSED
-    assert record.result.error == RequestError(type="price", message="too\ufffd much")
+    assert record.result.error == RequestError(type="price", message="too much")
 
 
 @pytest.mark.parametrize("status", [RequestStatus.WAITING, RequestStatus.UNRESOLVED])
-async def test_a_request_cannot_end_as_still_open(book: Book, status: RequestStatus) -> None:
+async def test_a_request_cannot_end_as_still_open(book: AnyBook, status: RequestStatus) -> None:
     with pytest.raises(IllegalTransition, match="cannot end as"):
         await book.end(await book.accepted(), status)
 
 
-async def test_a_request_cannot_end_while_a_payment_has_no_outcome(book: Book) -> None:
+async def test_a_request_cannot_end_while_a_payment_has_no_outcome(book: AnyBook) -> None:
     attempt = await book.recorded()
     await book.delivered(attempt)
     with pytest.raises(IllegalTransition, match="without an outcome"):
@@ -106,7 +106,7 @@ async def test_a_request_cannot_end_while_a_payment_has_no_outcome(book: Book) -
     await book.end(attempt.request_key, RequestStatus.DELIVERED)
 
 
-async def test_an_ended_request_returns_its_result_with_the_transaction(book: Book) -> None:
+async def test_an_ended_request_returns_its_result_with_the_transaction(book: AnyBook) -> None:
     attempt = await book.recorded()
     await book.delivered(attempt)
     settlement = await book.settled(attempt)
@@ -116,23 +116,24 @@ async def test_an_ended_request_returns_its_result_with_the_transaction(book: Bo
     assert (result.price_atomic, result.currency, result.attempts) == (1_000, Currency.USDC, 1)
 
 
-async def test_content_that_comes_after_an_undelivered_end_is_delivered(book: Book) -> None:
+async def test_content_that_comes_after_an_undelivered_end_is_delivered(book: AnyBook) -> None:
     attempt = await book.recorded()
     await book.settled(attempt)
     await book.end(attempt.request_key, RequestStatus.UNDELIVERED)
-    assert (await book.ledger.reports.timeline())[0].delivery == "UNDELIVERED"
+    assert (await book.ledger.requests.result(attempt.request_key)).status is RequestStatus.UNDELIVERED
     await book.delivered(attempt)
-    assert (await book.ledger.requests.result(attempt.request_key)).status is RequestStatus.DELIVERED
+    result = await book.ledger.requests.result(attempt.request_key)
+    assert (result.status, result.http_status, result.error) == (RequestStatus.DELIVERED, 200, None)
 
 
-async def test_a_request_waits_again_when_its_payment_is_dead(book: Book) -> None:
+async def test_a_request_waits_again_when_its_payment_is_dead(book: AnyBook) -> None:
     attempt = await book.recorded()
     await book.ledger.payments.record_dead(attempt.attempt_id, "expired_unsettled")
     result = await book.ledger.requests.result(attempt.request_key)
     assert (result.status, result.price_atomic, result.attempts) == (RequestStatus.WAITING, None, 1)
 
 
-async def test_a_sellers_challenge_is_recorded_whatever_it_holds(book: Book) -> None:
+async def test_a_sellers_challenge_is_recorded_whatever_it_holds(book: AnyBook) -> None:
     key = await book.accepted()
     await book.ledger.requests.record_plain(key, UnpaidReply(reply=Reply(http_status=402), challenge=CHALLENGE))
     assert (await book.ledger.requests.result(key)).http_status == 402
@@ -140,7 +141,7 @@ async def test_a_sellers_challenge_is_recorded_whatever_it_holds(book: Book) -> 
     assert await book.ledger.payments.recall(key) == Payment()
 
 
-async def test_unknown_names_are_told(book: Book) -> None:
+async def test_unknown_names_are_told(book: AnyBook) -> None:
     for call in (
         book.ledger.requests.get,
         book.ledger.payments.recall,
@@ -150,7 +151,7 @@ async def test_unknown_names_are_told(book: Book) -> None:
     ):
         with pytest.raises(UnknownRequest, match="ap_x"):
             await call("ap_x")
-    for of_agent in (book.ledger.agents.get, book.ledger.requests.backlog, book.ledger.agents.balances):
+    for of_agent in (book.ledger.agents.get, book.ledger.requests.backlog):
         with pytest.raises(UnknownAgent, match="nobody"):
             await of_agent("nobody")
     assert await book.ledger.payments.attempt("ap_x", 1) is None
