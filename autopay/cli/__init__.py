@@ -1,4 +1,20 @@
-"""The commands behind `starter.py`, one module a group.
+"""The commands behind `starter.py`: a folder for each group, and in it a module for each command.
 
-What must not live here: decisions about money (the domain's), and I/O other than the terminal's (the adapters').
+`app.py` says which module a command is in. Folders import only those before them: connect, session, agent, request,
+policy and ledger, operate, demo.
+
+Every message uses the same words. Of a payment, the money is
+
+- *pending*: signed and perhaps sent; the chain does not show it yet (PENDING, RETRYING in the ledger),
+- *confirmed*: the seller's receipt or the chain shows it, and it is not final yet (SUCCESS),
+- *final*: on chain at finalized, spent for good (VERIFIED; `settled` in JSON),
+- *failed*: proven not paid and never to be paid (FAILED).
+
+A payment is *open* while it is pending or confirmed. Its content is *delivered* (stored) or *undelivered* (paid, and
+the seller did not deliver).
+
+A request is *waiting* (nothing is signed), *unresolved* (a payment is open, and there is no content yet), or has ended:
+*delivered* (paid, with content), *free* (content, and no payment was asked), *fresh* (answered with content that was
+bought before), *refused* (by policy, terms or a person; nothing was paid), *failed* (no content, and nothing was paid)
+or *undelivered*.
 """

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from autopay.cli.connect.connections import ledger_of
-from autopay.cli.demo.context import stop_earlier
+from autopay.cli.demo.context import stop_earlier_agents
 from autopay.processes import birth
 from autopay.settings import Settings
 from autopay.temporal.connection import connect
@@ -84,7 +84,7 @@ async def assert_left_agents_are_stopped(home: Path) -> None:
         assert code == 0, err
     settings = Settings.load(home=home).resolve()
     async with ledger_of(settings) as ledger:
-        assert await stop_earlier(settings, ledger, await connect(settings)) == ["demo-0101-000000"]
+        assert await stop_earlier_agents(settings, ledger, await connect(settings)) == ["demo-0101-000000"]
 
 
 def assert_told(chapters: dict[str, Any]) -> None:

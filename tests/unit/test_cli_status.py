@@ -79,7 +79,7 @@ def test_an_open_breaker_is_shown_with_its_next_probe() -> None:
     for _ in range(FAULTS):
         desk.memory.balances_unread(desk.now)
     assert "to ask the chain at once: starter.py resume desk" in advice(desk.status())
-    assert "the chain does not answer: left alone, asked again at 00:00:30 UTC, in 30 s" in lines_of(desk)
+    assert "the chain does not answer: nothing is sent to it; tried again at 00:00:30 UTC, in 30 s" in lines_of(desk)
 
 
 def test_a_held_request_says_whose_word_it_waits_for() -> None:
@@ -150,11 +150,11 @@ def test_what_a_payment_waits_for_is_told_from_its_attempts() -> None:
         ),
         (
             refused,
-            "the seller refused the payment (HTTP 404); waiting for proof that the payment is dead: at most about 1 m",
+            "the seller refused the payment (HTTP 404); waiting for proof that nothing was paid: at most about 1 m",
         ),
         (
             refused.with_verdict(Dead(reason="expired_unsettled")),
-            "payment 1 is proven dead (expired_unsettled); the request ends",
+            "payment 1 failed (expired_unsettled): it is proven that nothing was paid; the request ends",
         ),
     ]
     for payment, says in cases:

@@ -1,4 +1,4 @@
-"""An agent's status as people read it: what it does now, why, and what would change that. No I/O."""
+"""An agent's status as lines and tables: what it does, why, and what would change that. No I/O."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -14,13 +14,13 @@ from autopay.domain.money import show
 from autopay.domain.session import SessionRecord
 
 MOST_NAMES = 5
-"""Requests that are named in a line; of more, how many there are."""
+"""Requests that are named in a line; of the others only the number is shown."""
 
 
 def status_page(
     found: AgentStatus, sessions: Sequence[SessionRecord], now: datetime, *, on_localnet: bool = False
 ) -> Iterator[str | Table]:
-    """Lines and tables, in the order in which they matter."""
+    """Lines and tables, the most important first."""
     why = f": {found.reason}" if found.reason and found.reason != found.state.value else ""
     yield f"{found.name} is {found.state.value}{why} (phase {found.phase.value})"
     for line in advice(found, on_localnet=on_localnet):
@@ -52,8 +52,8 @@ def _session(each: SessionRecord, now: datetime) -> str:
 
 def _under_way(found: AgentStatus, now: datetime) -> Iterator[str]:
     yield (
-        f"in flight {_named(found.in_flight)}; settling {len(found.settling)}; held {len(found.held)}; "
-        f"in the queue {len(found.queued)}"
+        f"in flight {_named(found.in_flight)}; answered, not final yet {len(found.settling)}; "
+        f"held {len(found.held)}; in the queue {len(found.queued)}"
     )
     yield from (_breaker(each, now) for each in found.breakers)
     yield from (_held(each, found.name, now) for each in found.held)
@@ -70,12 +70,12 @@ def _breaker(each: BreakerStatus, now: datetime) -> str:
     what = "the chain" if each.of == "rpc" else each.of
     match each.state:
         case BreakerState.CLOSED:
-            return f"{what}: {each.faults} fault(s) in a row; still asked"
+            return f"{what}: {each.faults} fault(s) in a row"
         case BreakerState.HALF_OPEN:
-            return f"{what} does not answer: asked again now, by one request"
+            return f"{what} did not answer: one request tries it now"
         case BreakerState.OPEN:
             at = f" at {each.until:%H:%M:%S} UTC, {until(each.until, now)}" if each.until is not None else ""
-            return f"{what} does not answer: left alone, asked again{at}"
+            return f"{what} does not answer: nothing is sent to it; tried again{at}"
 
 
 def _held(each: HeldRequest, name: str, now: datetime) -> str:
@@ -121,5 +121,5 @@ def _watch(each: WatchStatus, now: datetime) -> Sequence[object]:
 
 
 def current_sessions(records: Sequence[SessionRecord]) -> Sequence[SessionRecord]:
-    """Those that pay now."""
+    """Sessions that can pay now."""
     return [each for each in records if each.granted and each.status == "ACTIVE"]

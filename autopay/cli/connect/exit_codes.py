@@ -1,4 +1,4 @@
-"""How a command ends: every exit code, and the exception that ends one with a sentence."""
+"""How a command ends: exit codes, the exception that ends one with a message, and the texts at the end of a --help."""
 
 from enum import IntEnum
 
@@ -6,7 +6,7 @@ from autopay.domain.request import RequestStatus
 
 
 class ExitCode(IntEnum):
-    """What a caller's program can act on."""
+    """Exit codes; `MEANINGS` explains each."""
 
     OK = 0
     FAULT = 1
@@ -20,14 +20,14 @@ class ExitCode(IntEnum):
 
 
 MEANINGS = {
-    ExitCode.OK: "done (a request: delivered, free, or fresh in the ledger)",
-    ExitCode.FAULT: "the command itself failed, or the stack could not run",
+    ExitCode.OK: "done; of a request: delivered, free or fresh",
+    ExitCode.FAULT: "the command itself failed, or ledger and chain differ",
     ExitCode.USAGE: "wrong arguments or settings, or no such agent",
-    ExitCode.REFUSED: "refused by policy or by the terms; nothing was paid",
-    ExitCode.FAILED: "no content, and it is proven that nothing was paid",
-    ExitCode.UNDELIVERED: "paid, and the seller did not deliver",
-    ExitCode.UNREACHABLE: "Temporal, the database, the chain or the agent cannot be reached",
-    ExitCode.UNFINISHED: "not finished yet: ask again with the same --id",
+    ExitCode.REFUSED: "refused: by policy, terms or a person; nothing was paid",
+    ExitCode.FAILED: "failed: no content, and it is proven that nothing was paid",
+    ExitCode.UNDELIVERED: "undelivered: paid, and the seller did not deliver",
+    ExitCode.UNREACHABLE: "Temporal, the database, the chain or the agent does not answer",
+    ExitCode.UNFINISHED: "waiting or unresolved: ask again with the same --id",
 }
 
 
@@ -40,7 +40,7 @@ class CommandError(Exception):
 
 
 def exit_code_of(status: RequestStatus) -> ExitCode:
-    """The exit code that tells a request's status."""
+    """The exit code of a request's status."""
     match status:
         case RequestStatus.DELIVERED | RequestStatus.FREE | RequestStatus.FRESH:
             return ExitCode.OK
@@ -55,7 +55,7 @@ def exit_code_of(status: RequestStatus) -> ExitCode:
 
 
 def exit_codes_help() -> str:
-    """The codes and their meanings, for the end of a `--help`; `\b` keeps the lines as they are."""
+    """The codes and their meanings, for the end of a `--help`; `\b` keeps typer from joining the lines."""
     return "\n".join(["\b", "Exit codes:", *(f"  {int(code)}  {meaning}" for code, meaning in MEANINGS.items())])
 
 

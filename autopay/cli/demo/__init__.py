@@ -1,1 +1,1 @@
-"""The command `demo`: the main job on the embedded stack, told in chapters."""
+"""The command `demo`: the main job on the embedded stack, shown in chapters."""

@@ -1,7 +1,7 @@
-"""Who plays in the demo: the agent's watches, its rules, and what its owner grants it.
+"""The demo's agent: its watches, its rules, and what its owner grants it.
 
 Prices on the embedded stack: market data 0.001 USDC or 0.0012 CASH, an insight 0.002 USDC or 0.0024 CASH, an answer
-0.005 USDC or 0.006 CASH. What must not live here: doing anything.
+0.005 USDC or 0.006 CASH.
 """
 
 from autopay.cli.agent.launch_steps import LaunchOrder
@@ -11,12 +11,12 @@ from autopay.domain.phase import Phase
 from autopay.stack_file import StackFile
 
 WINDOW_S = 4
-MOST_ATOMIC = to_atomic("0.01")
+MAX_PRICE_ATOMIC = to_atomic("0.01")
 
-LITTLE, ENOUGH = to_atomic("0.015"), to_atomic("1")
-"""Allowances a currency: the first lasts for two rounds of all watches, the second for the rest of the story."""
+FIRST_ALLOWANCE, SECOND_ALLOWANCE = to_atomic("0.015"), to_atomic("1")
+"""Allowances in each currency: the first lasts for two rounds of all watches, the second for the rest of the demo."""
 
-SPARING = Rules(
+FRUGAL_RULES = Rules(
     thresholds={Currency.USDC: to_atomic("0.01"), Currency.CASH: to_atomic("0.012")}, max_in_flight=1, balance_every_s=2
 )
 """One purchase at a time shows the order; balances are read often, so that nobody waits for the agent to notice."""
@@ -38,11 +38,13 @@ def watches(addresses: StackFile) -> tuple[Watch, ...]:
 
 
 def _watch(name: str, url: str, weight: float, currency: Currency | None) -> Watch:
-    return Watch(name=name, url=url, every_s=WINDOW_S, max_price_atomic=MOST_ATOMIC, currency=currency, weight=weight)
+    return Watch(
+        name=name, url=url, every_s=WINDOW_S, max_price_atomic=MAX_PRICE_ATOMIC, currency=currency, weight=weight
+    )
 
 
-def described(watch: Watch, addresses: StackFile) -> str:
-    """A watch for somebody who has never seen one."""
+def describe_watch(watch: Watch, addresses: StackFile) -> str:
+    """A watch in words."""
     api = "Market Data API" if watch.url.startswith(addresses.market_api) else "Knowledge Data API"
     path = watch.url.removeprefix(addresses.market_api).removeprefix(addresses.knowledge_api)
     if watch.currency is None:
@@ -51,8 +53,8 @@ def described(watch: Watch, addresses: StackFile) -> str:
     return f"{watch.name}, weight {watch.weight:g}: {path} of the {api}, x402 {version}, in {watch.currency}"
 
 
-def order(name: str, addresses: StackFile, allowance_atomic: int) -> LaunchOrder:
-    """What the owner signs for: the agent with its watches, and a session in each currency."""
+def launch_order(name: str, addresses: StackFile, allowance_atomic: int) -> LaunchOrder:
+    """What the agent is launched with: its watches, and a session in each currency."""
     return LaunchOrder(
         name=name,
         phase=Phase.FULL,
@@ -61,7 +63,7 @@ def order(name: str, addresses: StackFile, allowance_atomic: int) -> LaunchOrder
         tx_limit=100,
         duration_s=3600,
         watches=watches(addresses),
-        rules=SPARING,
+        rules=FRUGAL_RULES,
     )
 
 

@@ -1,7 +1,4 @@
-"""Where the demo plays: a running stack, one agent, and short words for what its chapters do and wait for.
-
-What must not live here: the story (demo_story.py), and how things look (demo_board.py).
-"""
+"""What every chapter of the demo works with: the running stack, one agent, and functions to act and to wait."""
 
 import asyncio
 import json
@@ -34,20 +31,20 @@ if TYPE_CHECKING:
 ChapterFacts = dict[str, Any]
 """What a chapter found, for `--json`."""
 
-PATIENCE_S = 60
+WAIT_S = 60
 POLL_S = 0.1
 STATUS_TIMEOUT_S = 2
 """A worker that was killed answers no query; the ledger is shown all the same."""
 
-ASK_TIMEOUT_S = 15
-LEAVE_S = 5
+REQUEST_TIMEOUT_S = 15
+STOP_TIMEOUT_S = 5
 ROWS = 150
 NAME = re.compile(r"demo-\d{4}-\d{6}")
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One look: the agent's payments, newest first, and its status; None while no worker answers."""
+    """The agent's payments at one moment, newest first, and its status; None while no worker answers."""
 
     rows: Sequence[TimelineRow]
     status: AgentStatus | None
@@ -57,15 +54,15 @@ class Snapshot:
         return [row for row in self.rows if row.request_id == request_id]
 
     def delivered(self) -> set[str]:
-        """Requests that were paid and brought content."""
+        """Requests that were paid and delivered."""
         return {row.request_id for row in self.rows if row.delivery == "DELIVERED" and row.request_id is not None}
 
 
 class DemoContext:
-    """The stack, the agent and the board of one demo."""
+    """The stack, the agent and the display of one run of the demo."""
 
     def __init__(
-        self, stack: "Stack", settings: Settings, ledger: PostgresLedger, client: Client, board: Display
+        self, stack: "Stack", settings: Settings, ledger: PostgresLedger, client: Client, display: Display
     ) -> None:
         assert settings.stack is not None, "the stack runs"
         self.stack = stack
@@ -73,41 +70,41 @@ class DemoContext:
         self.settings = settings
         self.ledger = ledger
         self.client = client
-        self.board = board
+        self.display = display
         self.agent = AgentHandle(client, f"demo-{time.strftime('%m%d-%H%M%S')}", settings.task_queue)
 
-    def say(self, text: str) -> None:
-        """A line of the story."""
-        self.board.say(text)
+    def note(self, text: str) -> None:
+        """Print a line."""
+        self.display.note(text)
 
-    async def look(self) -> Snapshot:
-        """Read the ledger and ask the agent, and show what is new."""
+    async def refresh(self) -> Snapshot:
+        """Read the ledger, query the agent, and print what has changed."""
         rows, status = await asyncio.gather(self.ledger.reports.timeline(self.agent.name, limit=ROWS), self._status())
-        self.board.update(rows, status)
+        self.display.update(rows, status)
         return Snapshot(rows, status)
 
-    async def until(self, reached: Callable[[Snapshot], bool], what: str, within_s: float = PATIENCE_S) -> Snapshot:
-        """Look until it is so.
+    async def wait_until(self, reached: Callable[[Snapshot], bool], what: str, within_s: float = WAIT_S) -> Snapshot:
+        """Poll until `reached(snapshot)` is true.
 
         Raises:
-            CommandError: it takes too long; says what was waited for, and how things stand.
+            CommandError: after `within_s`; the message has `what` and the agent's status.
         """
         deadline = time.monotonic() + within_s
-        while not reached(view := await self.look()):
+        while not reached(snapshot := await self.refresh()):
             if time.monotonic() > deadline:
                 raise CommandError(
-                    f"the demo waited {within_s:g} s for {what}; {headline(view.status)}; "
+                    f"the demo waited {within_s:g} s for {what}; {headline(snapshot.status)}; "
                     f"see the logs in {self.settings.home}/logs",
                     ExitCode.FAULT,
                 )
             await asyncio.sleep(POLL_S)
-        return view
+        return snapshot
 
-    async def until_agent(self, reached: Callable[[AgentStatus], bool], what: str) -> AgentStatus:
-        """Look until the agent says so."""
-        view = await self.until(lambda view: view.status is not None and reached(view.status), what)
-        assert view.status is not None
-        return view.status
+    async def wait_until_agent(self, reached: Callable[[AgentStatus], bool], what: str) -> AgentStatus:
+        """Poll until `reached(status)` is true of the agent's status."""
+        snapshot = await self.wait_until(lambda now: now.status is not None and reached(now.status), what)
+        assert snapshot.status is not None
+        return snapshot.status
 
     async def _status(self) -> AgentStatus | None:
         try:
@@ -116,16 +113,16 @@ class DemoContext:
         except (TimeoutError, AgentNotAnswering):
             return None
 
-    async def weather(self, address: str, **faults: Any) -> None:
-        """Faults that one of the stand-ins takes from now on; none is fair weather."""
+    async def set_faults(self, address: str, **faults: Any) -> None:
+        """Set the faults of one service of the stack from now on; without any it works normally."""
         async with httpx.AsyncClient(trust_env=False) as client:
             (await client.put(f"{address}/weather", json={})).raise_for_status()
             if faults:
                 (await client.put(f"{address}/weather", json=faults)).raise_for_status()
 
-    async def ask(self, request_id: str, method: Method, path: str, body: ChapterFacts | None = None) -> None:
-        """A request of the owner's own, of the Knowledge Data API."""
-        asked = RequestOrder(
+    async def request(self, request_id: str, method: Method, path: str, body: ChapterFacts | None = None) -> None:
+        """Send the agent a request for the Knowledge Data API, as its owner would."""
+        order = RequestOrder(
             agent=self.agent.name,
             launch_when_missing=False,
             request_id=request_id,
@@ -134,28 +131,28 @@ class DemoContext:
             body=None if body is None else json.dumps(body).encode(),
             max_price_atomic=None,
             currency=None,
-            timeout_s=ASK_TIMEOUT_S,
+            timeout_s=REQUEST_TIMEOUT_S,
             headers={} if body is None else {"Content-Type": "application/json"},
         )
-        await self.agent.request(asked.spec(vault_of(self.settings)), ASK_TIMEOUT_S)
+        await self.agent.request(order.spec(vault_of(self.settings)), REQUEST_TIMEOUT_S)
         what = "" if body is None else f", {json.dumps(body)}"
-        self.say(f"the owner asks for {request_id}: {method} {asked.url}{what}")
+        self.note(f"the owner asks for {request_id}: {method} {order.url}{what}")
 
-    async def leave(self) -> None:
-        """Tell the agent to stop, so that it buys nothing when this home is started again; never raises."""
+    async def stop_agent(self) -> None:
+        """Stop the agent, so that it buys nothing when this home is started again; never raises."""
         try:
-            async with asyncio.timeout(LEAVE_S):
+            async with asyncio.timeout(STOP_TIMEOUT_S):
                 with suppress(AgentNotRunning):
                     await self.agent.signal("stop")
         except (TimeoutError, CommandError, Fault) as error:
-            self.say(f"agent {self.agent.name} could not be told to stop ({error}); the next demo tells it")
+            self.note(f"agent {self.agent.name} could not be stopped ({error}); the next demo stops it")
 
 
-async def stop_earlier(settings: Settings, ledger: PostgresLedger, client: Client) -> list[str]:
-    """Tell agents of demos that were broken off to stop, before a worker runs that would buy for them."""
+async def stop_earlier_agents(settings: Settings, ledger: PostgresLedger, client: Client) -> list[str]:
+    """Stop agents of demos that were interrupted, before a worker runs that would buy for them; returns their names."""
     names = [each.agent.name for each in await ledger.agents.summaries() if NAME.fullmatch(each.agent.name)]
-    calls = [AgentHandle(client, name, settings.task_queue) for name in names]
-    running = await asyncio.gather(*(each.is_running() for each in calls))
-    left = [each for each, runs in zip(calls, running, strict=True) if runs]
+    agents = [AgentHandle(client, name, settings.task_queue) for name in names]
+    running = await asyncio.gather(*(each.is_running() for each in agents))
+    left = [each for each, runs in zip(agents, running, strict=True) if runs]
     await asyncio.gather(*(each.signal("stop") for each in left))
     return [each.name for each in left]

@@ -1,4 +1,4 @@
-"""`demo`: the whole story on the embedded stack, watched live, with the money counted twice."""
+"""`demo`: all chapters on the embedded stack, watched live, with the money counted twice."""
 
 import asyncio
 from contextlib import nullcontext
@@ -13,9 +13,9 @@ from autopay.cli.connect.connections import ledger_of, vault_of
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import in_foreground, run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
-from autopay.cli.demo.agent_setup import LITTLE, order
+from autopay.cli.demo.agent_setup import FIRST_ALLOWANCE, launch_order
 from autopay.cli.demo.chapters import CHAPTERS
-from autopay.cli.demo.context import DemoContext, stop_earlier
+from autopay.cli.demo.context import DemoContext, stop_earlier_agents
 from autopay.cli.demo.display import Display, console_of_demo
 from autopay.cli.demo.summary import DemoSummary, print_summary, summarize
 from autopay.domain.money import show
@@ -34,15 +34,17 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    home: Annotated[Path | None, typer.Option(help="Where its state is kept.", show_default=str(HOME))] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the stack running afterwards, until Ctrl-C.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,
+    home: Annotated[
+        Path | None, typer.Option(help="Folder for the state of the stack.", show_default=str(HOME))
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the stack running afterwards, until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON at the end.")] = False,
 ) -> None:
-    """Watch an agent buy data through good and bad days, and the money counted twice.
+    """Watch an agent buy data, and the money counted twice.
 
     Starts PostgreSQL, Temporal, a Solana chain, a facilitator, two paid APIs and a worker on this machine. An agent
-    buys by priority, runs out of money and goes on, asks a person, sits out an outage of the chain and the death of
-    a worker. Exits 1 when ledger and chain differ.
+    buys by priority, runs out of money and goes on, asks a person, waits while the chain is away, and loses a worker
+    in the middle of a payment. Exits 1 when ledger and chain differ.
     """
     try:
         from localnet.child import StackError  # noqa: PLC0415 (an extra that may not be installed)
@@ -50,86 +52,92 @@ def demo(
     except ModuleNotFoundError as error:
         raise CommandError(f"the embedded stack needs {error.name}: pip install 'autopay[localnet]'") from None
     settings = Settings.load(home=home or HOME)
-    board = Display(console_of_demo())
-    stack = Stack(settings.home, slot_ms=settings.slot_ms, report=board.say)
-    show_ = _Show(stack, settings, board)
+    display = Display(console_of_demo())
+    stack = Stack(settings.home, slot_ms=settings.slot_ms, report=display.note)
+    run = _DemoRun(stack, settings, display)
     try:
         stack.home.hold()
-        run_async(in_foreground(stack, show_.run(keep=keep), lambda: note("stopping ... (Ctrl-C again to kill)")))
+        run_async(in_foreground(stack, run.run(keep=keep), lambda: note("stopping ... (Ctrl-C again to kill)")))
     except StackError as error:
         raise CommandError(str(error), ExitCode.FAULT) from None
-    if show_.verdict is None:
+    if run.summary is None:
         raise typer.Exit(ExitCode.INTERRUPTED)
     if as_json:
-        print_json(show_.verdict.as_json())
-    raise typer.Exit(ExitCode.OK if show_.verdict.ok else ExitCode.FAULT)
+        print_json(run.summary.as_json())
+    raise typer.Exit(ExitCode.OK if run.summary.ok else ExitCode.FAULT)
 
 
-class _Show:
-    """One run of the demo; `verdict` is there when the story has come to its end."""
+class _DemoRun:
+    """One run of the demo; `summary` is set when all chapters are done."""
 
-    def __init__(self, stack: "Stack", settings: Settings, board: Display) -> None:
-        self.verdict: DemoSummary | None = None
+    def __init__(self, stack: "Stack", settings: Settings, display: Display) -> None:
+        self.summary: DemoSummary | None = None
         self._stack = stack
         self._unresolved = settings
-        self._board = board
+        self._display = display
 
     async def run(self, *, keep: bool) -> None:
-        """From the start of the stack to the last count; the caller stops the stack."""
-        board = self._board
-        board.say("starting PostgreSQL, Temporal, a Solana chain, a facilitator and two paid APIs ...")
+        """Start the stack, run all chapters and count the money; the caller stops the stack."""
+        display = self._display
+        display.note("starting PostgreSQL, Temporal, a Solana chain, a facilitator and two paid APIs ...")
         addresses = await self._stack.start()
         settings = self._unresolved.resolve()
-        board.say(f"all of it answers; watch along in Temporal's web UI: {addresses.temporal_ui}")
+        display.note(f"all of it answers; watch along in Temporal's web UI: {addresses.temporal_ui}")
         async with ledger_of(settings) as ledger:
             client = await connect(settings)
-            for name in await stop_earlier(settings, ledger, client):
-                board.say(f"agent {name} of an earlier demo has not ended: it is told to stop")
-            stage = DemoContext(self._stack, settings, ledger, client, board)
-            verdict = await self._play(stage)
-        print_summary(verdict)
-        self._explain(stage, keep=keep)
-        self.verdict = verdict
+            for name in await stop_earlier_agents(settings, ledger, client):
+                display.note(f"agent {name} of an earlier demo still runs: it is stopped")
+            context = DemoContext(self._stack, settings, ledger, client, display)
+            summary = await self._play(context)
+        print_summary(summary)
+        self._explain(context, keep=keep)
+        self.summary = summary
         if keep:
             await asyncio.Event().wait()
 
-    async def _play(self, stage: DemoContext) -> DemoSummary:
-        """The agent's whole life; however it ends, the agent buys no more."""
-        board = self._board
+    async def _play(self, context: DemoContext) -> DemoSummary:
+        """Launch the agent and run the chapters; stops the agent also when one fails."""
+        display = self._display
         try:
-            await asyncio.gather(self._stack.start_workers(1), self._launch(stage))
-            board.say("a worker is ready")
+            await asyncio.gather(self._stack.start_workers(1), self._launch(context))
+            display.note("a worker is ready")
             facts: dict[str, dict[str, Any]] = {}
             with (
-                Live(console=board.console, auto_refresh=False) if board.console.is_terminal else nullcontext() as live
+                Live(console=display.console, auto_refresh=False)
+                if display.console.is_terminal
+                else nullcontext() as live
             ):
-                board.live = live
+                display.live = live
                 for key, title, chapter in CHAPTERS:
-                    board.chapter(title)
-                    facts[key] = await chapter(stage)
-            board.live = None
-            return await summarize(stage, facts)
+                    display.chapter(title)
+                    facts[key] = await chapter(context)
+            display.live = None
+            return await summarize(context, facts)
         finally:
-            board.live = None
-            await stage.leave()
+            display.live = None
+            await context.stop_agent()
 
-    async def _launch(self, stage: DemoContext) -> None:
+    async def _launch(self, context: DemoContext) -> None:
         """Create the agent, paused until the first chapter."""
-        wanted = order(stage.agent.name, stage.addresses, LITTLE)
-        granted = await launch_agent(stage.settings, stage.ledger, stage.client, vault_of(stage.settings), wanted)
-        await stage.agent.signal("pause", "until the story begins")
+        wanted = launch_order(context.agent.name, context.addresses, FIRST_ALLOWANCE)
+        granted = await launch_agent(
+            context.settings, context.ledger, context.client, vault_of(context.settings), wanted
+        )
+        await context.agent.signal("pause", "until the first chapter")
         for session, currency in zip(granted, wanted.currencies, strict=True):
             key = session.authority[:8]
-            stage.say(f"the owner lets session key {key}… spend {show(LITTLE, currency)} ({session.signature[:12]}…)")
+            context.note(
+                f"the owner lets session key {key}… spend {show(FIRST_ALLOWANCE, currency)} ({session.signature[:12]}…)"
+            )
 
-    def _explain(self, stage: DemoContext, *, keep: bool) -> None:
-        home = f" --home {stage.settings.home}" if stage.settings.home != Path(".autopay") else ""
-        print_line(f"All of this took {self._board.seconds:.0f} s, the start of the stack included.")
+    def _explain(self, context: DemoContext, *, keep: bool) -> None:
+        home = f" --home {context.settings.home}" if context.settings.home != Path(".autopay") else ""
+        print_line(f"All of this took {self._display.seconds:.0f} s, the start of the stack included.")
         if keep:
             starter = ".venv/bin/python starter.py"
-            print_line(f"\nThe stack keeps running; Temporal's web UI: {stage.addresses.temporal_ui}")
+            print_line(f"\nThe stack keeps running; Temporal's web UI: {context.addresses.temporal_ui}")
             print_line(f"In another terminal: {starter} ledger show{home}")
-            print_line(f"                     {starter} request {stage.addresses.market_api}/api/market-feed{home}")
+            print_line(f"                     {starter} request {context.addresses.market_api}/api/market-feed{home}")
             print_line("Stop with Ctrl-C.")
         else:
-            print_line(f"To keep looking at it: make demo ARGS=--keep, then open {stage.addresses.temporal_ui}")
+            print_line(f"To keep looking at it: make demo ARGS=--keep, then open {context.addresses.temporal_ui}")

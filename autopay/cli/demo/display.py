@@ -1,7 +1,4 @@
-"""What the demo shows: a live table in a terminal, one line an event in a log. Pure but for printing.
-
-What must not live here: running anything.
-"""
+"""What the demo prints: a live table of payments in a terminal, a line for each event in a log."""
 
 import sys
 import time
@@ -24,7 +21,7 @@ MOST_SHOWN, LEAST_SHOWN, OTHER_LINES = 14, 3, 12
 """Payments in the live table, and how many lines of the terminal it leaves to the rest."""
 
 DONE, UNDER_WAY = "✔", "…"
-STAGES = ("signed", "submitted", "delivered", "verified")
+STAGES = ("signed", "submitted", "delivered", "final")
 HASH_CHARS = 12
 
 
@@ -38,13 +35,13 @@ def console_of_demo() -> Console:
 
 @dataclass
 class Display:
-    """Follows an agent's requests through their steps and shows each change once."""
+    """Prints each change of an agent's payments once."""
 
     console: Console
     live: Live | None = None
     began: float = field(default_factory=time.monotonic)
     stages: dict[str, str] = field(default_factory=dict)
-    told: set[str] = field(default_factory=set)
+    printed: set[str] = field(default_factory=set)
     title: str = ""
 
     @property
@@ -53,17 +50,17 @@ class Display:
         return time.monotonic() - self.began
 
     def chapter(self, title: str) -> None:
-        """What the next lines are about."""
+        """Print the title of a chapter."""
         self.title = title
         self.console.print()
         self.console.print(Text(printable(title), style="bold cyan"))
 
-    def say(self, text: str) -> None:
-        """A remark between the events."""
+    def note(self, text: str) -> None:
+        """Print a note between the events."""
         self._line(text, "" if self.live is not None else "bold")
 
     def update(self, rows: Sequence[TimelineRow], status: AgentStatus | None) -> None:
-        """Show what has changed since the last call."""
+        """Print what has changed since the last call."""
         for row in reversed(rows):
             self._events(row)
         if status is not None:
@@ -72,7 +69,7 @@ class Display:
             self.live.update(self._table(rows, status), refresh=True)
 
     def _line(self, text: str, style: str = "") -> None:
-        """In a terminal a long one goes on below its beginning; in a log it is never wrapped."""
+        """Print a line with the time; wrapped in a terminal, never in a log."""
         clock = f"{self.seconds:5.1f}s"
         if not self.console.is_terminal:
             self.console.print(Text(f"{clock}  {printable(text)}", style=style))
@@ -82,7 +79,7 @@ class Display:
         self.console.print(grid)
 
     def _events(self, row: TimelineRow) -> None:
-        """A line for a log: the stages that this payment has newly reached."""
+        """Print a line with the stages that this payment has newly reached, in a log."""
         key, reached = str(row.attempt_id), stages_of(row)
         before = self.stages.get(key)
         self.stages[key] = reached[-1]
@@ -91,11 +88,11 @@ class Display:
             self._line(f"{row.request_id}  {', '.join(_words(stage, row) for stage in news)}")
 
     def _free_and_held(self, status: AgentStatus) -> None:
-        """What the ledger's payments do not tell: what cost nothing, and what waits before it is signed."""
+        """Print requests that have no payment in the ledger: free ones, and those held before signing."""
         free = {f"{each.request_id}  free: no payment was asked" for each in status.last if _is_free(each.status)}
         held = {f"{each.request_id}  held before signing, waits for the {each.why}" for each in status.held}
-        for line in sorted((free | held) - self.told):
-            self.told.add(line)
+        for line in sorted((free | held) - self.printed):
+            self.printed.add(line)
             if self.live is None:
                 self._line(line)
 
@@ -118,7 +115,7 @@ def _is_free(status: RequestStatus) -> bool:
 
 
 def _words(stage: str, row: TimelineRow) -> str:
-    """A stage as a log tells it."""
+    """A stage in words."""
     match stage:
         case "402":
             return f"402 → {show(row.amount_atomic, row.currency)} asked by {(row.pay_to or '')[:8]}…"
@@ -126,7 +123,7 @@ def _words(stage: str, row: TimelineRow) -> str:
             return f"signed (attempt {row.number})"
         case "submitted":
             return "submitted"
-        case "verified":
+        case "final":
             return f"final on chain in {row.hash}"
         case "failed":
             return f"failed: {row.error_code}"
@@ -142,7 +139,7 @@ def stages_of(row: TimelineRow) -> list[str]:
     if row.delivery == "DELIVERED":
         stages.append("delivered")
     if row.status == "VERIFIED":
-        stages.append("verified")
+        stages.append("final")
     if row.status == "FAILED":
         stages.append("failed")
     return stages
@@ -158,7 +155,7 @@ def headline(status: AgentStatus | None) -> str:
         "in flight": status.in_flight,
         "queued": status.queued,
         "held": status.held,
-        "settling": status.settling,
+        "not final yet": status.settling,
     }
     flight = ", ".join(f"{len(each)} {name}" for name, each in counts.items())
     return f"agent {status.name} is {status.state.value}{why}; {flight}; spendable {money}"

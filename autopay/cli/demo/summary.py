@@ -1,4 +1,4 @@
-"""The end of the demo: what was bought, the money counted twice, and whether the ledger proves itself."""
+"""The demo's result: what was bought, the money counted in the ledger and on the chain, and `ledger verify`."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ MOST_ROWS = 1_000
 
 @dataclass(frozen=True)
 class DemoSummary:
-    """The demo's sums; `spent_*` in base units. `audit` is what `ledger verify` says of this agent's part."""
+    """The demo's sums; `spent_*` in base units. `audit` is the result of `ledger verify` for this agent."""
 
     requests: int
     delivered: int
@@ -51,49 +51,49 @@ class DemoSummary:
         }
 
 
-async def summarize(stage: DemoContext, chapters: dict[str, dict[str, Any]]) -> DemoSummary:
-    """Read it all once more, now that everything is final."""
-    rows = await stage.ledger.reports.timeline(stage.agent.name, limit=MOST_ROWS)
-    audit = await audit_ledger(stage.settings, stage.agent.name, on_chain=True, on_progress=ignore_progress)
+async def summarize(demo: DemoContext, chapters: dict[str, dict[str, Any]]) -> DemoSummary:
+    """Count everything, once all payments are final; prints what was bought."""
+    rows = await demo.ledger.reports.timeline(demo.agent.name, limit=MOST_ROWS)
+    audit = await audit_ledger(demo.settings, demo.agent.name, on_chain=True, on_progress=ignore_progress)
     bought = Counter((row.endpoint or "?", show(row.amount_atomic, row.currency)) for row in rows)
-    verdict = DemoSummary(
+    summary = DemoSummary(
         requests=len({row.request_key for row in rows}),
         delivered=len({row.request_key for row in rows if row.delivery == "DELIVERED"}),
         verified=sum(row.status == "VERIFIED" for row in rows),
-        spent_ledger=await stage.ledger.reports.spent(stage.agent.name),
-        spent_chain=await _missing_on_chain(stage),
+        spent_ledger=await demo.ledger.reports.spent(demo.agent.name),
+        spent_chain=await _missing_on_chain(demo),
         audit=audit,
         chapters=chapters,
     )
     purchases = [(times, price, endpoint) for (endpoint, price), times in sorted(bought.items())]
     print_table(("payments", "each", "for"), purchases, title="\nWhat was bought")
-    return verdict
+    return summary
 
 
-def print_summary(verdict: DemoSummary) -> None:
-    """The last lines."""
-    counts = (verdict.spent_ledger, verdict.spent_chain)
+def print_summary(summary: DemoSummary) -> None:
+    """Print the last lines."""
+    counts = (summary.spent_ledger, summary.spent_chain)
     money = [(each.value, *(units_text(count.get(each, 0)) for count in counts)) for each in Currency]
     print_table(
         ("currency", "spent, says the ledger", "spent, says the chain"), money, title="\nThe money, counted twice"
     )
-    print_line("The two counts agree." if verdict.agrees else "THE COUNTS DIFFER.")
-    finals = f"{verdict.requests} requests paid, {verdict.delivered} delivered, {verdict.verified} payments final"
+    print_line("The two counts agree." if summary.agrees else "THE COUNTS DIFFER.")
+    finals = f"{summary.requests} requests paid, {summary.delivered} delivered, {summary.verified} payments final"
     print_line(f"{finals}.")
-    audit = verdict.audit
-    said = "the ledger proves itself" if audit.ok else f"{audit.found} THINGS DO NOT FIT"
-    print_line(f"ledger verify: {said}:")
+    audit = summary.audit
+    result = "the ledger proves itself" if audit.ok else f"{audit.found} THINGS DO NOT FIT"
+    print_line(f"ledger verify: {result}:")
     print_line(
         f"  {audit.events} chained events, {audit.rows} rows, {audit.payments_on_chain} payments found on chain."
     )
 
 
-async def _missing_on_chain(stage: DemoContext) -> dict[Currency, int]:
-    """What each session's account was funded with, less what it holds at finalized."""
-    chain = SolanaChain(stage.settings.solana_rpc_url, stage.settings.network)
+async def _missing_on_chain(demo: DemoContext) -> dict[Currency, int]:
+    """What each session's account was granted, minus what it holds at finalized."""
+    chain = SolanaChain(demo.settings.solana_rpc_url, demo.settings.network)
     spent: dict[Currency, int] = {}
     try:
-        for session in await stage.ledger.sessions.list(stage.agent.name):
+        for session in await demo.ledger.sessions.list(demo.agent.name):
             account = await chain.token_account(session.source_account, final=True)
             held = account.amount_atomic if account else 0
             if missing := session.allowance_atomic - held:

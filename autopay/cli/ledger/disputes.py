@@ -1,4 +1,4 @@
-"""`ledger disputes`: what was paid and not delivered."""
+"""`ledger disputes`: requests that were paid and are undelivered."""
 
 import sys
 from collections.abc import Sequence
@@ -23,26 +23,26 @@ def register(ledger: typer.Typer) -> None:
 
 
 def disputes(
-    agent: Annotated[str | None, typer.Option(help="Of this agent only.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Only this agent's.")] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List requests that were paid and not delivered, the newest first.
+    """List undelivered requests: paid, without content.
 
-    The transaction proves the payment. `retry` asks the seller once more, without paying again.
+    The newest come first. The transaction proves the payment. `retry` asks the seller once more, without paying again.
     """
     name = None if agent is None else agent_name(agent)
     rows = run_async(_disputes(Settings.load(home=home).resolve("database_url"), name))
     if as_json:
         print_json([_json(row) for row in rows])
     elif not rows:
-        note("Everything that was paid was delivered.")
+        note("everything that was paid is delivered")
     else:
         print_table(
             ("ended (UTC)", "agent", "request", "amount", "last answer", "url", "transaction"),
             (_cells(row) for row in rows),
         )
-        note("ask a seller once more, without paying: starter.py retry REQUEST --agent AGENT")
+        note("to ask the seller once more, without paying: starter.py retry REQUEST --agent AGENT")
 
 
 async def _disputes(settings: Settings, agent: str | None) -> Sequence[DisputeRow]:

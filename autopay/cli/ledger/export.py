@@ -48,10 +48,10 @@ def register(ledger: typer.Typer) -> None:
 
 def export(
     format_: Annotated[
-        Format, typer.Option("--format", help="CSV with a header, or JSON, a line for each.")
+        Format, typer.Option("--format", help="CSV with a header, or a line of JSON for each payment.")
     ] = Format.CSV,
     target: Annotated[
-        Path | None, typer.Option("--out", help="Into this file.", show_default="stdout", dir_okay=False)
+        Path | None, typer.Option("--out", help="Write to this file.", show_default="stdout", dir_okay=False)
     ] = None,
     agent: AgentOption = None,
     endpoint: EndpointOption = None,
@@ -63,10 +63,10 @@ def export(
     currency: CurrencyOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Write every payment, the newest first, in as little memory for a million as for ten.
+    """Write every payment to stdout or a file.
 
-    Each payment is told as it stands when it is read; what is recorded after the beginning is left out. A file of
-    that name is replaced, once the export is complete.
+    The newest come first. Each payment is written with its status at that moment; payments that are recorded after the
+    export began are left out. A file of that name is replaced when the export is complete.
     """
     wanted = filter_of(agent, endpoint, status, since, until, minimum, maximum, currency)
     settings = Settings.load(home=home).resolve("database_url")

@@ -1,4 +1,4 @@
-"""Which payments a report is about: the filter options, and what their values mean."""
+"""Filter options of the ledger's reports, and what their values mean."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -6,24 +6,23 @@ from typing import Annotated
 
 import typer
 
-from autopay.cli.connect.options import agent_name, currency_of, duration_s
-from autopay.domain.money import to_atomic
+from autopay.cli.connect.options import agent_name, amount_or_zero, currency_of, duration_s
 from autopay.domain.payment.status import TransactionStatus
 from autopay.domain.report.filter import Cursor, Filter
 
 TIME_EXAMPLES = "2026-11-22, 2026-11-22T10:00, 2h (ago), today, yesterday"
 
-AgentOption = Annotated[str | None, typer.Option(help="Of this agent only.")]
+AgentOption = Annotated[str | None, typer.Option(help="Only this agent's.")]
 EndpointOption = Annotated[
-    str | None, typer.Option(help="Of this path only; * and ? stand for others.", metavar="GLOB")
+    str | None, typer.Option(help="Only this path; * and ? match any characters.", metavar="GLOB")
 ]
-StatusOption = Annotated[list[str] | None, typer.Option(help="In this status only; repeatable.", metavar="STATUS")]
-SinceOption = Annotated[str | None, typer.Option(help=f"Not before: {TIME_EXAMPLES}; UTC.", metavar="TIME")]
-UntilOption = Annotated[str | None, typer.Option(help="Before this moment.", metavar="TIME")]
-MinOption = Annotated[str | None, typer.Option("--min", help="At least so much, in token units.", metavar="AMOUNT")]
-MaxOption = Annotated[str | None, typer.Option("--max", help="At most so much.", metavar="AMOUNT")]
-CurrencyOption = Annotated[str | None, typer.Option(help="In this one only: USDC or CASH.")]
-LinesOption = Annotated[bool, typer.Option("--json", help="Print JSON, a line for each.")]
+StatusOption = Annotated[list[str] | None, typer.Option(help="Only this status; repeatable.", metavar="STATUS")]
+SinceOption = Annotated[str | None, typer.Option(help=f"From this time on, in UTC: {TIME_EXAMPLES}.", metavar="TIME")]
+UntilOption = Annotated[str | None, typer.Option(help="Before this time.", metavar="TIME")]
+MinOption = Annotated[str | None, typer.Option("--min", help="At least this amount, in token units.", metavar="AMOUNT")]
+MaxOption = Annotated[str | None, typer.Option("--max", help="At most this amount.", metavar="AMOUNT")]
+CurrencyOption = Annotated[str | None, typer.Option(help="Only this currency: USDC or CASH.")]
+LinesOption = Annotated[bool, typer.Option("--json", help="Print a line of JSON for each.")]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")]
 
 _WORD = re.compile(r"[A-Za-z0-9_]{1,40}")
@@ -53,8 +52,8 @@ def filter_of(
         statuses=tuple(_status(word, payments=payments) for word in status or ()),
         since=None if since is None else parse_time(since, now),
         until=None if until is None else parse_time(until, now),
-        min_atomic=None if minimum is None else _amount(minimum),
-        max_atomic=None if maximum is None else _amount(maximum),
+        min_atomic=None if minimum is None else amount_or_zero(minimum),
+        max_atomic=None if maximum is None else amount_or_zero(maximum),
         currency=None if currency is None else currency_of(currency),
     )
 
@@ -86,7 +85,7 @@ def parse_time(text: str, now: datetime) -> datetime:
 
 
 def cursor_of(text: str) -> str:
-    """A cursor that a page before gave.
+    """A cursor that the page before printed.
 
     Raises:
         typer.BadParameter: not one.
@@ -94,7 +93,7 @@ def cursor_of(text: str) -> str:
     try:
         Cursor.parse(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a cursor: take the one that the page before gave") from None
+        raise typer.BadParameter(f"{text!r} is not a cursor: use the one that the page before printed") from None
     return text
 
 
@@ -104,10 +103,3 @@ def _status(word: str, *, payments: bool) -> str:
     if not _WORD.fullmatch(word):
         raise typer.BadParameter(f"{word!r} is not a status")
     return word.upper()
-
-
-def _amount(text: str) -> int:
-    try:
-        return to_atomic(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None

@@ -1,4 +1,4 @@
-"""How rows of the ledger look: in a table that fits the terminal, as lines of JSON, as CSV."""
+"""Rows of the ledger as a table that fits the terminal, as lines of JSON and as CSV."""
 
 import csv
 import json
@@ -36,7 +36,7 @@ SPEND_FIELDS = (
 )
 
 _NARROWEST = 6
-_NEVER_CUT = ("time", "amount", "settled", "open")
+_NEVER_CUT = ("time", "amount", "final", "open")
 
 
 def payment_values(row: PaymentRow) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def write_csv(rows: Iterable[Mapping[str, Any]], stream: TextIO, fields: Sequenc
 
 @contextmanager
 def quiet_broken_pipe() -> Iterator[None]:
-    """Ends the command quietly when whoever reads its output has seen enough, like `| head`."""
+    """End the command without an error when the reader of its output goes away, like `| head`."""
     try:
         yield
         sys.stdout.flush()
@@ -91,7 +91,7 @@ def quiet_broken_pipe() -> Iterator[None]:
 
 
 def print_payments(rows: Sequence[PaymentRow], console: Console | None = None) -> None:
-    """Payments for people; where it is narrow, what can be looked up is left out."""
+    """Print payments as a table; a narrow one leaves out delivery and transaction."""
     to = console or stdout_console()
     wide = to.width >= WIDE
     names = ("time (UTC)", "agent", "request", "status", "amount")
@@ -99,7 +99,7 @@ def print_payments(rows: Sequence[PaymentRow], console: Console | None = None) -
 
 
 def print_trail(rows: Sequence[TrailRow], console: Console | None = None) -> None:
-    """The audit trail for people."""
+    """Print rows of the audit trail as a table; a narrow one leaves out endpoint and transaction."""
     to = console or stdout_console()
     wide = to.width >= WIDE
     names = ("time (UTC)", "agent", "what", "request", "status", "amount")
@@ -107,8 +107,8 @@ def print_trail(rows: Sequence[TrailRow], console: Console | None = None) -> Non
 
 
 def print_spend(rows: Sequence[SpendRow], key: str | None, console: Console | None = None) -> None:
-    """Sums for people: settled and open never added up."""
-    names = ("network", "settled", "payments", "open", "unknown", "failed")
+    """Print sums; what is final and what is open are never added up."""
+    names = ("network", "final", "payments", "open", "open payments", "failed payments")
     cells = (
         (
             *((row.key or "-",) if key else ()),
@@ -146,7 +146,7 @@ def _show(to: Console, names: Sequence[str], rows: Iterable[Sequence[object]]) -
     widths = _fitting([max(map(cell_len, column)) for column in zip(names, *cells, strict=True)], names, to.width)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name, width in zip(names, widths, strict=True):
-        number = name in ("amount", "settled", "open")
+        number = name in ("amount", "final", "open")
         table.add_column(name, no_wrap=True, overflow="ellipsis", width=width, justify="right" if number else "left")
     for row in cells:
         table.add_row(*map(escape, row))
@@ -154,7 +154,7 @@ def _show(to: Console, names: Sequence[str], rows: Iterable[Sequence[object]]) -
 
 
 def _fitting(widths: list[int], names: Sequence[str], available: int) -> Sequence[int]:
-    """The widths, with the widest texts cut until a row fits; times and amounts are never cut."""
+    """Widths of the columns, with the widest texts cut until a row fits; times and amounts are never cut."""
     texts = [place for place, name in enumerate(names) if name.split()[0] not in _NEVER_CUT]
     while texts and sum(widths) + 2 * (len(widths) - 1) > available:
         widest = max(texts, key=lambda place: widths[place])
@@ -165,5 +165,5 @@ def _fitting(widths: list[int], names: Sequence[str], available: int) -> Sequenc
 
 
 def _shown_hash(signature: str | None, to: Console) -> str | None:
-    """Its beginning on a terminal, where 88 characters do not fit a row; all of it in a pipe."""
+    """The beginning of a signature on a terminal, where 88 characters do not fit a row; all of it in a pipe."""
     return f"{signature[:12]}…" if signature and to.width < len(signature) * 3 else signature

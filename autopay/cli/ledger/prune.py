@@ -1,4 +1,4 @@
-"""`ledger prune`: throws away the content of old requests, and keeps everything else."""
+"""`ledger prune`: deletes the content of old requests, and keeps everything else."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -21,15 +21,15 @@ def register(ledger: typer.Typer) -> None:
 
 
 def prune(
-    older_than: Annotated[str, typer.Option(help="How long content is kept after its request ended: 90d.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count it.")] = False,
+    older_than: Annotated[str, typer.Option(help="Delete the content of requests that ended longer ago: 90d.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count; delete nothing.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Throw away the content of requests that ended long ago. It cannot be had again without paying again.
+    """Delete the content of old requests.
 
-    Requests, payments and the hash of each content stay. In small steps, beside payments under way; Ctrl-C ends it
-    between two steps.
+    To get it again you must pay again. Requests, payments and the hash of each content stay. It works in small steps
+    while payments go on; Ctrl-C ends it between two steps.
     """
     before = datetime.now(UTC) - timedelta(seconds=whole_seconds(older_than))
     settings = Settings.load(home=home).resolve("database_url")
@@ -37,7 +37,7 @@ def prune(
     if as_json:
         print_json({"requests": done.requests, "body_bytes": done.body_bytes, "before": before, "dry_run": dry_run})
         return
-    verb = "would be thrown away" if dry_run else "thrown away"
+    verb = "would be deleted" if dry_run else "deleted"
     print_line(f"{verb}: the content of {done.requests} requests that ended before {before:%F %T}, {_size(done)}")
     if not dry_run and done.requests:
         note("the hash of each is kept; the database reuses the space after its next vacuum")

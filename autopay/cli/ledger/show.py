@@ -69,19 +69,21 @@ def show(
     minimum: MinOption = None,
     maximum: MaxOption = None,
     currency: CurrencyOption = None,
-    kind: Annotated[Kind, typer.Option(help="Payments, or requests and balances as well.")] = Kind.PAYMENTS,
+    kind: Annotated[Kind, typer.Option(help="Payments only, or also requests and balances.")] = Kind.PAYMENTS,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many.")] = 50,
-    after: Annotated[str | None, typer.Option(help="Go on where the page before ended.", metavar="CURSOR")] = None,
+    after: Annotated[
+        str | None, typer.Option(help="Start after this cursor, which the page before printed.", metavar="CURSOR")
+    ] = None,
     home: HomeOption = None,
     as_json: LinesOption = False,
     as_csv: CsvOption = False,
 ) -> None:
     """Show payments, the newest first.
 
-    When there are more, the cursor of the next page is the last line on stderr; with --json each line has its own.
+    When there are more, the last line on stderr has the cursor of the next page; with --json each line has its own.
     """
     if as_json and as_csv:
-        raise typer.BadParameter("either --json or --csv")
+        raise typer.BadParameter("give --json or --csv, not both")
     payments = kind is Kind.PAYMENTS
     wanted = filter_of(agent, endpoint, status, since, until, minimum, maximum, currency, payments=payments)
     cursor = None if after is None else cursor_of(after)
@@ -113,7 +115,7 @@ def _show_payments(page: Page[PaymentRow], as_json: bool, as_csv: bool) -> None:
     elif page.rows:
         print_payments(page.rows)
     else:
-        note("There is no such payment.")
+        note("there is no such payment")
     _tell_next(page.next)
 
 
@@ -123,7 +125,7 @@ def _show_trail(page: Page[TrailRow], as_json: bool, as_csv: bool) -> None:
     elif page.rows:
         print_trail(page.rows)
     else:
-        note("There is nothing of that kind.")
+        note("there are no such rows")
     _tell_next(page.next)
 
 

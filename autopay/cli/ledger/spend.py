@@ -38,7 +38,7 @@ def register(ledger: typer.Typer) -> None:
 
 
 def spend(
-    by: Annotated[SpendBy | None, typer.Option(help="A sum for each; days are UTC.")] = None,
+    by: Annotated[SpendBy | None, typer.Option(help="One line for each; days are UTC.")] = None,
     agent: AgentOption = None,
     endpoint: EndpointOption = None,
     status: StatusOption = None,
@@ -53,11 +53,11 @@ def spend(
 ) -> None:
     """Sum up what was spent, each currency by itself.
 
-    Settled is final on chain. Open is what has no outcome yet: it may be spent, or free again. What failed cost
-    nothing. The last lines are the totals; --json and --csv leave them to the reader.
+    Final is spent for good on chain. Open is pending or confirmed: it may become final or fail. Failed payments cost
+    nothing. The last lines are totals, which --json and --csv leave out.
     """
     if as_json and as_csv:
-        raise typer.BadParameter("either --json or --csv")
+        raise typer.BadParameter("give --json or --csv, not both")
     wanted = filter_of(agent, endpoint, status, since, until, minimum, maximum, currency)
     rows = run_async(_spend(Settings.load(home=home).resolve("database_url"), wanted, by))
     if as_json:
@@ -65,7 +65,7 @@ def spend(
     elif as_csv:
         write_csv(map(spend_values, rows), sys.stdout, SPEND_FIELDS)
     elif not rows:
-        note("There is no such payment.")
+        note("there is no such payment")
     else:
         shown = [*rows, *totals(rows)] if by is not None else rows
         print_spend(shown, by.value if by is not None else None)

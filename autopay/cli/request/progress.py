@@ -16,7 +16,7 @@ AGENT_POLL_S = 3.0
 """The agent is asked at most this often; the ledger much more often."""
 
 PROOF_BLOCKS = 150 + 32
-"""Blocks in which a payment could still land, and those until that is final: then it is proven dead."""
+"""Blocks in which a payment can land, and those until that is final: after them it is final or proven not paid."""
 
 
 class ProgressReporter:
@@ -40,15 +40,15 @@ class ProgressReporter:
         if payment.last is not None:
             since = self._attempt_since.setdefault(payment.last.number, time.monotonic())
             proof_s = max(1.0, PROOF_BLOCKS * self._slot_ms / 1000 - (time.monotonic() - since))
-            said = describe_payment(payment, payment.last, proof_s)
+            text = describe_payment(payment, payment.last, proof_s)
         elif time.monotonic() >= self._ask_agent_at:
             self._ask_agent_at = time.monotonic() + AGENT_POLL_S
-            said = await self._ask_agent()
+            text = await self._ask_agent()
         else:
             return
-        if said != self._last:
-            self._last = said
-            self._on_progress(said)
+        if text != self._last:
+            self._last = text
+            self._on_progress(text)
 
     async def _ask_agent(self) -> str:
         try:
@@ -60,21 +60,21 @@ class ProgressReporter:
 
 
 def describe_payment(payment: Payment, last: Attempt, proof_s: float) -> str:
-    """What a request with a signed payment waits for; after `proof_s` at most the payment can be proven dead."""
-    said = f"HTTP {payment.http_status}" if payment.http_status is not None else "no answer"
+    """What a request with a signed payment waits for; at most `proof_s` are left until it is proven not paid."""
+    answer = f"HTTP {payment.http_status}" if payment.http_status is not None else "no answer"
     if isinstance(last.outcome, Dead):
         then = "the request ends" if payment.conflict else "the seller is asked for its terms again"
-        return f"payment {last.number} is proven dead ({last.outcome.reason}); {then}"
+        return f"payment {last.number} failed ({last.outcome.reason}): it is proven that nothing was paid; {then}"
     if last.seen:
-        return f"paid, not delivered yet ({said}); the same payment is sent again, {_sends(payment, last)}"
+        return f"paid, not delivered yet ({answer}); the same payment is sent again, {_sends(payment, last)}"
     if last.sends == 0 or last.last_answer is None:
         return f"payment {last.number} is signed and handed to the seller; waiting for its answer"
-    proof = f"waiting for proof that the payment is dead: at most about {span(proof_s)}"
+    proof = f"waiting for proof that nothing was paid: at most about {span(proof_s)}"
     if payment.conflict:
-        return f"the seller refused the payment ({said}); {proof}"
+        return f"the seller refused the payment ({answer}); {proof}"
     if last.sends < payment.max_sends:
-        return f"no content yet ({said}); the same payment is sent again, {_sends(payment, last)}"
-    return f"no content ({said}); {proof}"
+        return f"no content yet ({answer}); the same payment is sent again, {_sends(payment, last)}"
+    return f"no content ({answer}); {proof}"
 
 
 def _sends(payment: Payment, last: Attempt) -> str:
