@@ -13,7 +13,7 @@ demo: $(READY)   ## run the main job on the embedded stack, and watch it
 	@$(BIN)/python starter.py demo $(ARGS)
 
 test: $(READY)   ## run every test
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10 $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --max-worker-restart 2 --durations=20 $(ARGS)
 
 simulate: $(READY) ## run SEEDS simulated worlds of payments among faults
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) $(ARGS)

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -11,8 +12,20 @@ from psycopg import sql
 from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.adapters.postgres.maintenance import migrations
 from localnet.postgres import EmbeddedPostgres
+from tests.distribution import Distribution, rank
 
 TEMPLATE = "migrated"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files, so that the longest begin first."""
+    items.sort(key=lambda item: rank(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Distribution | None:
+    """Distribute `--dist loadfile` our way."""
+    return Distribution(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

@@ -144,9 +144,11 @@ async def env() -> AsyncIterator[WorkflowEnvironment]:
     started = await WorkflowEnvironment.start_time_skipping(
         test_server_existing_path=server, data_converter=data_converter(KEYRING)
     )
-    async with started as running:
-        await register_attributes(running.client)
-        yield running
+    await register_attributes(started.client)
+    yield started
+    # The SDK asks the server to end and waits for that for ever; a server that has locked up does not hear it.
+    async with asyncio.timeout(SHUTDOWN_S):
+        await started.shutdown()
 
 
 @pytest.fixture
