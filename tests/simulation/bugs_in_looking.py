@@ -136,7 +136,7 @@ def counts_a_payment_as_the_reason_of_its_own_death() -> list[Swap]:
         booked: Booked = await booked_up_to(self, session_id, slot)
         return booked
 
-    return [(MemorySessions, "booked_on", with_its_own)]
+    return [(MemorySessions, "booked_up_to", with_its_own)]
 
 
 def takes_confirmed_for_final() -> list[Swap]:
