@@ -16,8 +16,7 @@ from temporalio import activity
 
 from activities.fetch import open_extras
 from autopay.domain.errors import LedgerUnavailable, SellerUnavailable, UnknownRequest
-from autopay.domain.payment.answers import classify
-from autopay.domain.payment.exchange import Reply
+from autopay.domain.payment.exchange import Reply, classify
 from autopay.domain.payment.payment import NoAnswer, Rejected, SellerAnswer
 from autopay.domain.payment.ports import Facilitator, Ledger, Sealer, Seller
 from autopay.domain.payment.steps import AttemptRef

@@ -1,4 +1,7 @@
-"""Hosts of URLs: which a rule means (`*.example.com`, `api.example.com:8443`), and the one way to write each. Pure."""
+"""URLs and the hosts in them: the one place where they are read, compared with host rules, and written. Pure.
+
+A host rule is `api.example.com`, `*.example.com` or `api.example.com:8443`.
+"""
 
 import ipaddress
 import re
@@ -9,6 +12,91 @@ HOST_PATTERN = r"^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$|^\[[0-9a-
 
 _HOST_RULE = re.compile(HOST_PATTERN)
 _PORT = re.compile(r":([0-9]{1,5})$")
+
+
+# URLs
+
+
+def check_url(url: str) -> None:
+    """See that a URL can be asked, stored and shown.
+
+    Raises:
+        ValueError: not http(s), no host, not printable ASCII, or with a user and password, which would be shown.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url[:200]!r} is not an http(s) URL, like https://api.example.com/data")
+    if not (url.isascii() and url.isprintable()) or " " in url:
+        raise ValueError("a URL is printable ASCII without spaces; escape the rest with %")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a URL with a user and password would be shown: send them as a header")
+    _ = parts.port  # a ValueError when it is none
+
+
+def host_of(url: str) -> str:
+    """Host and port as the URL has them, for summaries and messages."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def path_of(url: str) -> str:
+    """The path of a URL, `/` when it has none."""
+    return urlsplit(url).path or "/"
+
+
+def origin(url: str) -> tuple[str, str, int] | None:
+    """Scheme, host and port of an http(s) URL, default ports filled in; None when it has none (RFC 6454)."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return None
+    return parts.scheme, parts.hostname.lower(), port or (443 if parts.scheme == "https" else 80)
+
+
+def origin_text(url: str) -> str:
+    """Scheme, host and port as one text with a slash at its end: `https://api.example.com:443/`."""
+    return f"{url.partition('://')[0].lower()}://{host_and_port(url)}/"
+
+
+def resource_of(method: str, url: str) -> str:
+    """What has a price: method, origin and path, without the query."""
+    return f"{method} {origin_text(url)}{url.partition('://')[2].partition('?')[0].partition('#')[0].partition('/')[2]}"
+
+
+def host_and_port(url: str) -> str:
+    """The host of a URL as rules and a day's limit know it: `api.example.com:443`, always with its port."""
+    found = origin(url)
+    assert found is not None, "a URL was checked when the request was accepted"
+    return authority(*found[1:])
+
+
+# Hosts
+
+
+def authority(host: str, port: int) -> str:
+    """Host and port as one text; IPv6 in brackets.
+
+    One host has one such text, however a URL spells it: `API.example.com.` would else have a day's limit of its own,
+    and an IPv6 address as many as there are ways to write it.
+    """
+    return f"{canonical_host(f'[{host}]' if ':' in host else host)}:{port}"
+
+
+def canonical_host(name: str) -> str:
+    """The one way to write a host without its port: lower case, no dot at its end, IPv6 as in RFC 5952 and in brackets.
+
+    An IPv4 address in IPv6 notation is that IPv4 address, and a zone does not make another host.
+    """
+    plain = name.lower().rstrip(".")
+    if not plain.startswith("["):
+        return plain
+    try:
+        address = ipaddress.IPv6Address(plain.strip("[]").partition("%")[0])
+    except ValueError:
+        return plain
+    return str(address.ipv4_mapped or f"[{address}]")
 
 
 def parse_host_rule(text: str) -> str:
@@ -42,63 +130,9 @@ def is_any_of(patterns: tuple[str, ...], host: str) -> bool:
     return any(matches(pattern, host) for pattern in patterns)
 
 
-def canonical(name: str) -> str:
-    """The one way to write a host without its port: lower case, no dot at its end, IPv6 as in RFC 5952 and in brackets.
-
-    An IPv4 address in IPv6 notation is that IPv4 address, and a zone does not make another host.
-    """
-    plain = name.lower().rstrip(".")
-    if not plain.startswith("["):
-        return plain
-    try:
-        address = ipaddress.IPv6Address(plain.strip("[]").partition("%")[0])
-    except ValueError:
-        return plain
-    return str(address.ipv4_mapped or f"[{address}]")
-
-
 def _split(host: str) -> tuple[str, str | None]:
     lowered = host.lower()
     found = _PORT.search(lowered)
     if found is None:
-        return canonical(lowered), None
-    return canonical(lowered[: found.start()]), found[1]
-
-
-def host_of(url: str) -> str:
-    """Host and port of a URL, for names and summaries."""
-    return urlsplit(url).netloc.rpartition("@")[2]
-
-
-def origin(url: str) -> tuple[str, str, int] | None:
-    """Scheme, host and port of an http(s) URL, default ports filled in; None when it has none (RFC 6454)."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return None
-    return parts.scheme, parts.hostname.lower(), port or (443 if parts.scheme == "https" else 80)
-
-
-def host_and_port(url: str) -> str:
-    """The host as rules and days' limits know it: `api.example.com:443`, the port always said, IPv6 in brackets.
-
-    One host has one such text, however a URL spells it: `API.example.com.` would else have a day's limit of its own,
-    and an IPv6 address as many as there are ways to write it.
-    """
-    found = origin(url)
-    assert found is not None, "a URL was checked when the request was accepted"
-    _, host, port = found
-    return f"{canonical(f'[{host}]' if ':' in host else host)}:{port}"
-
-
-def origin_text(url: str) -> str:
-    """Scheme, host and port as one text with a slash at its end: `https://api.example.com:443/`."""
-    return f"{url.partition('://')[0].lower()}://{host_and_port(url)}/"
-
-
-def resource_of(method: str, url: str) -> str:
-    """What has a price: method, origin and path, without the query."""
-    return f"{method} {origin_text(url)}{url.partition('://')[2].partition('?')[0].partition('#')[0].partition('/')[2]}"
+        return canonical_host(lowered), None
+    return canonical_host(lowered[: found.start()]), found[1]

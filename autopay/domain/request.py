@@ -4,11 +4,11 @@ import hashlib
 import json
 from enum import StrEnum
 from typing import Literal, Self
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from autopay.domain.hosts import check_url
 from autopay.domain.money import MAX_ATOMIC, Currency, UnitsAsText, units_text
 from autopay.domain.values import Value
 
@@ -20,22 +20,6 @@ AGENT_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$"
 def x402_request_id(agent: str, request_id: str) -> str:
     """The id that a seller sees as payment-identifier, and the ledger's key: `ap_` and 48 hex digits."""
     return "ap_" + hashlib.sha256(f"{agent}/{request_id}".encode()).hexdigest()[:48]
-
-
-def check_url(url: str) -> None:
-    """See that a URL can be asked, stored and shown.
-
-    Raises:
-        ValueError: not http(s), no host, not printable ASCII, or with a user and password, which would be shown.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{url[:200]!r} is not an http(s) URL, like https://api.example.com/data")
-    if not (url.isascii() and url.isprintable()) or " " in url:
-        raise ValueError("a URL is printable ASCII without spaces; escape the rest with %")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("a URL with a user and password would be shown: send them as a header")
-    _ = parts.port  # a ValueError when it is none
 
 
 class RequestSpec(Value):

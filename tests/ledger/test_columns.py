@@ -7,7 +7,7 @@ from autopay.adapters.postgres import PostgresLedger
 from autopay.domain.errors import UnknownAgent
 from autopay.domain.network import Network
 from autopay.domain.payment.exchange import Reply, UnpaidReply
-from autopay.domain.payment.verification import verification_hash
+from autopay.domain.payment.settlement import verification_hash
 from autopay.domain.policy.policy import Policy
 from autopay.domain.request import RequestError, RequestStatus
 from tests.ledger.books import JSON_REPLY, Book

@@ -6,7 +6,7 @@ import pytest
 
 from autopay.domain.network import Network
 from autopay.domain.payment.payment import Settlement
-from autopay.domain.payment.verification import verification_hash
+from autopay.domain.payment.settlement import verification_hash
 from autopay.uuid7 import uuid7
 
 SETTLEMENT = Settlement(signature="sig", slot=7, payer="payer", destination="payee", mint="mint", amount_atomic=1000)

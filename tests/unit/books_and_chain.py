@@ -9,7 +9,7 @@ from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.chain import Tip, Transfer
 from autopay.domain.payment.payment import Settlement
-from autopay.domain.payment.verification import verification_hash
+from autopay.domain.payment.settlement import verification_hash
 from autopay.domain.reconcile.checkpoint import AccountTransaction, Checkpoint, HistoryBatch, HistoryPosition
 from autopay.domain.reconcile.compare import BookedAttempt, Payer
 from autopay.domain.reconcile.report import ReconcileReport

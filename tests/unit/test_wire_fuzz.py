@@ -17,8 +17,7 @@ from autopay.adapters.postgres.payments.content import receipt_json, storable
 from autopay.adapters.x402.wire import MAX_DEPTH, read_challenge, read_receipt
 from autopay.domain.money import MAX_ATOMIC, Currency
 from autopay.domain.network import Network, wire_name
-from autopay.domain.payment.answers import classify
-from autopay.domain.payment.exchange import Receipt, Reply
+from autopay.domain.payment.exchange import Receipt, Reply, classify
 from autopay.domain.payment.offer import MAX_MEMO_BYTES, BuyerLimits, Challenge, Offer, Option, choose
 from autopay.domain.phase import Phase
 from autopay.domain.policy.policy import ApprovalState, Ask, Facts, Permit, Policy, Terms, judge

@@ -2,7 +2,7 @@
 
 Status line and headers are bounded by httpcore (100 kB), the body and the time of a whole exchange here.
 
-What must not live here: deciding what an answer means (`autopay.domain.payment.answers`), or retrying.
+It neither retries nor decides what an answer means (`autopay.domain.payment.exchange`).
 """
 
 import asyncio
@@ -16,11 +16,11 @@ import httpx
 from autopay.adapters.x402.checked_connection import CheckedTransport, NotAllowed, Resolver, resolve
 from autopay.adapters.x402.wire import read_challenge, read_receipt
 from autopay.domain.errors import SellerUnavailable
-from autopay.domain.hosts import host_of, origin
+from autopay.domain.hosts import check_url, host_of, origin
 from autopay.domain.payment.exchange import Reply, RequestExtras, UnpaidReply
 from autopay.domain.policy.reach import Reach
 from autopay.domain.refusal import RefusalReason, Refused
-from autopay.domain.request import Method, check_url
+from autopay.domain.request import Method
 
 PAYMENT_HEADERS = {1: "X-PAYMENT", 2: "PAYMENT-SIGNATURE"}
 MAX_HEADERS = 200

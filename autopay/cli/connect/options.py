@@ -14,10 +14,10 @@ from uuid import UUID
 import typer
 
 from autopay.domain import durations, money
-from autopay.domain.hosts import parse_host_rule
+from autopay.domain.hosts import check_url, parse_host_rule
 from autopay.domain.money import Currency, to_atomic
 from autopay.domain.phase import Phase
-from autopay.domain.request import AGENT_NAME_PATTERN, REQUEST_ID_PATTERN, Method, check_url
+from autopay.domain.request import AGENT_NAME_PATTERN, REQUEST_ID_PATTERN, Method
 
 if TYPE_CHECKING:
     from solders.pubkey import Pubkey

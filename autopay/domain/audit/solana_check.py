@@ -17,7 +17,7 @@ from autopay.domain.audit.report import AuditFinding
 from autopay.domain.network import Network
 from autopay.domain.payment.chain import LandedTransaction, Transfer
 from autopay.domain.payment.payment import Settlement
-from autopay.domain.payment.verification import verification_hash
+from autopay.domain.payment.settlement import verification_hash
 from autopay.domain.progress import OnProgress, Progress, ignore_progress
 from autopay.domain.values import Value
 

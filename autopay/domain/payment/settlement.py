@@ -10,10 +10,13 @@ that the owner took away elsewhere, and an account that was closed: no balance s
 change it too. A person decides then (`starter.py ledger resolve`).
 """
 
+import hashlib
+import json
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 from autopay.domain.errors import TransientFault
+from autopay.domain.network import Network
 from autopay.domain.payment.attempt import RecordedAttempt
 from autopay.domain.payment.chain import HistoryEntry, LandedTransaction
 from autopay.domain.payment.payment import Dead, Seen, Settled, Settlement, Unknown, Verdict
@@ -144,3 +147,22 @@ async def _absence(chain: Chain, booked_up_to: BookedUpTo, attempt: RecordedAtte
     if booked.allowance_atomic - booked.settled_atomic != left:
         return Unknown(reason="allowance_unequal", retry_after_ms=MAX_WAIT_MS)
     return Dead(reason="expired_unsettled")
+
+
+def verification_hash(network: Network, settlement: Settlement) -> str:
+    """SHA-256, hex, over the canonical JSON of the on-chain facts.
+
+    Canonical: UTF-8, keys sorted, no spaces, the amount an integer of base units. Keys: network, signature, slot,
+    payer (the authority that signed the transfer), payee (the token account that received it), mint, amount.
+    """
+    facts = {
+        "network": network.value,
+        "signature": settlement.signature,
+        "slot": settlement.slot,
+        "payer": settlement.payer,
+        "payee": settlement.destination,
+        "mint": settlement.mint,
+        "amount": settlement.amount_atomic,
+    }
+    canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()

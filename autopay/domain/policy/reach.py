@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from autopay.domain.hosts import is_any_of, parse_host_rule
+from autopay.domain.hosts import authority, is_any_of, parse_host_rule
 from autopay.domain.refusal import RefusalReason, Refused
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -64,7 +64,7 @@ class Reach:
 
     def transport(self, scheme: str, host: str, port: int) -> Refused | None:
         """Why a host is not asked in this way; None when it may be. Loopback may be asked without TLS."""
-        if scheme == "https" or is_loopback_name(host) or is_any_of(self.http_hosts, _authority(host, port)):
+        if scheme == "https" or is_loopback_name(host) or is_any_of(self.http_hosts, authority(host, port)):
             return None
         return Refused(
             reason=RefusalReason.INSECURE_TRANSPORT,
@@ -78,7 +78,7 @@ class Reach:
         """
         inner = _embedded(address)
         is_known = any(each in net for net in self.private_nets for each in (address, inner))
-        if is_public(address) or is_known or is_any_of(self.private_hosts, _authority(host, port)):
+        if is_public(address) or is_known or is_any_of(self.private_hosts, authority(host, port)):
             return None
         if is_loopback_name(host) and _is_loopback(address):
             return None
@@ -122,10 +122,6 @@ def _embedded(address: IpAddress) -> IpAddress:
         if address in _SIX_TO_FOUR:
             return ipaddress.IPv4Address(int(address) >> 80 & 0xFFFF_FFFF)
     return address
-
-
-def _authority(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _is_net(text: str) -> bool:

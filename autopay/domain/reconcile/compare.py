@@ -14,7 +14,7 @@ from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.chain import Transfer
 from autopay.domain.payment.payment import Settlement
-from autopay.domain.payment.verification import verification_hash
+from autopay.domain.payment.settlement import verification_hash
 from autopay.domain.values import Value
 
 

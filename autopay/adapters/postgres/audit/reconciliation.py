@@ -19,8 +19,8 @@ from autopay.adapters.postgres.transaction import Database, agent_named
 from autopay.domain.errors import IllegalTransition
 from autopay.domain.money import to_units
 from autopay.domain.network import Network
+from autopay.domain.payment.settlement import verification_hash
 from autopay.domain.payment.status import TransactionStatus
-from autopay.domain.payment.verification import verification_hash
 from autopay.domain.reconcile.compare import BookedAttempt, Payer
 from autopay.domain.reconcile.restored import AccountOwner, ForgottenPayment, ForgottenSession
 from autopay.domain.reconcile.run import LedgerTotals

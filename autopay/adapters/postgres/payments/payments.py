@@ -24,9 +24,9 @@ from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment
 from autopay.domain.payment.exchange import Receipt, Reply
 from autopay.domain.payment.offer import Offer
 from autopay.domain.payment.payment import MAX_ATTEMPTS, Conflict, Content, NoAnswer, Payment, SellerAnswer, Settlement
+from autopay.domain.payment.settlement import verification_hash
 from autopay.domain.payment.status import OPEN, Delivery, TransactionStatus, advance, error_type_of, move
 from autopay.domain.payment.steps import PaidBefore
-from autopay.domain.payment.verification import verification_hash
 from autopay.domain.policy.policy import Ask, Awaiting
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.uuid7 import uuid7

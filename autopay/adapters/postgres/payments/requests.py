@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from sqlalchemy import Select, func, or_, select, update
@@ -20,6 +19,7 @@ from autopay.adapters.postgres.transaction import Database, agent_named, locked_
 from autopay.domain.agent.breaker import BreakerState
 from autopay.domain.agent.steps import Backlog, Enqueued, QueuedRequest
 from autopay.domain.errors import ContentPruned, IllegalTransition
+from autopay.domain.hosts import path_of
 from autopay.domain.money import to_units
 from autopay.domain.payment.adoption import Unfinished
 from autopay.domain.payment.exchange import Reply, UnpaidReply
@@ -312,7 +312,7 @@ def _request_row(owner: AgentRow, request_key: str, spec: RequestSpec) -> Reques
     return RequestRow(
         id=uuid7(),
         agent_id=owner.id,
-        endpoint=urlsplit(spec.url).path or "/",
+        endpoint=path_of(spec.url),
         method=HttpMethod(spec.method),
         request_id=spec.request_id,
         x402_request_id=request_key,

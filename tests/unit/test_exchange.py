@@ -2,8 +2,7 @@
 
 import pytest
 
-from autopay.domain.payment.answers import classify
-from autopay.domain.payment.exchange import Receipt, Reply
+from autopay.domain.payment.exchange import Receipt, Reply, classify
 from autopay.domain.payment.payment import Conflict, Content, Rejected, SellerAnswer
 
 SIG = "5" * 64
