@@ -1,7 +1,4 @@
-"""HOME/stack.json: how a running embedded stack tells commands and workers where it is.
-
-What must not live here: starting or stopping anything (that is localnet's).
-"""
+"""HOME/stack.json: the addresses of a running embedded stack, for commands and workers."""
 
 import json
 import os
@@ -18,7 +15,10 @@ OWNER_FILE = "owner.json"
 
 
 class StackFile(BaseModel):
-    """Addresses of an embedded stack, and the process that runs it. `work_url` is the database for workers."""
+    """Addresses of an embedded stack, and the process that runs it, which started at `born` (`own_start_time`).
+
+    `work_url` is the database for workers.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autopay.processes import birth, is_process
+from autopay.processes import is_process, start_time
 
 POLL_S = 0.03
 ZOMBIE_S = 5
@@ -54,7 +54,7 @@ class Child:
         self.log = logs / f"{program.name}.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
-        self.born = ""
+        self.started = ""
 
     @property
     def name(self) -> str:
@@ -136,23 +136,23 @@ class Child:
                 start_new_session=True,
                 preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 (one system call, bound before the fork)
             )
-        self.born = birth(self.pid) or ""
+        self.started = start_time(self.pid) or ""
 
     async def _end(self, number: signal.Signals) -> None:
         process = self._process  # another one may be started in its place before we look again
         assert process is not None
-        await end_process(process.pid, self.born, number, self.program.grace_s, lambda: process.poll() is not None)
+        await end_process(process.pid, self.started, number, self.program.grace_s, lambda: process.poll() is not None)
 
 
 async def end_process(
-    pid: int, born: str, polite: signal.Signals, grace_s: float, over: Callable[[], bool] | None = None
+    pid: int, started: str, polite: signal.Signals, grace_s: float, over: Callable[[], bool] | None = None
 ) -> None:
     """Send `polite` to exactly that process, SIGKILL after `grace_s`, and wait until it is gone.
 
     `over` tells better than /proc when it has ended, where somebody can wait for it: the leader of a program's
     threads is shown as a zombie while others still run.
     """
-    gone = over or (lambda: not is_process(pid, born))
+    gone = over or (lambda: not is_process(pid, started))
     for number in (polite, signal.SIGKILL):
         if gone():
             break

@@ -31,7 +31,7 @@ class Running(Protocol):
     @property
     def pid(self) -> int: ...
     @property
-    def born(self) -> str: ...
+    def started(self) -> str: ...
 
 
 class Home:
@@ -90,14 +90,14 @@ class Home:
 
     def record(self, parts: Iterable[Running]) -> None:
         """Remember the parts' processes, for the start after a crash."""
-        pids = {part.name: [part.pid, part.born] for part in parts if part.pid}
+        pids = {part.name: [part.pid, part.started] for part in parts if part.pid}
         draft = self.path / f".{PIDS_FILE}"
         draft.write_text(json.dumps(pids) + "\n")
         draft.replace(self.path / PIDS_FILE)
 
     async def end_leftovers(self) -> list[str]:
         """End what a stack that was killed left running, and only that; returns the names."""
-        found = [(name, pid, born) for name, (pid, born) in self._recorded().items() if is_process(pid, born)]
+        found = [(name, pid, started) for name, (pid, started) in self._recorded().items() if is_process(pid, started)]
         await asyncio.gather(*(_end_leftover(*each) for each in found))
         return [name for name, _, _ in found]
 
@@ -117,13 +117,13 @@ class Home:
     def _recorded(self) -> dict[str, tuple[int, str]]:
         try:
             pids = json.loads((self.path / PIDS_FILE).read_text())
-            return {str(name): (int(pid), str(born)) for name, (pid, born) in pids.items()}
+            return {str(name): (int(pid), str(started)) for name, (pid, started) in pids.items()}
         except (OSError, ValueError, AttributeError):
             return {}
 
 
-async def _end_leftover(name: str, pid: int, born: str) -> None:
+async def _end_leftover(name: str, pid: int, started: str) -> None:
     if name == "postgres":  # SIGINT is its fast shutdown; SIGTERM would wait for its clients
-        await end_process(pid, born, signal.SIGINT, _POSTGRES_GRACE_S)
+        await end_process(pid, started, signal.SIGINT, _POSTGRES_GRACE_S)
     else:
-        await end_process(pid, born, signal.SIGTERM, _LEFTOVER_GRACE_S)
+        await end_process(pid, started, signal.SIGTERM, _LEFTOVER_GRACE_S)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from autopay.processes import birth, is_process
+from autopay.processes import is_process, start_time
 from localnet.child import TAIL_LINES, StackError, end_process, until_waited_for
 from localnet.postgres import EmbeddedPostgres, PostgresNotStarted
 
@@ -29,7 +29,7 @@ class PostgresPart:
         self._guard: subprocess.Popen[bytes] | None = None
         self.log = home / "logs" / "postgres.log"
         self.pid = 0
-        self.born = ""
+        self.started = ""
         self.url = ""
 
     def url_of(self, role: str) -> str:
@@ -39,7 +39,7 @@ class PostgresPart:
     @property
     def exit_code(self) -> int | None:
         """None while it runs; how it ended is in its log."""
-        return None if self.pid and is_process(self.pid, self.born) else 1
+        return None if self.pid and is_process(self.pid, self.started) else 1
 
     async def start(self) -> None:
         """Start it and wait until it takes connections; `url` is its address then."""
@@ -51,7 +51,7 @@ class PostgresPart:
         except (PostgresNotStarted, OSError, subprocess.SubprocessError) as error:
             raise StackError(f"postgres did not start: {error}") from error
         self.pid = int((self._data_dir / "postmaster.pid").read_text().split("\n", 1)[0])
-        self.born = birth(self.pid) or ""
+        self.started = start_time(self.pid) or ""
         self._set_guard()
         self.log.unlink(missing_ok=True)
         self.log.symlink_to(self._data_dir / "server.log")
@@ -68,7 +68,7 @@ class PostgresPart:
         """SIGKILL to the postmaster: what was committed survives."""
         self._dismiss_guard()
         if self.exit_code is None:
-            await end_process(self.pid, self.born, signal.SIGKILL, _KILL_GRACE_S)
+            await end_process(self.pid, self.started, signal.SIGKILL, _KILL_GRACE_S)
 
     def ending(self) -> str:
         """How it ended, for people."""

@@ -19,7 +19,7 @@ from types import TracebackType
 from autopay.adapters.postgres.maintenance.migrations import upgrade
 from autopay.adapters.postgres.maintenance.roles import Role, apply_rights, make_roles
 from autopay.adapters.postgres.maintenance.server import Server
-from autopay.processes import own_birth
+from autopay.processes import own_start_time
 from autopay.stack_file import StackFile
 from localnet.chain.genesis import CASH_MINT, USDC_MINT
 from localnet.child import Child
@@ -199,7 +199,7 @@ class Stack:
     def _addresses(self, ports: dict[str, int], postgres: PostgresPart) -> StackFile:
         return StackFile(
             pid=os.getpid(),
-            born=own_birth(),
+            born=own_start_time(),
             home=str(self.home.path),
             temporal=f"{HOST}:{ports['temporal']}",
             temporal_ui=url(ports["temporal-ui"]),

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from autopay.processes import birth
+from autopay.processes import start_time
 from localnet.stack import Stack
 from tests.chaos.plan import Change, Kill, Plan
 from tests.chaos.progress import Progress
@@ -65,7 +65,7 @@ class Havoc:
 
     async def _until_alive(self, part: str) -> None:
         deadline = time.monotonic() + UP_S
-        while birth(self._stack.pid(part)) is None:
+        while start_time(self._stack.pid(part)) is None:
             assert time.monotonic() < deadline, f"{part} is not back after {UP_S} s"
             await asyncio.sleep(LOOK_S)
 

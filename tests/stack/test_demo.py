@@ -15,7 +15,7 @@ import pytest
 
 from autopay.cli.connect.connections import ledger_of
 from autopay.cli.demo.context import stop_earlier_agents
-from autopay.processes import birth
+from autopay.processes import start_time
 from autopay.settings import Settings
 from autopay.temporal.connection import connect
 from tests.stack.up import PATIENCE_S, STARTER, clean_environment, starter
@@ -68,7 +68,7 @@ async def test_every_chapter_happens_the_counts_agree_and_ctrl_c_leaves_nothing_
         out = await asyncio.wait_for(story.stdout.read(), PATIENCE_S)
         err = (await heard).decode()
         assert await story.wait() == 0, err
-        assert [pid for pid in pids if birth(pid) is not None] == []
+        assert [pid for pid in pids if start_time(pid) is not None] == []
     said: dict[str, Any] = json.loads(out.splitlines()[-1])
     assert said["ok"]
     assert said["ledger_verify"]["ok"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autopay.processes import birth
+from autopay.processes import start_time
 from autopay.settings import Settings
 from localnet.child import StackError
 from localnet.stack import Stack
@@ -41,10 +41,10 @@ async def test_workers_are_started_killed_and_drained(tmp_path: Path) -> None:
 
         pids = [stack.pid(name) for name in ("worker-1", "worker-2")]
         await stack.stop_workers()
-        assert [pid for pid in pids if birth(pid) is not None] == []
+        assert [pid for pid in pids if start_time(pid) is not None] == []
         assert await stack.start_workers(1) == ["worker-1"]
         pids = [stack.pid(name) for name in stack.names]
-    assert [pid for pid in pids if birth(pid) is not None] == []
+    assert [pid for pid in pids if start_time(pid) is not None] == []
 
 
 async def test_two_stacks_on_one_home_are_refused_and_on_two_homes_run_side_by_side(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from autopay.processes import birth
+from autopay.processes import start_time
 from localnet import supervisor
 from localnet.child import Child, Program, StackError
 from localnet.supervisor import Supervisor
@@ -54,7 +54,7 @@ async def test_a_part_that_dies_is_started_again(tmp_path: Path) -> None:
     assert one.pid != first
     assert said[0] == "one died (SIGKILL), starting it again"
     await parts.stop_all()
-    assert birth(one.pid) is None
+    assert start_time(one.pid) is None
 
 
 async def test_a_part_that_keeps_dying_is_given_up_with_the_end_of_its_log(tmp_path: Path) -> None:

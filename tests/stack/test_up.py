@@ -12,7 +12,7 @@ from temporalio.client import Client
 
 from autopay.adapters.postgres import open_ledger
 from autopay.domain.phase import Phase
-from autopay.processes import birth
+from autopay.processes import start_time
 from localnet.ports import PORTS_FILE
 from tests.stack.up import PATIENCE_S, Up, starter
 
@@ -27,7 +27,7 @@ async def slot(rpc_url: str) -> int:
 async def until_gone(pids: list[int]) -> None:
     """Wait until none of these processes lives."""
     deadline = time.monotonic() + PATIENCE_S
-    while any(birth(pid) is not None for pid in pids):
+    while any(start_time(pid) is not None for pid in pids):
         assert time.monotonic() < deadline, f"still there: {pids}"
         await asyncio.sleep(0.05)
 
@@ -60,7 +60,7 @@ async def test_ctrl_c_stops_every_part_and_exits_0(up: Up) -> None:
     pids = list(up.pids().values())
     assert len(pids) == 6
     assert await up.end(signal.SIGINT) == 0
-    assert [pid for pid in pids if birth(pid) is not None] == []
+    assert [pid for pid in pids if start_time(pid) is not None] == []
     code, _, err = await starter("weather", "--home", str(up.home))
     assert code == 6
     assert "no embedded stack runs" in err
@@ -82,7 +82,7 @@ async def test_what_a_killed_up_left_running_is_ended_by_the_next_one(up: Up) ->
     os.kill(left, signal.SIGSTOP)  # it cannot follow the order to end with its parent
     assert await up.end(signal.SIGKILL) == -signal.SIGKILL
     await up.start()
-    assert birth(left) is None
+    assert start_time(left) is None
     assert "ended what an earlier stack left running" in up.errors.read_text()
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from autopay.adapters.vault import Keyring
 from autopay.domain.network import Network
-from autopay.processes import own_birth
+from autopay.processes import own_start_time
 from autopay.settings import Settings, SettingsError
 from autopay.stack_file import KEYRING_FILE, StackFile, running_stack
 from autopay.temporal.connection import TemporalUnreachable, connect
@@ -25,7 +25,7 @@ def stack_file(home: Path, *, pid: int | None = None, born: str | None = None) -
     """A stack that seems to run in this process."""
     file = StackFile(
         pid=os.getpid() if pid is None else pid,
-        born=own_birth() if born is None else born,
+        born=own_start_time() if born is None else born,
         home=str(home),
         temporal="127.0.0.1:7000",
         temporal_ui="http://127.0.0.1:8000",
