@@ -1,253 +1,356 @@
 """`Agent`: decides what to buy next, for months. Makes no payment itself: each is a `PaidRequest` of its own.
 
-One loop over `AgentMemory`, the pure state: enqueue what is due, start what may start, wait for a message or the
-next moment. Payments are children that outlive the agent (ABANDON) and tell it by signal how they ended; a new run
-reads what waits and what is open from the ledger, so that continuing as new loses nothing. A step that fails is tried
-again later: no fault ends the agent.
+One loop over `DurableState`: enqueue what is due, start what may start, wait for a message or the next moment.
+Payments are children that outlive the agent (ABANDON) and signal it how they ended; a new run reads what waits and
+what is open from the ledger, so that continuing as new loses nothing. A step that fails is tried again later: no fault
+ends the agent.
+
+Message handlers are safe at any moment of the loop: they change the state and wake it. Signals only note what they
+want, also before a run has read the ledger, and the loop acts on it; the update `request` waits for the ledger a while.
 """
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.agent_steps import AgentSteps
-    from activities.top_up import TopUp
-    from autopay.domain.agent.memory import CHAIN_FAULTS, AgentMemory
-    from autopay.domain.agent.report import report
-    from autopay.domain.agent.spec import AgentSpec
-    from autopay.domain.agent.status import AgentState, AgentStatus
-    from autopay.domain.agent.steps import BalanceQuery, InFlight, TopUpQuery
+    from autopay.domain.agent.report import build_status
+    from autopay.domain.agent.spec import MAX_WATCHES, AgentSpec, Rules, Watch
+    from autopay.domain.agent.state import DurableState
+    from autopay.domain.agent.status import Accepted, AgentStatus
+    from autopay.domain.agent.steps import InFlight, PhaseChange, QueuedRequest
+    from autopay.domain.network import Network
+    from autopay.domain.payment.notice import Notice
     from autopay.domain.payment.steps import StepFailed
-    from autopay.domain.refusal import Refused
+    from autopay.domain.phase import Phase
+    from autopay.domain.refusal import RefusalReason, Refused
+    from autopay.domain.request import RequestSpec, payment_workflow_id
     from autopay.temporal.attributes import STATE
 
 from workflows import policies
-from workflows.agent_messages import AgentMessages
+from workflows.agent_balances import BalanceReader, TopUpWait
 from workflows.agent_page import page
+from workflows.agent_payments import AgentPayments
 from workflows.durable_steps import named_faults
 
-LOOK_AGAIN = timedelta(seconds=5)
-"""After a wait for money began, balances are read once more: it may have come in just before."""
+MIN_WAIT = timedelta(milliseconds=200)
 
-BETWEEN_WAITS = timedelta(seconds=10)
-"""A wait for money begins this long after the last one at the earliest, whatever ends it."""
+RECOVERY = timedelta(seconds=30)
+"""How long the update `request` waits for the ledger when a run begins; then it fails, and may be sent again."""
 
-SHORTEST = timedelta(milliseconds=200)
+MAX_REASON_LENGTH = 400
 
 
 @workflow.defn(name="Agent")
-class Agent(AgentMessages):
-    """A long-running agent. Start with an `AgentSpec`; a continued run also gets its `AgentMemory`."""
+class Agent:
+    """A long-running agent. Start with an `AgentSpec`; a continued run also gets its `DurableState`."""
 
     @workflow.run
-    async def run(self, spec: AgentSpec, memory: AgentMemory | None = None) -> AgentStatus:  # noqa: ARG002
+    async def run(self, spec: AgentSpec, state: DurableState | None = None) -> AgentStatus:  # noqa: ARG002
         while not self._may_end():
-            await self._turn()
-            self._watch_for_top_up()
+            await self._take_turn()
+            self.top_up.start_or_end()
             self._show()
             if self._should_continue_as_new():
                 await self._continue_as_new()
             await self._wait()
-        self.over = True
-        self._watch_for_top_up()
+        self.has_ended = True
+        self.top_up.end()
         await workflow.wait_condition(workflow.all_handlers_finished)
         self._show()
-        return report(self.memory, workflow.now(), over=True)
+        return self.status()
 
     @workflow.init
-    def __init__(self, spec: AgentSpec, memory: AgentMemory | None = None) -> None:
-        super().__init__(spec, memory)
-        self.shown: str | None = None
-        self.reading: asyncio.Task[None] | None = None
-        self.top_up: workflow.ActivityHandle[bool] | None = None
-        self.next_top_up: datetime | None = None
+    def __init__(self, spec: AgentSpec, state: DurableState | None = None) -> None:
+        self.state = state or DurableState(spec=spec)
+        self.payments = AgentPayments(self.state, self._wake)
+        self.balances = BalanceReader(self.state, self._wake)
+        self.top_up = TopUpWait(self.state, self._wake)
+        self.is_recovered = False
+        self.is_awake = False
+        self.has_ended = False
+        self.shown_state: str | None = None
+        self.phase_changes = asyncio.Lock()
 
-    # The loop's parts
-
-    def _may_end(self) -> bool:
-        """Stopped or done, and nothing is left to do; what the ledger knows is asked first, unless it cannot be."""
-        is_settled = self.is_recovered and not self.memory.cancels
-        return self.memory.is_finished() and (is_settled or self.memory.trouble is not None)
-
-    async def _turn(self) -> None:
-        now = workflow.now()
-        if self.memory.retry_at is not None and now < self.memory.retry_at:
+    async def _take_turn(self) -> None:
+        """All steps that are due, in this order; if one fails, the turn is tried again later."""
+        state = self.state
+        if state.retry.at is not None and workflow.now() < state.retry.at:
             return
         try:
-            await self._recover()
-            await self._cancel_what_was_canceled()
-            await self._look_at_money()
-            await self._catch_up()
+            if not self.is_recovered:
+                await self._recover()
+            await self.payments.cancel_requested()
+            await self.balances.read_if_due()
+            await self._check_in_flight()
             await self._enqueue_due_watches()
-            await self._start_what_may_start()
+            while (begun := state.begin_next(workflow.now())) is not None:
+                request, breaker = begun
+                await self.payments.start(request, breaker=breaker)
         except StepFailed as failed:
             if failed.type == "demo_on_mainnet":
                 raise ApplicationError(failed.message, type=failed.type, non_retryable=True) from None
             workflow.logger.warning("a step failed: %s", failed.message)
-            self.memory.stumbled(failed.message, workflow.now())
+            state.retry.step_failed(failed.message, workflow.now())
         else:
-            self.memory.stands()
+            state.retry.step_succeeded()
 
     async def _recover(self) -> None:
-        if self.is_recovered:
-            return
+        """A run begins: read from the ledger what waits and what is open, then apply the notices that came before."""
         with named_faults():
             backlog = await workflow.execute_local_activity_method(
                 AgentSteps.recover,
-                self.memory.spec,
+                self.state.spec,
                 start_to_close_timeout=policies.LEDGER_STEP,
                 retry_policy=policies.AGENT_RETRIES,
                 summary="what the ledger holds for this agent",
             )
-        self.memory.recovered(backlog.queue, backlog.open, backlog.asked)
+        self.state.load_backlog(backlog.queue, backlog.open, backlog.asked)
         for request in backlog.open:
-            await self._start(request)
+            await self.payments.start(request)
         self.is_recovered = True
-        self._hear_what_came_before()
+        early, self.state.early_notices = self.state.early_notices, []
+        for notice in early:
+            self.state.apply_notice(notice, workflow.now())
 
-    async def _look_at_money(self) -> None:
-        """Read the balances when they are due; a chain that has just failed is asked without waiting for it."""
-        if self.reading is None and self.memory.wants_balances(workflow.now()):
-            self.reading = asyncio.create_task(self._read_balances())
-            if not self.memory.rpc.faults:
-                await workflow.wait_condition(lambda: self.reading is None)
-
-    async def _read_balances(self) -> None:
-        spec, began = self.memory.spec, workflow.now()
-        query = BalanceQuery(
-            agent=spec.name,
-            currencies=spec.currencies,
-            needed={currency: spec.rules.needed(currency) for currency in spec.currencies},
-        )
-        try:
-            with named_faults():
-                spendable = await workflow.execute_local_activity_method(
-                    AgentSteps.balances,
-                    query,
-                    start_to_close_timeout=policies.BALANCES_STEP,
-                    retry_policy=policies.ONCE,
-                    summary=f"read balances: {', '.join(spec.currencies)}",
-                )
-        except StepFailed as failed:
-            workflow.logger.warning("balances unreadable: %s", failed.message)
-            if failed.type in CHAIN_FAULTS:
-                self.memory.balances_unread(workflow.now())
-            else:
-                self.memory.next_balance = workflow.now() + timedelta(seconds=spec.rules.balance_every_s)
-        else:
-            self.memory.balances(spendable, began, workflow.now())
-        finally:
-            self.reading, self.news = None, True
-
-    async def _catch_up(self) -> None:
+    async def _check_in_flight(self) -> None:
         """Ask the ledger, now and then, about what is in flight: a notice can be lost with a restored server."""
-        if not self.memory.wants_to_catch_up(workflow.now()):
+        queue = self.state.queue
+        if not queue.ledger_check_is_due(workflow.now()):
+            return
+        queue.plan_ledger_check(workflow.now())
+        if not queue.in_flight:
             return
         with named_faults():
             ended = await workflow.execute_local_activity_method(
                 AgentSteps.ended_among,
-                InFlight(agent=self.memory.spec.name, request_ids=tuple(self.memory.in_flight)),
+                InFlight(agent=self.state.spec.name, request_ids=tuple(queue.in_flight)),
                 start_to_close_timeout=policies.LEDGER_STEP,
                 retry_policy=policies.AGENT_RETRIES,
-                summary=f"how {len(self.memory.in_flight)} requests in flight stand",
+                summary=f"how {len(queue.in_flight)} requests in flight stand",
             )
         for notice in ended:
-            if notice.request_id in self.memory.in_flight:
-                self.memory.noticed(notice, workflow.now())
+            if notice.request_id in queue.in_flight:
+                self.state.apply_notice(notice, workflow.now())
 
     async def _enqueue_due_watches(self) -> None:
-        for watch in self.memory.due_watches(workflow.now()):
-            due = self.memory.watching.plans[watch.name].due
-            outcome = await self._enqueue(watch.spec(due))
+        schedule = self.state.schedule
+        for watch in self.state.due_watches(workflow.now()):
+            outcome = await self.payments.enqueue(watch.spec(schedule.plans[watch.name].due))
             if isinstance(outcome, Refused):
                 workflow.logger.warning("watch %s not enqueued: %s", watch.name, outcome.message)
-                self.memory.watching.missed(watch, workflow.now())
+                schedule.record_failure(watch, workflow.now())
 
-    async def _start_what_may_start(self) -> None:
-        while (taken := self.memory.take(workflow.now())) is not None:
-            request, breaker = taken
-            await self._start(request, breaker=breaker)
-
-    def _watch_for_top_up(self) -> None:
-        """While money is short, a worker listens to the accounts; the polling of balances goes on beside it."""
+    async def _wait(self) -> None:
+        """Wait for a message, the end of a payment or of a reading, or the next moment that matters."""
         now = workflow.now()
-        wanted = not self.over and self.memory.wants_top_up(now)
-        if not wanted and self.top_up is not None:
-            self._end_wait_for_top_up()
-        if not wanted or self.top_up is not None or (self.next_top_up is not None and now < self.next_top_up):
+        wake = self.state.next_wake(now)
+        if (top_up := self.top_up.next_start(now)) is not None:
+            wake = min(wake, top_up)
+        try:
+            await workflow.wait_condition(
+                lambda: self.is_awake,
+                timeout=max(wake - now, MIN_WAIT),
+                timeout_summary=f"until {wake:%H:%M:%S} or a message",
+            )
+        except TimeoutError:
             return
-        spec = self.memory.spec
-        self.top_up = workflow.start_activity_method(
-            TopUp.wait_for_top_up,
-            TopUpQuery(agent=spec.name, currencies=spec.currencies, timeout_s=policies.TOP_UP_WAIT.total_seconds()),
-            task_queue=f"{workflow.info().task_queue}{policies.WAITS}",
-            start_to_close_timeout=policies.TOP_UP_STEP,
-            schedule_to_close_timeout=policies.TOP_UP_STEP,
-            heartbeat_timeout=policies.TOP_UP_HEARTBEAT,
-            retry_policy=policies.TOP_UP_RETRIES,
-            cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
-            summary=f"until money comes in: {self.memory.purse.missing(spec.rules)}"[:200],
-        )
-        self.top_up.add_done_callback(self._topped_up)
-        self.next_top_up = now + BETWEEN_WAITS
-        if self.memory.next_balance is not None:
-            self.memory.next_balance = min(self.memory.next_balance, now + LOOK_AGAIN)
+        finally:
+            self.is_awake = False
 
-    def _topped_up(self, ended: "asyncio.Task[bool]") -> None:
-        failed = ended.cancelled() or ended.exception() is not None
-        if ended is not self.top_up:
-            return  # a wait that was given up
-        self.top_up, self.news = None, True
-        if not failed and ended.result():
-            self.memory.look_at_money(workflow.now())
+    def _wake(self) -> None:
+        self.is_awake = True
 
-    def _end_wait_for_top_up(self) -> None:
-        if self.top_up is not None:
-            waiting, self.top_up = self.top_up, None
-            waiting.cancel()
+    def _show(self) -> None:
+        """Show state and status in the Temporal UI: a search attribute, and the current details."""
+        status = self.status()
+        if status.state.value != self.shown_state:
+            workflow.upsert_search_attributes([STATE.value_set(status.state.value)])
+            self.shown_state = status.state.value
+        workflow.set_current_details(page(status))
+
+    # The end of a run
+
+    def _may_end(self) -> bool:
+        """Stopped or done, and nothing is left to do; what the ledger knows is asked first, unless it cannot be."""
+        is_settled = self.is_recovered and not self.state.queue.cancels
+        return self.state.is_finished() and (is_settled or self.state.retry.fault is not None)
 
     def _should_continue_as_new(self) -> bool:
         """A long history is left at a moment when no payment runs, or at twice the length in any case."""
-        info, most = workflow.info(), self.memory.spec.rules.history_events
+        info, limit = workflow.info(), self.state.spec.rules.history_events
         if info.is_continue_as_new_suggested() or info.is_target_worker_deployment_version_changed():
             return True
         length = info.get_current_history_length()
-        return length >= most and (not self.running or length >= 2 * most)
+        return length >= limit and (not self.payments.any_running or length >= 2 * limit)
 
     async def _continue_as_new(self) -> None:
         """Wait for what is half done, and carry the rest; a message that comes meanwhile makes the server try again.
 
         Neither the SDK nor the server hands on a static summary: the page says who this is.
         """
-        self._end_wait_for_top_up()
-        await workflow.wait_condition(lambda: workflow.all_handlers_finished() and self.reading is None)
+        self.top_up.end()
+        await workflow.wait_condition(lambda: workflow.all_handlers_finished() and not self.balances.is_reading)
         workflow.continue_as_new(
-            args=[self.memory.spec, self.memory.carried()],
+            args=[self.state.spec, self.state.for_next_run()],
             initial_versioning_behavior=workflow.ContinueAsNewVersioningBehavior.AUTO_UPGRADE,
         )
 
-    async def _wait(self) -> None:
-        now = workflow.now()
-        wake = self.memory.next_wake(now)
-        if self.top_up is None and self.next_top_up is not None and now < self.next_top_up:
-            wake = min(wake, self.next_top_up)
-        try:
-            await workflow.wait_condition(
-                lambda: self.news,
-                timeout=max(wake - now, SHORTEST),
-                timeout_summary=f"until {wake:%H:%M:%S} or a message",
-            )
-        except TimeoutError:
-            return
-        finally:
-            self.news = False
+    # Signals
 
-    def _show(self) -> None:
-        state = (AgentState.STOPPED if self.over else self.memory.state).value
-        if state != self.shown:
-            workflow.upsert_search_attributes([STATE.value_set(state)])
-            self.shown = state
-        workflow.set_current_details(page(report(self.memory, workflow.now(), over=self.over)))
+    @workflow.signal
+    def pause(self, reason: str | None = None) -> None:
+        """Start nothing new until `resume`; what is in flight finishes."""
+        self.state.pause = (reason or "paused by signal")[:MAX_REASON_LENGTH]
+        self._wake()
+
+    @workflow.signal
+    def resume(self) -> None:
+        """Go on; balances are read at once, and a step that failed is tried again at once."""
+        self.state.pause, self.state.retry.at = None, None
+        self.state.request_balances(workflow.now())
+        self._wake()
+
+    @workflow.signal
+    def check_balances(self) -> None:
+        """Read the balances now: money has come in. A person's pause stays."""
+        self.state.request_balances(workflow.now())
+        self._wake()
+
+    @workflow.signal
+    def stop(self) -> None:
+        """Start nothing new, let what is in flight settle, then end. What waits stays in the ledger's queue."""
+        self.state.stopping = True
+        self._wake()
+
+    @workflow.signal
+    def cancel(self, request_id: str) -> None:
+        """Cancel one request: a waiting one never starts, one in flight pays nothing more than it has signed."""
+        self.state.queue.add_cancel(request_id)
+        self._wake()
+
+    @workflow.signal
+    def notice(self, notice: Notice) -> None:
+        """From a `PaidRequest`: held, answered, or settled."""
+        if self.is_recovered:
+            self.state.apply_notice(notice, workflow.now())
+        else:
+            self.state.early_notices.append(notice)
+        self._wake()
+
+    # Updates
+
+    @workflow.update
+    async def request(self, spec: RequestSpec) -> Accepted:
+        """Take a request; returns on acceptance, the result comes from the ledger."""
+        try:
+            await workflow.wait_condition(lambda: self.is_recovered or self.has_ended, timeout=RECOVERY)
+            self._reject_if_stopping()
+            outcome = await self.payments.enqueue(spec)
+        except TimeoutError:
+            raise _rejection("ledger_unavailable", self.state.retry.fault or "the ledger does not answer") from None
+        except StepFailed as failed:
+            raise _rejection(failed.type, failed.message) from None
+        if isinstance(outcome, Refused):
+            raise _rejection(outcome.reason.value, outcome.message)
+        return Accepted(
+            request_id=spec.request_id,
+            workflow_id=payment_workflow_id(self.state.spec.name, spec.request_id),
+            queued=len(self.state.queue.waiting),
+            status=outcome.status,
+            content_of=outcome.content_of,
+        )
+
+    @request.validator
+    def _may_request(self, spec: RequestSpec) -> None:
+        self._reject_if_stopping()
+        queue, limit = self.state.queue, self.state.spec.rules.queue_limit
+        if queue.is_full(limit) and spec.request_id not in queue:
+            raise _rejection(
+                RefusalReason.QUEUE_FULL.value, f"{limit} requests wait already, for their turn or for a person"
+            )
+
+    @workflow.update
+    def watch(self, watch: Watch) -> None:
+        """Keep this data fresh from now on; replaces a watch of the same name."""
+        self.state.add_watch(watch, workflow.now())
+        self._wake()
+
+    @watch.validator
+    def _may_watch(self, watch: Watch) -> None:
+        self._reject_if_stopping()
+        is_new = self.state.watch_named(watch.name) is None
+        if is_new and len(self.state.spec.watches) >= MAX_WATCHES:
+            raise _rejection("too_many_watches", f"an agent keeps at most {MAX_WATCHES} watches")
+        if watch.currency is not None and watch.currency not in self.state.spec.currencies:
+            own = ", ".join(self.state.spec.currencies)
+            raise _rejection("unknown_currency", f"this agent pays in {own}, not in {watch.currency}")
+
+    @workflow.update
+    def unwatch(self, name: str) -> None:
+        """Stop keeping this data fresh; what it has queued stays."""
+        self.state.remove_watch(name)
+        self._wake()
+
+    @unwatch.validator
+    def _is_watched(self, name: str) -> None:
+        if self.state.watch_named(name) is None:
+            raise _rejection("unknown_watch", f"there is no watch {name!r}")
+
+    @workflow.update
+    def rules(self, rules: Rules) -> None:
+        """Change the agent's own limits."""
+        self.state.change_rules(rules)
+        self._wake()
+
+    @rules.validator
+    def _may_change_rules(self, rules: Rules) -> None:  # noqa: ARG002 (the limits of each value are its type's)
+        self._reject_if_stopping()
+
+    @workflow.update
+    async def phase(self, phase: Phase) -> None:
+        """Change how much the agent may do without a person: in the ledger, where payments look, then here."""
+        async with self.phase_changes:
+            try:
+                with named_faults():
+                    await workflow.execute_local_activity_method(
+                        AgentSteps.change_phase,
+                        PhaseChange(agent=self.state.spec.name, phase=phase.value),
+                        start_to_close_timeout=policies.LEDGER_STEP,
+                        retry_policy=policies.AGENT_RETRIES,
+                        summary=f"from now on in phase {phase.value}",
+                    )
+            except StepFailed as failed:
+                raise _rejection(failed.type, failed.message) from None
+            self.state.change_phase(phase)
+            self._wake()
+
+    @phase.validator
+    def _may_change_phase(self, phase: Phase) -> None:
+        self._reject_if_stopping()
+        if phase == Phase.DEMO and self.state.spec.network == Network.MAINNET:
+            raise _rejection("demo_on_mainnet", "an agent in phase DEMO never runs on mainnet")
+
+    def _reject_if_stopping(self) -> None:
+        if self.state.stopping or self.has_ended:
+            raise _rejection(RefusalReason.AGENT_STOPPED.value, "the agent is stopping")
+
+    # Queries
+
+    @workflow.query
+    def status(self) -> AgentStatus:
+        """What the agent is doing, and why."""
+        return build_status(self.state, workflow.now(), has_ended=self.has_ended)
+
+    @workflow.query
+    def queue(self) -> list[QueuedRequest]:
+        """What waits, next first."""
+        return list(self.state.queue.waiting)
+
+
+def _rejection(kind: str, message: str) -> ApplicationError:
+    """What the caller of an update gets; `kind` is for programs."""
+    return ApplicationError(message, type=kind, non_retryable=True)

@@ -1,11 +1,11 @@
-"""An agent's memory at a desk: a clock, requests to queue, and what payments say. No workflow, no ledger."""
+"""An agent's state with a clock, requests to queue, and notices of payments. No workflow, no ledger."""
 
 from datetime import UTC, datetime, timedelta
 
-from autopay.domain.agent.breaker import BreakerState
-from autopay.domain.agent.memory import AgentMemory
-from autopay.domain.agent.report import report
+from autopay.domain.agent.breakers import BreakerState
+from autopay.domain.agent.report import build_status
 from autopay.domain.agent.spec import AgentSpec, Rules, Watch
+from autopay.domain.agent.state import DurableState
 from autopay.domain.agent.status import AgentStatus, Spendable
 from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.money import Currency
@@ -19,15 +19,15 @@ A, B, C = "https://a.example/x", "https://b.example/x", "https://c.example/x"
 
 
 class Desk:
-    """Drives one memory as the workflow does."""
+    """Drives one state as the workflow does."""
 
     def __init__(
         self, *watches: Watch, funds: int | None = 1_000_000, phase: Phase = Phase.FULL, **rules: object
     ) -> None:
         limits = Rules.model_validate({"thresholds": {Currency.USDC: 2 * PRICE}} | rules)
-        self.memory = AgentMemory(spec=AgentSpec(name="desk", phase=phase, watches=watches, rules=limits))
+        self.state = DurableState(spec=AgentSpec(name="desk", phase=phase, watches=watches, rules=limits))
         self.now = START
-        self.memory.watching.plan("desk", watches, START)
+        self.state.schedule.update("desk", watches, START)
         if funds is not None:
             self.read(funds)
 
@@ -39,16 +39,16 @@ class Desk:
         reading = Spendable(
             currency=Currency.USDC, balance_atomic=funds, spendable_atomic=funds, limit="balance", account=account
         )
-        self.memory.balances([reading], self.now, self.now)
+        self.state.record_balances([reading], self.now, self.now)
 
     def queue(self, request_id: str, url: str = A, **more: object) -> None:
         """A request by hand is accepted."""
         spec = RequestSpec.model_validate({"request_id": request_id, "url": url} | more)
-        self.memory.enqueue(
+        self.state.queue.add(
             QueuedRequest(
                 request_id=request_id,
                 url=url,
-                score=self.memory.score(spec, self.now),
+                score=self.state.score(spec, self.now),
                 queued_at=self.now,
                 watch=spec.watch,
                 max_price_atomic=spec.max_price_atomic,
@@ -58,27 +58,27 @@ class Desk:
 
     def due(self) -> list[str]:
         """Watches that are due are queued; their names."""
-        due = self.memory.due_watches(self.now)
+        due = self.state.due_watches(self.now)
         for watch in due:
             self.queue(f"{watch.name}-{self.now.timestamp():.0f}", watch.url, watch=watch.name)
-            self.memory.watching.asked(watch, self.now)
+            self.state.schedule.record_request(watch, self.now)
         return [watch.name for watch in due]
 
     def start(self) -> list[str]:
         """All that may start does; their ids."""
         started = []
-        while (taken := self.memory.take(self.now)) is not None:
+        while (taken := self.state.begin_next(self.now)) is not None:
             started.append(taken[0].request_id)
         return started
 
     def start_one(self) -> tuple[str, BreakerState] | None:
-        taken = self.memory.take(self.now)
+        taken = self.state.begin_next(self.now)
         return (taken[0].request_id, taken[1]) if taken is not None else None
 
     def notice(self, request_id: str, status: RequestStatus, *, final: bool = True, **more: object) -> None:
         """A payment says something."""
         values = {"request_id": request_id, "status": status, "final": final} | more
-        self.memory.noticed(Notice.model_validate(values), self.now)
+        self.state.apply_notice(Notice.model_validate(values), self.now)
 
     def delivered(self, request_id: str, amount: int = PRICE, *, final: bool = True) -> None:
         self.notice(
@@ -101,7 +101,7 @@ class Desk:
         self.queue(f"known-{url}-{amount}"[-60:].replace("/", "."), url)
         (request_id,) = self.start()
         self.delivered(request_id, amount) if amount else self.notice(request_id, RequestStatus.FREE)
-        self.memory.purse.paid_since.clear()
+        self.state.balances.paid_since.clear()
 
     def status(self) -> AgentStatus:
-        return report(self.memory, self.now, over=False)
+        return build_status(self.state, self.now, has_ended=False)

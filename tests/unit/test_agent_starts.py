@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from autopay.domain.agent.breaker import FAULTS, FIRST_WAIT, BreakerState
+from autopay.domain.agent.breakers import FAULTS, OPEN_FOR, BreakerState
 from autopay.domain.agent.priority import HIGHEST, LOWEST
 from autopay.domain.agent.spec import Watch
 from autopay.domain.agent.status import AgentState
@@ -72,7 +72,7 @@ def test_while_a_sellers_breaker_is_open_its_requests_wait_and_the_rest_go_on() 
     status = desk.status()
     assert [(each.of, each.state) for each in status.breakers] == [("a.example:443", BreakerState.OPEN)]
     assert status.next[0].waits == "its seller does not answer"
-    assert desk.memory.next_wake(desk.now) <= desk.now + FIRST_WAIT
+    assert desk.state.next_wake(desk.now) <= desk.now + OPEN_FOR.first
 
 
 def test_a_single_request_probes_the_seller_and_its_success_frees_the_rest() -> None:
@@ -105,15 +105,15 @@ def test_while_the_chain_is_away_free_and_unknown_requests_go_on_and_payments_wa
     desk.know_price(A, PRICE)
     desk.know_price(B, 0)
     for _ in range(FAULTS):
-        desk.memory.balances_unread(desk.now)
-    assert not desk.memory.wants_balances(desk.now)
+        desk.state.record_balances_fault(desk.now)
+    assert not desk.state.balances_are_due(desk.now)
     for name, url in (("paid", A), ("free", B), ("unknown", C)):
         desk.queue(name, url)
     assert desk.start() == ["free", "unknown"]
     assert desk.status().next[0].waits == "the chain does not answer"
     desk.wait(30)
     assert desk.start() == [], "the balances are the probe, not a payment"
-    assert desk.memory.wants_balances(desk.now)
+    assert desk.state.balances_are_due(desk.now)
     desk.read(1_000_000)
     assert desk.start() == ["paid"]
 
@@ -161,10 +161,10 @@ def test_a_stopped_agent_leaves_held_requests_to_themselves() -> None:
     desk = Desk()
     desk.queue("held")
     desk.start()
-    desk.memory.stopping = True
-    assert not desk.memory.is_finished()
+    desk.state.stopping = True
+    assert not desk.state.is_finished()
     desk.hold("held", "approval")
-    assert desk.memory.is_finished()
+    assert desk.state.is_finished()
 
 
 def test_held_requests_fill_the_queues_limit() -> None:
@@ -173,7 +173,7 @@ def test_held_requests_fill_the_queues_limit() -> None:
         desk.queue(name, url)
         desk.start()
         desk.hold(name, "approval")
-    assert desk.memory.is_full()
+    assert desk.state.queue.is_full(2)
 
 
 # Money
@@ -219,7 +219,7 @@ def test_what_does_not_fit_keeps_what_is_behind_it_waiting() -> None:
     assert desk.start() == ["free"]
     desk.notice("free", RequestStatus.FREE)
     assert desk.status().reason == "dear waits for money: it costs 0.02 USDC, 0.01 USDC is spendable"
-    assert desk.memory.wants_top_up(desk.now)
+    assert desk.state.needs_top_up(desk.now)
     desk.read(30 * PRICE)
     assert desk.start() == ["dear", "cheap"]
 
@@ -231,18 +231,18 @@ def test_with_buy_what_fits_cheaper_ones_go_on_below_the_threshold_too() -> None
     desk.queue("dear", A)
     desk.wait(600)
     desk.queue("cheap", B)
-    assert desk.memory.state == AgentState.RUNNING
+    assert desk.state.state == AgentState.RUNNING
     assert desk.start() == ["cheap"]
 
 
 def test_below_its_threshold_the_agent_pauses_and_says_what_it_takes() -> None:
     desk = Desk(funds=PRICE)
     desk.queue("r", A)
-    assert (desk.memory.state, desk.start()) == (AgentState.PAUSED, [])
+    assert (desk.state.state, desk.start()) == (AgentState.PAUSED, [])
     assert desk.status().reason == (
         "0.001 USDC spendable (balance), 0.002 USDC needed: 0.001 USDC or more to account lets it go on"
     )
-    assert desk.memory.wants_top_up(desk.now)
+    assert desk.state.needs_top_up(desk.now)
     desk.read(2 * PRICE)
     assert desk.start() == ["r"]
 
@@ -250,9 +250,9 @@ def test_below_its_threshold_the_agent_pauses_and_says_what_it_takes() -> None:
 def test_a_currency_that_is_used_up_stops_its_watches_only() -> None:
     watches = [Watch(name="cash", url=B, every_s=60, currency=Currency.CASH), Watch(name="usdc", url=A, every_s=60)]
     desk = Desk(*watches, thresholds={Currency.USDC: 2 * PRICE, Currency.CASH: 10})
-    desk.memory.spec = desk.memory.spec.model_copy(update={"currencies": (Currency.USDC, Currency.CASH)})
-    cash = desk.memory.purse.readings[0].model_copy(update={"currency": Currency.CASH, "spendable_atomic": 5})
-    desk.memory.balances([*desk.memory.purse.readings, cash], desk.now, desk.now)
+    desk.state.spec = desk.state.spec.model_copy(update={"currencies": (Currency.USDC, Currency.CASH)})
+    cash = desk.state.balances.readings[0].model_copy(update={"currency": Currency.CASH, "spendable_atomic": 5})
+    desk.state.record_balances([*desk.state.balances.readings, cash], desk.now, desk.now)
     desk.wait(2)
     assert desk.due() == ["usdc"]
     assert "cash must wait: 0.000005 USDC" not in (reason := desk.status().reason or "")
@@ -262,7 +262,7 @@ def test_a_currency_that_is_used_up_stops_its_watches_only() -> None:
 def test_nothing_with_a_known_price_starts_before_the_balances_are_known() -> None:
     desk = Desk()
     desk.know_price(A, PRICE)
-    desk.memory.purse.readings.clear()
+    desk.state.balances.readings.clear()
     desk.queue("known", A)
     desk.queue("unknown", C)
     assert desk.start() == ["unknown"]
@@ -275,12 +275,12 @@ def test_nothing_with_a_known_price_starts_before_the_balances_are_known() -> No
 def test_every_request_is_served_in_bounded_time_whatever_else_arrives(arrivals: int) -> None:
     desk = Desk(max_in_flight=1)
     last = QueuedRequest(request_id="last", url=A, score=LOWEST, queued_at=desk.now)
-    desk.memory.enqueue(last)
+    desk.state.queue.add(last)
     may_overtake = served = number = 0
     while True:
         for _ in range(arrivals):  # always more than can be served, and always worth the most that there is
             first = QueuedRequest(request_id=f"r{number}", url=B, score=HIGHEST, queued_at=desk.now)
-            desk.memory.enqueue(first)
+            desk.state.queue.add(first)
             number += 1
         if desk.now - START <= timedelta(minutes=HIGHEST - LOWEST):
             may_overtake = number
@@ -301,9 +301,9 @@ def test_a_demo_starts_no_more_than_its_payments_and_counts_from_its_beginning()
     assert desk.start() == ["r0", "r1"]
     desk.delivered("r0")
     desk.delivered("r1")
-    assert desk.memory.is_finished()
-    desk.memory.change_phase(Phase.FULL)
+    assert desk.state.is_finished()
+    desk.state.change_phase(Phase.FULL)
     assert desk.start() == ["r2", "r3", "r4"]
-    desk.memory.change_phase(Phase.DEMO)
-    assert desk.memory.demo_is_over(), "three are under way"
-    assert not desk.memory.is_finished()
+    desk.state.change_phase(Phase.DEMO)
+    assert desk.state.demo_is_over(), "three are under way"
+    assert not desk.state.is_finished()

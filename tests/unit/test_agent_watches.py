@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from autopay.domain.agent.memory import AgentMemory
 from autopay.domain.agent.spec import AgentSpec, Rules, Watch
+from autopay.domain.agent.state import DurableState
 from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
@@ -27,7 +27,7 @@ def bought(desk: Desk, seconds: float, step: float = 1.0) -> list[float]:
         for request_id in desk.start():
             times.append((desk.now - START).total_seconds())
             desk.delivered(request_id)
-            desk.memory.purse.paid_since.clear()
+            desk.state.balances.paid_since.clear()
         desk.wait(step)
     return times
 
@@ -79,21 +79,21 @@ def test_a_request_by_hand_is_fresh_within_its_own_age_or_the_watchs_window(
 ) -> None:
     desk = Desk(WATCH)
     spec = RequestSpec.model_validate({"request_id": "r", "url": A} | asked)
-    since = desk.memory.fresh_since(spec, desk.now)
+    since = desk.state.fresh_since(spec, desk.now)
     assert since == (desk.now - timedelta(seconds=window_s) if window_s else None)
 
 
 def test_a_watch_asks_what_was_bought_before_only_before_its_first_purchase() -> None:
     desk = Desk(WATCH)
-    assert desk.memory.fresh_since(WATCH.spec(desk.now), desk.now) == desk.now - timedelta(seconds=600)
+    assert desk.state.fresh_since(WATCH.spec(desk.now), desk.now) == desk.now - timedelta(seconds=600)
     bought(desk, 10)
-    assert desk.memory.fresh_since(WATCH.spec(desk.now), desk.now) is None
+    assert desk.state.fresh_since(WATCH.spec(desk.now), desk.now) is None
 
 
 def test_what_was_fresh_at_launch_is_bought_when_it_is_stale() -> None:
     desk = Desk(WATCH)
     request = QueuedRequest(request_id="w-1", url=A, queued_at=desk.now, watch="w")
-    desk.memory.found_fresh(request, desk.now - timedelta(seconds=500))
+    desk.state.record_fresh_answer(request, desk.now - timedelta(seconds=500))
     assert bought(desk, 600)[0] == pytest.approx(100, abs=1)
     assert desk.status().fresh == 1
 
@@ -126,12 +126,12 @@ def test_what_was_paid_and_not_delivered_is_not_bought_again_within_its_window()
 
 def test_a_paused_watch_has_no_next() -> None:
     desk = Desk(WATCH)
-    desk.memory.pause = "lunch"
+    desk.state.pause = "lunch"
     desk.wait(7200)
     (watch,) = desk.status().watches
     assert (watch.next_due, watch.waits) == (None, "paused")
     assert watch.stale_since is not None
-    desk.memory.pause = None
+    desk.state.pause = None
     (watch,) = desk.status().watches
     assert watch.next_due == desk.now
 
@@ -144,10 +144,11 @@ def test_a_run_carries_what_the_ledger_does_not_know() -> None:
     bought(desk, 10)
     desk.queue("waits", B)
     desk.queue("begun", B)
-    carried = AgentMemory.model_validate_json(desk.memory.carried().model_dump_json())
-    assert carried.queue == []
-    assert carried.watching == desk.memory.watching
-    assert (carried.payments, carried.spent_atomic, carried.prices) == (1, {Currency.USDC: PRICE}, desk.memory.prices)
+    carried = DurableState.model_validate_json(desk.state.for_next_run().model_dump_json())
+    assert carried.queue.waiting == []
+    assert carried.schedule == desk.state.schedule
+    assert (carried.counters, carried.prices) == (desk.state.counters, desk.state.prices)
+    assert (carried.counters.payments, carried.counters.spent_atomic) == (1, {Currency.USDC: PRICE})
 
 
 def test_what_ended_between_two_runs_is_counted_once() -> None:
@@ -155,19 +156,19 @@ def test_what_ended_between_two_runs_is_counted_once() -> None:
     for name in ("ended", "open", "waiting"):
         desk.queue(name, f"https://{name}.example/x")
     desk.start()
-    before = desk.memory
-    desk.memory = AgentMemory.model_validate_json(before.carried().model_dump_json())
-    still_open, waiting = [before.in_flight["open"]], [before.in_flight["waiting"]]
-    desk.memory.recovered(waiting, still_open, {"open": START})
-    assert [request.request_id for request in desk.memory.queue] == ["waiting"]
-    assert desk.memory.wants_to_catch_up(desk.now), "the ledger knows how the ended one ended"
+    before = desk.state
+    desk.state = DurableState.model_validate_json(before.for_next_run().model_dump_json())
+    still_open, waiting = [before.queue.in_flight["open"]], [before.queue.in_flight["waiting"]]
+    desk.state.load_backlog(waiting, still_open, {"open": START})
+    assert [request.request_id for request in desk.state.queue.waiting] == ["waiting"]
+    assert desk.state.queue.ledger_check_is_due(desk.now), "the ledger knows how the ended one ended"
     assert [each.request_id for each in desk.status().held] == ["open"]
     for _ in range(2):
         desk.delivered("ended")
     assert desk.status().payments == 1
     desk.delivered("waiting")
     assert desk.status().payments == 2
-    assert desk.memory.queue == [], "it had been begun after all"
+    assert desk.state.queue.waiting == [], "it had been begun after all"
 
 
 def test_what_a_run_carries_stays_far_below_two_megabytes() -> None:
@@ -177,7 +178,7 @@ def test_what_a_run_carries_stays_far_below_two_megabytes() -> None:
         for number in range(200)
     ]
     desk = Desk(*watches, max_in_flight=100, queue_limit=1000, funds=10**12)
-    desk.memory.watching.plan("desk", tuple(watches), desk.now)
+    desk.state.schedule.update("desk", tuple(watches), desk.now)
     for number in range(1200):
         request_id = f"{number:04}{'r' * 110}"
         desk.queue(request_id, f"https://s{number}.example/{'y' * 2000}")
@@ -191,9 +192,9 @@ def test_what_a_run_carries_stays_far_below_two_megabytes() -> None:
             currency=Currency.USDC,
             amount_atomic=PRICE,
         )
-        desk.memory.noticed(notice, desk.now)
-    assert len(desk.memory.held) == 1200
-    assert len(desk.memory.carried().model_dump_json()) < 1_700_000
+        desk.state.apply_notice(notice, desk.now)
+    assert len(desk.state.queue.held) == 1200
+    assert len(desk.state.for_next_run().model_dump_json()) < 1_700_000
 
 
 # Values

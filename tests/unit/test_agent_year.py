@@ -11,8 +11,8 @@ from itertools import pairwise
 
 import pytest
 
-from autopay.domain.agent.memory import LAST_NOTICES, AgentMemory
 from autopay.domain.agent.spec import AgentSpec, Rules, Watch
+from autopay.domain.agent.state import MAX_LAST_NOTICES, DurableState
 from autopay.domain.agent.status import AgentState, Spendable
 from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.money import Currency
@@ -94,12 +94,12 @@ class Town:
 
 
 class Life:
-    """Drives the memory as the workflow does, event by event."""
+    """Drives the state as the workflow does, event by event."""
 
     def __init__(self, seed: int) -> None:
         self.town = Town(random.Random(seed))  # noqa: S311 (a test's own chance)
         rules = Rules(thresholds={Currency.USDC: 20_000}, balance_every_s=3600)
-        self.memory = AgentMemory(spec=AgentSpec(name="year", phase=Phase.FULL, watches=WATCHES, rules=rules))
+        self.state = DurableState(spec=AgentSpec(name="year", phase=Phase.FULL, watches=WATCHES, rules=rules))
         self.now, self.day, self.turns, self.runs, self.sequence = START, 0, 0, 1, 0
         self.to_come: list[tuple[datetime, int, Notice]] = []
         self.largest = 0
@@ -108,7 +108,7 @@ class Life:
     def live(self, until: datetime) -> None:
         while self.now < until:
             self.turn()
-            wake = self.memory.next_wake(self.now)
+            wake = self.state.next_wake(self.now)
             if self.to_come:
                 wake = min(wake, self.to_come[0][0])
             self.now = max(wake, self.now + timedelta(milliseconds=200))
@@ -118,13 +118,13 @@ class Life:
                 self.hear(heapq.heappop(self.to_come)[2])
 
     def turn(self) -> None:
-        memory, now, town = self.memory, self.now, self.town
+        state, now, town = self.state, self.now, self.town
         self.turns += 1
-        if town.away or memory.short is not None:
+        if town.away or state.balances.shortage is not None:
             self.troubled.add((now - START).days)
-        if memory.wants_balances(now):
+        if state.balances_are_due(now):
             if "chain" in town.away:
-                memory.balances_unread(now)
+                state.record_balances_fault(now)
             else:
                 reading = Spendable(
                     currency=Currency.USDC,
@@ -133,18 +133,19 @@ class Life:
                     limit="balance",
                     account="account",
                 )
-                memory.balances([reading], now, now)
-        if memory.wants_to_catch_up(now):
-            for notice in [town.ended[key] for key in memory.in_flight if key in town.ended]:
-                memory.noticed(notice, now)
-        for watch in memory.due_watches(now):
-            spec = watch.spec(memory.watching.plans[watch.name].due)
-            score = memory.score(spec, now)
-            memory.enqueue(
+                state.record_balances([reading], now, now)
+        if state.queue.ledger_check_is_due(now):
+            state.queue.plan_ledger_check(now)
+            for notice in [town.ended[key] for key in state.queue.in_flight if key in town.ended]:
+                state.apply_notice(notice, now)
+        for watch in state.due_watches(now):
+            spec = watch.spec(state.schedule.plans[watch.name].due)
+            score = state.score(spec, now)
+            state.queue.add(
                 QueuedRequest(request_id=spec.request_id, url=spec.url, score=score, queued_at=now, watch=watch.name)
             )
-            memory.watching.asked(watch, now)
-        while (taken := memory.take(now)) is not None:
+            state.schedule.record_request(watch, now)
+        while (taken := state.begin_next(now)) is not None:
             for at, notice in town.begin(taken[0], now):
                 self.sequence += 1
                 heapq.heappush(self.to_come, (at, self.sequence, notice))
@@ -152,35 +153,35 @@ class Life:
     def hear(self, notice: Notice) -> None:
         self.town.ends(notice, self.now)
         if self.town.chance.random() > 0.01:  # one in a hundred is lost
-            self.memory.noticed(notice, self.now)
+            self.state.apply_notice(notice, self.now)
 
     def new_day(self) -> None:
         self.day += 1
         self.town.happens(self.day)
-        self.memory.pause = "holidays" if "person" in self.town.away else None
-        self.memory.look_at_money(self.now)
-        carried = self.memory.carried().model_dump_json()
+        self.state.pause = "holidays" if "person" in self.town.away else None
+        self.state.request_balances(self.now)
+        carried = self.state.for_next_run().model_dump_json()
         self.largest = max(self.largest, len(carried))
-        waiting = list(self.memory.queue)
-        self.memory = AgentMemory.model_validate_json(carried)
-        self.memory.recovered(waiting, list(self.town.open.values()))
+        waiting = list(self.state.queue.waiting)
+        self.state = DurableState.model_validate_json(carried)
+        self.state.load_backlog(waiting, list(self.town.open.values()))
         self.runs += 1
 
 
 @pytest.mark.parametrize("seed", [1])
-def test_a_year_ends_with_every_purchase_accounted_for_and_a_small_memory(seed: int) -> None:
+def test_a_year_ends_with_every_purchase_accounted_for_and_a_small_state(seed: int) -> None:
     life = Life(seed)
     life.live(START + YEAR)
     town = life.town
     town.away.clear()
     town.funds += MONTHLY
-    life.memory.pause, life.memory.stopping = None, True
+    life.state.pause, life.state.stopping = None, True
     life.live(life.now + timedelta(hours=1))
-    memory = life.memory
+    state = life.state
 
-    assert memory.is_finished()
-    assert (memory.payments, memory.spent_atomic[Currency.USDC]) == (town.payments, town.spent)
-    assert sum(memory.counts.values()) == town.starts == len(town.ended)
+    assert state.is_finished()
+    assert (state.counters.payments, state.counters.spent_atomic[Currency.USDC]) == (town.payments, town.spent)
+    assert sum(state.counters.by_status.values()) == town.starts == len(town.ended)
     assert town.payments > 15_000
     assert town.funds >= 0
 
@@ -195,8 +196,8 @@ def test_a_year_ends_with_every_purchase_accounted_for_and_a_small_memory(seed: 
 
     assert 20 < len(life.troubled) < 300
     assert life.largest < 10_000, "bytes that a run carries to the next"
-    assert len(memory.last) == LAST_NOTICES
-    assert (memory.in_flight, memory.answered, memory.held) == ({}, set(), {})
-    assert memory.state == AgentState.STOPPING
+    assert len(state.counters.last) == MAX_LAST_NOTICES
+    assert (state.queue.in_flight, state.queue.answered, state.queue.held) == ({}, set(), {})
+    assert state.state == AgentState.STOPPING
     assert life.runs == 366
     assert life.turns < 12 * town.starts, "it sleeps until there is something to do"

@@ -4,8 +4,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from autopay.domain.agent.breaker import FAULTS, FIRST_WAIT, LONGEST_WAIT, Breaker, BreakerState
-from autopay.domain.agent.sellers import MAX_SELLERS, Sellers, has_answered, seller_of
+from autopay.domain.agent.breakers import (
+    FAULTS,
+    MAX_SELLERS,
+    OPEN_FOR,
+    Breaker,
+    Breakers,
+    BreakerState,
+    has_answered,
+    seller_of,
+)
 from autopay.domain.payment.notice import Notice
 from autopay.domain.refusal import RefusalReason
 from autopay.domain.request import RequestStatus
@@ -17,35 +25,35 @@ CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.H
 def opened() -> Breaker:
     breaker = Breaker()
     for _ in range(FAULTS):
-        breaker.failed(NOW)
+        breaker.record_fault(NOW)
     return breaker
 
 
 def test_it_opens_after_repeated_faults_and_lets_nobody_through() -> None:
     breaker = Breaker()
     for _ in range(FAULTS - 1):
-        breaker.failed(NOW)
+        breaker.record_fault(NOW)
         assert breaker.state(NOW) == CLOSED
-    breaker.failed(NOW)
+    breaker.record_fault(NOW)
     assert breaker.state(NOW) == OPEN
-    assert not breaker.lets_through(NOW + FIRST_WAIT - timedelta(microseconds=1))
+    assert not breaker.allows_request(NOW + OPEN_FOR.first - timedelta(microseconds=1))
 
 
 def test_a_success_in_between_starts_the_count_again() -> None:
     breaker = Breaker()
     for _ in range(10):
-        breaker.failed(NOW)
-        breaker.failed(NOW)
-        breaker.succeeded()
+        breaker.record_fault(NOW)
+        breaker.record_fault(NOW)
+        breaker.record_success()
     assert breaker == Breaker()
 
 
 def test_half_open_it_lets_a_single_probe_through() -> None:
-    breaker, later = opened(), NOW + FIRST_WAIT
+    breaker, later = opened(), NOW + OPEN_FOR.first
     assert breaker.state(later) == HALF_OPEN
-    assert breaker.lets_through(later)
-    assert breaker.asked("probe", later) == HALF_OPEN
-    assert not breaker.lets_through(later + LONGEST_WAIT)
+    assert breaker.allows_request(later)
+    assert breaker.record_request("probe", later) == HALF_OPEN
+    assert not breaker.allows_request(later + OPEN_FOR.most)
 
 
 def test_the_wait_doubles_with_each_failed_probe_up_to_ten_minutes() -> None:
@@ -54,41 +62,41 @@ def test_the_wait_doubles_with_each_failed_probe_up_to_ten_minutes() -> None:
         assert breaker.until is not None
         waits.append((breaker.until - now).total_seconds())
         now = breaker.until
-        breaker.asked("probe", now)
-        breaker.failed(now)
+        breaker.record_request("probe", now)
+        breaker.record_fault(now)
     assert waits == [30, 60, 120, 240, 480, 600, 600, 600]
 
 
 def test_a_successful_probe_closes_it_and_forgets_the_waits() -> None:
-    breaker, later = opened(), NOW + FIRST_WAIT
-    breaker.asked("probe", later)
-    breaker.succeeded()
+    breaker, later = opened(), NOW + OPEN_FOR.first
+    breaker.record_request("probe", later)
+    breaker.record_success()
     assert breaker.state(later) == CLOSED
     assert breaker == Breaker()
 
 
 def test_a_probe_that_says_nothing_leaves_its_place_to_another() -> None:
-    breaker, later = opened(), NOW + FIRST_WAIT
-    breaker.asked("probe", later)
-    breaker.released("somebody else")
-    assert not breaker.lets_through(later)
-    breaker.released("probe")
-    assert breaker.lets_through(later)
+    breaker, later = opened(), NOW + OPEN_FOR.first
+    breaker.record_request("probe", later)
+    breaker.release_probe("somebody else")
+    assert not breaker.allows_request(later)
+    breaker.release_probe("probe")
+    assert breaker.allows_request(later)
 
 
 def test_faults_of_those_who_asked_before_it_opened_do_not_lengthen_the_wait() -> None:
     breaker = opened()
     until = breaker.until
-    breaker.failed(NOW + timedelta(seconds=20))
+    breaker.record_fault(NOW + timedelta(seconds=20))
     assert breaker.until == until
 
 
 def test_it_may_be_probed_at_once_when_somebody_says_that_it_is_back() -> None:
     breaker = opened()
-    breaker.hurry(NOW)
-    assert breaker.lets_through(NOW)
+    breaker.allow_probe_now(NOW)
+    assert breaker.allows_request(NOW)
     untroubled = Breaker()
-    untroubled.hurry(NOW)
+    untroubled.allow_probe_now(NOW)
     assert untroubled == Breaker()
 
 
@@ -124,19 +132,19 @@ def test_a_seller_is_its_origin() -> None:
 
 
 def test_sellers_in_trouble_are_bounded_and_the_well_ones_cost_nothing() -> None:
-    sellers = Sellers()
+    breakers = Breakers()
     for number in range(3 * MAX_SELLERS):
-        sellers.heard(f"s{number}:443", notice(RequestStatus.FAILED, error="seller_unavailable"), NOW)
-        sellers.heard("well:443", notice(RequestStatus.DELIVERED), NOW)
-    assert len(sellers.breakers) == MAX_SELLERS
-    assert "well:443" not in sellers.breakers
+        breakers.apply_seller_notice(f"s{number}:443", notice(RequestStatus.FAILED, error="seller_unavailable"), NOW)
+        breakers.apply_seller_notice("well:443", notice(RequestStatus.DELIVERED), NOW)
+    assert len(breakers.sellers) == MAX_SELLERS
+    assert "well:443" not in breakers.sellers
 
 
 def test_a_probe_that_is_not_under_way_any_more_is_forgotten() -> None:
-    sellers = Sellers(breakers={"s:443": opened()})
-    later = NOW + FIRST_WAIT
-    assert sellers.asked("s:443", "probe", later) == HALF_OPEN
-    sellers.lost({"probe"})
-    assert not sellers.lets_through("s:443", later)
-    sellers.lost(set())
-    assert sellers.lets_through("s:443", later)
+    breakers = Breakers(sellers={"s:443": opened()})
+    later = NOW + OPEN_FOR.first
+    assert breakers.record_seller_request("s:443", "probe", later) == HALF_OPEN
+    breakers.keep_probes({"probe"})
+    assert not breakers.seller_allows_request("s:443", later)
+    breakers.keep_probes(set())
+    assert breakers.seller_allows_request("s:443", later)

@@ -10,7 +10,7 @@ from autopay.cli.agent.rules import changed_rules, thresholds_of
 from autopay.cli.agent.status_page import status_page
 from autopay.cli.connect.formats import ago, span, until
 from autopay.cli.request.progress import describe_payment, describe_queued
-from autopay.domain.agent.breaker import FAULTS
+from autopay.domain.agent.breakers import FAULTS
 from autopay.domain.agent.spec import Rules, Watch
 from autopay.domain.agent.status import Spendable
 from autopay.domain.money import Currency
@@ -26,7 +26,7 @@ def lines_of(desk: Desk) -> list[str]:
 def read(desk: Desk, spendable: int, **more: object) -> None:
     """A reading that is limited by something else than the balance."""
     values = {"currency": "USDC", "balance_atomic": spendable, "spendable_atomic": spendable, "limit": "allowance"}
-    desk.memory.balances([Spendable.model_validate(values | more)], desk.now, desk.now)
+    desk.state.record_balances([Spendable.model_validate(values | more)], desk.now, desk.now)
 
 
 def test_an_agent_that_is_well_needs_nothing() -> None:
@@ -35,7 +35,7 @@ def test_an_agent_that_is_well_needs_nothing() -> None:
 
 def test_a_pause_by_hand_is_ended_by_resume() -> None:
     desk = Desk()
-    desk.memory.pause = "the audit"
+    desk.state.pause = "the audit"
     assert is_paused_by_hand(desk.status())
     assert advice(desk.status()) == ["to let it go on: starter.py resume desk"]
     assert lines_of(desk)[0] == "desk is paused: the audit (phase FULL)"
@@ -67,7 +67,7 @@ def test_a_balance_that_is_used_up_needs_a_transfer_or_test_money() -> None:
 
 def test_both_a_person_and_money_can_hold_an_agent_up() -> None:
     desk = Desk(funds=0)
-    desk.memory.pause = "the audit"
+    desk.state.pause = "the audit"
     assert [line.split(":")[0] for line in advice(desk.status())] == [
         "to let it go on",
         "0 USDC spendable by its balance, 0.002 USDC needed",
@@ -77,7 +77,7 @@ def test_both_a_person_and_money_can_hold_an_agent_up() -> None:
 def test_an_open_breaker_is_shown_with_its_next_probe() -> None:
     desk = Desk()
     for _ in range(FAULTS):
-        desk.memory.balances_unread(desk.now)
+        desk.state.record_balances_fault(desk.now)
     assert "to ask the chain at once: starter.py resume desk" in advice(desk.status())
     assert "the chain does not answer: nothing is sent to it; tried again at 00:00:30 UTC, in 30 s" in lines_of(desk)
 
@@ -171,5 +171,5 @@ def test_what_a_request_waits_for_is_told_by_its_agent() -> None:
     assert describe_queued(desk.status(), "three") == "waits in the queue (place 2 of 2): all slots are taken"
     desk.hold("one", "chain", error="chain_unavailable")
     assert describe_queued(desk.status(), "one") == "waits for the chain: chain_unavailable"
-    desk.memory.pause = "the audit"
+    desk.state.pause = "the audit"
     assert describe_queued(desk.status(), "two") == "waits in the queue (place 1 of 2): desk is paused: the audit"

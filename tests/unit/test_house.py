@@ -16,7 +16,7 @@ def loaded_by(module: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "module", ["payment.run", "payment.settlement", "agent.memory", "reconcile.run", "payment.ports"]
+    "module", ["payment.run", "payment.settlement", "agent.state", "reconcile.run", "payment.ports"]
 )
 def test_the_core_imports_the_standard_library_and_pydantic_only(module: str) -> None:
     assert loaded_by(f"autopay.domain.{module}").isdisjoint({*HEAVY, "temporalio"})

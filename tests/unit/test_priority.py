@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autopay.domain.agent.priority import HIGHEST, LOWEST, place, score, standing
+from autopay.domain.agent.priority import HIGHEST, LOWEST, score, score_at, sort_key
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PATIENCE = timedelta(minutes=HIGHEST - LOWEST)
@@ -48,18 +48,18 @@ def test_first_scores_are_bounded(first: float) -> None:
 @given(scores, scores, st.integers(0, 10**6))
 def test_a_request_is_overtaken_only_by_what_comes_soon_after_it(early: float, late: float, delay_ms: int) -> None:
     arrives = NOW + PATIENCE + timedelta(milliseconds=delay_ms + 200)
-    assert place(early, NOW) < place(late, arrives)
+    assert sort_key(early, NOW) < sort_key(late, arrives)
 
 
 @given(scores, scores, st.integers(0, 10**7), st.integers(0, 10**9))
 def test_the_order_is_the_same_at_every_moment(one: float, two: float, apart_ms: int, later_ms: int) -> None:
     second = NOW + timedelta(milliseconds=apart_ms)
     moment = second + timedelta(milliseconds=later_ms)
-    by_place = place(one, NOW) < place(two, second)
-    first, other = standing(one, NOW, moment), standing(two, second, moment)
+    by_place = sort_key(one, NOW) < sort_key(two, second)
+    first, other = score_at(one, NOW, moment), score_at(two, second, moment)
     assert by_place == (first > other) or abs(first - other) < 1e-4
 
 
 def test_ties_go_to_the_oldest() -> None:
     later = NOW + timedelta(microseconds=1)
-    assert place(1.0, NOW) < place(1.0, later)
+    assert sort_key(1.0, NOW) < sort_key(1.0, later)

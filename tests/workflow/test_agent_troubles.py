@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from temporalio.client import WorkflowExecutionStatus
 
-from autopay.domain.agent.breaker import BreakerState
+from autopay.domain.agent.breakers import BreakerState
 from autopay.domain.agent.spec import AgentSpec, Rules, Watch
 from autopay.domain.agent.status import AgentState
 from autopay.domain.money import Currency

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from autopay.domain.agent.breaker import BreakerState
-from autopay.domain.agent.purse import Purse
+from autopay.domain.agent.breakers import BreakerState
+from autopay.domain.agent.money import Balances
 from autopay.domain.agent.status import AgentState, AgentStatus, Spendable
 from autopay.domain.money import show, to_units
 from autopay.domain.phase import Phase
@@ -27,7 +27,7 @@ def advice(status: AgentStatus, *, on_localnet: bool = False) -> list[str]:
 
 def is_paused_by_hand(status: AgentStatus) -> bool:
     """Whether a person paused it: money alone would not say what its reason says."""
-    shortage = Purse(readings=list(status.spendable)).shortage(status.rules)
+    shortage = Balances(readings=list(status.spendable)).find_shortage(status.rules)
     return status.state is AgentState.PAUSED and (shortage is None or status.reason != shortage)
 
 

@@ -14,7 +14,7 @@ from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.formats import ago
 from autopay.cli.connect.options import AgentArgument, HomeOption, JsonOption, agent_name
-from autopay.domain.agent.priority import place, standing
+from autopay.domain.agent.priority import score_at, sort_key
 from autopay.domain.agent.status import AgentStatus
 from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.money import show
@@ -58,16 +58,16 @@ async def _queue(settings: Settings, name: str) -> tuple[Sequence[QueuedRequest]
     async with ledger_of(settings.resolve("database_url")) as ledger:
         await known_agent(ledger, name)
         backlog = (await ledger.requests.backlog(name)).queue
-    return sorted(backlog, key=lambda each: place(each.score, each.queued_at)), None
+    return sorted(backlog, key=lambda each: sort_key(each.score, each.queued_at)), None
 
 
 def _json(each: QueuedRequest, waits: str | None, now: datetime) -> dict[str, Any]:
-    more = {"score_now": round(standing(each.score, each.queued_at, now), 1), "waits": waits}
+    more = {"score_now": round(score_at(each.score, each.queued_at, now), 1), "waits": waits}
     return each.model_dump(mode="json") | more
 
 
 def _cells(at: int, each: QueuedRequest, waits: dict[str, str | None], now: datetime) -> Sequence[object]:
     most = "" if each.max_price_atomic is None else show(each.max_price_atomic, each.currency or "").strip()
-    score = f"{standing(each.score, each.queued_at, now):.1f}"
+    score = f"{score_at(each.score, each.queued_at, now):.1f}"
     what = f"{each.method} {each.url}"
     return at, each.request_id, score, ago(each.queued_at, now), most, what, waits.get(each.request_id) or "its turn"

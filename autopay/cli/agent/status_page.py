@@ -8,7 +8,7 @@ from rich.table import Table
 from autopay.cli.agent.advice import advice
 from autopay.cli.connect.console import make_table
 from autopay.cli.connect.formats import ago, span, until
-from autopay.domain.agent.breaker import BreakerState
+from autopay.domain.agent.breakers import BreakerState
 from autopay.domain.agent.status import AgentStatus, BreakerStatus, HeldRequest, WatchStatus
 from autopay.domain.money import show
 from autopay.domain.session import SessionRecord

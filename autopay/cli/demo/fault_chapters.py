@@ -2,7 +2,7 @@
 
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.cli.demo.context import ChapterFacts, DemoContext, Snapshot
-from autopay.domain.agent.breaker import BreakerState
+from autopay.domain.agent.breakers import BreakerState
 from autopay.domain.agent.status import AgentState, AgentStatus, BreakerStatus
 from autopay.domain.request import RequestStatus, payment_workflow_id
 

@@ -1,4 +1,4 @@
-"""Which request comes first: what is worth most per unit of money now, and nothing waits for ever. Pure.
+"""The priority of a request: what is worth most per unit of money comes first, and nothing waits for ever. Pure.
 
 A score counts in doublings: one point more is worth twice as much.
 
@@ -41,11 +41,11 @@ def score(
     return round(log2(weight * stale / (1 + DEAREST * share)), 3)
 
 
-def standing(first_score: float, queued_at: datetime, now: datetime) -> float:
+def score_at(first_score: float, queued_at: datetime, now: datetime) -> float:
     """The score by now: a point more for every minute of waiting."""
     return first_score + (now - queued_at).total_seconds() / 60
 
 
-def place(first_score: float, queued_at: datetime) -> tuple[float, datetime]:
-    """A key to sort by, the best first: the order of `standing`, which is the same at every moment."""
+def sort_key(first_score: float, queued_at: datetime) -> tuple[float, datetime]:
+    """A key to sort by, the best first: the order of `score_at`, which is the same at every moment."""
     return queued_at.timestamp() - 60 * first_score, queued_at

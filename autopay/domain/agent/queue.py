@@ -1,153 +1,122 @@
-"""What an agent decides: what is due, what is fresh, what comes first, and what may start. Pure.
+"""The requests of an agent: those that wait, those in flight, and which of these are answered or held. Pure.
 
-The queue mirrors the ledger's `priority_queue`, which is read again whenever a run begins.
+The waiting ones mirror the ledger's `priority_queue`, which is read again whenever a run begins.
 """
 
 from bisect import insort
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Self
 
-from autopay.domain.agent.breaker import BreakerState
-from autopay.domain.agent.facts import AgentFacts
-from autopay.domain.agent.priority import HAND_WEIGHT, place, score
-from autopay.domain.agent.scheduling import BlockedBy, SchedulingContext
-from autopay.domain.agent.sellers import seller_of
-from autopay.domain.agent.spec import Watch
-from autopay.domain.agent.status import AgentState, HeldRequest
+from pydantic import BaseModel
+
+from autopay.domain.agent.priority import sort_key
+from autopay.domain.agent.status import HeldRequest
 from autopay.domain.agent.steps import QueuedRequest
-from autopay.domain.request import RequestSpec
 
-CATCH_UP = timedelta(minutes=1)
+LEDGER_CHECK = timedelta(minutes=1)
 """How often the ledger is asked about requests in flight, in case a notice was lost."""
 
+MAX_CANCELS = 1000
+"""Requests to cancel that are kept until the agent can act on them; further ones are dropped."""
 
-class AgentQueue(AgentFacts):
-    """Watches that are due, and requests that wait."""
 
-    # Watches
+class RequestQueue(BaseModel):
+    """Requests by stage; `waiting` is sorted, the next one first.
 
-    def due_watches(self, now: datetime) -> list[Watch]:
-        """Watches whose data has gone stale; not those already queued or under way, nor those without money."""
-        self.watching.plan(self.spec.name, self.spec.watches, now)
-        if self.state != AgentState.RUNNING or self.demo_is_over():
-            return []
-        idle = self.idle_watches()
-        return [watch for watch in idle if self.watching.due(watch, now)]
+    `in_flight` has begun and is not final on chain; of these `answered` has its answer and only settles, and `held`
+    waits before anything is signed. `cancels` are ids that are to be canceled.
+    """
 
-    def watch(self, watch: Watch, now: datetime) -> None:
-        """Add a watch, or replace the one of that name, of which nothing is known then."""
-        others = tuple(each for each in self.spec.watches if each.name != watch.name)
-        self.spec = self.spec.model_copy(update={"watches": (*others, watch)})
-        self.watching.replace(watch.name)
-        self.watching.plan(self.spec.name, self.spec.watches, now)
+    waiting: list[QueuedRequest] = []
+    in_flight: dict[str, QueuedRequest] = {}
+    answered: set[str] = set()
+    held: dict[str, HeldRequest] = {}
+    cancels: list[str] = []
+    next_ledger_check: datetime | None = None
 
-    def unwatch(self, name: str) -> None:
-        """Forget a watch; what it has queued stays."""
-        others = tuple(each for each in self.spec.watches if each.name != name)
-        self.spec = self.spec.model_copy(update={"watches": others})
-        self.watching.replace(name)
+    def add(self, request: QueuedRequest) -> None:
+        """Queue a request by its score and age; one that is known already is ignored."""
+        if request.request_id not in self:
+            insort(self.waiting, request, key=lambda each: sort_key(each.score, each.queued_at))
 
-    def watches_of(self, request: QueuedRequest) -> list[Watch]:
-        """Watches that its content keeps fresh: those of the same method and URL, none of which sends a body."""
-        if request.body_hash is not None:
-            return []
-        return [each for each in self.spec.watches if (each.method, each.url) == (request.method, request.url)]
-
-    def fresh_since(self, spec: RequestSpec, now: datetime) -> datetime | None:
-        """Content that came after this moment answers the request; None: it must be bought.
-
-        A watch knows by itself when its data is stale, except before its first purchase.
-        """
-        window_s = spec.max_age_s
-        for watch in self.spec.watches:
-            if spec.watch == watch.name:
-                plan = self.watching.plans.get(watch.name)
-                window_s = watch.every_s if plan is not None and plan.last is None else 0
-            elif window_s is None and (watch.method, watch.url, None) == (spec.method, spec.url, spec.body_hash):
-                window_s = watch.every_s
-        return now - timedelta(seconds=window_s) if window_s else None
-
-    # The queue
-
-    def score(self, spec: RequestSpec, now: datetime) -> float:
-        """The priority of a request that is enqueued now."""
-        watch = next((each for each in self.spec.watches if each.name == spec.watch), None)
-        price = self.prices.of(spec.method, spec.url)
-        currency = (price.currency if price is not None else None) or self.spec.currencies[0]
-        return score(
-            HAND_WEIGHT if watch is None else watch.weight,
-            1.0 if watch is None else self.watching.staleness(watch, now),
-            0 if price is None else price.amount_atomic,
-            self.purse.left(currency),
-        )
-
-    def enqueue(self, request: QueuedRequest) -> None:
-        """Put a request in its place: by score and age."""
-        if not self.knows(request.request_id):
-            insort(self.queue, request, key=lambda each: place(each.score, each.queued_at))
-
-    def desk(self, now: datetime) -> SchedulingContext:
-        """What the decision which request may start looks at."""
-        return SchedulingContext(
-            rules=self.spec.rules,
-            now=now,
-            prices=self.prices,
-            sellers=self.sellers,
-            chain_is_away=self.rpc.until is not None,
-            left={currency: self.purse.left(currency) for currency in self.spec.currencies},
-            used_up=self.purse.used_up(self.spec.rules),
-            under_way=[self.in_flight[key] for key in self.slots()],
-        )
-
-    def take(self, now: datetime) -> tuple[QueuedRequest, BreakerState] | None:
-        """The next request to start, moved to in flight, with its seller's breaker; None when none may start now."""
-        if self.state != AgentState.RUNNING or not self.queue or self.demo_is_over():
-            return None
-        for request, hindrance in self.desk(now).judged(self.queue):
-            if hindrance is None:
-                self.begin(request)
-                return request, self.sellers.asked(seller_of(request.url), request.request_id, now)
-            if hindrance is BlockedBy.SLOT:
-                return None
-        return None
+    def __contains__(self, request_id: str) -> bool:
+        """Whether the request waits or is in flight."""
+        return request_id in self.in_flight or any(request.request_id == request_id for request in self.waiting)
 
     def begin(self, request: QueuedRequest) -> None:
-        self.queue.remove(request)
+        """Move a waiting request to in flight."""
+        self.waiting.remove(request)
         self.in_flight[request.request_id] = request
 
-    def pull(self, request_id: str) -> QueuedRequest | None:
-        """A waiting request, moved to in flight out of its turn; None when it does not wait."""
-        waiting = next((each for each in self.queue if each.request_id == request_id), None)
-        if waiting is not None:
-            self.begin(waiting)
-        return waiting
+    def begin_now(self, request_id: str) -> QueuedRequest | None:
+        """Move this request to in flight out of its turn, and return it; None when it does not wait."""
+        found = next((each for each in self.waiting if each.request_id == request_id), None)
+        if found is not None:
+            self.begin(found)
+        return found
 
-    def recovered(
-        self,
-        queue: Iterable[QueuedRequest],
-        still_open: Sequence[QueuedRequest],
-        asked: Mapping[str, datetime] | None = None,
+    def hold(self, held: HeldRequest) -> None:
+        """A request in flight waits before anything is signed; `since` stays if it was held for the same reason."""
+        before = self.held.pop(held.request_id, None)
+        if before is not None and before.why == held.why:
+            held = held.model_copy(update={"since": before.since})
+        self.held[held.request_id] = held
+
+    def end(self, request_id: str) -> None:
+        """A request in flight is final on chain."""
+        self.in_flight.pop(request_id)
+        self.answered.discard(request_id)
+
+    def add_cancel(self, request_id: str) -> None:
+        """Note that this request is to be canceled."""
+        if request_id not in self.cancels and len(self.cancels) < MAX_CANCELS:
+            self.cancels.append(request_id)
+
+    def is_full(self, limit: int) -> bool:
+        """Whether no more requests are taken: `limit` wait, in the queue or held."""
+        return len(self.waiting) + len(self.held) >= limit
+
+    def unanswered(self) -> list[QueuedRequest]:
+        """Requests that have begun and are not yet answered."""
+        return [request for key, request in self.in_flight.items() if key not in self.answered]
+
+    def with_slot(self) -> list[QueuedRequest]:
+        """Requests that hold a slot: begun, not yet answered, not held."""
+        return [request for request in self.unanswered() if request.request_id not in self.held]
+
+    def busy_watches(self) -> set[str | None]:
+        """Watches with a request that waits or is not yet answered; one that only settles leaves its watch free."""
+        return {request.watch for request in [*self.waiting, *self.unanswered()]}
+
+    def ledger_check_is_due(self, now: datetime) -> bool:
+        """Whether the ledger is to be asked about the requests in flight."""
+        return self.next_ledger_check is None or now >= self.next_ledger_check
+
+    def plan_ledger_check(self, now: datetime) -> None:
+        """The next check is due `LEDGER_CHECK` from now."""
+        self.next_ledger_check = now + LEDGER_CHECK
+
+    def load(
+        self, waiting: Iterable[QueuedRequest], still_open: Sequence[QueuedRequest], asked: Mapping[str, datetime]
     ) -> None:
-        """A run begins: what waits, what is under way, and what waits for a person, as the ledger has it.
+        """A run begins: take over what waits, what is open, and since when a person is asked, from the ledger.
 
-        What was under way and is neither has ended meanwhile: it stays until its notice or the ledger says how.
+        What was in flight and is neither has ended meanwhile: it stays until its notice or the ledger says how.
         """
-        waiting = list(queue)
-        ended = self.in_flight.keys() - {request.request_id for request in waiting}
-        self.in_flight = {key: self.in_flight[key] for key in self.in_flight if key in ended}
+        waiting = list(waiting)
+        queued = {request.request_id for request in waiting}
+        self.in_flight = {key: request for key, request in self.in_flight.items() if key not in queued}
         self.in_flight |= {request.request_id: request for request in still_open}
         self.answered &= self.in_flight.keys()
         self.held = {key: held for key, held in self.held.items() if key in self.in_flight}
-        for key, since in (asked or {}).items():
+        for key, since in asked.items():
             self.held.setdefault(key, HeldRequest(request_id=key, why="approval", since=since))
-        self.sellers.lost(set(self.in_flight))
-        self.queue, self.next_catch_up = [], None
+        self.waiting, self.next_ledger_check = [], None
         for request in waiting:
-            self.enqueue(request)
+            self.add(request)
 
-    def wants_to_catch_up(self, now: datetime) -> bool:
-        """Whether the ledger should be asked how the requests in flight stand; true every `CATCH_UP` at most."""
-        if self.next_catch_up is not None and now < self.next_catch_up:
-            return False
-        self.next_catch_up = now + CATCH_UP
-        return bool(self.in_flight)
+    def for_next_run(self) -> Self:
+        """A copy without what the next run reads from the ledger: the waiting requests, and the URLs in flight."""
+        in_flight = {key: request.model_copy(update={"url": ""}) for key, request in self.in_flight.items()}
+        return self.model_copy(update={"waiting": [], "in_flight": in_flight})

@@ -1,13 +1,14 @@
-"""What an agent says of itself: `report(memory)`. Pure; decides nothing."""
+"""`build_status`: an agent's state as the answer to the query `status`. Pure; decides nothing."""
 
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import islice
 
-from autopay.domain.agent.breaker import Breaker, BreakerState
-from autopay.domain.agent.memory import AgentMemory
-from autopay.domain.agent.priority import standing
+from autopay.domain.agent.breakers import Breaker, BreakerState
+from autopay.domain.agent.priority import score_at
 from autopay.domain.agent.scheduling import BlockedBy
 from autopay.domain.agent.spec import Watch
+from autopay.domain.agent.state import DurableState
 from autopay.domain.agent.status import AgentState, AgentStatus, BreakerStatus, WaitingRequest, WatchStatus
 from autopay.domain.money import show
 from autopay.domain.request import RequestStatus
@@ -15,90 +16,91 @@ from autopay.domain.request import RequestStatus
 QUEUE_HEAD = 5
 
 
-def report(memory: AgentMemory, now: datetime, *, over: bool) -> AgentStatus:
-    """The answer to the query `status`; `over` when its workflow is about to end."""
-    slots = set(memory.slots())
-    counts = memory.counts
+def build_status(state: DurableState, now: datetime, *, has_ended: bool) -> AgentStatus:
+    """The answer to the query `status`; `has_ended` when the workflow is about to end."""
+    queue, counters = state.queue, state.counters
+    counts = counters.by_status
     return AgentStatus(
-        name=memory.spec.name,
-        phase=memory.spec.phase,
-        rules=memory.spec.rules,
-        state=AgentState.STOPPED if over else memory.state,
-        reason=_reason(memory, now),
-        spendable=tuple(memory.purse.readings),
-        in_flight=tuple(key for key in memory.in_flight if key in slots),
-        settling=tuple(key for key in memory.in_flight if key in memory.answered),
-        held=tuple(held for key, held in memory.held.items() if key not in memory.answered),
-        queued=tuple(request.request_id for request in memory.queue),
-        next=tuple(_head(memory, now)),
-        breakers=tuple(_breakers(memory, now)),
-        watches=tuple(_watch(memory, watch, now, over=over) for watch in memory.spec.watches),
-        payments=memory.payments,
+        name=state.spec.name,
+        phase=state.spec.phase,
+        rules=state.spec.rules,
+        state=AgentState.STOPPED if has_ended else state.state,
+        reason=_reason(state, now),
+        spendable=tuple(state.balances.readings),
+        in_flight=tuple(request.request_id for request in queue.with_slot()),
+        settling=tuple(key for key in queue.in_flight if key in queue.answered),
+        held=tuple(held for key, held in queue.held.items() if key not in queue.answered),
+        queued=tuple(request.request_id for request in queue.waiting),
+        next=tuple(_head(state, now)),
+        breakers=tuple(_breakers(state, now)),
+        watches=tuple(_watch(state, watch, now, has_ended=has_ended) for watch in state.spec.watches),
+        payments=counters.payments,
         delivered=counts.get(RequestStatus.DELIVERED, 0) + counts.get(RequestStatus.FREE, 0),
         fresh=counts.get(RequestStatus.FRESH, 0),
         refused=counts.get(RequestStatus.REFUSED, 0),
         failed=counts.get(RequestStatus.FAILED, 0),
         undelivered=counts.get(RequestStatus.UNDELIVERED, 0),
-        spent_atomic=dict(memory.spent_atomic),
-        last=tuple(memory.last),
+        spent_atomic=dict(counters.spent_atomic),
+        last=tuple(counters.last),
     )
 
 
-def _reason(memory: AgentMemory, now: datetime) -> str | None:
+def _reason(state: DurableState, now: datetime) -> str | None:
     """Why it is not simply running, and what would change that."""
-    if memory.stopping:
-        return "draining what is in flight" if memory.in_flight.keys() - memory.held.keys() else None
-    if memory.demo_is_over():
-        return f"the demo's {memory.spec.rules.demo_payments} payments are made; it ends when they are final"
-    if memory.trouble is not None:
-        again = f", tries again at {memory.retry_at:%H:%M:%S}" if memory.retry_at else ""
-        return f"{memory.trouble}{again}"
-    if memory.pause is not None or memory.short is not None:
-        return memory.pause if memory.pause is not None else memory.short
-    if memory.rpc.until is not None:
-        return f"the chain does not answer: payments wait, it is asked again at {memory.rpc.until:%H:%M:%S}"
-    if waiting := memory.watches_without_money():
-        return f"{', '.join(waiting)} must wait: {memory.purse.missing(memory.spec.rules)}"
-    return _dear(memory, now)
+    if state.stopping:
+        return "draining what is in flight" if state.queue.in_flight.keys() - state.queue.held.keys() else None
+    if state.demo_is_over():
+        return f"the demo's {state.spec.rules.demo_payments} payments are made; it ends when they are final"
+    if state.retry.fault is not None:
+        again = f", tries again at {state.retry.at:%H:%M:%S}" if state.retry.at else ""
+        return f"{state.retry.fault}{again}"
+    if state.state == AgentState.PAUSED:
+        return state.pause if state.pause is not None else state.balances.shortage
+    if (until := state.breakers.rpc.until) is not None:
+        return f"the chain does not answer: payments wait, it is asked again at {until:%H:%M:%S}"
+    if waiting := state.watches_without_money():
+        return f"{', '.join(waiting)} must wait: {state.balances.describe_missing(state.spec.rules)}"
+    return _too_expensive(state, now)
 
 
-def _dear(memory: AgentMemory, now: datetime) -> str | None:
-    desk = memory.desk(now)
-    for request, hindrance in desk.judged(memory.queue):
-        cost = desk.cost(request)
-        if hindrance is BlockedBy.MONEY and cost.amount is not None:
-            left = desk.left.get(cost.currency) or 0
+def _too_expensive(state: DurableState, now: datetime) -> str | None:
+    """Which request waits for more money than is spendable, if one does."""
+    context = state.scheduling_context(now)
+    for request, blocked_by in context.evaluate(state.queue.waiting):
+        cost = context.cost(request)
+        if blocked_by is BlockedBy.MONEY and cost.amount is not None:
+            spendable = show(context.spendable.get(cost.currency) or 0, cost.currency)
             price = show(cost.amount, cost.currency)
-            return f"{request.request_id} waits for money: it costs {price}, {show(left, cost.currency)} is spendable"
+            return f"{request.request_id} waits for money: it costs {price}, {spendable} is spendable"
     return None
 
 
-def _head(memory: AgentMemory, now: datetime) -> Iterator[WaitingRequest]:
-    judged = memory.desk(now).judged(memory.queue)
-    for _, (request, hindrance) in zip(range(QUEUE_HEAD), judged, strict=False):
+def _head(state: DurableState, now: datetime) -> Iterator[WaitingRequest]:
+    evaluated = state.scheduling_context(now).evaluate(state.queue.waiting)
+    for request, blocked_by in islice(evaluated, QUEUE_HEAD):
         yield WaitingRequest(
             request_id=request.request_id,
             url=request.url,
-            score=round(standing(request.score, request.queued_at, now), 1),
+            score=round(score_at(request.score, request.queued_at, now), 1),
             queued_at=request.queued_at,
-            waits=hindrance.value if hindrance is not None else None,
+            waits=blocked_by.value if blocked_by is not None else None,
         )
 
 
-def _breakers(memory: AgentMemory, now: datetime) -> Iterator[BreakerStatus]:
-    every: dict[str, Breaker] = {"rpc": memory.rpc, **memory.sellers.breakers}
+def _breakers(state: DurableState, now: datetime) -> Iterator[BreakerStatus]:
+    every: dict[str, Breaker] = {"rpc": state.breakers.rpc, **state.breakers.sellers}
     for name, breaker in every.items():
         if breaker.faults:
-            state = breaker.state(now)
-            until = breaker.until if state == BreakerState.OPEN else None
-            yield BreakerStatus(of=name, state=state, faults=breaker.faults, until=until)
+            breaker_state = breaker.state(now)
+            until = breaker.until if breaker_state == BreakerState.OPEN else None
+            yield BreakerStatus(of=name, state=breaker_state, faults=breaker.faults, until=until)
 
 
-def _watch(memory: AgentMemory, watch: Watch, now: datetime, *, over: bool) -> WatchStatus:
-    plan = memory.watching.plans.get(watch.name)
-    since = memory.watching.stale_since(watch)
-    price = memory.prices.of(watch.method, watch.url)
-    waits = _waits(memory, watch.name, over=over)
+def _watch(state: DurableState, watch: Watch, now: datetime, *, has_ended: bool) -> WatchStatus:
+    plan = state.schedule.plans.get(watch.name)
+    since = state.schedule.stale_since(watch)
+    price = state.prices.of(watch.method, watch.url)
+    waits = _waits(state, watch.name, has_ended=has_ended)
     return WatchStatus(
         watch=watch,
         next_due=max(plan.due, now) if plan is not None and waits is None else None,
@@ -110,12 +112,14 @@ def _watch(memory: AgentMemory, watch: Watch, now: datetime, *, over: bool) -> W
     )
 
 
-def _waits(memory: AgentMemory, name: str, *, over: bool) -> str | None:
-    if over or memory.state != AgentState.RUNNING:
-        return "stopped" if over or memory.stopping else "paused"
-    if name in memory.watches_without_money():
+def _waits(state: DurableState, watch: str, *, has_ended: bool) -> str | None:
+    """Why a watch cannot be bought when it is due; None when it can."""
+    if has_ended or state.state != AgentState.RUNNING:
+        return "stopped" if has_ended or state.stopping else "paused"
+    if watch in state.watches_without_money():
         return "no money"
-    busy = {memory.in_flight[key].watch: held.why for key, held in memory.held.items() if key in memory.in_flight}
-    if name in busy:
-        return f"held: {busy[name]}"
-    return "under way" if name in memory.busy_watches() else None
+    in_flight = state.queue.in_flight
+    held_for = {in_flight[key].watch: held.why for key, held in state.queue.held.items() if key in in_flight}
+    if watch in held_for:
+        return f"held: {held_for[watch]}"
+    return "under way" if watch in state.queue.busy_watches() else None

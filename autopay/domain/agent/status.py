@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from autopay.domain.agent.breaker import BreakerState
+from autopay.domain.agent.breakers import BreakerState
 from autopay.domain.agent.spec import Rules, Watch
 from autopay.domain.money import Currency
 from autopay.domain.payment.notice import Held, Notice

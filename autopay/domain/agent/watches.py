@@ -4,8 +4,8 @@
   `SPREAD_S` seconds a watch (0.5 s: a hundred watches within 50 s), at most its own window; the point follows from the
   names of agent and watch. From then on the windows themselves keep them apart.
 - **Fresh.** Content for the watch's method and URL, whoever asked for it, makes it due one window later.
-- **Missed.** A request that ended without content is made anew after 5 s, doubling up to an hour; one that was paid
-  for not before its window has passed, either.
+- **Without content.** A request that ended without content is made again after 5 s, doubling up to an hour; one that
+  was paid for not before its window has passed, either.
 """
 
 import hashlib
@@ -14,12 +14,13 @@ from datetime import datetime, timedelta
 from pydantic import BaseModel
 
 from autopay.domain.agent.spec import Watch
+from autopay.domain.backoff import Backoff
 
 SPREAD_S = 0.5
-AGAIN, AGAIN_AT_MOST = timedelta(seconds=5), timedelta(hours=1)
+RETRY = Backoff(timedelta(seconds=5), timedelta(hours=1))
 
 
-class Plan(BaseModel):
+class WatchPlan(BaseModel):
     """When a watch is due; `last` is when its content came, `misses` counts requests in a row that brought none."""
 
     due: datetime
@@ -27,48 +28,48 @@ class Plan(BaseModel):
     misses: int = 0
 
 
-class Watching(BaseModel):
-    """Plans by watch."""
+class WatchSchedule(BaseModel):
+    """Plans by the name of their watch."""
 
-    plans: dict[str, Plan] = {}
+    plans: dict[str, WatchPlan] = {}
 
-    def plan(self, agent: str, watches: tuple[Watch, ...], now: datetime) -> None:
-        """Plan what has no plan yet, and forget what is watched no more."""
+    def update(self, agent: str, watches: tuple[Watch, ...], now: datetime) -> None:
+        """Plan the watches that have no plan yet, and drop the plans of those that are gone."""
         names = {watch.name for watch in watches}
         if names == self.plans.keys():
             return
         spread_s = SPREAD_S * len(watches)
         for watch in watches:
             if watch.name not in self.plans:
-                wait_s = _point(agent, watch.name) * min(spread_s, watch.every_s)
-                self.plans[watch.name] = Plan(due=now + timedelta(seconds=wait_s))
+                wait_s = _fraction(agent, watch.name) * min(spread_s, watch.every_s)
+                self.plans[watch.name] = WatchPlan(due=now + timedelta(seconds=wait_s))
         for name in self.plans.keys() - names:
             del self.plans[name]
 
-    def replace(self, name: str) -> None:
-        """The watch is another one now: nothing is known of it."""
+    def drop(self, name: str) -> None:
+        """Drop the plan of a watch that was removed or replaced."""
         self.plans.pop(name, None)
 
-    def asked(self, watch: Watch, now: datetime) -> None:
-        """A request was made for it; if nothing is ever heard of that, a window later it is due again."""
+    def record_request(self, watch: Watch, now: datetime) -> None:
+        """A request was made for it; if no notice of that ever comes, it is due again a window later."""
         self.plans[watch.name].due = now + timedelta(seconds=watch.every_s)
 
-    def brought(self, watch: Watch, at: datetime) -> None:
+    def record_content(self, watch: Watch, at: datetime) -> None:
         """Content for it came at that time."""
         plan = self.plans.get(watch.name)
         if plan is not None and (plan.last is None or plan.last < at):
             plan.last, plan.misses, plan.due = at, 0, at + timedelta(seconds=watch.every_s)
 
-    def missed(self, watch: Watch, now: datetime, *, paid: bool = False) -> None:
-        """Its request ended without content."""
+    def record_failure(self, watch: Watch, now: datetime, *, paid: bool = False) -> None:
+        """Its request ended without content; `paid`: although it was paid for."""
         plan = self.plans.get(watch.name)
         if plan is None:
             return
-        wait = min(AGAIN * 2 ** min(plan.misses, 20), AGAIN_AT_MOST)
-        plan.misses = min(plan.misses + 1, 20)
+        wait = RETRY.wait(plan.misses)
+        plan.misses += 1
         plan.due = now + (max(wait, timedelta(seconds=watch.every_s)) if paid else wait)
 
-    def due(self, watch: Watch, now: datetime) -> bool:
+    def is_due(self, watch: Watch, now: datetime) -> bool:
         """Whether it is to be bought now."""
         plan = self.plans.get(watch.name)
         return plan is not None and plan.due <= now
@@ -87,6 +88,6 @@ class Watching(BaseModel):
         return 1 + max(0.0, late_s) / watch.every_s
 
 
-def _point(agent: str, watch: str) -> float:
-    """A fixed point between 0 and 1 for these names."""
+def _fraction(agent: str, watch: str) -> float:
+    """A number from 0 to 1 that is always the same for these names."""
     return int.from_bytes(hashlib.sha256(f"{agent}/{watch}".encode()).digest()[:4]) / 2**32

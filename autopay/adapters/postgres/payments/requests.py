@@ -16,7 +16,7 @@ from autopay.adapters.postgres.rows import atomic, is_open, request_result, requ
 from autopay.adapters.postgres.tables.core import AgentRow, QueueRow, RequestRow, TransactionRow
 from autopay.adapters.postgres.tables.policy import ApprovalRow
 from autopay.adapters.postgres.transaction import Database, agent_named, locked_request, request_and_agent
-from autopay.domain.agent.breaker import BreakerState
+from autopay.domain.agent.breakers import BreakerState
 from autopay.domain.agent.steps import Backlog, Enqueued, QueuedRequest
 from autopay.domain.errors import ContentPruned, IllegalTransition
 from autopay.domain.hosts import path_of

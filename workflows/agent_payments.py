@@ -1,6 +1,7 @@
-"""How an agent accepts a request, starts its payment, and cancels it. Which and when is decided elsewhere."""
+"""How an agent records a request in the ledger, starts its payment, and cancels it; the loop in agent.py says when."""
 
 import asyncio
+from collections.abc import Callable
 
 from temporalio import workflow
 from temporalio.common import WorkflowIDReusePolicy
@@ -8,8 +9,7 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
     from activities.agent_steps import AgentSteps
-    from autopay.domain.agent.memory import AgentMemory
-    from autopay.domain.agent.spec import AgentSpec
+    from autopay.domain.agent.state import DurableState
     from autopay.domain.agent.steps import Enqueued, QueuedRequest, ToEnqueue
     from autopay.domain.hosts import host_of
     from autopay.domain.payment.steps import PaymentOrder
@@ -29,25 +29,27 @@ from workflows.durable_steps import named_faults
 from workflows.paid_request import PaidRequest
 
 
-class AgentRequests:
-    """An agent's memory, and what its loop and its handlers both do with requests."""
+class AgentPayments:
+    """The requests of one agent and their `PaidRequest` workflows; `wake` makes the agent's loop decide again."""
 
-    def __init__(self, spec: AgentSpec, memory: AgentMemory | None = None) -> None:
-        self.memory = memory or AgentMemory(spec=spec)
-        self.over = False
-        self.news = False
-        self.is_recovered = False
-        self.running: set[str] = set()
-        self.phase_changes = asyncio.Lock()
+    def __init__(self, state: DurableState, wake: Callable[[], None]) -> None:
+        self._state = state
+        self._wake = wake
+        self._running: set[str] = set()
 
-    async def _enqueue(self, spec: RequestSpec) -> Enqueued | Refused:
-        """Record the request; it waits then, or was answered from what the agent has. Raises StepFailed."""
-        now = workflow.now()
+    @property
+    def any_running(self) -> bool:
+        """Whether a payment that this run has started has not ended."""
+        return bool(self._running)
+
+    async def enqueue(self, spec: RequestSpec) -> Enqueued | Refused:
+        """Record the request: then it waits, or it is answered from what the agent has. Raises StepFailed."""
+        state, now = self._state, workflow.now()
         request = QueuedRequest(
             request_id=spec.request_id,
             url=spec.url,
             method=spec.method,
-            score=self.memory.score(spec, now),
+            score=state.score(spec, now),
             queued_at=now,
             watch=spec.watch,
             max_price_atomic=spec.max_price_atomic,
@@ -55,11 +57,11 @@ class AgentRequests:
             body_hash=spec.body_hash,
         )
         to_enqueue = ToEnqueue(
-            agent=self.memory.spec.name,
+            agent=state.spec.name,
             spec=spec,
             score=request.score,
-            queue_limit=self.memory.spec.rules.queue_limit,
-            fresh_since=self.memory.fresh_since(spec, now),
+            queue_limit=state.spec.rules.queue_limit,
+            fresh_since=state.fresh_since(spec, now),
         )
         with named_faults():
             outcome = await workflow.execute_local_activity_method(
@@ -72,37 +74,32 @@ class AgentRequests:
         if isinstance(outcome, Refused):
             return outcome
         if outcome.status == RequestStatus.FRESH and outcome.content_at is not None:
-            self.memory.found_fresh(request, outcome.content_at)
+            state.record_fresh_answer(request, outcome.content_at)
         elif outcome.status not in CLOSED:
-            self.memory.enqueue(request)
-        own = next((watch for watch in self.memory.spec.watches if watch.name == spec.watch), None)
+            state.queue.add(request)
+        own = state.watch_named(spec.watch)
         if own is not None and outcome.status != RequestStatus.FRESH:
-            self.memory.watching.asked(own, now)
-        self.news = True
+            state.schedule.record_request(own, now)
+        self._wake()
         return outcome
 
-    def _hear_what_came_before(self) -> None:
-        """Notices that came before this run had read the ledger."""
-        unheard, self.memory.unheard = self.memory.unheard, []
-        for notice in unheard:
-            self.memory.noticed(notice, workflow.now())
-
-    async def _cancel_what_was_canceled(self) -> None:
-        name = self.memory.spec.name
-        while self.memory.cancels:
-            request_id = self.memory.cancels[0]
-            waiting = self.memory.pull(request_id)
+    async def cancel_requested(self) -> None:
+        """Cancel each request that a signal named; one that still waits is started as canceled, to be recorded."""
+        name, queue = self._state.spec.name, self._state.queue
+        while queue.cancels:
+            request_id = queue.cancels[0]
+            waiting = queue.begin_now(request_id)
             if waiting is not None:
-                await self._start(waiting, canceled=True)
+                await self.start(waiting, canceled=True)
             try:
                 await workflow.get_external_workflow_handle(payment_workflow_id(name, request_id)).cancel()
             except ApplicationError as gone:
                 workflow.logger.info("nothing to cancel for %s: %s", request_id, gone.message)
-            self.memory.cancels.remove(request_id)
+            queue.cancels.remove(request_id)
 
-    async def _start(self, request: QueuedRequest, *, canceled: bool = False, breaker: str | None = None) -> None:
-        """Start the payment, or find that it already runs; one that has ended has told us, or is in the ledger."""
-        name = self.memory.spec.name
+    async def start(self, request: QueuedRequest, *, canceled: bool = False, breaker: str | None = None) -> None:
+        """Start the payment, unless it already runs. One that has ended has sent its notice, or is in the ledger."""
+        name = self._state.spec.name
         order = PaymentOrder(
             agent=name,
             request_id=request.request_id,
@@ -118,7 +115,8 @@ class AgentRequests:
                 order,
                 id=payment_workflow_id(name, request.request_id),
                 parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-                # A run that has ended is no hindrance: a restored ledger may not know its end, or tells it again.
+                # A run that has ended must not be in the way: a restored ledger may not know its end, and a new run
+                # of a request that the ledger does know sends its notice again.
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 search_attributes=request_attributes(order),
                 static_summary=f"{request.method} {host_of(request.url)} for {name}",
@@ -127,12 +125,12 @@ class AgentRequests:
         except WorkflowAlreadyStartedError:
             workflow.logger.info("%s has already been started", order.request_id)
         else:
-            self.running.add(order.request_id)
+            self._running.add(order.request_id)
             payment.add_done_callback(lambda ended: self._payment_ended(order.request_id, ended))
 
     def _payment_ended(self, request_id: str, ended: "asyncio.Task[RequestResult]") -> None:
-        """A payment tells us itself how it ended. One that was terminated does not: it is adopted, and goes on."""
-        self.running.discard(request_id)
-        self.news = True
+        """Its result comes by its notice. A payment that was terminated sends none: it is adopted, and goes on."""
+        self._running.discard(request_id)
+        self._wake()
         if ended.cancelled() or ended.exception() is not None:
             workflow.logger.warning("the workflow of %s ended badly; it will be adopted", request_id)

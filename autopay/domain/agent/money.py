@@ -1,0 +1,128 @@
+"""An agent's money: what it can spend, and what endpoints cost as far as it has seen. Pure.
+
+A reading of the balances counts what the ledger has reserved by then. What is paid after it is subtracted here until
+the next reading; what requests in flight may cost is subtracted in scheduling.py.
+"""
+
+import hashlib
+from datetime import datetime, timedelta
+
+from pydantic import BaseModel
+
+from autopay.domain.agent.spec import Rules
+from autopay.domain.agent.status import Spendable
+from autopay.domain.money import Currency, show
+from autopay.domain.payment.notice import Notice
+from autopay.domain.request import RequestStatus
+from autopay.domain.values import Value
+
+RETRY_READING = timedelta(seconds=5)
+"""After balances could not be read, while the RPC's breaker is still closed; then the breaker's waits hold."""
+
+MAX_ENDPOINTS = 500
+"""Endpoints whose price is kept; the one that was bought from longest ago is dropped first."""
+
+
+class PaidAmount(Value):
+    """A payment whose answer came at that time."""
+
+    currency: Currency
+    amount_atomic: int
+    at: datetime
+
+
+class Balances(BaseModel):
+    """The last readings by currency, the payments since, and when to read next (None: at once).
+
+    `shortage` says what is missing while no currency reaches its threshold, which pauses the agent.
+    """
+
+    readings: list[Spendable] = []
+    paid_since: list[PaidAmount] = []
+    next_reading: datetime | None = None
+    shortage: str | None = None
+
+    def record_readings(self, readings: list[Spendable], began: datetime, rules: Rules, now: datetime) -> None:
+        """New readings, begun at `began`: they count all that had been paid by then. Sets or ends the shortage."""
+        self.readings = readings
+        self.paid_since = [paid for paid in self.paid_since if paid.at >= began]
+        self.next_reading = now + timedelta(seconds=rules.balance_every_s)
+        self.shortage = self.find_shortage(rules)
+
+    def find_shortage(self, rules: Rules) -> str | None:
+        """What is missing, if no currency that was read reaches its threshold; None if one does, or none was read."""
+        is_short = self.readings and len(self.below_threshold(rules)) == len(self.readings)
+        return self.describe_missing(rules) if is_short else None
+
+    def record_payment(self, currency: Currency, amount_atomic: int, now: datetime) -> None:
+        """A payment was answered."""
+        self.paid_since.append(PaidAmount(currency=currency, amount_atomic=amount_atomic, at=now))
+
+    def spendable(self, currency: Currency) -> int | None:
+        """Base units that can be spent now; None before the first reading."""
+        reading = next((each for each in self.readings if each.currency == currency), None)
+        if reading is None:
+            return None
+        paid = sum(paid.amount_atomic for paid in self.paid_since if paid.currency == currency)
+        return max(0, reading.spendable_atomic - paid)
+
+    def below_threshold(self, rules: Rules) -> tuple[Currency, ...]:
+        """Currencies in which nothing is paid until there is more."""
+        return tuple(each.currency for each in self.readings if each.spendable_atomic < rules.needed(each.currency))
+
+    def describe_missing(self, rules: Rules) -> str:
+        """For people: what is missing in the currencies below their threshold, and what would help."""
+        below = self.below_threshold(rules)
+        return "; ".join(
+            _describe_missing(each, rules.needed(each.currency)) for each in self.readings if each.currency in below
+        )
+
+    def transfer_helps(self) -> bool:
+        """Whether an account is short by what it holds or allows, which a transfer to it can change."""
+        return any(each.account is not None and each.limit in ("balance", "allowance") for each in self.readings)
+
+
+def _describe_missing(each: Spendable, needed: int) -> str:
+    if each.session_problem is not None:
+        return f"{each.currency}: {each.session_problem}; the owner must grant a new session (session grant)"
+    have, need = show(each.spendable_atomic, each.currency), show(needed, each.currency)
+    missing = f"{have} spendable ({each.limit.replace('_', ' ')}), {need} needed"
+    if each.limit == "balance" and each.account is not None:
+        difference = show(needed - each.spendable_atomic, each.currency)
+        return f"{missing}: {difference} or more to {each.account} lets it go on"
+    return f"{missing}: a new session with a larger allowance lets it go on (session grant)"
+
+
+class EndpointPrice(Value):
+    """The last known price of an endpoint, in base units; 0 is free."""
+
+    amount_atomic: int
+    currency: Currency | None = None
+
+
+class EndpointPrices(BaseModel):
+    """Prices by endpoint: method and URL without its query, as a short hash so that the state stays small."""
+
+    known: dict[str, EndpointPrice] = {}
+
+    def of(self, method: str, url: str) -> EndpointPrice | None:
+        """The last price seen there; None when nothing is known."""
+        return self.known.get(_endpoint(method, url))
+
+    def apply_notice(self, method: str, url: str, notice: Notice) -> None:
+        """Keep the price that a notice names: its amount, or 0 if the content was free."""
+        if notice.status == RequestStatus.FREE:
+            price = EndpointPrice(amount_atomic=0)
+        elif notice.currency is not None and notice.amount_atomic > 0:
+            price = EndpointPrice(amount_atomic=notice.amount_atomic, currency=notice.currency)
+        else:
+            return
+        key = _endpoint(method, url)
+        self.known.pop(key, None)
+        self.known[key] = price
+        if len(self.known) > MAX_ENDPOINTS:
+            del self.known[next(iter(self.known))]
+
+
+def _endpoint(method: str, url: str) -> str:
+    return hashlib.sha256(f"{method} {url.partition('?')[0].partition('#')[0]}".encode()).hexdigest()[:16]

@@ -1,0 +1,365 @@
+"""`DurableState`: all that an agent carries from run to run, composed of parts, and the decisions that need several.
+
+Pure: every method takes the time it needs, none does I/O. Nothing here is the only copy of what the ledger has. All of
+it is bounded: by the watches, the queue's limit, and the limits in breakers.py and money.py.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Self
+
+from pydantic import BaseModel, Field, model_validator
+
+from autopay.domain.agent.breakers import CHAIN_FAULTS, Breakers, BreakerState, seller_of
+from autopay.domain.agent.flat_state import FLAT_ONLY, nest
+from autopay.domain.agent.money import RETRY_READING, Balances, EndpointPrices
+from autopay.domain.agent.priority import HAND_WEIGHT, score
+from autopay.domain.agent.queue import RequestQueue
+from autopay.domain.agent.scheduling import BlockedBy, SchedulingContext
+from autopay.domain.agent.spec import AgentSpec, Rules, Watch
+from autopay.domain.agent.status import AgentState, HeldRequest, Spendable
+from autopay.domain.agent.steps import QueuedRequest
+from autopay.domain.agent.watches import WatchSchedule
+from autopay.domain.backoff import Backoff
+from autopay.domain.money import Currency
+from autopay.domain.payment.notice import Notice
+from autopay.domain.phase import Phase
+from autopay.domain.request import RequestSpec, RequestStatus
+
+MAX_MESSAGE_LENGTH = 200
+"""Characters of a message that is kept."""
+
+MAX_LAST_NOTICES = 10
+MAX_WAIT = timedelta(hours=1)
+
+STEP_RETRY = Backoff(timedelta(seconds=2), timedelta(minutes=5))
+
+_PAID = (RequestStatus.DELIVERED, RequestStatus.UNDELIVERED)
+_WITH_CONTENT = (RequestStatus.DELIVERED, RequestStatus.FREE)
+
+
+class StepRetry(BaseModel):
+    """The fault of the agent's own last step, while it waits until `at` to try again."""
+
+    fault: str | None = None
+    at: datetime | None = None
+    retries: int = 0
+
+    def step_failed(self, fault: str, now: datetime) -> None:
+        """A step of the agent failed: it is tried again after `STEP_RETRY`."""
+        self.fault = fault[:MAX_MESSAGE_LENGTH]
+        self.at = now + STEP_RETRY.wait(self.retries)
+        self.retries += 1
+
+    def step_succeeded(self) -> None:
+        """All steps of a turn succeeded."""
+        self.fault, self.at, self.retries = None, None, 0
+
+
+class Counters(BaseModel):
+    """What the agent has done since its launch; `demo_from` is `payments` at the start of the present phase."""
+
+    payments: int = 0
+    demo_from: int = 0
+    by_status: dict[RequestStatus, int] = {}
+    spent_atomic: dict[Currency, int] = {}
+    last: list[Notice] = []
+
+    def count(self, status: RequestStatus) -> None:
+        """A request was answered with this status."""
+        self.by_status[status] = self.by_status.get(status, 0) + 1
+
+    def record_payment(self, currency: Currency, amount_atomic: int) -> None:
+        """A payment was answered."""
+        self.payments += 1
+        self.spent_atomic[currency] = self.spent_atomic.get(currency, 0) + amount_atomic
+
+    def keep_notice(self, notice: Notice) -> None:
+        """Keep the newest notice of each of the last requests, the newest first."""
+        kept = notice.model_copy(update={"message": _shortened(notice.message)})
+        self.last = [kept, *(each for each in self.last if each.request_id != notice.request_id)][:MAX_LAST_NOTICES]
+
+
+class DurableState(BaseModel):
+    """The whole state of an agent between two decisions.
+
+    `pause` is why a person paused it; `balances.shortage` why it paused itself. Either stops new requests.
+    `early_notices` came in before this run had read the ledger.
+    """
+
+    spec: AgentSpec
+    pause: str | None = None
+    stopping: bool = False
+    retry: StepRetry = Field(default_factory=StepRetry)
+    queue: RequestQueue = Field(default_factory=RequestQueue)
+    balances: Balances = Field(default_factory=Balances)
+    prices: EndpointPrices = Field(default_factory=EndpointPrices)
+    schedule: WatchSchedule = Field(default_factory=WatchSchedule)
+    breakers: Breakers = Field(default_factory=Breakers)
+    counters: Counters = Field(default_factory=Counters)
+    early_notices: list[Notice] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_flat(cls, data: object) -> object:
+        """Releases up to 0.2.0 carried the same fields without parts."""
+        return nest(data) if isinstance(data, dict) and FLAT_ONLY in data else data
+
+    def for_next_run(self) -> Self:
+        """What the next run begins with: without what it reads from the ledger, to stay far below 2 MB."""
+        return self.model_copy(update={"queue": self.queue.for_next_run()})
+
+    # Running, paused, stopping, finished
+
+    @property
+    def state(self) -> AgentState:
+        """What the agent does, in one word."""
+        if self.stopping:
+            return AgentState.STOPPING
+        is_paused = self.pause is not None or self.balances.shortage is not None
+        return AgentState.PAUSED if is_paused else AgentState.RUNNING
+
+    def demo_is_over(self) -> bool:
+        """A DEMO has made its payments, or has begun as many."""
+        begun = self.counters.payments - self.counters.demo_from + len(self.queue.unanswered())
+        return self.spec.phase == Phase.DEMO and begun >= self.spec.rules.demo_payments
+
+    def is_finished(self) -> bool:
+        """Nothing more may start, and nothing is in flight. A stopped agent does not wait for held requests."""
+        if self.stopping:
+            return not self.queue.in_flight.keys() - self.queue.held.keys()
+        return not self.queue.in_flight and self.demo_is_over()
+
+    def change_rules(self, rules: Rules) -> None:
+        """The agent's own limits, from now on."""
+        self.spec = self.spec.model_copy(update={"rules": rules})
+        self.balances.shortage = self.balances.find_shortage(rules)
+        self.balances.next_reading = None
+
+    def change_phase(self, phase: Phase) -> None:
+        """How much it may do without a person; a DEMO counts its payments from here."""
+        self.spec = self.spec.model_copy(update={"phase": phase})
+        self.counters.demo_from = self.counters.payments
+
+    # Watches
+
+    def add_watch(self, watch: Watch, now: datetime) -> None:
+        """Add a watch, or replace the one of that name, with a new plan."""
+        self.remove_watch(watch.name)
+        self.spec = self.spec.model_copy(update={"watches": (*self.spec.watches, watch)})
+        self.schedule.update(self.spec.name, self.spec.watches, now)
+
+    def remove_watch(self, name: str) -> None:
+        """Remove a watch; what it has queued stays."""
+        others = tuple(each for each in self.spec.watches if each.name != name)
+        self.spec = self.spec.model_copy(update={"watches": others})
+        self.schedule.drop(name)
+
+    def watch_named(self, name: str | None) -> Watch | None:
+        """The watch of that name, if there is one."""
+        return next((watch for watch in self.spec.watches if watch.name == name), None)
+
+    def watches_without_money(self) -> list[str]:
+        """Watches that want one currency only, of which there is too little: they wait, the others go on."""
+        below = self.balances.below_threshold(self.spec.rules)
+        return [watch.name for watch in self.spec.watches if watch.currency in below]
+
+    def idle_watches(self) -> list[Watch]:
+        """Watches that can be bought when they are due: neither queued, nor in flight, nor without money."""
+        busy = self.queue.busy_watches() | set(self.watches_without_money())
+        return [watch for watch in self.spec.watches if watch.name not in busy]
+
+    def due_watches(self, now: datetime) -> list[Watch]:
+        """Idle watches whose data is stale."""
+        self.schedule.update(self.spec.name, self.spec.watches, now)
+        if self.state != AgentState.RUNNING or self.demo_is_over():
+            return []
+        return [watch for watch in self.idle_watches() if self.schedule.is_due(watch, now)]
+
+    def fresh_since(self, spec: RequestSpec, now: datetime) -> datetime | None:
+        """Content that came after this moment answers the request; None: it must be bought.
+
+        A watch is due only when its data is stale, so its own request must be bought, except before the first purchase.
+        """
+        window_s = spec.max_age_s
+        for watch in self.spec.watches:
+            if spec.watch == watch.name:
+                plan = self.schedule.plans.get(watch.name)
+                window_s = watch.every_s if plan is not None and plan.last is None else 0
+            elif window_s is None and (watch.method, watch.url, None) == (spec.method, spec.url, spec.body_hash):
+                window_s = watch.every_s
+        return now - timedelta(seconds=window_s) if window_s else None
+
+    def record_fresh_answer(self, request: QueuedRequest, content_at: datetime) -> None:
+        """A request was answered with content that the agent had, and that came at `content_at`."""
+        self.counters.count(RequestStatus.FRESH)
+        self._record_content(request, content_at)
+
+    def _record_content(self, request: QueuedRequest, at: datetime) -> None:
+        """The content keeps fresh every watch of the same method and URL, unless the request sent a body."""
+        for watch in self.spec.watches if request.body_hash is None else ():
+            if (watch.method, watch.url) == (request.method, request.url):
+                self.schedule.record_content(watch, at)
+
+    # Which request starts
+
+    def score(self, spec: RequestSpec, now: datetime) -> float:
+        """The priority of a request that is enqueued now."""
+        watch = self.watch_named(spec.watch)
+        price = self.prices.of(spec.method, spec.url)
+        currency = (price.currency if price is not None else None) or self.spec.currencies[0]
+        return score(
+            HAND_WEIGHT if watch is None else watch.weight,
+            1.0 if watch is None else self.schedule.staleness(watch, now),
+            0 if price is None else price.amount_atomic,
+            self.balances.spendable(currency),
+        )
+
+    def scheduling_context(self, now: datetime) -> SchedulingContext:
+        """All that decides which requests may start now."""
+        return SchedulingContext(
+            rules=self.spec.rules,
+            now=now,
+            prices=self.prices,
+            breakers=self.breakers,
+            spendable={currency: self.balances.spendable(currency) for currency in self.spec.currencies},
+            below_threshold=self.balances.below_threshold(self.spec.rules),
+            with_slot=self.queue.with_slot(),
+        )
+
+    def begin_next(self, now: datetime) -> tuple[QueuedRequest, BreakerState] | None:
+        """Move the next request that may start to in flight; with its seller's breaker. None: none may start now."""
+        if self.state != AgentState.RUNNING or not self.queue.waiting or self.demo_is_over():
+            return None
+        for request, blocked_by in self.scheduling_context(now).evaluate(self.queue.waiting):
+            if blocked_by is None:
+                self.queue.begin(request)
+                return request, self.breakers.record_seller_request(seller_of(request.url), request.request_id, now)
+            if blocked_by is BlockedBy.SLOT:
+                return None
+        return None
+
+    def load_backlog(
+        self,
+        waiting: Iterable[QueuedRequest],
+        still_open: Sequence[QueuedRequest],
+        asked: Mapping[str, datetime] | None = None,
+    ) -> None:
+        """A run begins: take over what waits and what is open from the ledger (see `RequestQueue.load`)."""
+        self.queue.load(waiting, still_open, asked or {})
+        self.breakers.keep_probes(set(self.queue.in_flight))
+
+    # Notices of payments
+
+    def apply_notice(self, notice: Notice, now: datetime) -> None:
+        """A payment says that its request is held, was answered, or that its money is settled."""
+        request = self.queue.in_flight.get(notice.request_id) or self.queue.begin_now(notice.request_id)
+        if request is None:
+            return  # it has ended already: the ledger said so before
+        if request.url:
+            self.breakers.apply_seller_notice(seller_of(request.url), notice, now)
+            self.prices.apply_notice(request.method, request.url, notice)
+        if notice.status == RequestStatus.WAITING:
+            self._apply_hold(notice, now)
+            return
+        if notice.error in CHAIN_FAULTS - {"step_timed_out"}:
+            self.breakers.rpc.record_fault(now)
+        elif notice.final and notice.transaction is not None:
+            self.breakers.rpc.allow_probe_now(now)
+        self.queue.held.pop(notice.request_id, None)
+        if notice.request_id not in self.queue.answered:
+            self._apply_answer(notice, request, now)
+        if notice.final:
+            self.queue.end(notice.request_id)
+            self.balances.next_reading = None
+        else:
+            self.queue.answered.add(notice.request_id)
+        self.counters.keep_notice(notice)
+
+    def _apply_hold(self, notice: Notice, now: datetime) -> None:
+        if notice.held is None:
+            before = self.queue.held.pop(notice.request_id, None)
+            if before is not None and before.why == "chain":
+                self.breakers.rpc.record_success()
+            return
+        if notice.held == "chain" and notice.error in CHAIN_FAULTS:
+            self.breakers.rpc.record_fault(now)
+        self.queue.hold(
+            HeldRequest(
+                request_id=notice.request_id,
+                why=notice.held,
+                since=now,
+                error=notice.error,
+                message=_shortened(notice.message),
+            )
+        )
+
+    def _apply_answer(self, notice: Notice, request: QueuedRequest, now: datetime) -> None:
+        self.counters.count(notice.status)
+        if notice.status in _PAID and notice.currency is not None:
+            self.counters.record_payment(notice.currency, notice.amount_atomic)
+            self.balances.record_payment(notice.currency, notice.amount_atomic, now)
+        if notice.status in _WITH_CONTENT:
+            self._record_content(request, now)
+        elif (own := self.watch_named(request.watch)) is not None:
+            self.schedule.record_failure(own, now, paid=notice.status == RequestStatus.UNDELIVERED)
+
+    # Balances
+
+    def balances_are_due(self, now: datetime) -> bool:
+        """Whether to read the balances now; not while the RPC's breaker is open."""
+        if self.breakers.rpc.state(now) == BreakerState.OPEN:
+            return False
+        return self.balances.next_reading is None or now >= self.balances.next_reading
+
+    def record_balances(self, readings: list[Spendable], began: datetime, now: datetime) -> None:
+        """New readings; the agent pauses itself when no currency reaches its threshold, and goes on when one does."""
+        self.breakers.rpc.record_success()
+        self.balances.record_readings(readings, began, self.spec.rules, now)
+
+    def record_balances_fault(self, now: datetime) -> None:
+        """The chain did not answer when the balances were read."""
+        self.breakers.rpc.record_fault(now)
+        self.balances.next_reading = now + RETRY_READING
+
+    def request_balances(self, now: datetime) -> None:
+        """Balances are to be read at once, even if the RPC's breaker is open."""
+        self.balances.next_reading = None
+        self.breakers.rpc.allow_probe_now(now)
+
+    def needs_top_up(self, now: datetime) -> bool:
+        """Whether something waits for money that could come in by a transfer."""
+        if self.stopping or not self.balances.transfer_helps():
+            return False
+        if self.balances.shortage is not None or self.watches_without_money():
+            return True
+        if self.queue.with_slot():  # their cost is set aside only until they are answered
+            return False
+        evaluated = self.scheduling_context(now).evaluate(self.queue.waiting)
+        return any(blocked_by is BlockedBy.MONEY for _, blocked_by in evaluated)
+
+    # Time
+
+    def next_wake(self, now: datetime) -> datetime:
+        """When to decide again if no message comes, at most `MAX_WAIT` from now."""
+        latest = now + MAX_WAIT
+        if self.retry.at is not None:
+            return min(latest, self.retry.at)
+        times = [latest]
+        if self.breakers.rpc.state(now) == BreakerState.OPEN:
+            times += [self.breakers.rpc.until] if self.breakers.rpc.until is not None else []
+        elif self.balances.next_reading is not None:
+            times.append(self.balances.next_reading)
+        if self.queue.next_ledger_check is not None and self.queue.in_flight:
+            times.append(self.queue.next_ledger_check)
+        if self.state == AgentState.RUNNING:
+            plans = self.schedule.plans
+            times += [plans[watch.name].due for watch in self.idle_watches() if watch.name in plans]
+            sellers = {seller_of(request.url) for request in self.queue.waiting}
+            probes = (self.breakers.sellers[each].until for each in sellers & self.breakers.sellers.keys())
+            times += [until for until in probes if until is not None and until > now]
+        return max(now, min(times))
+
+
+def _shortened(message: str | None) -> str | None:
+    return message and message[:MAX_MESSAGE_LENGTH]
