@@ -1,4 +1,4 @@
-"""A person's word on a payment, written into the ledger: there the payment finds it, whatever becomes of its run."""
+"""Writes a person's decision on a payment into the ledger, where the payment finds it even if its workflow ends."""
 
 from temporalio import activity
 
@@ -8,7 +8,7 @@ from autopay.domain.refusal import Refused
 
 
 class DecideStep:
-    """Approvals and denials."""
+    """Records approvals and denials."""
 
     def __init__(self, policies: PolicyStore) -> None:
         self._policies = policies

@@ -9,7 +9,7 @@
 from temporalio import activity
 
 from autopay.domain.errors import LedgerFenced
-from autopay.domain.money import DECIMALS, show
+from autopay.domain.money import DECIMALS, price_text, show
 from autopay.domain.payment.attempt import RecordedAttempt, UnsignedPayment
 from autopay.domain.payment.chain import MintFacts, TokenAccount
 from autopay.domain.payment.offer import Offer
@@ -40,7 +40,7 @@ class SignStep:
 
     @activity.defn(name="sign")
     async def sign(self, to_sign: SignInput) -> SignResult:
-        """The recorded attempt, new or not; Refused when a limit or an account says no, Awaiting a person's word."""
+        """The recorded attempt, new or not; Refused by a limit or an account, or Awaiting a person's decision."""
         order, offer = to_sign.order, to_sign.offer
         recorded = await self._ledger.payments.attempt(order.request_key, to_sign.number)
         if recorded is not None:
@@ -60,7 +60,7 @@ class SignStep:
             return not_now
         if (refused := await self._accounts(order.agent, offer, session, destination)) is not None:
             return refused
-        payment_order = UnsignedPayment(
+        unsigned = UnsignedPayment(
             agent=order.agent,
             request_key=order.request_key,
             number=to_sign.number,
@@ -70,7 +70,7 @@ class SignStep:
             newest_prior_signature=await self._chain.newest_signature(session.key.source_account),
             blockhash=await self._chain.latest_blockhash(),
         )
-        signed = self._signer.sign(payment_order, session.sealed_key)
+        signed = self._signer.sign(unsigned, session.sealed_key)
         result = await self._ledger.payments.record_attempt(
             order.request_key, to_sign.number, session.key.session_id, signed
         )
@@ -90,7 +90,7 @@ class SignStep:
         """The chain's own limits, before it has to say no: source, allowance, balance, destination."""
         session = opened.key
         source = await self._chain.token_account(session.source_account)
-        price = show(offer.amount_atomic, offer.currency)
+        price = price_text(offer)
         if source is None:
             return Refused(
                 reason=RefusalReason.SOURCE_ACCOUNT_MISSING,

@@ -10,7 +10,7 @@ from autopay.domain.payment.steps import AttemptRef
 
 
 class VerifyStep:
-    """One look at the chain; repeated by the workflow until there is an outcome."""
+    """One question to the chain; the workflow repeats it until there is an outcome."""
 
     def __init__(self, ledger: Ledger, chain: Chain, slot_ms: int) -> None:
         self._ledger = ledger

@@ -1,5 +1,5 @@
 """`PaidRequest`: one request for paid data as a durable workflow. The order of its steps is `PaymentRun`'s, how each
-is done `DurableSteps`'. A cancel never drops a payment that was signed; a person's word comes as an update.
+is done `DurableSteps`'. A cancel never drops a payment that was signed; a person's decision comes as an update.
 """
 
 import asyncio

@@ -98,7 +98,7 @@ async def waiting(watch: SolanaAccountWatch, *accounts: Pubkey) -> "asyncio.Task
     task = asyncio.create_task(watch.changed(names, LONG_S))
 
     async def told() -> bool:
-        return task.done() or (watch._feed is not None and watch._feed.tells(names))
+        return task.done() or (watch._feed is not None and watch._feed.is_subscribed(names))
 
     await eventually(told)
     return task
@@ -223,14 +223,14 @@ async def test_a_node_that_refuses_the_subscription_is_polled(node: ChainNode, w
         with feed.listen(crowd):
 
             async def full() -> bool:
-                return feed.tells(crowd)
+                return feed.is_subscribed(crowd)
 
             await eventually(full)
             assert await watch.changed((str(account),), SHORT_S) is False
             task = asyncio.create_task(watch.changed((str(account),), LONG_S))
             await wallets.send([USDC.mint_to(owner.pubkey(), 1)], MINT_AUTHORITY)
             assert await task
-            assert not feed.tells([str(account)])
+            assert not feed.is_subscribed([str(account)])
 
 
 async def test_a_chain_that_is_away_at_the_first_or_the_last_reading_is_a_fault(own_node: ChainNode) -> None:

@@ -1,7 +1,4 @@
-"""One WebSocket connection to a Solana node, shared by all who listen to accounts; made again when it breaks.
-
-What must not live here: what a change means, and reading accounts over HTTP (`account_watch.py`).
-"""
+"""One WebSocket connection to a Solana node that many listeners share, and that is made again when it breaks."""
 
 import asyncio
 import contextlib
@@ -31,7 +28,7 @@ log = structlog.get_logger("autopay.account_feed")
 
 @dataclass(frozen=True)
 class AccountChange:
-    """An account as the node told it after a change."""
+    """An account as the node sent it after a change."""
 
     address: str
     slot: int
@@ -39,28 +36,28 @@ class AccountChange:
 
 
 Inbox = asyncio.Queue[AccountChange | None]
-"""What a listener gets; None means: read your accounts now, a subscription has just begun or is lost."""
+"""What a listener receives: changes, and None when it should read its accounts, as a subscription began or was lost."""
 
 
 class AccountFeed:
-    """Subscribes at confirmed to what is listened to. Connects when somebody first listens, and stays connected."""
+    """Subscribes, at confirmed, to the accounts that have listeners. Connects at the first one, and stays connected."""
 
     def __init__(self, ws_url: str) -> None:
         self._url = ws_url
         self._inboxes: dict[str, set[Inbox]] = {}
-        self._asked: dict[int, str] = {}
+        self._requested: dict[int, str] = {}
         self._subscribed: dict[int, str] = {}
         self._ids = itertools.count(1)
-        self._wishes_changed = asyncio.Event()
+        self._listeners_changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @contextlib.contextmanager
     def listen(self, addresses: Collection[str]) -> Iterator[Inbox]:
-        """What changes in these accounts comes into the inbox, for as long as the context is open."""
+        """Changes of these accounts are put into the inbox for as long as the context is open."""
         inbox: Inbox = asyncio.Queue()
         for address in addresses:
             self._inboxes.setdefault(address, set()).add(inbox)
-        self._wishes_changed.set()
+        self._listeners_changed.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._stay_connected(), name="account feed")
         try:
@@ -70,10 +67,10 @@ class AccountFeed:
                 self._inboxes[address].remove(inbox)
                 if not self._inboxes[address]:
                     del self._inboxes[address]
-            self._wishes_changed.set()
+            self._listeners_changed.set()
 
-    def tells(self, addresses: Collection[str]) -> bool:
-        """Whether changes of all these accounts would come now."""
+    def is_subscribed(self, addresses: Collection[str]) -> bool:
+        """Whether the node has confirmed a subscription to each of these accounts."""
         return set(addresses) <= set(self._subscribed.values())
 
     async def close(self) -> None:
@@ -88,56 +85,56 @@ class AccountFeed:
             began = time.monotonic()
             try:
                 async with connect(self._url, close_timeout=1) as socket, asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._ask(socket))
+                    tasks.create_task(self._subscribe(socket))
                     tasks.create_task(self._receive(socket))
             except* _BROKEN as errors:
                 log.warning("no account feed", error=repr(errors.exceptions[0])[:200], again_in_s=wait_s)
             finally:
                 lost = set(self._subscribed.values())
-                self._asked.clear()
+                self._requested.clear()
                 self._subscribed.clear()
                 for address in lost:
-                    self._tell(address, None)
+                    self._publish(address, None)
             await asyncio.sleep(wait_s)
             held = time.monotonic() - began > LONGEST_WAIT_S
             wait_s = FIRST_WAIT_S if held else min(wait_s * 2, LONGEST_WAIT_S)
 
-    async def _ask(self, socket: SolanaWsClientProtocol) -> None:
-        """Subscribe to what is listened to, and end what nobody listens to any more."""
+    async def _subscribe(self, socket: SolanaWsClientProtocol) -> None:
+        """Subscribe to accounts that have listeners, and end the subscriptions of those that have none any more."""
         while True:
-            self._wishes_changed.clear()
-            for address in self._inboxes.keys() - set(self._asked.values()) - set(self._subscribed.values()):
+            self._listeners_changed.clear()
+            for address in self._inboxes.keys() - set(self._requested.values()) - set(self._subscribed.values()):
                 number = next(self._ids)
-                self._asked[number] = address
+                self._requested[number] = address
                 await socket.send_request(AccountSubscribe(Pubkey.from_string(address), _CONFIG, number))
             for number in [each for each, address in self._subscribed.items() if address not in self._inboxes]:
                 del self._subscribed[number]
                 await socket.send_request(AccountUnsubscribe(number, next(self._ids)))
-            await self._wishes_changed.wait()
+            await self._listeners_changed.wait()
 
     async def _receive(self, socket: SolanaWsClientProtocol) -> None:
         while True:
             try:
                 messages = await socket.recv()
-            except SubscriptionError as error:  # too many, or not offered: who listens reads instead
-                self._asked.pop(error.subscription.id, None)
+            except SubscriptionError as error:  # too many, or not offered: listeners read instead
+                self._requested.pop(error.subscription.id, None)
                 log.warning("no subscription", error=error.msg[:200])
                 continue
             for message in messages:
                 if isinstance(message, SubscriptionResult):
-                    self._begun(message.result, self._asked.pop(message.id))
+                    self._subscription_began(message.result, self._requested.pop(message.id))
                 elif isinstance(message, AccountNotification):
                     address = self._subscribed.get(message.subscription)
                     if address is not None:
                         result = message.result
-                        self._tell(address, AccountChange(address, result.context.slot, result.value))
+                        self._publish(address, AccountChange(address, result.context.slot, result.value))
 
-    def _begun(self, number: int, address: str) -> None:
+    def _subscription_began(self, number: int, address: str) -> None:
         self._subscribed[number] = address
-        self._tell(address, None)
+        self._publish(address, None)
         if address not in self._inboxes:
-            self._wishes_changed.set()
+            self._listeners_changed.set()
 
-    def _tell(self, address: str, told: AccountChange | None) -> None:
+    def _publish(self, address: str, change: AccountChange | None) -> None:
         for inbox in self._inboxes.get(address, ()):
-            inbox.put_nowait(told)
+            inbox.put_nowait(change)

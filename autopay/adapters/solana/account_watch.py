@@ -1,10 +1,8 @@
 """Waits for token accounts to change. Implements the port `AccountWatch`.
 
-The first reading is what later ones are compared with; a subscription is read after as soon as it has begun, so
-nothing falls between the two. Without a WebSocket, or when the node refuses the subscription, accounts are read every
-few seconds. A node that lags behind what was seen before is not believed.
-
-What must not live here: the connection (`account_feed.py`), and what an agent makes of a change.
+Later readings are compared with the first one; accounts are read once more as soon as a subscription has begun, so
+that no change is missed between the two. Without a WebSocket, or when the node refuses the subscription, accounts are
+read every few seconds. A reading that is older than the last one is ignored.
 """
 
 import asyncio
@@ -20,7 +18,7 @@ from autopay.domain.payment.ports import Chain
 
 POLL_S = 3.0
 LISTENING_POLL_S = 30.0
-"""How often accounts are read although a subscription should tell of every change: nodes have lost some."""
+"""Between readings of accounts with a subscription: it should report every change, but nodes have lost some."""
 REMEMBERED_S = 120.0
 
 Holding = tuple[int, str | None, int]
@@ -62,7 +60,7 @@ class SolanaAccountWatch:
         Raises:
             ChainUnavailable, NodeBehind, WrongNetwork: the first or the last reading failed.
         """
-        known = self._recall(accounts)
+        known = self._last_readings(accounts)
         try:
             if self._feed is None:
                 return await self._wait(accounts, known, asyncio.Queue(), timeout_s)
@@ -81,9 +79,9 @@ class SolanaAccountWatch:
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
-                    told = await self._next(accounts, inbox)
-                    if told is not None:
-                        if _differs(known, told.address, _seen_in(told)):
+                    change = await self._next(accounts, inbox)
+                    if change is not None:
+                        if _differs(known, change.address, _reading_of(change)):
                             return True
                         continue
                     try:
@@ -98,44 +96,41 @@ class SolanaAccountWatch:
             return False
 
     async def _next(self, accounts: tuple[str, ...], inbox: Inbox) -> AccountChange | None:
-        """What comes next; None when it is time to read."""
-        listening = self._feed is not None and self._feed.tells(accounts)
+        """The next change; None when it is time to read the accounts."""
+        listening = self._feed is not None and self._feed.is_subscribed(accounts)
         try:
             return await asyncio.wait_for(inbox.get(), LISTENING_POLL_S if listening else self._poll_s)
         except TimeoutError:
             return None
 
     async def _read(self, accounts: Iterable[str], known: dict[str, AccountReading]) -> bool:
-        """Read every account, and whether one differs from what is known of it, if anything is."""
+        """Read every account; whether one differs from its reading in `known`, if it has one there."""
         found = False
         for address in accounts:
             account = await self._chain.token_account(address)
             slot = known[address].slot if account is None and address in known else 0
-            found |= _differs(
-                known,
-                address,
-                AccountReading(account.slot, _holding(account)) if account else AccountReading(slot, None),
-            )
+            reading = AccountReading(account.slot, _holding(account)) if account else AccountReading(slot, None)
+            found |= _differs(known, address, reading)
         return found
 
-    def _recall(self, accounts: tuple[str, ...]) -> dict[str, AccountReading]:
-        """What was seen when the last call ended; what is too old is forgotten."""
+    def _last_readings(self, accounts: tuple[str, ...]) -> dict[str, AccountReading]:
+        """The readings with which the last call ended, unless they are too old."""
         oldest = time.monotonic() - REMEMBERED_S
         self._remembered = {key: each for key, each in self._remembered.items() if each[0] >= oldest}
         return dict(self._remembered.get(accounts, (0.0, {}))[1])
 
 
-def _differs(known: dict[str, AccountReading], address: str, seen: AccountReading) -> bool:
-    """Whether this is news; what is seen is known from then on, unless it is older than what was."""
+def _differs(known: dict[str, AccountReading], address: str, reading: AccountReading) -> bool:
+    """Whether a reading differs from the one in `known`, which it replaces unless it is older."""
     before = known.get(address)
-    if before is not None and seen.slot < before.slot:
+    if before is not None and reading.slot < before.slot:
         return False
-    known[address] = seen
-    return before is not None and seen.holding != before.holding
+    known[address] = reading
+    return before is not None and reading.holding != before.holding
 
 
-def _seen_in(told: AccountChange) -> AccountReading:
-    return AccountReading(told.slot, _holding(read_token_account(told.address, told.account, told.slot)))
+def _reading_of(change: AccountChange) -> AccountReading:
+    return AccountReading(change.slot, _holding(read_token_account(change.address, change.account, change.slot)))
 
 
 def _holding(account: TokenAccount | None) -> Holding | None:

@@ -2,7 +2,7 @@
 
 The layout is the one that the official facilitators verify (x402 SVM exact scheme): SetComputeUnitLimit,
 SetComputeUnitPrice, TransferChecked, Memo. What was built is decoded again and compared with the order before
-anybody gets to see it. What must not live here: deciding whether to pay.
+it is returned.
 """
 
 import hashlib

@@ -3,7 +3,7 @@
 A name is resolved here, every address that it has is checked, and the connection goes to one of these addresses: a
 name that resolves to something else a moment later cannot pass. TLS still names and verifies the host.
 
-What must not live here: which addresses are allowed (`autopay.domain.policy.reach`).
+Which addresses are allowed, `autopay.domain.policy.reach` says.
 """
 
 import asyncio

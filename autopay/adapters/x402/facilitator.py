@@ -1,6 +1,7 @@
-"""Asks a facilitator what it stands behind, with the official SDK's client. Optional: set AUTOPAY_FACILITATOR_URL.
+"""Asks a facilitator for its fee payers and its opinion of a payment. Optional: set AUTOPAY_FACILITATOR_URL.
 
-What must not live here: settling. Only sellers settle; a facilitator's word is a claim that the chain confirms.
+With the official SDK's client. It never settles: only sellers do, and what a facilitator says is a claim that the
+chain confirms.
 """
 
 import asyncio

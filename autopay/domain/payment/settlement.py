@@ -33,7 +33,7 @@ LIFE_SLOTS = 2_000
 """Slots after its blockhash in which a transaction can land at all: 150 blocks, with room for many empty slots."""
 
 MAX_WITHOUT_MEMO = 32
-"""Transactions whose memo the node did not keep that one look reads. Anybody can send such dust to an account; what
+"""Transactions whose memo the node did not keep that one check reads. Anybody can send such dust to an account; what
 is overlooked shows in the allowance."""
 
 MIN_WAIT_MS = 300

@@ -14,7 +14,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from autopay.domain.hosts import HOST_PATTERN, is_any_of
-from autopay.domain.money import MAX_ATOMIC, Currency, show
+from autopay.domain.money import MAX_ATOMIC, Currency, price_text, show
 from autopay.domain.network import Network
 from autopay.domain.phase import Phase
 from autopay.domain.refusal import RefusalReason, Refused
@@ -25,7 +25,7 @@ Amount = Annotated[int, Field(ge=0, le=MAX_ATOMIC)]
 HostRule = Annotated[str, StringConstraints(pattern=HOST_PATTERN, max_length=260)]
 ADDRESS_PATTERN = r"^[1-9A-HJ-NP-Za-km-z]{32,44}$"
 SHORTEST_S, LONGEST_S = 60, 31_536_000
-"""How long a question can be good."""
+"""Bounds of the time in which a person can answer."""
 
 SolanaAddress = Annotated[str, StringConstraints(pattern=ADDRESS_PATTERN)]
 
@@ -74,7 +74,7 @@ ApprovalState = Literal["PENDING", "APPROVED", "DENIED", "EXPIRED"]
 class Facts(StrictValue):
     """What the ledger knows when it judges; `host` always says its port, days' sums are base units.
 
-    `approval` is where a person's word on exactly these terms stands, None when nobody was asked.
+    `approval` is the state of the approval of exactly these terms, None when nobody was asked.
     """
 
     phase: Phase
@@ -88,7 +88,7 @@ class Facts(StrictValue):
 
 
 class Permit(StrictValue):
-    """It may be paid now; `approved` when a person's word was needed and given."""
+    """It may be paid now; `approved` when a person had to approve it, and did."""
 
     kind: Literal["permit"] = "permit"
     approved: bool = False
@@ -115,7 +115,7 @@ class Awaiting(StrictValue):
 
 
 class Decision(StrictValue):
-    """A person's word; the hash says on which terms."""
+    """A person approves or denies; the hash says which terms."""
 
     approval_id: UUID
     terms_hash: str
@@ -172,7 +172,7 @@ def _beyond_limits(terms: Terms, facts: Facts) -> Refused | None:
     )
     for reason, limit, spent_atomic, what in limits:
         if limit is not None and spent_atomic + terms.amount_atomic > limit:
-            price, cap = show(terms.amount_atomic, terms.currency), show(limit, "USD")
+            price, cap = price_text(terms), show(limit, "USD")
             spent = f", {show(spent_atomic, 'USD')} of it taken" if spent_atomic else ""
             return Refused(reason=reason, message=f"{price} is asked; policy allows {cap} {what}{spent}")
     return None
@@ -187,7 +187,7 @@ def _doubt(terms: Terms, facts: Facts) -> Refused | None:
         return Refused(reason=RefusalReason.PAYEE_CHANGED, message=message)
     last, factor = facts.last_price_atomic, facts.policy.price_factor
     if last is not None and factor is not None and terms.amount_atomic > last * factor:
-        price, before = show(terms.amount_atomic, terms.currency), show(last, "USD")
+        price, before = price_text(terms), show(last, "USD")
         message = f"{price} is asked; the last price was {before}, and policy allows {factor} times as much"
         return Refused(reason=RefusalReason.PRICE_JUMP, message=message)
     return None
@@ -196,5 +196,5 @@ def _doubt(terms: Terms, facts: Facts) -> Refused | None:
 def _above_auto_approval(terms: Terms, policy: Policy) -> str | None:
     if terms.amount_atomic <= policy.auto_approve_atomic:
         return None
-    price, up_to = show(terms.amount_atomic, terms.currency), show(policy.auto_approve_atomic, "USD")
+    price, up_to = price_text(terms), show(policy.auto_approve_atomic, "USD")
     return f"{price} is asked; up to {up_to} needs no approval"

@@ -1,7 +1,7 @@
 """Which sellers may be asked: over TLS, and at public addresses unless the operator says otherwise. Pure.
 
 The rule for addresses is about where a connection really goes, so whoever connects asks it again for every address
-that a name resolves to. What must not live here: resolving and connecting.
+that a name resolves to.
 """
 
 import ipaddress
