@@ -1,7 +1,6 @@
-"""Settings: AUTOPAY_* variables, `.env`, and what a running embedded stack of the same home says of itself.
+"""Settings: AUTOPAY_* variables, `.env`, and the addresses of a running embedded stack of the same home.
 
-What must not live here: connections (see temporal.py and the adapters), and Temporal's own settings, which are
-TEMPORAL_* variables and profiles (temporalio.envconfig).
+Temporal's own settings are TEMPORAL_* variables and profiles (temporalio.envconfig).
 """
 
 import difflib
@@ -20,6 +19,7 @@ from autopay.domain.agent.spec import AGENT_TASK_QUEUE
 from autopay.domain.money import Currency
 from autopay.domain.network import Network, cash_mint, usdc_mint
 from autopay.domain.policy.reach import Reach
+from autopay.domain.values import validation_message
 from autopay.stack_file import KEYRING_FILE, StackFile, running_stack
 
 PREFIX = "AUTOPAY_"
@@ -239,5 +239,4 @@ def _refuse_unknown(known: set[str]) -> None:
 def _wrong(error: Any) -> str:
     value = error["input"]
     shown = "" if error["loc"][0] in ("keyring", "database_url") else f"={value!s}"
-    text = error["msg"].removeprefix("Value error, ")
-    return f"{shown} is not valid: {text[:1].lower()}{text[1:]}"
+    return f"{shown} is not valid: {validation_message(error)}"

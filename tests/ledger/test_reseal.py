@@ -142,7 +142,7 @@ async def test_a_rotation_killed_in_the_middle_goes_on_where_it_was(
     book: Book, sealed: Maintenance, database_url: str
 ) -> None:
     await many_rows(book, database_url, 3_000)
-    killed, _, _ = await rotate(database_url, kill_after=b"headers and bodies: 400 sealed anew")
+    killed, _, _ = await rotate(database_url, kill_after=b"headers and bodies: 400 encrypted again")
     assert killed == -signal.SIGKILL
     half = await sealed.key_versions(COLUMNS[2])
     assert half["v1"] + half["v2"] == 3_001
@@ -161,8 +161,8 @@ async def test_a_rotation_killed_in_the_middle_goes_on_where_it_was(
 async def test_the_command_says_what_is_left_and_when_the_old_key_may_go(database_url: str, book: Book) -> None:
     await filled(book, 2)
     code, out, err = await rotate(database_url)
-    assert (code, "payments: 2 sealed anew" in err) == (0, True)
-    assert "payments: 2 sealed anew; now 2 with v2" in out
+    assert (code, "payments: 2 encrypted again" in err) == (0, True)
+    assert "payments: 2 encrypted again; now 2 with v2" in out
     assert "The ledger needs version 1 no more." in out
     assert "retention" in out
 

@@ -1,4 +1,4 @@
-"""What it would take for an agent to go on, as commands to type: `advice(status)`. Pure."""
+"""Commands that would let an agent go on: `advice(status)`. Pure."""
 
 from collections.abc import Iterator
 
@@ -9,14 +9,14 @@ from autopay.domain.money import show, to_units
 from autopay.domain.phase import Phase
 
 LEAST_GRANT_ATOMIC = 1_000_000
-"""The allowance that is proposed when nobody knows better: what `launch` grants."""
+"""The least allowance that is proposed: what `launch` grants."""
 
 
 def advice(status: AgentStatus, *, on_localnet: bool = False) -> list[str]:
-    """One line for each thing that somebody could do about what holds the agent up; none when nothing does.
+    """A line for each thing that would help an agent that cannot go on; none when it needs nothing.
 
     Args:
-        status: what the agent says of itself.
+        status: the agent's status.
         on_localnet: whether `fund` works on this chain.
     """
     name = status.name
@@ -26,7 +26,7 @@ def advice(status: AgentStatus, *, on_localnet: bool = False) -> list[str]:
 
 
 def is_paused_by_hand(status: AgentStatus) -> bool:
-    """Whether a person paused it: money alone would not say what its reason says."""
+    """Whether a person paused it: its reason is not that of a shortage of money."""
     shortage = Balances(readings=list(status.spendable)).find_shortage(status.rules)
     return status.state is AgentState.PAUSED and (shortage is None or status.reason != shortage)
 
@@ -51,13 +51,13 @@ def _more_money(name: str, each: Spendable, needed: int, *, on_localnet: bool) -
     why = each.session_problem or f"{show(each.spendable_atomic, each.currency)} spendable by its {_limit(each)}"
     grant = f"{to_units(max(LEAST_GRANT_ATOMIC, needed)).normalize():f}"
     currency = "" if each.currency == "USDC" else f" --currency {each.currency}"
-    said = f"{why}, {show(needed, each.currency)} needed"
+    shortage = f"{why}, {show(needed, each.currency)} needed"
     if each.limit != "balance" or each.account is None:
-        yield f"{said}: starter.py session grant {name} --allowance {grant}{currency}"
+        yield f"{shortage}: starter.py session grant {name} --allowance {grant}{currency}"
     elif on_localnet:
-        yield f"{said}: starter.py fund {name} {grant}{currency}"
+        yield f"{shortage}: starter.py fund {name} {grant}{currency}"
     else:
-        yield f"{said}: send {show(needed - each.spendable_atomic, each.currency)} or more to {each.account}"
+        yield f"{shortage}: send {show(needed - each.spendable_atomic, each.currency)} or more to {each.account}"
 
 
 def _limit(each: Spendable) -> str:

@@ -19,7 +19,7 @@ from autopay.settings import Settings
 DIRECTORY = "backups"
 
 NEXT = (
-    "nothing is signed until this has booked what was paid after the backup: starter.py ledger reconcile --book",
+    "nothing is signed until you book what was paid after the backup: starter.py ledger reconcile --book",
     "workers may run meanwhile; requests that need a payment are held",
 )
 
@@ -38,15 +38,17 @@ def register(app: typer.Typer) -> None:
 def backup(
     to: Annotated[
         str | None,
-        typer.Option(metavar="FILE|DIR", help="Where to; a directory ends with a slash.", show_default="HOME/backups/"),
+        typer.Option(
+            metavar="FILE|DIR", help="The file, or a directory that ends with a slash.", show_default="HOME/backups/"
+        ),
     ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the whole ledger into a file, as it is at one moment, while workers go on.
+    """Write the ledger into a file while workers go on.
 
-    The file has sealed secrets: who has it and the keyring has the sessions' keys. It is its owner's only, and appears
-    under its name when it is complete and can be read.
+    The file holds the whole ledger as of one moment, with encrypted secrets: whoever has it and the keyring has the
+    sessions' keys. Only you can read it, and it gets its name when it is complete.
     """
     settings = Settings.load(home=home).resolve("database_url")
     server = Server(settings.database_url)
@@ -62,22 +64,23 @@ def backup(
 
 
 def restore(
-    file: Annotated[Path | None, typer.Argument(help="A backup.", exists=True, dir_okay=False)] = None,
+    file: Annotated[Path | None, typer.Argument(help="The backup.", exists=True, dir_okay=False)] = None,
     database: Annotated[
-        str | None, typer.Option(help="Instead of a file: a database of the same server that has the backup already.")
+        str | None, typer.Option(help="Instead of a file, a database of the same server that holds the backup already.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     admin_url: AdminOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a backup the ledger again, behind a fence: nothing is signed until `ledger reconcile --book`.
+    """Restore the ledger from a backup, with a fence.
 
-    It is read into a new database first. In one moment that takes the ledger's name, and the present database, if
-    there is one, is kept under another. Workers need not be stopped. Interrupted, it can be run again.
+    The fence lets nothing be signed until `ledger reconcile --book`. The backup is read into a new database first.
+    Then that takes the ledger's name, and the present database, if there is one, is kept under another name. Workers
+    may go on. You can run it again when it was interrupted.
     """
     if (file is None) == (database is None):
-        raise CommandError("restore what: give a FILE, or --database", ExitCode.USAGE)
+        raise CommandError("give a backup FILE, or --database", ExitCode.USAGE)
     settings = Settings.load(home=home).resolve("database_url")
     server = Server(settings.database_url, admin_url)
     what = f"the backup of {time_of(file):%F %T} UTC" if file is not None else f"the database {database}"
@@ -99,7 +102,7 @@ def _target(to: str | None, directory: Path, database: str) -> Path:
         given = Path(to).expanduser()
         if not to.endswith(os.sep) and not given.is_dir():
             if given.exists():
-                raise CommandError(f"{given} is there already")
+                raise CommandError(f"{given} exists already: give another name")
             return given
         directory = given
     return directory / f"{database}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.dump"
@@ -117,7 +120,7 @@ def _show_backup(found: Backup) -> None:
 def _show_restored(done: Restored) -> None:
     note(f"{done.fence}: {done.events} events", "green")
     if done.kept_as is not None:
-        note(f"the ledger of before is kept as the database {done.kept_as}")
+        note(f"the ledger before the restore is kept as database {done.kept_as}")
     for name in done.leftovers:
         note(f"an interrupted restore left the database {name}: drop it", "yellow")
     for line in NEXT:

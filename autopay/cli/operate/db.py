@@ -1,6 +1,5 @@
-"""`db` and `seed`: the ledger's schema, and sample rows. Its roles are in roles.py."""
+"""The group `db`, and `seed`: the ledger's schema and sample rows; `db roles` is in db_roles.py."""
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -13,17 +12,18 @@ from autopay.adapters.postgres.maintenance.roles import apply_rights
 from autopay.adapters.postgres.maintenance.server import Server
 from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import note, print_json, print_line
+from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption
 from autopay.cli.operate import db_roles as roles
 from autopay.settings import Settings
 
 LOST = (
-    "What goes with it: idempotency keys, so that requests that were paid could be paid again under the same id, "
-    "and what recovers payments that are under way. Make a backup first: starter.py backup"
+    "You lose idempotency keys, so that requests that were paid could be paid again under the same id, and what is "
+    "needed to recover open payments. Make a backup first: starter.py backup"
 )
 
-db = typer.Typer(help="The ledger's schema.", no_args_is_help=True)
+db = typer.Typer(help="Migrate the ledger's database, and make its roles.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -35,9 +35,9 @@ def register(app: typer.Typer) -> None:
 
 @db.command(epilog=examples_help("db upgrade", "db upgrade 0003_multi_api_priority"))
 def upgrade(
-    revision: Annotated[str, typer.Argument(help="Up to which revision.")] = "head", home: HomeOption = None
+    revision: Annotated[str, typer.Argument(help="The revision to migrate to.")] = "head", home: HomeOption = None
 ) -> None:
-    """Bring the database's schema to the newest revision; already there is fine."""
+    """Migrate the database to the newest revision."""
     url = Settings.load(home=home).resolve("database_url").database_url
     with _revision_errors():
         migrations.upgrade(url, revision)
@@ -47,13 +47,13 @@ def upgrade(
 
 @db.command(epilog=examples_help("db downgrade 0003_multi_api_priority", "db downgrade base --yes"))
 def downgrade(
-    revision: Annotated[str, typer.Argument(help="Back to which revision; base drops every table.")],
+    revision: Annotated[str, typer.Argument(help="The revision to go back to; base drops every table.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """Take the schema back. What the newer revisions recorded is lost.
+    """Migrate the database back; data of newer revisions is lost.
 
-    Idempotency keys are among it: a request that was paid before could be paid again under the same id.
+    Idempotency keys are part of it: a request that was paid before could be paid again under the same id.
     """
     url = Settings.load(home=home).resolve("database_url").database_url
     now = migrations.current(url)
@@ -67,7 +67,7 @@ def downgrade(
 
 @db.command(epilog=examples_help("db current", "db current --json"))
 def current(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Show the revision that the database is at, and the newest one."""
+    """Show the revision of the database, and the newest one."""
     url = Settings.load(home=home).resolve("database_url").database_url
     now, newest = migrations.current(url), migrations.head()
     if as_json:
@@ -88,7 +88,7 @@ def _revision_errors() -> Iterator[None]:
 def seed(home: HomeOption = None) -> None:
     """Put sample rows into the ledger."""
     settings = Settings.load(home=home).resolve("database_url")
-    asyncio.run(_seed(settings))
+    run_async(_seed(settings))
     note("seeded; see `starter.py agents` and `starter.py ledger show`", "green")
 
 

@@ -1,4 +1,4 @@
-"""`db roles`: the database's roles of least privilege."""
+"""`db roles`: database roles of least privilege."""
 
 import secrets
 import sys
@@ -18,7 +18,7 @@ AdminOption = Annotated[
     typer.Option(
         "--admin-url",
         metavar="URL",
-        help="Whose role is used on the ledger's server; its password may be in PGPASSWORD.",
+        help="The role to use on the ledger's server; its password may be in PGPASSWORD.",
         show_default="the ledger's own",
     ),
 ]
@@ -41,16 +41,18 @@ def roles(
         str | None,
         typer.Option(metavar="PASSWORD", help="For autopay_work; `-` reads it from stdin.", show_default="generated"),
     ] = None,
-    new_passwords: Annotated[bool, typer.Option("--new-passwords", help="New ones for roles that are there.")] = False,
+    new_passwords: Annotated[
+        bool, typer.Option("--new-passwords", help="Make new passwords for roles that exist.")
+    ] = False,
     admin_url: AdminOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the roles autopay_migrate, autopay_work and autopay_read, and give each the least that it needs.
+    """Make database roles with the least rights they need.
 
-    Workers run as autopay_work: it can read and pay, and cannot rewrite what was recorded. autopay_read reads all but
-    what is sealed. The tables become autopay_migrate's. Run it again at any time; `db upgrade` renews the rights.
-    A new role gets a password, which is shown once.
+    Workers run as autopay_work: it can read and pay, and cannot rewrite what was recorded. autopay_read reads
+    everything that is not encrypted. autopay_migrate owns the tables. You can run it again at any time; `db upgrade`
+    renews the rights. A new role gets a password, which is shown once.
     """
     settings = Settings.load(home=home).resolve("database_url")
     server = Server(settings.database_url, admin_url)
@@ -64,13 +66,13 @@ def roles(
         print_json([{"role": role.value, "made": role in made, "password": passwords.get(role)} for role in Role])
         return
     for role in Role:
-        word = "made" if role in made else "there"
-        print_line(f"{role.value}: {word}" + (f", password {passwords[role]}" if role in passwords else ""))
+        state = "made" if role in made else "exists already"
+        print_line(f"{role.value}: {state}" + (f", password {passwords[role]}" if role in passwords else ""))
     note("give workers the URL of autopay_work in AUTOPAY_DATABASE_URL", "green")
 
 
-def _given(word: str) -> str:
-    found = sys.stdin.readline().rstrip("\n") if word == "-" else word
+def _given(option: str) -> str:
+    found = sys.stdin.readline().rstrip("\n") if option == "-" else option
     if not found:
         raise CommandError("the password of autopay_work is empty", ExitCode.USAGE)
     return found

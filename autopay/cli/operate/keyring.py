@@ -1,4 +1,4 @@
-"""`keyring`: the keys that seal secrets."""
+"""`keyring`: the keys that encrypt secrets."""
 
 from typing import Annotated
 
@@ -18,17 +18,19 @@ def register(app: typer.Typer) -> None:
 
 
 def keyring(
-    add: Annotated[bool, typer.Option("--add", help="Print the present one with a new key, which seals.")] = False,
+    add: Annotated[
+        bool, typer.Option("--add", help="Print the present keyring with one more key, which encrypts from now on.")
+    ] = False,
     home: HomeOption = None,
 ) -> None:
-    """Print a fresh AUTOPAY_KEYRING, or the present one with a key more; a secret.
+    """Print a new keyring for AUTOPAY_KEYRING.
 
-    Every worker and command of one ledger needs the same one. Without it nothing that it sealed can be opened again.
-    The embedded stack makes its own, HOME/keyring.
+    It is a secret. Every worker and command of one ledger needs the same keyring; without it, nothing that it encrypted
+    can be read again. The embedded stack makes its own, HOME/keyring.
 
     To rotate: keyring --add, give the result to all workers and commands (stop the workers first: one that lacks the
     new key cannot read what the others write), then `starter.py vault rotate`, which says when an old key may go.
-    Version 0 is the root from which memos are derived: it seals nothing, and always stays.
+    Version 0 is the key from which memos are derived: it encrypts nothing, and must always stay.
     """
     made = _present(Settings.load(home=home)).with_new_key() if add else Keyring.generate()
     print_line(made.dump())

@@ -27,15 +27,15 @@ def register(app: typer.Typer) -> None:
 def rollout(
     build: Annotated[str | None, typer.Argument(help="The AUTOPAY_BUILD_ID of the new workers.")] = None,
     percent: Annotated[
-        float | None, typer.Option(min=0, max=100, help="Only this share of new payments, to try the build.")
+        float | None, typer.Option(min=0, max=100, help="Send only this share of new payments to the build.")
     ] = None,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for its first worker.")] = 30,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Send new work to a new build of the workers, or show how the builds stand.
+    """Send new work to a new build of the workers, or list builds.
 
-    Start workers with AUTOPAY_BUILD_ID set to a new name, then call this with that name. Payments under way stay with
+    Start workers with AUTOPAY_BUILD_ID set to a new name, then run this with that name. Payments under way stay with
     the build that began them, agents move to the new one. Stop the old workers when their build is drained.
     """
     settings = Settings.load(home=home).resolve("home")
@@ -46,7 +46,7 @@ def rollout(
         rows = ((each.build_id, each.state, f"{each.percent:g} %", f"{each.since:%F %T}") for each in found)
         print_table(("build", "state", "new work", "known since"), rows)
     else:
-        print_line("no worker has an AUTOPAY_BUILD_ID: all of them are unversioned")
+        print_line("no worker has an AUTOPAY_BUILD_ID: all workers are unversioned")
 
 
 async def _rollout(settings: Settings, build: str | None, percent: float | None, wait_s: float) -> list[Build]:

@@ -37,11 +37,11 @@ def register(app: typer.Typer) -> None:
 
 
 def up(
-    home: Annotated[Path | None, typer.Option(help="Where its state is kept.", show_default=".autopay")] = None,
-    worker: Annotated[bool, typer.Option("--worker", help="Run a worker beside the stack.")] = False,
-    workers: Annotated[int, typer.Option(min=0, max=32, help="Or several.")] = 0,
+    home: Annotated[Path | None, typer.Option(help="Folder for its state.", show_default=".autopay")] = None,
+    worker: Annotated[bool, typer.Option("--worker", help="Run a worker as well.")] = False,
+    workers: Annotated[int, typer.Option(min=0, max=32, help="Run this many workers.")] = 0,
     slot_ms: Annotated[
-        int | None, typer.Option(min=10, max=10_000, help="Length of a slot.", show_default="400")
+        int | None, typer.Option(min=10, max=10_000, help="Milliseconds of a slot.", show_default="400")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the addresses as one line of JSON.")] = False,
 ) -> None:
@@ -85,5 +85,5 @@ def _show(addresses: StackFile, names: list[str], as_json: bool) -> None:
     workers = [name for name in names if name.startswith("worker-")]
     if not workers:
         place = "" if Path(addresses.home) == DEFAULT_HOME.absolute() else f"AUTOPAY_HOME={addresses.home} "
-        note(f"No worker runs yet: start one with `{place}python worker.py`, or `starter.py up --worker`.")
+        note(f"no worker runs yet: start one with `{place}python worker.py`, or `starter.py up --worker`")
     note("Ready. Stop with Ctrl-C.")

@@ -1,4 +1,4 @@
-"""The group `vault`: `vault rotate` puts what is sealed in the ledger under the newest key."""
+"""The group `vault`: `vault rotate` encrypts all secrets in the ledger with the newest key."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -22,17 +22,19 @@ ROUNDS = 20
 
 PAUSE_S = 0.5
 
-vault = typer.Typer(help="What is sealed in the ledger.", no_args_is_help=True)
-
-
-@vault.callback()
-def _vault() -> None:
-    """What is sealed in the ledger."""
+HELP = "Encrypt the ledger's secrets with a new key."
 
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
+    vault = typer.Typer(help=HELP, no_args_is_help=True)
+    vault.callback()(_vault)  # else typer makes a group with one command that command
+    vault.command("rotate", epilog=examples_help("keyring --add", "vault rotate", "vault rotate --json"))(rotate)
     app.add_typer(vault, name="vault")
+
+
+def _vault() -> None:
+    """Encrypt the ledger's secrets with a new key."""
 
 
 @dataclass
@@ -67,17 +69,15 @@ class Rotation:
         }
 
 
-@vault.command(epilog=examples_help("keyring --add", "vault rotate", "vault rotate --json"))
 def rotate(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Seal everything in the ledger with the newest key of AUTOPAY_KEYRING.
+    """Encrypt all secrets with the newest key of AUTOPAY_KEYRING.
 
-    Session keys, payments, headers and bodies, in small batches beside running workers. It may be interrupted at any
-    moment, and run again: it goes on where it was. First add a key (keyring --add) and give it to every worker.
+    Session keys, payments, headers and bodies, in small batches while workers run. You can interrupt it at any moment
+    and run it again: it goes on where it was. First add a key (keyring --add) and give it to every worker.
 
-    An old key may leave the keyring when no row needs it, and these are gone too: workflows that run since before the
-    rotation, and closed ones until Temporal's retention has passed, as their histories are sealed with it; and backups
-    from before. Version 0 always stays.
-    Exits 1 while rows remain that older keys sealed.
+    You may remove an old key from the keyring when no row needs it, workflows from before the rotation have ended and
+    Temporal's retention has passed since, as their histories are encrypted with it, and you need no backup from before.
+    Version 0 must always stay. Exits 1 while rows remain that are encrypted with older keys.
     """
     settings = Settings.load(home=home).resolve("database_url", "keyring")
     rotation = run_async(_rotate(settings, keyring_of(settings)))
@@ -109,7 +109,7 @@ async def _reseal(maintenance: Maintenance, column: SealedColumn, keys: Vault, r
         async for batch in maintenance.reseal(column, keys):
             done += batch.resealed
             unreadable += batch.unreadable
-            note(f"{column.name}: {done} sealed anew")
+            note(f"{column.name}: {done} encrypted again")
         rotation.resealed[column.name], rotation.unreadable[column.name] = done, tuple(unreadable)
         versions = await maintenance.key_versions(column)
         if sum(versions.values()) - versions.get(keys.newest_mark.rstrip("."), 0) <= len(unreadable):
@@ -120,15 +120,15 @@ async def _reseal(maintenance: Maintenance, column: SealedColumn, keys: Vault, r
 def _show(rotation: Rotation) -> None:
     for name, rows in rotation.sealed.items():
         held = ", ".join(f"{count} with {version}" for version, count in rows.items()) or "none"
-        print_line(f"{name}: {rotation.resealed[name]} sealed anew; now {held}")
+        print_line(f"{name}: {rotation.resealed[name]} encrypted again; now {held}")
     for name, unreadable in rotation.unreadable.items():
         for row in unreadable:
-            note(f"no key opens {name} of row {row}", "yellow")
+            note(f"no key decrypts {name} of row {row}", "yellow")
     if rotation.remaining:
-        note(f"{rotation.remaining} remain under older keys: run it again", "yellow")
+        note(f"{rotation.remaining} rows are still encrypted with older keys: run it again", "yellow")
     elif rotation.old:
         versions = ", ".join(map(str, rotation.old))
         print_line(
-            f"The ledger needs version {versions} no more. Keep it until the workflows from before the rotation have"
-            " ended, Temporal's retention has passed since, and no backup from before is wanted."
+            f"The ledger no longer needs version {versions}. Keep it until the workflows from before the rotation have"
+            " ended, Temporal's retention has passed since, and you need no backup from before."
         )

@@ -42,24 +42,24 @@ def register(app: typer.Typer) -> None:
 
 def weather(
     service: Annotated[str | None, typer.Argument(help="chain, facilitator, market or knowledge; all if none.")] = None,
-    latency: Annotated[str | None, typer.Option(help="Wait so long before each answer: 200ms.")] = None,
+    latency: Annotated[str | None, typer.Option(help="Delay of each answer: 200ms.")] = None,
     error_rate: Annotated[float | None, typer.Option(min=0, max=1, help="Share of requests that fail.")] = None,
     outage: Annotated[bool | None, typer.Option("--outage/--no-outage", help="Refuse every request.")] = None,
     lose_answers: Annotated[
         float | None, typer.Option(min=0, max=1, help="Share of answers that are cut off, though the work is done.")
     ] = None,
-    lag_slots: Annotated[int | None, typer.Option(min=0, help="chain: answer as a node so far behind.")] = None,
+    lag_slots: Annotated[int | None, typer.Option(min=0, help="chain: answer like a node this far behind.")] = None,
     stand_still: Annotated[
         bool | None, typer.Option("--stand-still/--no-stand-still", help="chain: no new slots.")
     ] = None,
     price_factor: Annotated[float | None, typer.Option(min=0.001, max=1000, help="sellers: multiply prices.")] = None,
-    clear: Annotated[bool, typer.Option("--clear", help="Fair weather again, before any other option.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all faults, then apply the other options.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show or change faults of the embedded stack.
+    """Show or set faults of the embedded stack's services.
 
-    Without options, the faults in force are shown.
+    Without options, the present faults are shown.
     """
     if service is not None and service not in SERVICES:
         raise typer.BadParameter(f"{service!r} is not one of {', '.join(SERVICES)}", param_hint="service")
@@ -123,12 +123,12 @@ def _put(stack: StackFile, service: str, change: dict[str, Any], *, clear: bool)
             f"the {service} does not answer at {address}: {error or type(error).__name__}", ExitCode.UNREACHABLE
         ) from None
     if not reply.is_success:
-        raise CommandError(f"the {service} refused this weather: {reply.text[:200]}")
+        raise CommandError(f"the {service} refused these faults: {reply.text[:200]}")
     state: dict[str, Any] = reply.json()
     return state
 
 
 def _words(state: dict[str, Any]) -> str:
-    """What differs from fair weather."""
+    """The faults that are set, in words."""
     faults = [f"{name.replace('_', '-')} {value}" for name, value in state.items() if value != _FAIR.get(name)]
     return ", ".join(faults).replace(" True", "") or "fair"

@@ -148,7 +148,7 @@ def _time(at: datetime | None) -> str | None:
 
 
 def lines_of(policy: Policy) -> dict[str, str]:
-    """What a policy says, by the names of its file: `limits.per_request` and so on, in the file's order."""
+    """A policy as text, by the names of its file: `limits.per_request` and so on, in the file's order."""
     return {
         "limits.per_request": _limit(policy.per_request_atomic),
         "limits.per_host_day": _limit(policy.per_host_day_atomic),
@@ -163,9 +163,9 @@ def lines_of(policy: Policy) -> dict[str, str]:
 
 
 def changes(before: Policy, after: Policy) -> Sequence[tuple[str, str, str]]:
-    """Name, what it said and what it says, of every line that differs."""
-    said, says = lines_of(before), lines_of(after)
-    return [(name, said[name], says[name]) for name in says if said[name] != says[name]]
+    """Name, text before and text after of every line that differs."""
+    old, new = lines_of(before), lines_of(after)
+    return [(name, old[name], new[name]) for name in new if old[name] != new[name]]
 
 
 def _limit(amount_atomic: int | None) -> str:
