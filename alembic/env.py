@@ -5,7 +5,7 @@ from logging.config import fileConfig
 from alembic import context
 from sqlalchemy import NullPool, create_engine, text
 
-from autopay.adapters.postgres.database import connect_arguments, engine_url
+from autopay.adapters.postgres.database.connection import connect_arguments, engine_url
 from autopay.adapters.postgres.tables.core import Base
 from autopay.settings import Settings
 

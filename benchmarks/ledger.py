@@ -24,7 +24,7 @@ from sqlalchemy import ClauseElement, Connection, Executable, create_engine, tex
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from autopay.adapters.postgres.database import engine_url
+from autopay.adapters.postgres.database.connection import engine_url
 from autopay.adapters.postgres.maintenance import migrations
 from benchmarks.ledger_probes import Probe, probes
 from benchmarks.ledger_rows import load

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import ClauseElement, Connection, text
 
-from autopay.adapters.postgres.maintenance.prune import prunable_query
+from autopay.adapters.postgres.maintenance.maintenance import prunable_query
 from autopay.adapters.postgres.reports.events import PAGE as EVENTS
 from autopay.adapters.postgres.reports.events import events_query
 from autopay.adapters.postgres.reports.queries import SpendBy, payments_query, spend_query, trail_query

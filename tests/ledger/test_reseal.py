@@ -10,8 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from autopay.adapters.postgres.maintenance.maintenance import Maintenance
-from autopay.adapters.postgres.maintenance.reseal import COLUMNS, SealedColumn
+from autopay.adapters.postgres.maintenance.reseal import COLUMNS, SealedColumn, SealedColumns
 from autopay.adapters.vault import Keyring, Vault
 from tests.ledger.books import Book, signed_payment, spec_of
 
@@ -22,9 +21,9 @@ PATIENCE_S = 60
 
 
 @pytest.fixture
-def sealed(book: Book) -> Maintenance:
+def sealed(book: Book) -> SealedColumns:
     """The sealed columns of the book's ledger."""
-    return book.ledger.maintenance
+    return book.ledger.sealed
 
 
 async def filled(book: Book, payments: int) -> None:
@@ -48,12 +47,12 @@ async def filled(book: Book, payments: int) -> None:
         db.execute("UPDATE sessions SET session_token = %s", [session_key])
 
 
-async def walked(sealed: Maintenance, column: SealedColumn, keyring: Keyring, batch: int = 200) -> int:
+async def walked(sealed: SealedColumns, column: SealedColumn, keyring: Keyring, batch: int = 200) -> int:
     return sum([each.resealed async for each in sealed.reseal(column, Vault(keyring), batch)])
 
 
 async def test_everything_moves_under_the_newest_key_and_opens_without_the_old_one(
-    book: Book, sealed: Maintenance, database_url: str
+    book: Book, sealed: SealedColumns, database_url: str
 ) -> None:
     await filled(book, 5)
     with psycopg.connect(database_url) as db:
@@ -75,7 +74,7 @@ async def test_everything_moves_under_the_newest_key_and_opens_without_the_old_o
     assert vault.open(token, purpose="session-key", row=str(book.session_id)) == b"session key"
 
 
-async def test_a_destroyed_key_stays_destroyed(book: Book, sealed: Maintenance) -> None:
+async def test_a_destroyed_key_stays_destroyed(book: Book, sealed: SealedColumns) -> None:
     await filled(book, 0)
     assert await book.ledger.sessions.end(book.session_id)
     assert await walked(sealed, COLUMNS[0], NEW) == 0
@@ -83,7 +82,7 @@ async def test_a_destroyed_key_stays_destroyed(book: Book, sealed: Maintenance) 
 
 
 async def test_what_somebody_holds_is_passed_by_and_done_the_next_time(
-    book: Book, sealed: Maintenance, database_url: str
+    book: Book, sealed: SealedColumns, database_url: str
 ) -> None:
     await filled(book, 3)
     with psycopg.connect(database_url) as holder:
@@ -92,7 +91,7 @@ async def test_what_somebody_holds_is_passed_by_and_done_the_next_time(
     assert await walked(sealed, COLUMNS[1], NEW) == 1
 
 
-async def test_what_no_key_opens_is_named_and_left_as_it_is(book: Book, sealed: Maintenance) -> None:
+async def test_what_no_key_opens_is_named_and_left_as_it_is(book: Book, sealed: SealedColumns) -> None:
     await filled(book, 3)
     stranger = Keyring.generate().with_new_key()
     batches = [each async for each in sealed.reseal(COLUMNS[1], Vault(stranger), 2)]
@@ -139,7 +138,7 @@ async def many_rows(book: Book, database_url: str, count: int) -> None:
 
 
 async def test_a_rotation_killed_in_the_middle_goes_on_where_it_was(
-    book: Book, sealed: Maintenance, database_url: str
+    book: Book, sealed: SealedColumns, database_url: str
 ) -> None:
     await many_rows(book, database_url, 3_000)
     killed, _, _ = await rotate(database_url, kill_after=b"headers and bodies: 400 encrypted again")

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from autopay.adapters.postgres.maintenance.prune import Prunable
+from autopay.adapters.postgres.maintenance.maintenance import Prunable
 from autopay.domain.errors import ContentPruned
 from autopay.domain.request import RequestStatus
 from tests.ledger.books import JSON_REPLY, Book

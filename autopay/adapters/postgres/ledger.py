@@ -3,8 +3,10 @@
 from autopay.adapters.postgres.agents.agents import Agents
 from autopay.adapters.postgres.audit.audit import Audit
 from autopay.adapters.postgres.audit.reconciliation import Reconciliation
-from autopay.adapters.postgres.database import open_engine
+from autopay.adapters.postgres.database.connection import open_engine
+from autopay.adapters.postgres.database.transaction import Database
 from autopay.adapters.postgres.maintenance.maintenance import Maintenance
+from autopay.adapters.postgres.maintenance.reseal import SealedColumns
 from autopay.adapters.postgres.payments.fence import Fence
 from autopay.adapters.postgres.payments.payments import Payments
 from autopay.adapters.postgres.payments.policies import Policies
@@ -12,7 +14,6 @@ from autopay.adapters.postgres.payments.requests import Requests
 from autopay.adapters.postgres.reports.events import Events
 from autopay.adapters.postgres.reports.reports import Reports
 from autopay.adapters.postgres.sessions.sessions import Sessions
-from autopay.adapters.postgres.transaction import Database
 
 
 class PostgresLedger:
@@ -35,6 +36,7 @@ class PostgresLedger:
         self.reports = Reports(database)
         self.events = Events(database)
         self.maintenance = Maintenance(database)
+        self.sealed = SealedColumns(database)
 
     async def dispose(self) -> None:
         """Close every connection."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from autopay.adapters.postgres.maintenance.prune import Prunable
+from autopay.adapters.postgres.maintenance.maintenance import Prunable
 from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async

@@ -7,8 +7,7 @@ from uuid import UUID
 import typer
 
 from autopay.adapters.postgres import open_ledger
-from autopay.adapters.postgres.maintenance.maintenance import Maintenance
-from autopay.adapters.postgres.maintenance.reseal import COLUMNS, SealedColumn
+from autopay.adapters.postgres.maintenance.reseal import COLUMNS, SealedColumn, SealedColumns
 from autopay.adapters.vault import Keyring, Vault
 from autopay.cli.connect.connections import keyring_of
 from autopay.cli.connect.console import note, print_json, print_line
@@ -93,25 +92,25 @@ async def _rotate(settings: Settings, keyring: Keyring) -> Rotation:
     ledger = open_ledger(settings.database_url)
     try:
         for column in COLUMNS:
-            await _reseal(ledger.maintenance, column, Vault(keyring), rotation)
+            await _reseal(ledger.sealed, column, Vault(keyring), rotation)
         for column in COLUMNS:
-            rotation.sealed[column.name] = await ledger.maintenance.key_versions(column)
+            rotation.sealed[column.name] = await ledger.sealed.key_versions(column)
     finally:
         await ledger.dispose()
     return rotation
 
 
-async def _reseal(maintenance: Maintenance, column: SealedColumn, keys: Vault, rotation: Rotation) -> None:
+async def _reseal(sealed: SealedColumns, column: SealedColumn, keys: Vault, rotation: Rotation) -> None:
     """Rounds until only what cannot be opened is left."""
     done = 0
     for _ in range(ROUNDS):
         unreadable: list[UUID] = []
-        async for batch in maintenance.reseal(column, keys):
+        async for batch in sealed.reseal(column, keys):
             done += batch.resealed
             unreadable += batch.unreadable
             note(f"{column.name}: {done} encrypted again")
         rotation.resealed[column.name], rotation.unreadable[column.name] = done, tuple(unreadable)
-        versions = await maintenance.key_versions(column)
+        versions = await sealed.key_versions(column)
         if sum(versions.values()) - versions.get(keys.newest_mark.rstrip("."), 0) <= len(unreadable):
             return
         await asyncio.sleep(PAUSE_S)

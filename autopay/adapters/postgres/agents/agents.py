@@ -7,9 +7,9 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from autopay.adapters.postgres.agents.summaries import summaries
-from autopay.adapters.postgres.rows import agent_record, atomic
+from autopay.adapters.postgres.database.rows import agent_record, atomic
+from autopay.adapters.postgres.database.transaction import Database, agent_named
 from autopay.adapters.postgres.tables.core import AgentRow, BalanceSnapshotRow
-from autopay.adapters.postgres.transaction import Database, agent_named
 from autopay.domain.agent.records import AgentRecord, AgentSummary, BalanceRecord, BalanceStatus
 from autopay.domain.money import Currency, to_units
 from autopay.domain.phase import Phase

@@ -8,8 +8,8 @@ from uuid import UUID
 from sqlalchemy import func, lateral, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from autopay.adapters.postgres.payments.judging import TODAY
-from autopay.adapters.postgres.rows import agent_record, atomic
+from autopay.adapters.postgres.database.rows import agent_record, atomic
+from autopay.adapters.postgres.payments.policy_check import TODAY
 from autopay.adapters.postgres.sessions.records import session_record, session_records
 from autopay.adapters.postgres.sessions.scope import sql_is_granted
 from autopay.adapters.postgres.tables.core import (

@@ -13,10 +13,10 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from autopay.adapters.postgres.audit.snapshot import AuditSnapshot, anchor_of
-from autopay.adapters.postgres.rows import settlement
+from autopay.adapters.postgres.database.rows import settlement
+from autopay.adapters.postgres.database.transaction import Database
 from autopay.adapters.postgres.tables.audit import AuditAnchorRow, AuditHeadRow
 from autopay.adapters.postgres.tables.core import TransactionRow
-from autopay.adapters.postgres.transaction import Database
 from autopay.domain.audit.anchor import Anchor, AnchorState
 from autopay.domain.audit.events import Head
 from autopay.domain.audit.solana_check import VerifiedPayment

@@ -8,14 +8,14 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, func, or_, select, union
 from sqlalchemy.dialects.postgresql import insert
 
+from autopay.adapters.postgres.database.rows import atomic
+from autopay.adapters.postgres.database.transaction import Database, agent_named
 from autopay.adapters.postgres.payments.fence import fence_row
 from autopay.adapters.postgres.payments.forgotten import BOOKED_LATER
-from autopay.adapters.postgres.rows import atomic
 from autopay.adapters.postgres.sessions.scope import scope_of
 from autopay.adapters.postgres.sessions.sessions import DESTROYED
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, SessionRow, TransactionRow
 from autopay.adapters.postgres.tables.fence import FenceRow
-from autopay.adapters.postgres.transaction import Database, agent_named
 from autopay.domain.errors import IllegalTransition
 from autopay.domain.money import to_units
 from autopay.domain.network import Network
@@ -34,7 +34,7 @@ BOOKED = or_(
 """The ledger says that the chain has it: not on a receipt's word alone."""
 
 
-MOST_STRAYS = 1_000
+MAX_STRAYS = 1_000
 """Entries of a kind that a report lists; totals count all."""
 
 
@@ -103,7 +103,7 @@ class Reconciliation:
                 ("fresh", and_(BOOKED, TransactionRow.slot > up_to_slot)),
             ):
                 query = _attempts().where(*which, condition).order_by(TransactionRow.created_at, TransactionRow.id)
-                found = await db.execute(query if part == "attempts" else query.limit(MOST_STRAYS))
+                found = await db.execute(query if part == "attempts" else query.limit(MAX_STRAYS))
                 parts[part] = tuple(_attempt(row, name, request) for row, name, request in found)
         return LedgerTotals(
             payments=sum(total[1] for total in totals),

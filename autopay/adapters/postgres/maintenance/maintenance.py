@@ -1,27 +1,36 @@
-"""What operators do to the ledger: check its schema, bring demo data, throw away old content, reseal secrets."""
+"""What operators do to the ledger: check its schema, bring demo data, and throw away old content.
+
+Pruning throws away response bodies of closed requests, and nothing else. The request, its payments, and the hash of
+the content stay for ever. A request whose content is gone stays paid.
+"""
 
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, func, null, select, text, update
+from sqlalchemy import Select, func, null, or_, select, text, update
 
+from autopay.adapters.postgres.database.transaction import Database
 from autopay.adapters.postgres.maintenance.migrations import head
-from autopay.adapters.postgres.maintenance.prune import BATCH as PRUNE_BATCH
-from autopay.adapters.postgres.maintenance.prune import Prunable, prunable_query
-from autopay.adapters.postgres.maintenance.reseal import BATCH as RESEAL_BATCH
-from autopay.adapters.postgres.maintenance.reseal import Batch, SealedColumn
 from autopay.adapters.postgres.maintenance.seed import seed
 from autopay.adapters.postgres.reports.reports import LONG_REPORT
-from autopay.adapters.postgres.tables.core import RequestRow, TransactionRow
-from autopay.adapters.postgres.transaction import Database
-from autopay.adapters.vault import Vault
-from autopay.domain.errors import NotMigrated, SecretUnreadable
+from autopay.adapters.postgres.tables.core import RequestRow
+from autopay.domain.errors import NotMigrated
+from autopay.domain.values import Value
+
+PRUNE_BATCH = 200
+"""Requests in a transaction: locks are short, and the log of changes grows in small steps."""
+
+
+class Prunable(Value):
+    """What could be thrown away, or was: requests, and bytes of their bodies."""
+
+    requests: int
+    body_bytes: int
 
 
 class Maintenance:
-    """The schema, demo data, old content, and sealed columns."""
+    """The schema, demo data, and old content."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -74,37 +83,17 @@ class Maintenance:
                 return
             yield Prunable(requests=len(rows), body_bytes=sum(row.size for row in rows))
 
-    async def key_versions(self, column: SealedColumn) -> dict[str, int]:
-        """How many rows each key version has sealed, `v1` and so on; destroyed secrets do not count."""
-        mark = func.split_part(column.sealed, ".", 1)
-        async with self._database.transaction() as db:
-            rows = await db.execute(select(mark, func.count()).where(column.sealed != "").group_by(mark).order_by(mark))
-            return dict(rows.all())
 
-    async def reseal(self, column: SealedColumn, vault: Vault, batch: int = RESEAL_BATCH) -> AsyncIterator[Batch]:
-        """One walk over the rows that older keys sealed; a row that somebody else has locked is passed by."""
-        last: UUID | None = None
-        while (done := await self._reseal_batch(column, vault, last, batch)) is not None:
-            yield done
-            last = done.last
-
-    async def _reseal_batch(self, column: SealedColumn, vault: Vault, after: UUID | None, limit: int) -> Batch | None:
-        table = column.table
-        old = and_(column.sealed != "", column.sealed.not_like(f"{vault.newest_mark}%"))
-        query = select(table.id, column.sealed, *column.bound).where(old)
-        query = query.where(table.id > after) if after is not None else query
-        query = query.order_by(table.id).limit(limit).with_for_update(skip_locked=True, key_share=True)
-        unreadable: list[UUID] = []
-        async with self._database.transaction() as db:
-            rows = (await db.execute(query)).all()
-            for number, sealed, *bound in rows:
-                try:
-                    fresh = vault.reseal(sealed, purpose=column.purpose, row=column.row_of(*bound))
-                except SecretUnreadable:
-                    unreadable.append(number)
-                    continue
-                values: dict[str, Any] = {column.sealed.key: fresh}
-                if table is TransactionRow:
-                    values["updated_at"] = TransactionRow.updated_at  # nothing happened to the payment
-                await db.execute(update(table).where(table.id == number).values(**values))
-        return Batch(len(rows) - len(unreadable), tuple(unreadable), rows[-1][0]) if rows else None
+def prunable_query(before: datetime, limit: int | None) -> Select[UUID, int]:
+    """Ids of requests whose content may go, the oldest first, with the size of their bodies in bytes."""
+    return (
+        select(RequestRow.id, func.coalesce(func.octet_length(RequestRow.body), 0).label("size"))
+        .where(
+            RequestRow.closed_at < before,
+            or_(RequestRow.answered_at.is_(None), RequestRow.answered_at < before),  # delivered late, kept longer
+            RequestRow.body_sha256.is_not(None),
+            RequestRow.body_pruned_at.is_(None),
+        )
+        .order_by(RequestRow.closed_at)
+        .limit(limit)
+    )

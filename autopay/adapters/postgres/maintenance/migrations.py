@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
-from autopay.adapters.postgres.database import connect_arguments, engine_url, fault_of
+from autopay.adapters.postgres.database.connection import connect_arguments, engine_url, fault_of
 
 ALEMBIC_DIR = Path(__file__).resolve().parents[4] / "alembic"
 

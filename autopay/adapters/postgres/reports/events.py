@@ -6,7 +6,7 @@ event is missed and none comes twice, whatever is committed in which order. A tr
 what began after it. Transactions of one agent that ran at the same time come by their number; `seq` is the agent's
 own order of them.
 
-What must not live here: writing. Readers are woken by `follow_bell`, and look by themselves when they are not.
+Readers are woken by `database/notifier.py`, and look by themselves when they are not.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ from uuid import UUID
 import psycopg
 from sqlalchemy import BigInteger, Row, Select, Text, cast, func, select, tuple_
 
-from autopay.adapters.postgres.bell import CHANNEL
-from autopay.adapters.postgres.database import connect_arguments
-from autopay.adapters.postgres.rows import atomic
+from autopay.adapters.postgres.database.connection import connect_arguments
+from autopay.adapters.postgres.database.notifier import CHANNEL
+from autopay.adapters.postgres.database.rows import atomic
+from autopay.adapters.postgres.database.transaction import Database, agent_named
 from autopay.adapters.postgres.tables.audit import AuditEventRow
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, TransactionRow
-from autopay.adapters.postgres.transaction import Database, agent_named
 from autopay.domain.errors import CursorLost, LedgerUnavailable
 from autopay.domain.money import Currency
 from autopay.domain.values import Value
@@ -115,7 +115,7 @@ class Events:
                     for event in last:
                         yield event
                 await self._require(place)
-                # Listens before it looks: what is committed after the look rings.
+                # Listens before it looks: what is committed after the look is notified.
                 async with self._listening() as woken:
                     vain = 0
                     while True:
@@ -148,7 +148,7 @@ class Events:
 
     @asynccontextmanager
     async def _listening(self) -> AsyncIterator[Callable[[float], Any]]:
-        """Waits for the bell on a connection of its own; True when it rang within so many seconds."""
+        """Waits for a NOTIFY on a connection of its own; True when one came within so many seconds."""
         url = self._database.engine.url
         address = url.set(drivername="postgresql").render_as_string(hide_password=False)
         try:

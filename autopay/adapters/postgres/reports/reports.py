@@ -11,10 +11,10 @@ from uuid import UUID
 from sqlalchemy import Row, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from autopay.adapters.postgres.database.rows import atomic
+from autopay.adapters.postgres.database.transaction import Database, agent_named
 from autopay.adapters.postgres.reports.queries import SpendBy, payments_query, spend_query, trail_query
-from autopay.adapters.postgres.rows import atomic
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, TransactionRow
-from autopay.adapters.postgres.transaction import Database, agent_named
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.status import SPENT, Delivery

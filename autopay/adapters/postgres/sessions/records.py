@@ -4,14 +4,14 @@ from decimal import Decimal
 
 from sqlalchemy import Select, func, select
 
-from autopay.adapters.postgres.rows import atomic, session_key
+from autopay.adapters.postgres.database.rows import atomic, session_key
 from autopay.adapters.postgres.sessions.scope import hosts_of, is_granted, owner_transaction_of, tx_limit_of
 from autopay.adapters.postgres.tables.core import AgentRow, SessionRow, TransactionRow
 from autopay.domain.payment.status import OPEN, SPENT, TransactionStatus
 from autopay.domain.session import SessionRecord
 
-TAKEN = TransactionRow.status != TransactionStatus.FAILED
-"""Money counts as taken from the moment it is reserved until the attempt is proven dead."""
+COUNTS_AS_SPENT = TransactionRow.status != TransactionStatus.FAILED
+"""From the moment it is reserved until the attempt is proven dead."""
 
 
 def session_records() -> Select[SessionRow, str, int, Decimal, Decimal, int]:
@@ -28,7 +28,7 @@ def session_records() -> Select[SessionRow, str, int, Decimal, Decimal, int]:
             func.count(TransactionRow.id).filter(still_open),
         )
         .join(AgentRow, AgentRow.id == SessionRow.agent_id)
-        .outerjoin(TransactionRow, (TransactionRow.session_id == SessionRow.id) & TAKEN)
+        .outerjoin(TransactionRow, (TransactionRow.session_id == SessionRow.id) & COUNTS_AS_SPENT)
         .where(SessionRow.public_key.is_not(None))
         .group_by(SessionRow.id, AgentRow.name)
         .order_by(SessionRow.created_at.desc(), SessionRow.id.desc())

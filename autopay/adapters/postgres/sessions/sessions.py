@@ -12,9 +12,10 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from autopay.adapters.postgres.database import fault_of
-from autopay.adapters.postgres.rows import atomic, session_key
-from autopay.adapters.postgres.sessions.records import TAKEN, session_record, session_records
+from autopay.adapters.postgres.database.connection import fault_of
+from autopay.adapters.postgres.database.rows import atomic, session_key
+from autopay.adapters.postgres.database.transaction import Database, agent_named
+from autopay.adapters.postgres.sessions.records import COUNTS_AS_SPENT, session_record, session_records
 from autopay.adapters.postgres.sessions.scope import (
     OWNER_TRANSACTION,
     duration_of,
@@ -25,7 +26,6 @@ from autopay.adapters.postgres.sessions.scope import (
     with_owner_transaction,
 )
 from autopay.adapters.postgres.tables.core import AgentRow, SessionRow, TransactionRow
-from autopay.adapters.postgres.transaction import Database, agent_named
 from autopay.domain.errors import LedgerUnavailable
 from autopay.domain.money import Currency, show, to_units
 from autopay.domain.payment.status import SPENT, TransactionStatus
@@ -75,7 +75,7 @@ class Sessions:
             if await db.get(SessionRow, session_id) is not None:
                 return
             if owner_transaction is None:
-                await end_rows(db, SessionRow.agent_id == owner_row.id, SessionRow.currency == currency)
+                await end_sessions(db, SessionRow.agent_id == owner_row.id, SessionRow.currency == currency)
             now = await db.scalar(select(func.clock_timestamp()))
             assert now is not None
             db.add(
@@ -100,7 +100,7 @@ class Sessions:
     async def end(self, session_id: UUID) -> bool:
         """Revoke a session and destroy its sealed key; False when it had ended already or is unknown."""
         async with self._database.transaction() as db:
-            return await end_rows(db, SessionRow.id == session_id, status=SessionStatus.REVOKED) > 0
+            return await end_sessions(db, SessionRow.id == session_id, status=SessionStatus.REVOKED) > 0
 
     async def current(self, agent: str, currency: Currency) -> OpenSession | Refused:
         """The session that pays now, or why none does; see the port."""
@@ -122,8 +122,8 @@ class Sessions:
                 return Refused(reason=RefusalReason.SESSION_MISSING, message=message)
             row, now = found
             if row.status is SessionStatus.ACTIVE and is_granted(row) and row.expires_at <= now:
-                await end_rows(db, SessionRow.id == row.id)
-            payments, spent, now = await taken(db, row.id)
+                await end_sessions(db, SessionRow.id == row.id)
+            payments, spent, now = await usage_of(db, row.id)
             return refusal_of(row, payments, now) or OpenSession(
                 key=session_key(row),
                 sealed_key=row.session_token,
@@ -201,7 +201,7 @@ class Sessions:
             row = await db.get_one(SessionRow, session_id, with_for_update={"key_share": True})
             if is_granted(row) or row.status is not SessionStatus.ACTIVE:
                 return row.status is SessionStatus.ACTIVE
-            await end_rows(
+            await end_sessions(
                 db,
                 SessionRow.agent_id == row.agent_id,
                 SessionRow.currency == row.currency,
@@ -262,13 +262,13 @@ class Sessions:
             raise fault from error
 
 
-async def taken(db: AsyncSession, session_id: UUID) -> tuple[int, int, datetime]:
-    """Payments and base units that the session has taken, and the database's clock at that reading."""
+async def usage_of(db: AsyncSession, session_id: UUID) -> tuple[int, int, datetime]:
+    """Payments and base units that count as spent by the session, and the database's clock at that reading."""
     row = (
         await db.execute(
             select(
                 func.count(), func.coalesce(func.sum(TransactionRow.amount), Decimal(0)), func.clock_timestamp()
-            ).where(TransactionRow.session_id == session_id, TAKEN)
+            ).where(TransactionRow.session_id == session_id, COUNTS_AS_SPENT)
         )
     ).one()
     return row[0], atomic(row[1]), row[2]
@@ -305,7 +305,7 @@ def allowance_refusal(row: SessionRow, spent_atomic: int, amount_atomic: int) ->
     return Refused(reason=RefusalReason.ALLOWANCE_EXHAUSTED, message=message)
 
 
-async def end_rows(db: AsyncSession, *which: object, status: SessionStatus = SessionStatus.EXPIRED) -> int:
+async def end_sessions(db: AsyncSession, *which: object, status: SessionStatus = SessionStatus.EXPIRED) -> int:
     """End those of the sessions that are ACTIVE, and destroy their keys; returns how many."""
     ended = await db.execute(
         update(SessionRow)

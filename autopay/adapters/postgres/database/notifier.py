@@ -1,4 +1,4 @@
-"""The bell that wakes readers: one NOTIFY for many changes, outside the transactions that made them.
+"""Wakes readers of events: one NOTIFY for many changes, outside the transactions that made them.
 
 A NOTIFY inside a payment's transaction would make all commits wait for each other: PostgreSQL takes one lock for the
 whole server while a transaction that notifies commits. This one is sent after the commit, by nobody who pays.
@@ -15,13 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 CHANNEL = "autopay_events"
 
 INTERVAL_S = 0.05
-"""The bell rings at most this often, however much is written."""
+"""A NOTIFY is sent at most this often, however much is written."""
 
 log = structlog.get_logger("autopay.ledger")
 
 
-class Bell:
-    """Rings after changes. A ring that is lost (a crash, an outage) costs readers the time until they look anyway."""
+class Notifier:
+    """Notifies readers after changes. One that is lost (a crash, an outage) costs them the time until they poll."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -29,11 +29,11 @@ class Bell:
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Something was committed. Returns at once."""
         self._due = True
         if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._ring())
+            self._task = asyncio.get_running_loop().create_task(self._send())
 
     async def close(self) -> None:
         """Send what is due, and end."""
@@ -42,7 +42,7 @@ class Bell:
             await self._task
         self._closing.clear()
 
-    async def _ring(self) -> None:
+    async def _send(self) -> None:
         while self._due:
             self._due = False
             try:

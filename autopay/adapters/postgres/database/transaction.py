@@ -8,12 +8,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction
 
-from autopay.adapters.postgres.bell import Bell
-from autopay.adapters.postgres.database import fault_of
+from autopay.adapters.postgres.database.connection import fault_of
+from autopay.adapters.postgres.database.notifier import Notifier
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow
 from autopay.domain.errors import UnknownAgent, UnknownRequest
 
-ANEW = {"populate_existing": True}
+READ_AGAIN = {"populate_existing": True}
 """For locks: what others committed while one waited counts. SQLAlchemy else keeps what a transaction read before."""
 
 
@@ -38,11 +38,11 @@ class Database:
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
         self._open = async_sessionmaker(engine, expire_on_commit=False, sync_session_class=_Session)
-        self._bell = Bell(engine)
+        self._notifier = Notifier(engine)
 
     async def dispose(self) -> None:
         """Close every connection."""
-        await self._bell.close()
+        await self._notifier.close()
         await self.engine.dispose()
 
     @asynccontextmanager
@@ -56,7 +56,7 @@ class Database:
             async with self._open.begin() as db:
                 yield db
             if db.info.get("wrote"):
-                self._bell.ring()
+                self._notifier.notify()
         except (SQLAlchemyError, OSError) as error:
             fault = fault_of(error)
             if fault is None:
@@ -71,7 +71,7 @@ async def agent_named(db: AsyncSession, name: str, *, lock: bool = False) -> Age
         UnknownAgent: there is none of that name.
     """
     query = select(AgentRow).where(AgentRow.name == name)
-    row = await db.scalar(query.with_for_update(key_share=True).execution_options(**ANEW) if lock else query)
+    row = await db.scalar(query.with_for_update(key_share=True).execution_options(**READ_AGAIN) if lock else query)
     if row is None:
         raise UnknownAgent(name)
     return row
@@ -88,7 +88,7 @@ async def request_and_agent(db: AsyncSession, request_key: str, *, lock: bool = 
         .join(AgentRow, AgentRow.id == RequestRow.agent_id)
         .where(RequestRow.x402_request_id == request_key)
     )
-    locked = query.with_for_update(of=RequestRow, key_share=True).execution_options(**ANEW)
+    locked = query.with_for_update(of=RequestRow, key_share=True).execution_options(**READ_AGAIN)
     found = (await db.execute(locked if lock else query)).one_or_none()
     if found is None:
         raise UnknownRequest(request_key)

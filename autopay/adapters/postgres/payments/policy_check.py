@@ -1,7 +1,4 @@
-"""Gathers what the ledger knows about terms that are to be paid, and lets the domain judge them.
-
-What must not live here: the rules themselves (`autopay.domain.policy.policy`).
-"""
+"""Checks terms that are to be paid against policy: gathers what the ledger knows, and lets `domain/policy` judge it."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,27 +10,26 @@ from sqlalchemy import func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from autopay.adapters.postgres.rows import atomic
+from autopay.adapters.postgres.database.rows import atomic
+from autopay.adapters.postgres.sessions.records import COUNTS_AS_SPENT
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, TransactionRow
 from autopay.adapters.postgres.tables.policy import ApprovalRow, CounterpartyRow, PolicyRow
 from autopay.domain.hosts import host_and_port, origin_text, resource_of
 from autopay.domain.money import show
 from autopay.domain.payment.offer import Offer
-from autopay.domain.payment.status import TransactionStatus
 from autopay.domain.policy.policy import ApprovalState, Ask, Awaiting, Facts, Permit, Policy, Terms, judge
 from autopay.domain.policy.records import ApprovalStatus
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.uuid7 import uuid7
 
 FIRST_PAYMENT, BY_APPROVAL, BY_POLICY = "first payment", "approval", "policy"
-TAKEN = TransactionRow.status != TransactionStatus.FAILED
 TODAY = func.date_trunc("day", func.now(), "UTC")
 _FIRST_CONTACT = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What was judged, from what, and how; `approval` is the person's word on these terms, if one was asked."""
+class PolicyCheck:
+    """What was checked, from what, and the verdict; `approval` is the question about these terms, if one was asked."""
 
     terms: Terms
     facts: Facts
@@ -41,7 +37,9 @@ class Judgement:
     approval: ApprovalRow | None
 
 
-async def judged(db: AsyncSession, request: RequestRow, agent: AgentRow, offer: Offer, program: str) -> Judgement:
+async def check_policy(
+    db: AsyncSession, request: RequestRow, agent: AgentRow, offer: Offer, program: str
+) -> PolicyCheck:
     """Judge an offer for a request, with what is booked and approved now. Lock the agent first to reserve by it."""
     assert request.url is not None
     assert request.request_id is not None
@@ -58,11 +56,11 @@ async def judged(db: AsyncSession, request: RequestRow, agent: AgentRow, offer: 
         amount_atomic=offer.amount_atomic,
     )
     approval = await _approval(db, request, terms)
-    facts = await _facts(db, agent, terms, await _state_of(db, approval))
-    return Judgement(terms, facts, _beyond_the_caller(request, offer) or judge(terms, facts), approval)
+    facts = await _facts(db, agent, terms, await _approval_state(db, approval))
+    return PolicyCheck(terms, facts, _above_callers_limits(request, offer) or judge(terms, facts), approval)
 
 
-def _beyond_the_caller(request: RequestRow, offer: Offer) -> Refused | None:
+def _above_callers_limits(request: RequestRow, offer: Offer) -> Refused | None:
     """The caller's own limits: asked when an offer is chosen, and here of whatever `sign` was handed."""
     most, currency = request.max_price, request.currency_preference
     if most is not None and offer.amount_atomic > atomic(most):
@@ -89,7 +87,7 @@ async def policy_of(db: AsyncSession, agent_id: UUID) -> tuple[Policy, PolicyRow
 async def spent_today(db: AsyncSession, agent_id: UUID, host: str | None = None) -> int:
     """Base units taken by the agent's payments since midnight UTC, unknown outcomes included; at one host or all."""
     query = select(func.coalesce(func.sum(TransactionRow.amount), Decimal(0))).where(
-        TransactionRow.agent_id == agent_id, TransactionRow.created_at >= TODAY, TAKEN
+        TransactionRow.agent_id == agent_id, TransactionRow.created_at >= TODAY, COUNTS_AS_SPENT
     )
     return atomic(await db.scalar(query if host is None else query.where(TransactionRow.host == host)))
 
@@ -99,17 +97,17 @@ async def spent_today_by_host(db: AsyncSession, agent_id: UUID) -> dict[str, int
     total = func.sum(TransactionRow.amount)
     query = (
         select(TransactionRow.host, total)
-        .where(TransactionRow.agent_id == agent_id, TransactionRow.created_at >= TODAY, TAKEN)
+        .where(TransactionRow.agent_id == agent_id, TransactionRow.created_at >= TODAY, COUNTS_AS_SPENT)
         .group_by(TransactionRow.host)
         .order_by(total.desc(), TransactionRow.host)
     )
     return {host or "": atomic(amount) for host, amount in await db.execute(query)}
 
 
-async def ask(db: AsyncSession, request: RequestRow, judgement: Judgement) -> Awaiting:
+async def ask_person(db: AsyncSession, request: RequestRow, check: PolicyCheck) -> Awaiting:
     """Put the question to a person, once for the same terms."""
-    assert isinstance(judgement.verdict, Ask)
-    row = judgement.approval
+    assert isinstance(check.verdict, Ask)
+    row = check.approval
     if row is None:
         now = await db.scalar(select(func.clock_timestamp()))
         assert isinstance(now, datetime)
@@ -117,16 +115,16 @@ async def ask(db: AsyncSession, request: RequestRow, judgement: Judgement) -> Aw
             id=uuid7(),
             agent_id=request.agent_id,
             x402_request_id=request.x402_request_id,
-            terms_hash=judgement.terms.hash(),
-            terms=judgement.terms.model_dump(mode="json"),
-            why=judgement.verdict.why,
+            terms_hash=check.terms.hash(),
+            terms=check.terms.model_dump(mode="json"),
+            why=check.verdict.why,
             status=ApprovalStatus.PENDING,
             created_at=now,
-            expires_at=now + timedelta(seconds=judgement.facts.policy.approval_expires_s),
+            expires_at=now + timedelta(seconds=check.facts.policy.approval_expires_s),
         )
         db.add(row)
         await db.flush()
-    terms = judgement.terms
+    terms = check.terms
     return Awaiting(
         approval_id=row.id,
         terms_hash=row.terms_hash,
@@ -138,15 +136,15 @@ async def ask(db: AsyncSession, request: RequestRow, judgement: Judgement) -> Aw
     )
 
 
-async def consume(db: AsyncSession, judgement: Judgement, attempt_id: UUID) -> None:
+async def use_up_approval(db: AsyncSession, check: PolicyCheck, attempt_id: UUID) -> None:
     """The attempt is being recorded: use up the approval, and remember the payee of the first payment."""
-    verdict, terms = judgement.verdict, judgement.terms
+    verdict, terms = check.verdict, check.terms
     assert isinstance(verdict, Permit)
     if verdict.approved:
-        assert judgement.approval is not None
-        judgement.approval.status = ApprovalStatus.CONSUMED
-        judgement.approval.attempt_id = attempt_id
-    known = judgement.facts.known_payees
+        assert check.approval is not None
+        check.approval.status = ApprovalStatus.CONSUMED
+        check.approval.attempt_id = attempt_id
+    known = check.facts.known_payees
     if terms.pay_to in known:
         return
     unasked = BY_POLICY if known else FIRST_PAYMENT
@@ -168,7 +166,7 @@ async def _facts(db: AsyncSession, agent: AgentRow, terms: Terms, approval: Appr
         .where(
             TransactionRow.agent_id == agent.id,
             TransactionRow.resource == resource_of(terms.method, terms.url),
-            TAKEN,
+            COUNTS_AS_SPENT,
         )
         .order_by(TransactionRow.created_at.desc())
         .limit(1)
@@ -216,7 +214,7 @@ async def _approval(db: AsyncSession, request: RequestRow, terms: Terms) -> Appr
     return row
 
 
-async def _state_of(db: AsyncSession, row: ApprovalRow | None) -> ApprovalState | None:
+async def _approval_state(db: AsyncSession, row: ApprovalRow | None) -> ApprovalState | None:
     """CONSUMED counts as given for its time: the request's earlier attempts are proven dead when another is judged."""
     if row is None:
         return None
