@@ -1,4 +1,4 @@
-"""What an agent does to the world itself: its queue and phase in the ledger, and its balances on the chain."""
+"""`AgentSteps`: the activities of an agent: its queue and phase in the ledger, its balances on chain."""
 
 from typing import Literal
 
@@ -12,9 +12,9 @@ from autopay.domain.agent.steps import (
     BalanceQuery,
     Enqueued,
     EnqueuedOrRefused,
-    InFlight,
+    EnqueueInput,
+    InFlightQuery,
     PhaseChange,
-    ToEnqueue,
 )
 from autopay.domain.errors import PermanentFault
 from autopay.domain.money import Currency
@@ -26,7 +26,7 @@ from autopay.domain.refusal import Refused
 from autopay.domain.request import RequestResult, RequestStatus, x402_request_id
 from autopay.domain.session import OpenSession
 
-MOST_SAID = 400
+MAX_MESSAGE_LENGTH = 400
 """Characters of a message that travels in a notice."""
 
 
@@ -44,25 +44,25 @@ class AgentSteps:
 
     @activity.defn(name="recover")
     async def recover(self, spec: AgentSpec) -> Backlog:
-        """What the ledger holds for this agent: requests that wait, and requests that are under way."""
-        self._check(spec.name, spec.phase)
+        """What the ledger holds for this agent: requests that wait, and requests that have begun."""
+        self._reject_demo_on_mainnet(spec.name, spec.phase)
         return await self._ledger.requests.backlog(spec.name)
 
     @activity.defn(name="change_phase")
     async def change_phase(self, change: PhaseChange) -> None:
-        """How much the agent may do without a person, from the next payment on that is signed."""
-        self._check(change.agent, Phase(change.phase))
+        """Set the phase of the agent; holds from the next payment on that is signed."""
+        self._reject_demo_on_mainnet(change.agent, Phase(change.phase))
         await self._ledger.agents.set_phase(change.agent, Phase(change.phase))
 
-    def _check(self, agent: str, phase: Phase) -> None:
+    def _reject_demo_on_mainnet(self, agent: str, phase: Phase) -> None:
         if phase == Phase.DEMO and self._network == Network.MAINNET:
             raise DemoOnMainnet(agent)
 
     @activity.defn(name="enqueue")
-    async def enqueue(self, to_enqueue: ToEnqueue) -> EnqueuedOrRefused:
+    async def enqueue(self, to_enqueue: EnqueueInput) -> EnqueuedOrRefused:
         """Accept a request into the ledger and its queue, or answer it with what the agent has already.
 
-        A known id with the same terms is answered as it stands.
+        A known id with the same terms returns its present status.
         """
         agent, spec = to_enqueue.agent, to_enqueue.spec
         if to_enqueue.fresh_since is not None:
@@ -76,12 +76,12 @@ class AgentSteps:
         return Enqueued(status=result.status, content_of=result.content_of)
 
     @activity.defn(name="ended_among")
-    async def ended_among(self, believed: InFlight) -> list[Notice]:
-        """Those of the requests that have ended, as the notice that each should have sent.
+    async def ended_among(self, query: InFlightQuery) -> list[Notice]:
+        """The requests of the query that have ended, as the notice that each should have sent.
 
-        One that the ledger does not know (it was restored) has ended, too: nothing more will be heard of it.
+        One that the ledger does not know (it was restored) counts as failed: no notice of it will come.
         """
-        ended, unknown = await self._ledger.requests.ended_among(believed.agent, believed.request_ids)
+        ended, unknown = await self._ledger.requests.ended_among(query.agent, query.request_ids)
         lost = [
             Notice(
                 request_id=request_id,
@@ -98,13 +98,13 @@ class AgentSteps:
     async def balances(self, query: BalanceQuery) -> list[Spendable]:
         """What the agent can spend in each of its currencies; recorded as balance snapshots.
 
-        PAUSED when no currency has what it needs, which pauses the agent; LOW where only some have not.
+        A snapshot is PAUSED when no currency has what it needs, which pauses the agent, and LOW when another one has.
         """
         found = []
         for currency in query.currencies:
             session = await self._ledger.sessions.current(query.agent, currency)
             found.append(
-                _nothing(currency, session.message)
+                _without_session(currency, session.message)
                 if isinstance(session, Refused)
                 else await self._spendable(currency, session)
             )
@@ -120,8 +120,8 @@ class AgentSteps:
     async def _spendable(self, currency: Currency, session: OpenSession) -> Spendable:
         """The least of balance and allowance on chain, minus what is reserved and not yet seen there, and the budget.
 
-        The session's books are read before the chain: a payment that lands in between is then counted twice, never
-        not at all.
+        What the ledger has reserved is read before the chain: a payment that settles in between is counted twice
+        then, never left out.
         """
         reserved = await self._ledger.sessions.in_flight_atomic(session.key.session_id)
         account = await self._chain.token_account(session.key.source_account)
@@ -154,9 +154,9 @@ def _notice_of(result: RequestResult) -> Notice:
         currency=result.currency if paid else None,
         amount_atomic=result.price_atomic if paid and result.price_atomic else 0,
         transaction=result.transaction,
-        message=result.error.message[:MOST_SAID] if result.error else None,
+        message=result.error.message[:MAX_MESSAGE_LENGTH] if result.error else None,
     )
 
 
-def _nothing(currency: Currency, problem: str) -> Spendable:
+def _without_session(currency: Currency, problem: str) -> Spendable:
     return Spendable(currency=currency, balance_atomic=0, spendable_atomic=0, limit="none", session_problem=problem)

@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from autopay.domain.agent.spec import MAX_WATCHES, AgentSpec, Rules, Watch
     from autopay.domain.agent.state import DurableState
     from autopay.domain.agent.status import Accepted, AgentStatus
-    from autopay.domain.agent.steps import InFlight, PhaseChange, QueuedRequest
+    from autopay.domain.agent.steps import InFlightQuery, PhaseChange, QueuedRequest
     from autopay.domain.network import Network
     from autopay.domain.payment.notice import Notice
     from autopay.domain.payment.steps import StepFailed
@@ -127,7 +127,7 @@ class Agent:
         with named_faults():
             ended = await workflow.execute_local_activity_method(
                 AgentSteps.ended_among,
-                InFlight(agent=self.state.spec.name, request_ids=tuple(queue.in_flight)),
+                InFlightQuery(agent=self.state.spec.name, request_ids=tuple(queue.in_flight)),
                 start_to_close_timeout=policies.LEDGER_STEP,
                 retry_policy=policies.AGENT_RETRIES,
                 summary=f"how {len(queue.in_flight)} requests in flight stand",

@@ -6,15 +6,15 @@ from datetime import datetime
 from autopay.domain.agent.status import AgentStatus, WatchStatus
 from autopay.domain.money import show
 
-MOST_WATCHES = 30
-MOST_HELD = 10
+MAX_WATCHES_SHOWN = 30
+MAX_HELD_SHOWN = 10
 
 
 def page(status: AgentStatus) -> str:
-    """State, why, and what would change it; money, what is under way and next, and the last purchases."""
+    """State and its reason, money, requests in flight and next, watches, and the last purchases."""
     reason = f": {status.reason}" if status.reason else ""
     lines = [f"**{status.state}**{reason} · agent {status.name}, phase {status.phase}", ""]
-    return "\n".join([*lines, *_money(status), *_under_way(status), *_watches(status), *_last(status)])
+    return "\n".join([*lines, *_money(status), *_requests(status), *_watches(status), *_last(status)])
 
 
 def _money(status: AgentStatus) -> Iterator[str]:
@@ -31,17 +31,17 @@ def _money(status: AgentStatus) -> Iterator[str]:
     )
 
 
-def _under_way(status: AgentStatus) -> Iterator[str]:
+def _requests(status: AgentStatus) -> Iterator[str]:
     for each in status.breakers:
         until = f", asked again at {each.until:%H:%M:%S}" if each.until else ""
         yield f"- breaker of `{each.of}`: **{each.state}** after {each.faults} faults{until}"
     yield f"- in flight: {', '.join(status.in_flight) or 'none'}; settling: {len(status.settling)}"
-    for held in status.held[:MOST_HELD]:
+    for held in status.held[:MAX_HELD_SHOWN]:
         why = "a person's approval" if held.why == "approval" else "the chain"
         said = f": {_cell(held.message)}" if held.message else ""
         yield f"- held: `{held.request_id}` waits for {why} since {_at(held.since)}{said}"
-    if len(status.held) > MOST_HELD:
-        yield f"- and {len(status.held) - MOST_HELD} more are held"
+    if len(status.held) > MAX_HELD_SHOWN:
+        yield f"- and {len(status.held) - MAX_HELD_SHOWN} more are held"
     yield f"- queue: {len(status.queued) or 'empty'}"
     if status.next:
         yield from ("", "| next | score | queued | waits for |", "|---|---|---|---|")
@@ -54,11 +54,11 @@ def _watches(status: AgentStatus) -> Iterator[str]:
     if not status.watches:
         return
     yield from ("", "| watch | every | next | last price |", "|---|---|---|---|")
-    for each in status.watches[:MOST_WATCHES]:
+    for each in status.watches[:MAX_WATCHES_SHOWN]:
         due = _at(each.next_due) if each.next_due is not None else each.waits or "–"
         yield f"| {each.watch.name} | {each.watch.every_s} s | {due} | {_price(each)} |"
-    if len(status.watches) > MOST_WATCHES:
-        yield f"| and {len(status.watches) - MOST_WATCHES} more | | | |"
+    if len(status.watches) > MAX_WATCHES_SHOWN:
+        yield f"| and {len(status.watches) - MAX_WATCHES_SHOWN} more | | | |"
 
 
 def _last(status: AgentStatus) -> Iterator[str]:
@@ -81,6 +81,6 @@ def _at(moment: datetime) -> str:
     return f"{moment:%d %b %H:%M:%S}"
 
 
-def _cell(said: str) -> str:
-    """What others said, so that it stays in its place in a Markdown table or list."""
-    return said.replace("|", "/").replace("\n", " ").replace("<", "‹")[:200]
+def _cell(text: str) -> str:
+    """Text from outside, made safe for a Markdown table or list."""
+    return text.replace("|", "/").replace("\n", " ").replace("<", "‹")[:200]

@@ -10,7 +10,7 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 with workflow.unsafe.imports_passed_through():
     from activities.agent_steps import AgentSteps
     from autopay.domain.agent.state import DurableState
-    from autopay.domain.agent.steps import Enqueued, QueuedRequest, ToEnqueue
+    from autopay.domain.agent.steps import Enqueued, EnqueueInput, QueuedRequest
     from autopay.domain.hosts import host_of
     from autopay.domain.payment.steps import PaymentOrder
     from autopay.domain.refusal import Refused
@@ -56,7 +56,7 @@ class AgentPayments:
             currency=spec.currency,
             body_hash=spec.body_hash,
         )
-        to_enqueue = ToEnqueue(
+        to_enqueue = EnqueueInput(
             agent=state.spec.name,
             spec=spec,
             score=request.score,

@@ -18,13 +18,13 @@ async def test_agents_are_told_with_what_is_left_and_what_waits(ledger: Postgres
     await book.end(book.key("two"), RequestStatus.REFUSED)
     buyer, idle = await ledger.agents.summaries()
     assert (buyer.spent_today_atomic, buyer.queued, buyer.asked) == ({Currency.USDC: PRICE}, 1, 0)
-    (purse,) = buyer.purses
-    assert (purse.spendable_atomic, purse.problem, purse.needed_atomic) == (8 * PRICE, None, None)
-    assert (idle.purses, idle.queued, idle.spent_today_atomic) == ((), 0, {})
+    (record,) = buyer.spendable
+    assert (record.spendable_atomic, record.problem, record.needed_atomic) == (8 * PRICE, None, None)
+    assert (idle.spendable, idle.queued, idle.spent_today_atomic) == ((), 0, {})
 
     await book.recorded()
-    (purse,) = (await ledger.agents.summaries())[0].purses
-    assert (purse.spendable_atomic, purse.problem) == (0, "session's 3 payments are made")
+    (record,) = (await ledger.agents.summaries())[0].spendable
+    assert (record.spendable_atomic, record.problem) == (0, "session's 3 payments are made")
 
 
 async def test_the_newest_reading_says_what_is_needed_and_whether_it_pauses(ledger: PostgresLedger) -> None:
@@ -33,10 +33,10 @@ async def test_the_newest_reading_says_what_is_needed_and_whether_it_pauses(ledg
         for currency in Currency:
             await ledger.agents.record_balance("buyer", currency, balance, 10_000, status)  # type: ignore[arg-type]
     (buyer,) = await ledger.agents.summaries()
-    purses = {purse.currency: purse for purse in buyer.purses}
-    assert (purses[Currency.USDC].spendable_atomic, purses[Currency.USDC].needed_atomic) == (4_000, 10_000)
-    assert (purses[Currency.CASH].spendable_atomic, purses[Currency.CASH].problem) == (0, "no session")
-    assert all(purse.pauses for purse in buyer.purses)
+    records = {record.currency: record for record in buyer.spendable}
+    assert (records[Currency.USDC].spendable_atomic, records[Currency.USDC].needed_atomic) == (4_000, 10_000)
+    assert (records[Currency.CASH].spendable_atomic, records[Currency.CASH].problem) == (0, "no session")
+    assert all(record.pauses for record in buyer.spendable)
 
 
 async def test_other_terms_are_named(book: Book) -> None:

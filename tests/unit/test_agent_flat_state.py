@@ -9,13 +9,13 @@ from autopay.domain.agent.state import DurableState, StepRetry
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase
 from autopay.domain.request import RequestStatus
-from tests.unit.agent_desk import START, A
+from tests.unit.agent_driver import START, A
 
 NOW = START + timedelta(seconds=1)
 
 FLAT: dict[str, object] = {
     "spec": {
-        "name": "desk",
+        "name": "buyer",
         "phase": "FULL",
         "network": "DEVNET",
         "currencies": ["USDC"],
@@ -153,7 +153,7 @@ FLAT: dict[str, object] = {
 
 def test_a_state_of_0_2_0_is_read_into_its_parts() -> None:
     state = DurableState.model_validate_json(json.dumps(FLAT))
-    assert (state.spec.name, state.spec.phase, state.pause, state.stopping) == ("desk", Phase.FULL, "lunch", True)
+    assert (state.spec.name, state.spec.phase, state.pause, state.stopping) == ("buyer", Phase.FULL, "lunch", True)
     assert state.retry == StepRetry(fault="the ledger does not answer", at=NOW + timedelta(seconds=2), retries=1)
     assert [notice.request_id for notice in state.early_notices] == ["early"]
 

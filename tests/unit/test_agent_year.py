@@ -1,6 +1,6 @@
 """A year of an agent in virtual time: outages, pauses, prices that change, money that runs out, lost notices, new runs.
 
-The town around the agent is small and deterministic (its seed is in the test's name), and keeps its own books.
+The world around the agent is small and deterministic (its seed is in the test's name), and keeps its own books.
 """
 
 import heapq
@@ -19,7 +19,7 @@ from autopay.domain.money import Currency
 from autopay.domain.payment.notice import Notice
 from autopay.domain.phase import Phase
 from autopay.domain.request import RequestStatus
-from tests.unit.agent_desk import START
+from tests.unit.agent_driver import START
 
 YEAR = timedelta(days=365)
 WATCHES = (
@@ -33,7 +33,7 @@ TROUBLES = ("a.example", "b.example", "c.example", "chain", "person")
 
 
 @dataclass
-class Town:
+class SimulatedWorld:
     """Sellers, a chain and a ledger, as far as an agent can tell."""
 
     chance: random.Random
@@ -93,11 +93,11 @@ class Town:
             self.prices[self.chance.choice(WATCHES).url] = self.chance.choice([0, 300, 900, 2_000, 20_000])
 
 
-class Life:
+class SimulatedAgent:
     """Drives the state as the workflow does, event by event."""
 
     def __init__(self, seed: int) -> None:
-        self.town = Town(random.Random(seed))  # noqa: S311 (a test's own chance)
+        self.world = SimulatedWorld(random.Random(seed))  # noqa: S311 (a test's own chance)
         rules = Rules(thresholds={Currency.USDC: 20_000}, balance_every_s=3600)
         self.state = DurableState(spec=AgentSpec(name="year", phase=Phase.FULL, watches=WATCHES, rules=rules))
         self.now, self.day, self.turns, self.runs, self.sequence = START, 0, 0, 1, 0
@@ -115,28 +115,28 @@ class Life:
             while (self.now - START).days > self.day:
                 self.new_day()
             while self.to_come and self.to_come[0][0] <= self.now:
-                self.hear(heapq.heappop(self.to_come)[2])
+                self.receive(heapq.heappop(self.to_come)[2])
 
     def turn(self) -> None:
-        state, now, town = self.state, self.now, self.town
+        state, now, world = self.state, self.now, self.world
         self.turns += 1
-        if town.away or state.balances.shortage is not None:
+        if world.away or state.balances.shortage is not None:
             self.troubled.add((now - START).days)
         if state.balances_are_due(now):
-            if "chain" in town.away:
+            if "chain" in world.away:
                 state.record_balances_fault(now)
             else:
                 reading = Spendable(
                     currency=Currency.USDC,
-                    balance_atomic=town.funds,
-                    spendable_atomic=town.funds,
+                    balance_atomic=world.funds,
+                    spendable_atomic=world.funds,
                     limit="balance",
                     account="account",
                 )
                 state.record_balances([reading], now, now)
         if state.queue.ledger_check_is_due(now):
             state.queue.plan_ledger_check(now)
-            for notice in [town.ended[key] for key in state.queue.in_flight if key in town.ended]:
+            for notice in [world.ended[key] for key in state.queue.in_flight if key in world.ended]:
                 state.apply_notice(notice, now)
         for watch in state.due_watches(now):
             spec = watch.spec(state.schedule.plans[watch.name].due)
@@ -146,58 +146,58 @@ class Life:
             )
             state.schedule.record_request(watch, now)
         while (taken := state.begin_next(now)) is not None:
-            for at, notice in town.begin(taken[0], now):
+            for at, notice in world.begin(taken[0], now):
                 self.sequence += 1
                 heapq.heappush(self.to_come, (at, self.sequence, notice))
 
-    def hear(self, notice: Notice) -> None:
-        self.town.ends(notice, self.now)
-        if self.town.chance.random() > 0.01:  # one in a hundred is lost
+    def receive(self, notice: Notice) -> None:
+        self.world.ends(notice, self.now)
+        if self.world.chance.random() > 0.01:  # one in a hundred is lost
             self.state.apply_notice(notice, self.now)
 
     def new_day(self) -> None:
         self.day += 1
-        self.town.happens(self.day)
-        self.state.pause = "holidays" if "person" in self.town.away else None
+        self.world.happens(self.day)
+        self.state.pause = "holidays" if "person" in self.world.away else None
         self.state.request_balances(self.now)
         carried = self.state.for_next_run().model_dump_json()
         self.largest = max(self.largest, len(carried))
         waiting = list(self.state.queue.waiting)
         self.state = DurableState.model_validate_json(carried)
-        self.state.load_backlog(waiting, list(self.town.open.values()))
+        self.state.load_backlog(waiting, list(self.world.open.values()))
         self.runs += 1
 
 
 @pytest.mark.parametrize("seed", [1])
 def test_a_year_ends_with_every_purchase_accounted_for_and_a_small_state(seed: int) -> None:
-    life = Life(seed)
-    life.live(START + YEAR)
-    town = life.town
-    town.away.clear()
-    town.funds += MONTHLY
-    life.state.pause, life.state.stopping = None, True
-    life.live(life.now + timedelta(hours=1))
-    state = life.state
+    agent = SimulatedAgent(seed)
+    agent.live(START + YEAR)
+    world = agent.world
+    world.away.clear()
+    world.funds += MONTHLY
+    agent.state.pause, agent.state.stopping = None, True
+    agent.live(agent.now + timedelta(hours=1))
+    state = agent.state
 
     assert state.is_finished()
-    assert (state.counters.payments, state.counters.spent_atomic[Currency.USDC]) == (town.payments, town.spent)
-    assert sum(state.counters.by_status.values()) == town.starts == len(town.ended)
-    assert town.payments > 15_000
-    assert town.funds >= 0
+    assert (state.counters.payments, state.counters.spent_atomic[Currency.USDC]) == (world.payments, world.spent)
+    assert sum(state.counters.by_status.values()) == world.starts == len(world.ended)
+    assert world.payments > 15_000
+    assert world.funds >= 0
 
     for watch in WATCHES:
-        times = town.bought[watch.name]
+        times = world.bought[watch.name]
         gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
         assert min(gaps) >= watch.every_s, "never before it is stale"
         for earlier, later in pairwise(times):
             days = range((earlier - START).days, (later - START).days + 1)
             late = (later - earlier).total_seconds() > watch.every_s + 60
-            assert not late or not life.troubled.isdisjoint(days), "kept fresh but for troubles"
+            assert not late or not agent.troubled.isdisjoint(days), "kept fresh but for troubles"
 
-    assert 20 < len(life.troubled) < 300
-    assert life.largest < 10_000, "bytes that a run carries to the next"
+    assert 20 < len(agent.troubled) < 300
+    assert agent.largest < 10_000, "bytes that a run carries to the next"
     assert len(state.counters.last) == MAX_LAST_NOTICES
     assert (state.queue.in_flight, state.queue.answered, state.queue.held) == ({}, set(), {})
     assert state.state == AgentState.STOPPING
-    assert life.runs == 366
-    assert life.turns < 12 * town.starts, "it sleeps until there is something to do"
+    assert agent.runs == 366
+    assert agent.turns < 12 * world.starts, "it sleeps until there is something to do"

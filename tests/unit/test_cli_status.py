@@ -15,92 +15,94 @@ from autopay.domain.agent.spec import Rules, Watch
 from autopay.domain.agent.status import Spendable
 from autopay.domain.money import Currency
 from autopay.domain.payment.payment import Conflict, Dead, NoAnswer, Payment, Rejected
-from tests.unit.agent_desk import PRICE, START, A, Desk
+from tests.unit.agent_driver import PRICE, START, A, AgentDriver
 
 
-def lines_of(desk: Desk) -> list[str]:
+def lines_of(driver: AgentDriver) -> list[str]:
     """The page's lines, without its tables."""
-    return [each for each in status_page(desk.status(), (), desk.now) if isinstance(each, str)]
+    return [each for each in status_page(driver.status(), (), driver.now) if isinstance(each, str)]
 
 
-def read(desk: Desk, spendable: int, **more: object) -> None:
+def read(driver: AgentDriver, spendable: int, **more: object) -> None:
     """A reading that is limited by something else than the balance."""
     values = {"currency": "USDC", "balance_atomic": spendable, "spendable_atomic": spendable, "limit": "allowance"}
-    desk.state.record_balances([Spendable.model_validate(values | more)], desk.now, desk.now)
+    driver.state.record_balances([Spendable.model_validate(values | more)], driver.now, driver.now)
 
 
 def test_an_agent_that_is_well_needs_nothing() -> None:
-    assert advice(Desk().status()) == []
+    assert advice(AgentDriver().status()) == []
 
 
 def test_a_pause_by_hand_is_ended_by_resume() -> None:
-    desk = Desk()
-    desk.state.pause = "the audit"
-    assert is_paused_by_hand(desk.status())
-    assert advice(desk.status()) == ["to let it go on: starter.py resume desk"]
-    assert lines_of(desk)[0] == "desk is paused: the audit (phase FULL)"
+    driver = AgentDriver()
+    driver.state.pause = "the audit"
+    assert is_paused_by_hand(driver.status())
+    assert advice(driver.status()) == ["to let it go on: starter.py resume buyer"]
+    assert lines_of(driver)[0] == "buyer is paused: the audit (phase FULL)"
 
 
 def test_an_allowance_that_is_used_up_needs_a_grant() -> None:
-    desk = Desk()
-    read(desk, PRICE, account="account")
-    assert not is_paused_by_hand(desk.status())
-    (line,) = advice(desk.status())
+    driver = AgentDriver()
+    read(driver, PRICE, account="account")
+    assert not is_paused_by_hand(driver.status())
+    (line,) = advice(driver.status())
     assert (
-        line == "0.001 USDC spendable by its allowance, 0.002 USDC needed: starter.py session grant desk --allowance 1"
+        line == "0.001 USDC spendable by its allowance, 0.002 USDC needed: starter.py session grant buyer --allowance 1"
     )
 
 
 def test_a_session_that_ended_needs_a_grant_in_its_currency() -> None:
-    desk = Desk()
-    read(desk, 0, limit="none", session_problem="the session has expired", currency="CASH")
-    (line,) = advice(desk.status())
+    driver = AgentDriver()
+    read(driver, 0, limit="none", session_problem="the session has expired", currency="CASH")
+    (line,) = advice(driver.status())
     assert line.startswith("the session has expired, ")
-    assert line.endswith("session grant desk --allowance 1 --currency CASH")
+    assert line.endswith("session grant buyer --allowance 1 --currency CASH")
 
 
 def test_a_balance_that_is_used_up_needs_a_transfer_or_test_money() -> None:
-    desk = Desk(funds=PRICE)
-    assert advice(desk.status())[0].endswith("send 0.001 USDC or more to account")
-    assert advice(desk.status(), on_localnet=True)[0].endswith("starter.py fund desk 1")
+    driver = AgentDriver(funds=PRICE)
+    assert advice(driver.status())[0].endswith("send 0.001 USDC or more to account")
+    assert advice(driver.status(), on_localnet=True)[0].endswith("starter.py fund buyer 1")
 
 
 def test_both_a_person_and_money_can_hold_an_agent_up() -> None:
-    desk = Desk(funds=0)
-    desk.state.pause = "the audit"
-    assert [line.split(":")[0] for line in advice(desk.status())] == [
+    driver = AgentDriver(funds=0)
+    driver.state.pause = "the audit"
+    assert [line.split(":")[0] for line in advice(driver.status())] == [
         "to let it go on",
         "0 USDC spendable by its balance, 0.002 USDC needed",
     ]
 
 
 def test_an_open_breaker_is_shown_with_its_next_probe() -> None:
-    desk = Desk()
+    driver = AgentDriver()
     for _ in range(FAULTS):
-        desk.state.record_balances_fault(desk.now)
-    assert "to ask the chain at once: starter.py resume desk" in advice(desk.status())
-    assert "the chain does not answer: nothing is sent to it; tried again at 00:00:30 UTC, in 30 s" in lines_of(desk)
+        driver.state.record_balances_fault(driver.now)
+    assert "to ask the chain at once: starter.py resume buyer" in advice(driver.status())
+    assert "the chain does not answer: nothing is sent to it; tried again at 00:00:30 UTC, in 30 s" in lines_of(driver)
 
 
 def test_a_held_request_says_whose_word_it_waits_for() -> None:
-    desk = Desk()
-    desk.queue("held", A)
-    desk.start()
-    desk.hold("held", "approval")
-    desk.wait(90)
-    assert any("held has waited 1 m 30 s for a person (starter.py approvals desk)" in line for line in lines_of(desk))
-    assert "payments wait for a person: starter.py approvals desk" in advice(desk.status())
+    driver = AgentDriver()
+    driver.queue("held", A)
+    driver.start()
+    driver.hold("held", "approval")
+    driver.wait(90)
+    assert any(
+        "held has waited 1 m 30 s for a person (starter.py approvals buyer)" in line for line in lines_of(driver)
+    )
+    assert "payments wait for a person: starter.py approvals buyer" in advice(driver.status())
 
 
 def test_watches_are_shown_with_last_and_next_purchase_and_price() -> None:
     watch = Watch(name="w", url=A, every_s=60)
-    desk = Desk(watch)
-    desk.wait(60)
-    assert desk.due() == ["w"]
-    (request_id,) = desk.start()
-    desk.delivered(request_id)
-    desk.wait(20)
-    (shown,) = desk.status().watches
+    driver = AgentDriver(watch)
+    driver.wait(60)
+    assert driver.due() == ["w"]
+    (request_id,) = driver.start()
+    driver.delivered(request_id)
+    driver.wait(20)
+    (shown,) = driver.status().watches
     assert (shown.last, shown.price_atomic) == (START + timedelta(seconds=60), PRICE)
 
 
@@ -163,13 +165,13 @@ def test_what_a_payment_waits_for_is_told_from_its_attempts() -> None:
 
 
 def test_what_a_request_waits_for_is_told_by_its_agent() -> None:
-    desk = Desk(max_in_flight=1)
+    driver = AgentDriver(max_in_flight=1)
     for name in ("one", "two", "three"):
-        desk.queue(name, A)
-    desk.start()
-    assert describe_queued(desk.status(), "one") == "the seller is asked for its terms"
-    assert describe_queued(desk.status(), "three") == "waits in the queue (place 2 of 2): all slots are taken"
-    desk.hold("one", "chain", error="chain_unavailable")
-    assert describe_queued(desk.status(), "one") == "waits for the chain: chain_unavailable"
-    desk.state.pause = "the audit"
-    assert describe_queued(desk.status(), "two") == "waits in the queue (place 1 of 2): desk is paused: the audit"
+        driver.queue(name, A)
+    driver.start()
+    assert describe_queued(driver.status(), "one") == "the seller is asked for its terms"
+    assert describe_queued(driver.status(), "three") == "waits in the queue (place 2 of 2): all slots are taken"
+    driver.hold("one", "chain", error="chain_unavailable")
+    assert describe_queued(driver.status(), "one") == "waits for the chain: chain_unavailable"
+    driver.state.pause = "the audit"
+    assert describe_queued(driver.status(), "two") == "waits in the queue (place 1 of 2): buyer is paused: the audit"

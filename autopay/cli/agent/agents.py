@@ -133,7 +133,7 @@ def _line(each: AgentSummary, state: str) -> AgentLine:
         phase=each.agent.phase,
         state=state,
         why="; ".join(_why(each, state)) or None,
-        spendable_atomic={purse.currency: purse.spendable_atomic for purse in each.purses},
+        spendable_atomic={record.currency: record.spendable_atomic for record in each.spendable},
         spent_today_atomic=each.spent_today_atomic,
         spent_atomic=each.spent_atomic,
         payments=each.payments,
@@ -148,10 +148,10 @@ def _line(each: AgentSummary, state: str) -> AgentLine:
 def _why(each: AgentSummary, state: str) -> Iterator[str]:
     """What an agent waits for, as far as the ledger knows."""
     if state == AgentState.PAUSED:
-        is_short = bool(each.purses) and all(purse.pauses for purse in each.purses)
-        for purse in each.purses if is_short else ():
-            needed = show(purse.needed_atomic or 0, purse.currency)
-            have = purse.problem or f"{show(purse.spendable_atomic, purse.currency)} spendable"
+        is_short = bool(each.spendable) and all(record.pauses for record in each.spendable)
+        for record in each.spendable if is_short else ():
+            needed = show(record.needed_atomic or 0, record.currency)
+            have = record.problem or f"{show(record.spendable_atomic, record.currency)} spendable"
             yield f"{have}, {needed} needed"
         if not is_short:
             yield f"by a person: starter.py status {each.agent.name}"

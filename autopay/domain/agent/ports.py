@@ -1,4 +1,4 @@
-"""What an agent needs of the world, as protocols."""
+"""The ports of an agent: what its activities need of the ledger and the chain."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,7 +13,7 @@ from autopay.domain.request import RequestResult, RequestSpec
 
 
 class AgentRequests(RequestStore, Protocol):
-    """An agent's requests: its queue, and those under way. Raises UnknownAgent too."""
+    """An agent's requests: its queue, and those in flight. Raises UnknownAgent too."""
 
     async def accept(self, agent: str, spec: RequestSpec, priority_score: float, queue_limit: int) -> Refused | None:
         """Record the request and queue it, once: the same id and terms again change nothing.
@@ -28,7 +28,8 @@ class AgentRequests(RequestStore, Protocol):
         ...
 
     async def backlog(self, agent: str) -> Backlog:
-        """Requests that have not ended: in the queue, or begun; the oldest first. `asked`: since when a person is."""
+        """Requests that have not ended: in the queue, or begun; the oldest first. `asked`: since when
+        a person is asked."""
         ...
 
     async def ended_among(
@@ -67,7 +68,7 @@ class AgentLedger(Ledger, Protocol):
 
 
 class AccountWatch(Protocol):
-    """Tells when token accounts change on chain. Raises ChainUnavailable."""
+    """Watches token accounts on chain for changes. Raises ChainUnavailable."""
 
     async def changed(self, accounts: tuple[str, ...], timeout_s: float) -> bool:
         """Returns True as soon as one of the accounts changes after the call, False after `timeout_s`."""

@@ -19,7 +19,7 @@ class AgentRecord(Value):
     priority_rules: dict[str, object] | None = None
 
 
-class PurseRecord(Value):
+class SpendableRecord(Value):
     """What an agent's sessions leave it in a currency, by the ledger: no chain is asked.
 
     `problem` is why nothing can be spent at all. `pauses` says that the agent's last reading, at `read_at`, did not
@@ -47,7 +47,7 @@ class AgentSummary(Value):
     open_payments: int
     queued: int
     asked: int
-    purses: tuple[PurseRecord, ...]
+    spendable: tuple[SpendableRecord, ...]
 
 
 class BalanceRecord(Value):

@@ -1,4 +1,4 @@
-"""The agent's own nouns: watches, the messages that drive it, and what it says of itself. Pure."""
+"""What an agent is launched with: its watches, its rules, and their limits. Pure."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -40,7 +40,7 @@ class Watch(StrictValue):
 
     @field_validator("url")
     @classmethod
-    def _askable(cls, url: str) -> str:
+    def _check_url(cls, url: str) -> str:
         check_url(url)
         return url
 

@@ -1,4 +1,4 @@
-"""What an agent answers when it is asked how it stands: the query `status` and its parts, and the update `request`."""
+"""What an agent answers to the query `status`, part by part, and to the update `request`."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -28,9 +28,9 @@ class Spendable(StrictValue):
 
 
 class Accepted(StrictValue):
-    """The answer to the update `request`: taken, and where to look for the result.
+    """The answer to the update `request`: it was accepted; `workflow_id` is of the payment that will have the result.
 
-    `status` is how the request stands. With FRESH it has ended: nothing is bought, as the agent has the content
+    `status` is the status of the request. With FRESH it has ended: nothing is bought, as the agent has the content
     already, from its earlier request `content_of`.
     """
 
@@ -51,11 +51,11 @@ class AgentState(StrEnum):
 
 
 class WatchStatus(StrictValue):
-    """One watch as the agent sees it.
+    """One watch: when it was bought, when it is bought next, and what keeps it from that.
 
-    `last` is when its content came, `next_due` when it will be bought again, None while something stands in the way:
-    `waits` says what. `stale_since` is when its data became older than wanted, None when it is fresh. The price is the
-    last one seen.
+    `last` is when its content came, `next_due` when it will be bought again, None while something keeps it from that:
+    `waits` says what. `stale_since` is when its data became older than wanted, None when it is fresh. The price is
+    the last one seen.
     """
 
     watch: Watch
@@ -68,7 +68,7 @@ class WatchStatus(StrictValue):
 
 
 class HeldRequest(StrictValue):
-    """A request that has begun and waits, without a slot and with nothing signed: for a person, or for the chain."""
+    """A request that has begun and waits for a person or for the chain: it has no slot, and nothing is signed."""
 
     request_id: str
     why: Held
@@ -78,7 +78,7 @@ class HeldRequest(StrictValue):
 
 
 class WaitingRequest(StrictValue):
-    """A request in the queue: its score by now, and what it waits for if that is more than its turn."""
+    """A request in the queue: its score now, and what it waits for; None if only for its turn."""
 
     request_id: str
     url: str
@@ -88,7 +88,7 @@ class WaitingRequest(StrictValue):
 
 
 class BreakerStatus(StrictValue):
-    """A dependency (`rpc`, or a seller's host and port) that is not simply well."""
+    """The breaker of a dependency (`rpc`, or a seller's host and port) that had faults since its last success."""
 
     of: str
     state: BreakerState

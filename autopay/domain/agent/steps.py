@@ -1,4 +1,4 @@
-"""What the agent's workflow and its activities say to each other: small values and ids, never a body or a secret."""
+"""Inputs and results of the agent's activities: small values and ids, never a body or a secret."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -12,9 +12,9 @@ from autopay.domain.values import Value
 
 
 class Enqueued(Value):
-    """A request was accepted; `status` is how it stands, which for a known id may be an end.
+    """A request was accepted; `status` is its status, which for a known id may be a final one.
 
-    FRESH: it is answered with what the request `content_of` brought at `content_at`.
+    FRESH: it is answered with the content of the request `content_of`, which came at `content_at`.
     """
 
     kind: Literal["enqueued"] = "enqueued"
@@ -27,7 +27,7 @@ EnqueuedOrRefused = Annotated[Enqueued | Refused, Field(discriminator="kind")]
 
 
 class QueuedRequest(Value):
-    """A request that waits in the agent's queue, or is under way. `score` is the one at `queued_at`."""
+    """A request that waits in the agent's queue, or is in flight. `score` is the one at `queued_at`."""
 
     request_id: str
     url: str
@@ -41,15 +41,15 @@ class QueuedRequest(Value):
 
 
 class Backlog(Value):
-    """What an agent finds in the ledger when a run of it begins; `asked` are those that wait for a person."""
+    """What an agent finds in the ledger when a run of it begins; `asked`: since when requests wait for a person."""
 
     queue: tuple[QueuedRequest, ...] = ()
     open: tuple[QueuedRequest, ...] = ()
     asked: dict[str, datetime] = {}
 
 
-class ToEnqueue(Value):
-    """Accept this request, unless `queue_limit` already wait, or there is content that came after `fresh_since`."""
+class EnqueueInput(Value):
+    """A request to accept: unless `queue_limit` already wait, or there is content that came after `fresh_since`."""
 
     agent: str
     spec: RequestSpec
@@ -58,8 +58,8 @@ class ToEnqueue(Value):
     fresh_since: datetime | None = None
 
 
-class InFlight(Value):
-    """Requests that an agent believes to be under way."""
+class InFlightQuery(Value):
+    """Requests that are in flight as far as the agent knows."""
 
     agent: str
     request_ids: tuple[str, ...]
@@ -74,7 +74,7 @@ class BalanceQuery(Value):
 
 
 class TopUpQuery(Value):
-    """Wait until one of the accounts that the agent pays these currencies from changes, at most `timeout_s`."""
+    """Whose accounts to watch, in which currencies, and for how long at most."""
 
     agent: str
     currencies: tuple[Currency, ...]
@@ -82,7 +82,7 @@ class TopUpQuery(Value):
 
 
 class PhaseChange(Value):
-    """How much an agent may do without a person, from now on."""
+    """The phase of an agent from now on."""
 
     agent: str
     phase: Literal["DEMO", "INTERACTIVE", "FULL"]

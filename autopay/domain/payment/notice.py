@@ -1,4 +1,4 @@
-"""What a payment tells its agent."""
+"""`Notice`: the signal that a payment sends to its agent."""
 
 from typing import Literal
 
@@ -7,15 +7,15 @@ from autopay.domain.request import RequestStatus
 from autopay.domain.values import StrictValue
 
 Held = Literal["approval", "chain"]
-"""What a request that is under way can wait for, without a slot: a person's word, or the chain to come back."""
+"""What a request that has begun can wait for without a slot: a person's decision, or an answer of the chain."""
 
 
 class Notice(StrictValue):
-    """A `PaidRequest` tells its agent: the request has been answered (`final` false), or its money settled.
+    """A `PaidRequest` was answered (`final` false), or its payment is final on chain or proven not settled.
 
-    With status WAITING it says that the request is `held` before anything was signed, or (`held` None) that it goes
-    on. `error` is the stable name of what ended it without content, or of the fault that holds it. `http_status` is
-    the seller's last answer, if it gave one.
+    Status WAITING: the request is `held` before anything was signed, or (`held` None) no longer. `error` is the stable
+    name of what ended it without content, or of the fault that holds it. `http_status` is the seller's last answer, if
+    it gave one.
     """
 
     request_id: str

@@ -21,7 +21,7 @@ from autopay.adapters.postgres.tables.core import (
     TransactionRow,
 )
 from autopay.adapters.postgres.tables.policy import ApprovalRow
-from autopay.domain.agent.records import AgentSummary, BalanceRecord, PurseRecord
+from autopay.domain.agent.records import AgentSummary, BalanceRecord, SpendableRecord
 from autopay.domain.money import Currency
 from autopay.domain.payment.status import OPEN, SPENT
 from autopay.domain.policy.records import ApprovalStatus
@@ -37,7 +37,7 @@ async def summaries(db: AsyncSession) -> Sequence[AgentSummary]:
     assert now is not None
     rows = (await db.scalars(select(AgentRow).where(AgentRow.archived_at.is_(None)).order_by(AgentRow.name))).all()
     spent, today, payments, open_payments = await _totals(db)
-    purses = await _purses(db, now)
+    spendable = await _spendable(db, now)
     queued, asked = await _waiting(db), await _asked(db)
     return [
         AgentSummary(
@@ -48,7 +48,7 @@ async def summaries(db: AsyncSession) -> Sequence[AgentSummary]:
             open_payments=open_payments[row.id],
             queued=queued.get(row.id, 0),
             asked=asked.get(row.id, 0),
-            purses=tuple(purses.get(row.name, ())),
+            spendable=tuple(spendable.get(row.name, ())),
         )
         for row in rows
     ]
@@ -89,22 +89,22 @@ async def _totals(
     return spent, spent_today, payments, still_open
 
 
-async def _purses(db: AsyncSession, now: datetime) -> dict[str, list[PurseRecord]]:
+async def _spendable(db: AsyncSession, now: datetime) -> dict[str, list[SpendableRecord]]:
     """By agent's name: what its sessions leave in each currency that it reads, or why they pay nothing."""
     query = session_records().where(SessionRow.status == SessionStatus.ACTIVE, sql_is_granted())
     sessions = [session_record(*row) for row in await db.execute(query)]
     open_now = {(each.agent, each.currency): each for each in reversed(sessions)}  # the newest of each stays
-    purses: dict[str, list[PurseRecord]] = defaultdict(list)
+    spendable: dict[str, list[SpendableRecord]] = defaultdict(list)
     readings = await _readings(db)
     for agent, currency in dict.fromkeys((*readings, *open_now)):
         session, reading = open_now.get((agent, currency)), readings.get((agent, currency))
-        purses[agent].append(_purse(currency, session, reading, now))
-    return purses
+        spendable[agent].append(_spendable_record(currency, session, reading, now))
+    return spendable
 
 
-def _purse(
+def _spendable_record(
     currency: Currency, session: SessionRecord | None, reading: BalanceRecord | None, now: datetime
-) -> PurseRecord:
+) -> SpendableRecord:
     problem, left = "no session", 0
     if session is not None:
         left = session.allowance_atomic - session.reserved_atomic
@@ -115,7 +115,7 @@ def _purse(
             problem = f"session expired {session.expires_at:%F %T} UTC"
         elif session.payments >= session.tx_limit:
             problem = f"session's {session.tx_limit} payments are made"
-    return PurseRecord(
+    return SpendableRecord(
         currency=currency,
         spendable_atomic=0 if problem else max(0, left),
         needed_atomic=None if reading is None else reading.threshold_atomic,

@@ -18,16 +18,16 @@ PRICE = 1_000
 A, B, C = "https://a.example/x", "https://b.example/x", "https://c.example/x"
 
 
-class Desk:
+class AgentDriver:
     """Drives one state as the workflow does."""
 
     def __init__(
         self, *watches: Watch, funds: int | None = 1_000_000, phase: Phase = Phase.FULL, **rules: object
     ) -> None:
         limits = Rules.model_validate({"thresholds": {Currency.USDC: 2 * PRICE}} | rules)
-        self.state = DurableState(spec=AgentSpec(name="desk", phase=phase, watches=watches, rules=limits))
+        self.state = DurableState(spec=AgentSpec(name="buyer", phase=phase, watches=watches, rules=limits))
         self.now = START
-        self.state.schedule.update("desk", watches, START)
+        self.state.schedule.update("buyer", watches, START)
         if funds is not None:
             self.read(funds)
 
