@@ -22,7 +22,7 @@ import psycopg
 from autopay.adapters.postgres import open_ledger
 from autopay.adapters.postgres.maintenance import migrations
 from autopay.domain.audit.ledger_check import LedgerCheck
-from localnet.postgres import EmbeddedPostgres
+from localnet.postgres.server import EmbeddedPostgres
 
 AGENTS = 8
 TURNS, TURN_S = 8, 1.0

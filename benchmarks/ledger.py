@@ -28,7 +28,7 @@ from autopay.adapters.postgres.database.connection import engine_url
 from autopay.adapters.postgres.maintenance import migrations
 from benchmarks.ledger_probes import Probe, probes
 from benchmarks.ledger_rows import load
-from localnet.postgres import EmbeddedPostgres
+from localnet.postgres.server import EmbeddedPostgres
 
 BIG = frozenset({"transactions", "api_request_logs", "balance_snapshots", "audit_events"})
 RUNS = 5

@@ -1,0 +1,1 @@
+"""The embedded stack: real PostgreSQL, Temporal, Solana chain, facilitator and paid APIs on this machine."""

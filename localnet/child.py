@@ -1,7 +1,4 @@
-"""One process of the embedded stack: started with its log, asked whether it answers, stopped or killed.
-
-What must not live here: which processes there are and in what order (stack.py).
-"""
+"""One process of the embedded stack: started with its log, asked whether it answers, stopped or killed."""
 
 import asyncio
 import contextlib

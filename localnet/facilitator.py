@@ -42,13 +42,14 @@ from x402.schemas.helpers import parse_payment_payload, parse_payment_requiremen
 from x402.schemas.v1 import PaymentPayloadV1, PaymentRequirementsV1
 
 from localnet.tokens import ensure_sol, load_or_create_keypair, patiently, wait_for_chain
-from localnet.weather import AsgiApp, Sky, WeatherMiddleware
+from localnet.weather.faults import WeatherState
+from localnet.weather.middleware import AsgiApp, WeatherMiddleware
 
 NETWORK = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1"
 NETWORK_V1 = "solana-devnet"
 SETTLEMENTS_AT_ONCE = 200  # each waits in a thread of its own until the chain confirms
 
-Terms = tuple[PaymentPayload | PaymentPayloadV1, PaymentRequirements | PaymentRequirementsV1]
+PayloadAndRequirements = tuple[PaymentPayload | PaymentPayloadV1, PaymentRequirements | PaymentRequirementsV1]
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class PollingSigner(FacilitatorKeypairSigner):
         raise RuntimeError("Transaction confirmation timeout")
 
 
-class Server(uvicorn.Server):
+class FacilitatorServer(uvicorn.Server):
     """A server that does not wait for confirmations once it is told to end."""
 
     def __init__(self, config: uvicorn.Config, signer: PollingSigner) -> None:
@@ -150,7 +151,7 @@ def build_app(signer: FacilitatorKeypairSigner) -> FastAPI:
     return app
 
 
-def _terms(body: dict[str, Any]) -> Terms:
+def _terms(body: dict[str, Any]) -> PayloadAndRequirements:
     payload = parse_payment_payload(body["paymentPayload"])
     return payload, parse_payment_requirements(payload.x402_version, body["paymentRequirements"])
 
@@ -232,14 +233,14 @@ def main() -> None:
     signer = PollingSigner(keypair, arguments.rpc, arguments.poll_ms / 1000, arguments.patience_ms / 1000)
     app: AsgiApp = build_app(signer)
     config = uvicorn.Config(
-        WeatherMiddleware(app, Sky(arguments.seed)),
+        WeatherMiddleware(app, WeatherState(arguments.seed)),
         host="127.0.0.1",
         port=arguments.port,
         access_log=False,
         log_config=None,
         timeout_graceful_shutdown=5,
     )
-    Server(config, signer).run()
+    FacilitatorServer(config, signer).run()
 
 
 if __name__ == "__main__":

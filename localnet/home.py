@@ -1,7 +1,4 @@
-"""The home of an embedded stack: its lock, its keyring, and the processes that a killed stack left behind.
-
-What must not live here: starting anything.
-"""
+"""The home of an embedded stack: its lock, its keyring, and the processes that a killed stack left behind."""
 
 import asyncio
 import fcntl

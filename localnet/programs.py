@@ -1,7 +1,4 @@
-"""The stack's own programs: chain, facilitator, sellers, codec server, workers; and how each is asked if it works.
-
-What must not live here: Temporal (temporal.py), PostgreSQL (postgres_part.py), and the order of things (stack.py).
-"""
+"""The stack's own programs: chain, facilitator, sellers, codec server, workers; and how each is asked if it works."""
 
 import importlib.util
 import sys

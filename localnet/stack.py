@@ -5,8 +5,6 @@ As a library:
     stack = Stack(home, workers=1, ephemeral=True)
     async with stack as addresses:
         await stack.kill("worker-1")
-
-What must not live here: how a single part is run (child.py, postgres_part.py, programs.py, temporal.py).
 """
 
 import asyncio
@@ -25,7 +23,7 @@ from localnet.chain.genesis import CASH_MINT, USDC_MINT
 from localnet.child import Child
 from localnet.home import Home
 from localnet.ports import PREFERRED, choose_ports
-from localnet.postgres_part import PostgresPart
+from localnet.postgres.part import PostgresPart
 from localnet.programs import (
     HOST,
     chain_program,

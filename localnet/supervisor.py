@@ -1,7 +1,4 @@
-"""Keeps a set of processes alive: starts them together, restarts what dies by itself, stops all in reverse order.
-
-What must not live here: what the processes are.
-"""
+"""Keeps a set of processes alive: starts them together, restarts what dies by itself, stops all in reverse order."""
 
 import asyncio
 import contextlib

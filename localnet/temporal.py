@@ -1,7 +1,4 @@
-"""Temporal's development server as a program of the embedded stack: its state in one file, its web UI beside it.
-
-What must not live here: workflows, and the client's settings (autopay/temporal.py).
-"""
+"""Temporal's development server as a program of the embedded stack: its state in one file, its web UI beside it."""
 
 import shutil
 import sys

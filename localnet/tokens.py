@@ -1,7 +1,4 @@
-"""Keys, SOL, token accounts and fresh tokens on the embedded chain, by real transactions through its RPC.
-
-What must not live here: payments (those are the buyer's), and any way around the RPC.
-"""
+"""Keys, SOL, token accounts and fresh tokens on the embedded chain, by real transactions through its RPC."""
 
 import asyncio
 import json
@@ -121,11 +118,17 @@ async def faucet(rpc_url: str, owner: Pubkey, mint: Pubkey, amount_atomic: int) 
         program = await _token_program(rpc, mint)
         account = get_associated_token_address(owner, mint, program)
         create = create_idempotent_associated_token_account(authority, owner, mint, program)
-        mint_params = MintToParams(
-            program_id=program, mint=mint, dest=account, mint_authority=authority, amount=amount_atomic
-        )
-        await _send(rpc, MINT_AUTHORITY, [create, mint_to(mint_params)])
+        await _send(rpc, MINT_AUTHORITY, [create, _mint_to(program, mint, account, amount_atomic)])
         return account
+
+
+async def mint_to_account(rpc_url: str, account: Pubkey, mint: Pubkey, amount_atomic: int) -> None:
+    """Mint `amount_atomic` base units of `mint` to any token account, where `faucet` takes the associated one."""
+    async with AsyncClient(rpc_url) as rpc:
+        authority = MINT_AUTHORITY.pubkey()
+        await _ensure_sol(rpc, authority, 100 * LAMPORTS_PER_SOL)
+        program = await _token_program(rpc, mint)
+        await _send(rpc, MINT_AUTHORITY, [_mint_to(program, mint, account, amount_atomic)])
 
 
 async def _ensure_sol(rpc: AsyncClient, owner: Pubkey, lamports: int) -> None:
@@ -135,6 +138,13 @@ async def _ensure_sol(rpc: AsyncClient, owner: Pubkey, lamports: int) -> None:
     if not await has_enough():
         await rpc.request_airdrop(owner, lamports)
         await _until(has_enough, f"the airdrop to {owner} did not arrive")
+
+
+def _mint_to(program: Pubkey, mint: Pubkey, account: Pubkey, amount_atomic: int) -> Instruction:
+    authority = MINT_AUTHORITY.pubkey()
+    return mint_to(
+        MintToParams(program_id=program, mint=mint, dest=account, mint_authority=authority, amount=amount_atomic)
+    )
 
 
 async def _token_program(rpc: AsyncClient, mint: Pubkey) -> Pubkey:

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.adapters.postgres.maintenance import migrations
-from localnet.postgres import EmbeddedPostgres
+from localnet.postgres.server import EmbeddedPostgres
 from tests.distribution import Distribution, rank
 
 TEMPLATE = "migrated"

@@ -8,7 +8,7 @@ from pathlib import Path
 import uvicorn
 
 from localnet.chain.app import DEFAULT_SLOT_MS, build_app
-from localnet.chain.pubsub import MAX_MESSAGE_BYTES
+from localnet.chain.rpc.pubsub import MAX_MESSAGE_BYTES
 
 HOST = "127.0.0.1"
 

@@ -1,7 +1,4 @@
-"""The chain as an ASGI application: HTTP and WebSocket in front, the slot clock beside them.
-
-What must not live here: the methods, and command-line arguments.
-"""
+"""The chain as an ASGI application: HTTP and WebSocket in front, the slot clock beside them."""
 
 import asyncio
 import contextlib
@@ -16,12 +13,17 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from localnet.chain import rpc_accounts, rpc_history, rpc_slots, rpc_subscriptions, rpc_transactions
 from localnet.chain.bank import Bank
-from localnet.chain.pubsub import PubSub
-from localnet.chain.rpc import Methods, Node
+from localnet.chain.rpc import accounts as rpc_accounts
+from localnet.chain.rpc import history as rpc_history
+from localnet.chain.rpc import slots as rpc_slots
+from localnet.chain.rpc import subscriptions as rpc_subscriptions
+from localnet.chain.rpc import transactions as rpc_transactions
+from localnet.chain.rpc.methods import Methods, Node
+from localnet.chain.rpc.pubsub import PubSub
 from localnet.chain.store import Store
-from localnet.weather import AsgiApp, Sky, WeatherMiddleware
+from localnet.weather.faults import WeatherState
+from localnet.weather.middleware import AsgiApp, WeatherMiddleware
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +32,9 @@ DEFAULT_SLOT_MS = 400  # a cluster's
 MAX_BODY_BYTES = 50 * 1024  # Agave's --rpc-max-request-body-size
 
 
-def build_app(home: Path, slot_ms: int = DEFAULT_SLOT_MS, sky: Sky | None = None) -> AsgiApp:
+def build_app(home: Path, slot_ms: int = DEFAULT_SLOT_MS, weather: WeatherState | None = None) -> AsgiApp:
     """The RPC server of the chain in `home`, which is made when it is not there; slots run during its lifespan."""
-    sky = sky or Sky()
+    weather = weather or WeatherState()
     methods = Methods()
     for module in (rpc_slots, rpc_accounts, rpc_transactions, rpc_history):
         methods.include(module.METHODS)
@@ -41,9 +43,9 @@ def build_app(home: Path, slot_ms: int = DEFAULT_SLOT_MS, sky: Sky | None = None
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         store = Store(home / FILE_NAME)
         bank = Bank(store)
-        app.state.node = Node(bank, sky)
-        app.state.pubsub = pubsub = PubSub(bank, sky, rpc_subscriptions.METHODS)
-        clock = asyncio.create_task(_run_slots(bank, sky, slot_ms / 1000, pubsub))
+        app.state.node = Node(bank, weather)
+        app.state.pubsub = pubsub = PubSub(bank, weather, rpc_subscriptions.METHODS)
+        clock = asyncio.create_task(_run_slots(bank, weather, slot_ms / 1000, pubsub))
         try:
             yield
         finally:
@@ -64,13 +66,13 @@ def build_app(home: Path, slot_ms: int = DEFAULT_SLOT_MS, sky: Sky | None = None
         await pubsub.serve(socket)
 
     async def health(_request: Request) -> Response:
-        return PlainTextResponse("behind" if sky.now.lag_slots > rpc_slots.HEALTHY_LAG else "ok")
+        return PlainTextResponse("behind" if weather.now.lag_slots > rpc_slots.HEALTHY_LAG else "ok")
 
     routes = [Route("/", answer, methods=["POST"]), Route("/health", health), WebSocketRoute("/", listen)]
-    return WeatherMiddleware(Starlette(routes=routes, lifespan=lifespan), sky)
+    return WeatherMiddleware(Starlette(routes=routes, lifespan=lifespan), weather)
 
 
-async def _run_slots(bank: Bank, sky: Sky, slot_s: float, pubsub: PubSub) -> None:
+async def _run_slots(bank: Bank, weather: WeatherState, slot_s: float, pubsub: PubSub) -> None:
     """Let slots go by at a steady pace; after a pause of the process, time is not made up for."""
     loop = asyncio.get_running_loop()
     due = loop.time() + slot_s
@@ -78,7 +80,7 @@ async def _run_slots(bank: Bank, sky: Sky, slot_s: float, pubsub: PubSub) -> Non
         await asyncio.sleep(due - loop.time())
         due = max(due, loop.time() - slot_s) + slot_s
         try:
-            if not sky.now.stand_still:
+            if not weather.now.stand_still:
                 bank.tick()
             pubsub.announce()
         except sqlite3.Error:  # a full disk stops blocks, not the server

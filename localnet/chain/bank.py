@@ -3,8 +3,6 @@
 Everything runs on one event loop, so nothing here locks. Where it differs from a cluster: no forks, no votes, no
 leaders (a transaction lands in the newest block at once), one blockhash a block, no limit on a block's size, and a
 standing chain (weather) still takes transactions into its newest block.
-
-What must not live here: JSON-RPC, and what a lagging node may know.
 """
 
 import time
@@ -33,7 +31,7 @@ from localnet.chain.blocks import (
     is_skipped,
 )
 from localnet.chain.errors import TransactionError
-from localnet.chain.execution import Outcome
+from localnet.chain.execution import ExecutionResult
 from localnet.chain.genesis import FAUCET, genesis_accounts
 from localnet.chain.store import Store
 from localnet.chain.token_state import read_holding
@@ -105,13 +103,13 @@ class Bank:
         """Whether this message is in a block; a cluster's status cache knows messages, whoever signed them."""
         return self.store.has_message(bytes(transaction.message.hash()))
 
-    def try_out(self, transaction: VersionedTransaction) -> Outcome:
+    def try_out(self, transaction: VersionedTransaction) -> ExecutionResult:
         """What a transaction would do to the newest state."""
         outcome = execution.execute(self._svm, transaction)
         execution.undo(self._svm, outcome)
         return outcome
 
-    def process(self, transaction: VersionedTransaction, must_succeed: bool) -> Outcome:
+    def process(self, transaction: VersionedTransaction, must_succeed: bool) -> ExecutionResult:
         """Execute a transaction for good; with `must_succeed`, a failure leaves no trace.
 
         It is on disk when this returns. The caller has checked signatures and `refusal`.
@@ -123,7 +121,7 @@ class Bank:
             self._land(transaction, outcome)
         return outcome
 
-    def airdrop(self, recipient: Pubkey, lamports: int) -> tuple[VersionedTransaction, Outcome]:
+    def airdrop(self, recipient: Pubkey, lamports: int) -> tuple[VersionedTransaction, ExecutionResult]:
         """Send SOL from the faucet by an ordinary transaction; each has its own compute limit and thus signature."""
         self._airdrops += 1
         payer = FAUCET.pubkey()
@@ -133,10 +131,10 @@ class Bank:
         transaction = VersionedTransaction(message, [FAUCET])
         return transaction, self.process(transaction, must_succeed=True)
 
-    def _land(self, transaction: VersionedTransaction, outcome: Outcome) -> None:
+    def _land(self, transaction: VersionedTransaction, outcome: ExecutionResult) -> None:
         tip, changes = self.window.tip, outcome.changes
         try:
-            row = record.landed(transaction, outcome, tip, self._svm.get_account)
+            row = record.to_stored(transaction, outcome, tip, self._svm.get_account)
             self.store.add_transaction(row, transaction.message.account_keys, changes)
         except BaseException:
             execution.undo(self._svm, outcome)

@@ -1,7 +1,4 @@
-"""Base58 with Bitcoin's alphabet, for data of any length.
-
-What must not live here: anything about what the bytes mean. Addresses and signatures have their own types in solders.
-"""
+"""Base58 with Bitcoin's alphabet, for data of any length."""
 
 ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _VALUES = {letter: value for value, letter in enumerate(ALPHABET)}

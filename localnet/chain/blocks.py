@@ -4,8 +4,6 @@ A slot is a tick of the clock, a block is what a slot holds; some slots stay emp
 slot that is skipped can be told from outside only by its missing block. Commitment is a plain distance in slots from
 the newest block: a cluster votes, this chain counts. After a restart the chain goes on with a gap of empty slots,
 which makes everything before it final.
-
-What must not live here: transactions and accounts.
 """
 
 from bisect import bisect_right
@@ -99,7 +97,7 @@ class BlockWindow:
         return self._blocks[max(end - count, 0) : end]
 
 
-class View:
+class ChainView:
     """The chain as one node sees it, which may be some slots behind the newest block."""
 
     def __init__(self, window: BlockWindow, lag_slots: int) -> None:

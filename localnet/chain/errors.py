@@ -1,7 +1,4 @@
-"""The errors of Solana's JSON-RPC interface, with the codes and texts of Agave's `rpc-client-api/custom_error.rs`.
-
-What must not live here: deciding when an error applies.
-"""
+"""The errors of Solana's JSON-RPC interface, with the codes and texts of Agave's `rpc-client-api/custom_error.rs`."""
 
 from typing import Any
 

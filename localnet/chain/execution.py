@@ -4,8 +4,6 @@ LiteSVM neither charges priority fees nor refuses rent-paying accounts, and take
 there; this module does. Transactions with address
 lookup tables and durable nonces are not supported: the first fail with AddressLookupTableNotFound, the second with
 BlockhashNotFound.
-
-What must not live here: blockhashes, duplicates, storing.
 """
 
 import json
@@ -30,7 +28,7 @@ _FEE_ONLY = ("ProgramAccountNotFound", "InvalidProgramForExecution")  # land wit
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ExecutionResult:
     """What a transaction did; `before` and `after` hold every account that its message names, in its order.
 
     `charged` tells a failure that takes the fee and lands in a block from one that leaves no trace.
@@ -53,14 +51,14 @@ class Outcome:
         return {address: after for address, after in self.after.items() if after != self.before[address]}
 
 
-def execute(svm: LiteSVM, transaction: VersionedTransaction) -> Outcome:
+def execute(svm: LiteSVM, transaction: VersionedTransaction) -> ExecutionResult:
     """Run a transaction, whoever signed it; its changes stay in `svm`."""
     message = transaction.message
     before = _read(svm, message)
     fee = fee_of(message)
     error = _refuse_message(message) or _refuse_payer(before[message.account_keys[0]], fee)
     if error is not None:
-        return Outcome(message, error, False, fee, before, before)
+        return ExecutionResult(message, error, False, fee, before, before)
     try:
         return _run(svm, transaction, fee, before)
     except BaseException:  # LiteSVM is native code and may panic; nothing of it must stay
@@ -70,7 +68,7 @@ def execute(svm: LiteSVM, transaction: VersionedTransaction) -> Outcome:
         raise
 
 
-def _run(svm: LiteSVM, transaction: VersionedTransaction, fee: Fee, before: States) -> Outcome:
+def _run(svm: LiteSVM, transaction: VersionedTransaction, fee: Fee, before: States) -> ExecutionResult:
     message, payer = transaction.message, transaction.message.account_keys[0]
     _charge(svm, payer, fee.priority)
     payer_held = svm.get_balance(payer)
@@ -82,11 +80,11 @@ def _run(svm: LiteSVM, transaction: VersionedTransaction, fee: Fee, before: Stat
         undo(svm, outcome)
         if outcome.error in _FEE_ONLY:
             return _fail_for_fee(svm, outcome, outcome.error)
-        return Outcome(message, outcome.error, False, fee, before, before, outcome.logs, outcome.units)
+        return ExecutionResult(message, outcome.error, False, fee, before, before, outcome.logs, outcome.units)
     return outcome
 
 
-def undo(svm: LiteSVM, outcome: Outcome) -> None:
+def undo(svm: LiteSVM, outcome: ExecutionResult) -> None:
     """Put every changed account back."""
     for address in outcome.changes:
         _write(svm, address, outcome.before[address])
@@ -121,11 +119,11 @@ def _outcome(
     before: States,
     after: States,
     result: TransactionMetadata | FailedTransactionMetadata,
-) -> Outcome:
+) -> ExecutionResult:
     failed = isinstance(result, FailedTransactionMetadata)
     meta = result.meta() if isinstance(result, FailedTransactionMetadata) else result
     returned = meta.return_data()  # type: ignore[attr-defined]  # the stub calls it transaction_return_data
-    return Outcome(
+    return ExecutionResult(
         message=message,
         error=error_json(result.err()) if isinstance(result, FailedTransactionMetadata) else None,
         charged=True,
@@ -139,7 +137,7 @@ def _outcome(
     )
 
 
-def _enforce_rent(svm: LiteSVM, outcome: Outcome) -> Outcome:
+def _enforce_rent(svm: LiteSVM, outcome: ExecutionResult) -> ExecutionResult:
     """Turn a success that leaves an account with too little into a failure that costs the fee."""
     for index, address in enumerate(outcome.message.account_keys):
         if address in outcome.changes and breaks_rent(outcome.before[address], outcome.after[address]):
@@ -148,10 +146,10 @@ def _enforce_rent(svm: LiteSVM, outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _fail_for_fee(svm: LiteSVM, undone: Outcome, error: TransactionError) -> Outcome:
+def _fail_for_fee(svm: LiteSVM, undone: ExecutionResult, error: TransactionError) -> ExecutionResult:
     message, before = undone.message, undone.before
     _charge(svm, message.account_keys[0], undone.fee.total)
-    return Outcome(message, error, True, undone.fee, before, _read(svm, message), undone.logs, undone.units)
+    return ExecutionResult(message, error, True, undone.fee, before, _read(svm, message), undone.logs, undone.units)
 
 
 def _charge(svm: LiteSVM, payer: Pubkey, lamports: int) -> None:

@@ -1,8 +1,6 @@
 """What a transaction costs its fee payer, and what must be left in an account.
 
 LiteSVM charges the base fee only; the priority fee and the rent rules are a cluster's and are added here.
-
-What must not live here: accounts being changed.
 """
 
 from dataclasses import dataclass

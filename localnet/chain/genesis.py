@@ -1,8 +1,6 @@
 """What the chain holds before its first transaction: money, mints and the keys that rule them.
 
 The keys come from fixed, public seeds. They are for tests and demonstrations only: anyone can compute them.
-
-What must not live here: anything that happens after genesis.
 """
 
 import struct

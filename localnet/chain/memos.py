@@ -1,7 +1,4 @@
-"""The memo of a transaction, in the form in which getSignaturesForAddress shows it.
-
-What must not live here: what a memo means to anybody.
-"""
+"""The memo of a transaction, in the form in which getSignaturesForAddress shows it."""
 
 from solders.message import Message, MessageV0
 from solders.pubkey import Pubkey

@@ -1,31 +1,25 @@
-"""Turns an executed transaction into what getTransaction shows of it.
-
-What must not live here: execution, and which node may show it when.
-"""
+"""Turns an executed transaction into what getTransaction shows of it."""
 
 import base64
 import json
-from collections.abc import Callable
 from typing import Any
 
-from solders.account import Account
-from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from localnet.chain import base58
 from localnet.chain.blocks import Block
-from localnet.chain.execution import Outcome, States
+from localnet.chain.execution import ExecutionResult, States
 from localnet.chain.memos import memo_of
-from localnet.chain.store import Landed
-from localnet.chain.token_state import read_holding, read_mint, ui_amount
-
-AccountReader = Callable[[Pubkey], Account | None]
+from localnet.chain.store import StoredTransaction
+from localnet.chain.token_state import ReadAccount, read_holding, read_mint, ui_amount
 
 
-def landed(transaction: VersionedTransaction, outcome: Outcome, block: Block, read: AccountReader) -> Landed:
+def to_stored(
+    transaction: VersionedTransaction, outcome: ExecutionResult, block: Block, read: ReadAccount
+) -> StoredTransaction:
     """The row to keep; `read` finds the mints that the transaction itself does not name."""
     message = transaction.message
-    return Landed(
+    return StoredTransaction(
         signature=str(transaction.signatures[0]),
         message_hash=bytes(message.hash()),
         slot=block.slot,
@@ -37,7 +31,7 @@ def landed(transaction: VersionedTransaction, outcome: Outcome, block: Block, re
     )
 
 
-def _meta(outcome: Outcome, read: AccountReader) -> dict[str, Any]:
+def _meta(outcome: ExecutionResult, read: ReadAccount) -> dict[str, Any]:
     meta: dict[str, Any] = {
         "err": outcome.error,
         "status": {"Ok": None} if outcome.error is None else {"Err": outcome.error},
@@ -56,7 +50,7 @@ def _meta(outcome: Outcome, read: AccountReader) -> dict[str, Any]:
     return meta if returned is None else {**meta, "returnData": returned}
 
 
-def return_data(outcome: Outcome) -> dict[str, Any] | None:
+def return_data(outcome: ExecutionResult) -> dict[str, Any] | None:
     """The data that a program handed back, if any."""
     if outcome.returned is None:
         return None
@@ -64,7 +58,7 @@ def return_data(outcome: Outcome) -> dict[str, Any] | None:
     return {"programId": str(program), "data": [base64.b64encode(data).decode(), "base64"]}
 
 
-def inner_instructions(outcome: Outcome) -> list[dict[str, Any]]:
+def inner_instructions(outcome: ExecutionResult) -> list[dict[str, Any]]:
     """The instructions that programs called, by top-level instruction."""
     return [
         {"index": index, "instructions": [_inner(instruction) for instruction in called]}
@@ -87,7 +81,7 @@ def _balances(states: States) -> list[int]:
     return [account.lamports if account else 0 for account in states.values()]
 
 
-def _token_balances(states: States, read: AccountReader) -> list[dict[str, Any]]:
+def _token_balances(states: States, read: ReadAccount) -> list[dict[str, Any]]:
     balances = []
     for index, account in enumerate(states.values()):
         holding = read_holding(account)

@@ -2,8 +2,6 @@
 
 Written ahead and committed before the caller is answered, so that what was acknowledged survives a killed process
 (`synchronous=NORMAL`: a power cut may take the last moments). One process at a time holds the file.
-
-What must not live here: execution, and what a node may see at which commitment.
 """
 
 import sqlite3
@@ -37,7 +35,7 @@ _COLUMNS = "signature, message_hash, slot, time, wire, error, memo, meta, number
 
 
 @dataclass(frozen=True, slots=True)
-class Landed:
+class StoredTransaction:
     """A transaction in a block; `error` and `meta` are JSON texts, `number` is its place in the chain's order."""
 
     signature: str
@@ -95,7 +93,7 @@ class Store:
                 self._db.execute("DELETE FROM blocks WHERE height <= ?", (block.height - KEPT_BLOCKS,))
 
     def add_transaction(
-        self, landed: Landed, mentioned: Iterable[Pubkey], accounts: Mapping[Pubkey, Account | None]
+        self, landed: StoredTransaction, mentioned: Iterable[Pubkey], accounts: Mapping[Pubkey, Account | None]
     ) -> None:
         """Append a transaction together with the accounts that it changed."""
         row = (
@@ -112,18 +110,20 @@ class Store:
             self._db.executemany("INSERT OR IGNORE INTO mentions VALUES (?, ?)", mentions)
             self._write_accounts(accounts)
 
-    def transaction(self, signature: str) -> Landed | None:
+    def transaction(self, signature: str) -> StoredTransaction | None:
         """The transaction with this first signature."""
         query = f"SELECT {_COLUMNS} FROM transactions WHERE signature = ?"  # noqa: S608 (a constant)
         row = self._db.execute(query, (signature,)).fetchone()
-        return Landed(*row) if row else None
+        return StoredTransaction(*row) if row else None
 
     def has_message(self, message_hash: bytes) -> bool:
         """Whether a transaction with this message has landed, whoever's signatures it carried."""
         query = "SELECT 1 FROM transactions WHERE message_hash = ?"
         return self._db.execute(query, (message_hash,)).fetchone() is not None
 
-    def mentions(self, address: Pubkey, after: int, before: int, until_slot: int, limit: int) -> list[Landed]:
+    def mentions(
+        self, address: Pubkey, after: int, before: int, until_slot: int, limit: int
+    ) -> list[StoredTransaction]:
         """Transactions that name an address, newest first, with a number between `after` and `before`."""
         columns = ", ".join(f"t.{column}" for column in _COLUMNS.split(", "))
         query = (
@@ -132,7 +132,7 @@ class Store:
             " ORDER BY m.number DESC LIMIT ?"
         )
         rows = self._db.execute(query, (bytes(address), after, before, until_slot, limit))
-        return [Landed(*row) for row in rows]
+        return [StoredTransaction(*row) for row in rows]
 
     def transaction_count(self, until_slot: int) -> int:
         """How many transactions landed up to a slot."""

@@ -1,9 +1,6 @@
-"""Reads the accounts of SPL Token and Token-2022.
+"""Reads the accounts of SPL Token and Token-2022."""
 
-What must not live here: writing them (transactions and genesis do that).
-"""
-
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -11,6 +8,9 @@ from typing import Any
 from solders.account import Account
 from solders.pubkey import Pubkey
 from spl.token.constants import TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
+
+ReadAccount = Callable[[Pubkey], Account | None]
+"""Finds an account of the chain by its address."""
 
 TOKEN_PROGRAMS = {TOKEN_PROGRAM_ID: "spl-token", TOKEN_2022_PROGRAM_ID: "spl-token-2022"}
 

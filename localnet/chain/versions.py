@@ -1,7 +1,4 @@
-"""What accounts held in the recent past, so that a reader at `finalized` sees what was final, not what is newest.
-
-What must not live here: the present, which LiteSVM holds.
-"""
+"""What accounts held in the recent past, so that a reader at `finalized` sees what was final, not what is newest."""
 
 from collections import deque
 from dataclasses import dataclass, field

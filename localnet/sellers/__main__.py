@@ -2,8 +2,6 @@
 
     python -m localnet.sellers --facilitator http://127.0.0.1:4022 --rpc http://127.0.0.1:8899 \
         --market-port 4001 --knowledge-port 4002 --home .autopay/sellers
-
-What must not live here: routes and prices.
 """
 
 import argparse
@@ -23,10 +21,11 @@ from x402.http import FacilitatorConfig, HTTPFacilitatorClient
 from x402.schemas import SupportedResponse
 
 from localnet.chain.genesis import CASH_MINT, USDC_MINT
-from localnet.sellers.apps import Seller, knowledge_app, market_app
+from localnet.sellers.apps import SellerAccount, knowledge_app, market_app
 from localnet.sellers.prices import NETWORK_V1
 from localnet.tokens import ensure_sol, load_or_create_keypair, open_token_accounts, patiently, wait_for_chain
-from localnet.weather import AsgiApp, Sky, WeatherMiddleware
+from localnet.weather.faults import WeatherState
+from localnet.weather.middleware import AsgiApp, WeatherMiddleware
 
 FACILITATOR_WAIT_S = 60
 RETRY_S = 0.1
@@ -34,7 +33,7 @@ RETRY_S = 0.1
 logger = logging.getLogger("localnet.sellers")
 
 
-class Server(uvicorn.Server):
+class SellerServer(uvicorn.Server):
     """A uvicorn server that leaves the signals to the process, as there are two of them."""
 
     @contextlib.contextmanager
@@ -42,12 +41,12 @@ class Server(uvicorn.Server):
         yield
 
 
-def server_of(app: AsgiApp, port: int) -> Server:
+def server_of(app: AsgiApp, port: int) -> SellerServer:
     """A server for `app`, on loopback only."""
     config = uvicorn.Config(
         app, host="127.0.0.1", port=port, access_log=False, log_config=None, timeout_graceful_shutdown=5
     )
-    return Server(config)
+    return SellerServer(config)
 
 
 async def supported_by(client: HTTPFacilitatorClient) -> SupportedResponse:
@@ -88,10 +87,10 @@ async def serve(arguments: argparse.Namespace) -> None:
         ("Market Data", market_app, arguments.market_port, addresses[0]),
         ("Knowledge Data", knowledge_app, arguments.knowledge_port, addresses[1]),
     ):
-        sky = Sky(arguments.seed)
-        seller = Seller(name, facilitator, fee_payer_v1, str(pay_to), sky)
+        weather = WeatherState(arguments.seed)
+        seller = SellerAccount(name, facilitator, fee_payer_v1, str(pay_to), weather)
         app: AsgiApp = await asyncio.to_thread(build, seller)
-        servers.append(server_of(WeatherMiddleware(app, sky), port))
+        servers.append(server_of(WeatherMiddleware(app, weather), port))
         logger.info("%s on port %d, paid to %s", name, port, pay_to)
 
     def stop() -> None:

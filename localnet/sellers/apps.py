@@ -1,7 +1,4 @@
-"""The two FastAPI applications: routes, what each costs, and the payment middleware in front.
-
-What must not live here: what the routes answer (`market`, `knowledge`), and processes and ports (`__main__`).
-"""
+"""The two FastAPI applications: routes, what each costs, and the payment middleware in front."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,10 +18,10 @@ from x402.mechanisms.svm.exact import register_exact_svm_server
 
 from localnet.sellers.knowledge import INSIGHTS, answer_to, insight_on
 from localnet.sellers.market import MarketFeed
-from localnet.sellers.prices import ANSWER, INSIGHT, MARKET_FEED, NETWORK, Price, options
+from localnet.sellers.payment_v1 import PaymentMiddlewareV1
+from localnet.sellers.prices import ANSWER, INSIGHT, MARKET_FEED, NETWORK, ListPrice, options
 from localnet.sellers.remembered import RememberedAnswers
-from localnet.sellers.till_v1 import TillV1
-from localnet.weather import Sky
+from localnet.weather.faults import WeatherState
 
 FEED_TEXT = "Prices of SOL, BTC and ETH at two venues and the spread between them"
 INSIGHT_TEXT = "What is known about a topic: " + ", ".join(INSIGHTS)
@@ -32,18 +29,18 @@ ANSWER_TEXT = "An answer to a question"
 
 
 @dataclass(frozen=True)
-class Seller:
+class SellerAccount:
     """Who sells: the facilitator's client and fee payer, the address that is paid, and the weather."""
 
     name: str
     facilitator: HTTPFacilitatorClient
     fee_payer_v1: str
     pay_to: str
-    sky: Sky
+    weather: WeatherState
 
     @property
-    def till_v1(self) -> TillV1:
-        return TillV1(self.facilitator, self.fee_payer_v1, self.pay_to, self.sky)
+    def payments_v1(self) -> PaymentMiddlewareV1:
+        return PaymentMiddlewareV1(self.facilitator, self.fee_payer_v1, self.pay_to, self.weather)
 
 
 class Question(BaseModel):
@@ -52,10 +49,10 @@ class Question(BaseModel):
     question: str = Field(min_length=1, max_length=4_000)
 
 
-def market_app(seller: Seller) -> FastAPI:
+def market_app(seller: SellerAccount) -> FastAPI:
     """Market Data: `GET /api/market-feed`."""
     feed = MarketFeed()
-    till = seller.till_v1
+    payments_v1 = seller.payments_v1
     app = _app(seller, {"GET /api/market-feed": (MARKET_FEED, FEED_TEXT)})
 
     @app.get("/api/market-feed")
@@ -64,14 +61,14 @@ def market_app(seller: Seller) -> FastAPI:
 
     @app.get("/v1/api/market-feed")
     async def market_feed_v1(request: Request) -> Response:
-        return await till.sell(request, MARKET_FEED, FEED_TEXT, feed.snapshot)
+        return await payments_v1.sell(request, MARKET_FEED, FEED_TEXT, feed.snapshot)
 
     return app
 
 
-def knowledge_app(seller: Seller) -> FastAPI:
+def knowledge_app(seller: SellerAccount) -> FastAPI:
     """Knowledge Data: `GET` and `POST /api/ai-insights`; under v2 it remembers answers by payment identifier."""
-    till = seller.till_v1
+    payments_v1 = seller.payments_v1
     prices = {
         "GET /api/ai-insights": (INSIGHT, INSIGHT_TEXT),
         "POST /api/ai-insights": (ANSWER, ANSWER_TEXT),
@@ -89,11 +86,11 @@ def knowledge_app(seller: Seller) -> FastAPI:
 
     @app.get("/v1/api/ai-insights")
     async def insight_v1(request: Request, topic: str) -> Response:
-        return await till.sell(request, INSIGHT, INSIGHT_TEXT, lambda: _known(topic))
+        return await payments_v1.sell(request, INSIGHT, INSIGHT_TEXT, lambda: _known(topic))
 
     @app.post("/v1/api/ai-insights")
     async def answer_v1(request: Request, question: Question) -> Response:
-        return await till.sell(request, ANSWER, ANSWER_TEXT, lambda: answer_to(question.question))
+        return await payments_v1.sell(request, ANSWER, ANSWER_TEXT, lambda: answer_to(question.question))
 
     return app
 
@@ -106,8 +103,8 @@ def _known(topic: str) -> dict[str, Any]:
 
 
 def _app(
-    seller: Seller,
-    prices: Mapping[str, tuple[Price, str]],
+    seller: SellerAccount,
+    prices: Mapping[str, tuple[ListPrice, str]],
     extensions: dict[str, Any] | None = None,
 ) -> FastAPI:
     """The free routes, and the SDK's payment middleware in front of what `prices` names."""
@@ -129,7 +126,7 @@ def _app(
                 "route": versioned,
                 "x402Version": version,
                 "description": text,
-                "price": [asked.model_dump() for asked in price.now(seller.sky)],
+                "price": [asked.model_dump() for asked in price.now(seller.weather)],
             }
             for route, (price, text) in prices.items()
             for version, versioned in ((2, route), (1, route.replace("/api/", "/v1/api/")))
@@ -140,15 +137,15 @@ def _app(
 
 
 def _payment_middleware(
-    seller: Seller,
-    prices: Mapping[str, tuple[Price, str]],
+    seller: SellerAccount,
+    prices: Mapping[str, tuple[ListPrice, str]],
     extensions: dict[str, Any] | None,
 ) -> Any:
     server = x402ResourceServer(seller.facilitator)
     register_exact_svm_server(server, NETWORK)
     routes = {
         route: RouteConfig(
-            accepts=options(price, seller.pay_to, seller.sky),
+            accepts=options(price, seller.pay_to, seller.weather),
             description=text,
             mime_type="application/json",
             service_name=seller.name,

@@ -1,7 +1,4 @@
-"""A small table of knowledge, looked up by topic or by question.
-
-What must not live here: HTTP and payments.
-"""
+"""A small table of knowledge, looked up by topic or by question."""
 
 import hashlib
 import re

@@ -1,7 +1,4 @@
-"""Synthetic prices of three coins at two venues, and the arbitrage spread computed from them.
-
-What must not live here: HTTP and payments.
-"""
+"""Synthetic prices of three coins at two venues, and the arbitrage spread computed from them."""
 
 import math
 import random

@@ -1,7 +1,4 @@
-"""What a paid route costs, in both tokens, and how that reads in an offer of either protocol version.
-
-What must not live here: the routes, and how an offer is charged.
-"""
+"""What a paid route costs, in both tokens, and how that reads in an offer of either protocol version."""
 
 from dataclasses import dataclass
 
@@ -10,7 +7,7 @@ from x402.schemas import AssetAmount
 from x402.schemas.v1 import PaymentRequirementsV1
 
 from localnet.chain.genesis import CASH_MINT, USDC_MINT
-from localnet.weather import Sky
+from localnet.weather.faults import WeatherState
 
 NETWORK = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1"
 NETWORK_V1 = "solana-devnet"
@@ -18,15 +15,15 @@ PAYMENT_VALID_SECONDS = 60
 
 
 @dataclass(frozen=True)
-class Price:
+class ListPrice:
     """One price in base units of either token (both have 6 decimals)."""
 
     usdc_atomic: int
     cash_atomic: int
 
-    def now(self, sky: Sky) -> list[AssetAmount]:
+    def now(self, weather: WeatherState) -> list[AssetAmount]:
         """USDC first, then CASH, times the weather's `price_factor`; never below one base unit."""
-        factor = sky.now.price_factor
+        factor = weather.now.price_factor
         return [
             AssetAmount(amount=str(max(1, round(atomic * factor))), asset=str(mint), extra={"name": name})
             for name, mint, atomic in (
@@ -36,17 +33,17 @@ class Price:
         ]
 
 
-MARKET_FEED = Price(usdc_atomic=1_000, cash_atomic=1_200)
-INSIGHT = Price(usdc_atomic=2_000, cash_atomic=2_400)
-ANSWER = Price(usdc_atomic=5_000, cash_atomic=6_000)
+MARKET_FEED = ListPrice(usdc_atomic=1_000, cash_atomic=1_200)
+INSIGHT = ListPrice(usdc_atomic=2_000, cash_atomic=2_400)
+ANSWER = ListPrice(usdc_atomic=5_000, cash_atomic=6_000)
 
 
-def options(price: Price, pay_to: str, sky: Sky) -> list[PaymentOption]:
+def options(price: ListPrice, pay_to: str, weather: WeatherState) -> list[PaymentOption]:
     """The v2 `accepts` of a route; the SDK asks for each amount anew on every request."""
 
     def option(index: int) -> PaymentOption:
         def amount(_request: HTTPRequestContext) -> AssetAmount:
-            return price.now(sky)[index]
+            return price.now(weather)[index]
 
         return PaymentOption(
             scheme="exact",
@@ -56,7 +53,7 @@ def options(price: Price, pay_to: str, sky: Sky) -> list[PaymentOption]:
             max_timeout_seconds=PAYMENT_VALID_SECONDS,
         )
 
-    return [option(index) for index in range(len(price.now(sky)))]
+    return [option(index) for index in range(len(price.now(weather)))]
 
 
 def requirements_v1(

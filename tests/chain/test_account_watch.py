@@ -16,7 +16,7 @@ from autopay.adapters.solana.chain import SolanaChain
 from autopay.domain.errors import ChainUnavailable
 from autopay.domain.network import Network
 from localnet.chain.genesis import DECIMALS, MINT_AUTHORITY
-from localnet.chain.pubsub import MAX_SUBSCRIPTIONS
+from localnet.chain.rpc.pubsub import MAX_SUBSCRIPTIONS
 from tests.chain.conftest import USDC
 from tests.chain.listening import holding
 from tests.chain.node import ChainNode, eventually

@@ -7,13 +7,13 @@ import httpx
 import uvicorn
 
 from localnet.chain.app import build_app
-from localnet.weather import Sky
+from localnet.weather.faults import WeatherState
 from tests.chain.node import eventually
 
 
 async def test_the_application_serves_in_process_under_a_given_sky(tmp_path: Path) -> None:
-    sky = Sky()
-    config = uvicorn.Config(build_app(tmp_path / "new" / "home", 10, sky), port=0, log_level="error")
+    weather = WeatherState()
+    config = uvicorn.Config(build_app(tmp_path / "new" / "home", 10, weather), port=0, log_level="error")
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
 
@@ -34,7 +34,7 @@ async def test_the_application_serves_in_process_under_a_given_sky(tmp_path: Pat
             return await slot() > first + 10
 
         await eventually(later)
-        sky.now.outage = True
+        weather.now.outage = True
         assert (await http.get("/health")).status_code == 503
     server.should_exit = True
     await serving

@@ -22,7 +22,7 @@ from spl.token.instructions import approve_checked, close_account, revoke
 from spl.token.models import ApproveCheckedParams, CloseAccountParams, RevokeParams
 
 from localnet.chain.bank import Bank
-from localnet.chain.execution import Outcome
+from localnet.chain.execution import ExecutionResult
 from localnet.chain.genesis import DECIMALS, FAUCET, MINT_AUTHORITY, genesis_accounts
 from localnet.chain.store import Store
 from localnet.chain.token_state import read_holding, read_mint
@@ -99,7 +99,7 @@ class Auditor:
         }
         self.by_slot: dict[int, Snapshot] = {}
 
-    def book(self, outcome: Outcome) -> None:
+    def book(self, outcome: ExecutionResult) -> None:
         spent = sum(each.lamports for each in outcome.before.values() if each)
         spent -= sum(each.lamports for each in outcome.after.values() if each)
         assert spent == (outcome.fee.total if outcome.charged else 0)

@@ -12,7 +12,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.rpc.responses import AccountNotification, SlotNotification
 
-from localnet.chain.pubsub import MAX_SUBSCRIPTIONS, MAX_UNREAD
+from localnet.chain.rpc.pubsub import MAX_SUBSCRIPTIONS, MAX_UNREAD
 from tests.chain.listening import raw, read_all, receive, subscription
 from tests.chain.node import ChainNode
 from tests.chain.wallet import SOL, Wallets

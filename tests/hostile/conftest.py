@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from localnet.postgres import EmbeddedPostgres
+from localnet.postgres.server import EmbeddedPostgres
 from tests.hostile.town import Outcome, Town
 from tests.hostile.way import Way
 from tests.hostile.ways.all import WAYS

@@ -19,7 +19,7 @@ from autopay.domain.report.rows import TimelineRow
 from autopay.domain.request import RequestResult
 from localnet.chain.app import build_app
 from localnet.tokens import load_or_create_keypair
-from localnet.weather import AsgiApp
+from localnet.weather.middleware import AsgiApp
 from tests.hostile.accounts import begin_chain, wallet
 from tests.hostile.buyer import SLOT_MS, Buyer
 from tests.hostile.conduct import says

@@ -18,7 +18,7 @@ from autopay.adapters.postgres.maintenance.restore import leftovers, restore_dat
 from autopay.adapters.postgres.maintenance.roles import Role, apply_rights, make_roles
 from autopay.adapters.postgres.maintenance.server import MAINTENANCE, ProgramFailed, RightsMissing, Server, quoted
 from autopay.domain.errors import LedgerFenced, LedgerUnavailable
-from localnet.postgres import EmbeddedPostgres
+from localnet.postgres.server import EmbeddedPostgres
 from tests.ledger.books import Book, signed_payment
 from tests.ledger.proofs import busy, findings, rows
 from tests.ledger.test_migrations import execute

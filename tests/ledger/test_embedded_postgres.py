@@ -12,12 +12,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from localnet.postgres import EmbeddedPostgres
+from localnet.postgres.server import EmbeddedPostgres
 
 OWNER = """
 import sys, time
 from pathlib import Path
-from localnet.postgres import EmbeddedPostgres
+from localnet.postgres.server import EmbeddedPostgres
 print(EmbeddedPostgres(Path(sys.argv[1])).start(), flush=True)
 time.sleep(600)
 """

@@ -18,7 +18,7 @@ from autopay.cli.ledger.follow import describe_event
 from autopay.domain.errors import CursorLost, UnknownAgent
 from autopay.domain.payment.payment import Content
 from autopay.domain.request import RequestStatus
-from localnet.postgres import EmbeddedPostgres
+from localnet.postgres.server import EmbeddedPostgres
 from tests.ledger.books import JSON_REPLY, Book, open_book
 
 PATIENCE_S = 120

@@ -21,7 +21,7 @@ from autopay.adapters.postgres.maintenance.server import RightsMissing, Server
 from autopay.cli import app
 from autopay.domain.errors import LedgerFenced
 from autopay.domain.request import RequestStatus
-from localnet.postgres import EmbeddedPostgres
+from localnet.postgres.server import EmbeddedPostgres
 from tests.ledger.books import Book, open_book
 from tests.ledger.proofs import busy, findings, rows
 from tests.ledger.test_migrations import execute

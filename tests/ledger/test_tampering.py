@@ -28,7 +28,7 @@ from autopay.domain.payment.chain import Transfer
 from autopay.domain.reconcile.checkpoint import AccountTransaction, Checkpoint
 from autopay.domain.reconcile.run import ReconcileRun
 from autopay.uuid7 import uuid7
-from localnet.postgres import EmbeddedPostgres
+from localnet.postgres.server import EmbeddedPostgres
 from tests.ledger.books import PRICE, Book, open_book
 from tests.ledger.proofs import Tamperer, busy, findings, reasons, rows
 from tests.ledger.test_migrations import execute

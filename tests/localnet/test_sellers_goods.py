@@ -6,8 +6,8 @@ import pytest
 
 from localnet.sellers.knowledge import INSIGHTS, answer_to, insight_on
 from localnet.sellers.market import OPENING_USD, MarketFeed
-from localnet.sellers.prices import MARKET_FEED, Price
-from localnet.weather import Sky, Weather
+from localnet.sellers.prices import MARKET_FEED, ListPrice
+from localnet.weather.faults import Weather, WeatherState
 
 
 class Clock:
@@ -81,12 +81,12 @@ def test_an_answer_names_the_topics_of_the_question_best_first_and_echoes_its_ha
 
 @pytest.mark.parametrize(("factor", "amounts"), [(1, ["1000", "1200"]), (1.5, ["1500", "1800"])])
 def test_a_price_follows_the_weather(factor: float, amounts: list[str]) -> None:
-    sky = Sky()
-    sky.now = Weather(price_factor=factor)
-    assert [asked.amount for asked in MARKET_FEED.now(sky)] == amounts
+    weather = WeatherState()
+    weather.now = Weather(price_factor=factor)
+    assert [asked.amount for asked in MARKET_FEED.now(weather)] == amounts
 
 
 def test_a_price_is_never_nothing() -> None:
-    sky = Sky()
-    sky.now = Weather(price_factor=0.000_1)
-    assert [asked.amount for asked in Price(1, 1).now(sky)] == ["1", "1"]
+    weather = WeatherState()
+    weather.now = Weather(price_factor=0.000_1)
+    assert [asked.amount for asked in ListPrice(1, 1).now(weather)] == ["1", "1"]

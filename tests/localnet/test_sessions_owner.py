@@ -47,8 +47,7 @@ from autopay.domain.payment.settlement import check_settlement
 from autopay.domain.refusal import Refused
 from autopay.domain.session import OpenSession, OwnerTransaction, SessionRecord
 from localnet.chain.genesis import CASH_MINT, USDC_MINT
-from localnet.tokens import ensure_sol, faucet
-from localnet.topup import mint_to_account
+from localnet.tokens import ensure_sol, faucet, mint_to_account
 from tests.ledger.books import Book, offer_of, signed_payment
 from tests.localnet.stack import SLOT_MS, Stack, until
 

@@ -9,7 +9,8 @@ import pytest
 import uvicorn
 from pydantic import ValidationError
 
-from localnet.weather import CONTROL_PATH, Message, Receive, Scope, Send, Sky, Weather, WeatherMiddleware
+from localnet.weather.faults import Weather, WeatherState
+from localnet.weather.middleware import CONTROL_PATH, Message, Receive, Scope, Send, WeatherMiddleware
 
 
 class Counter:
@@ -33,8 +34,8 @@ class Station:
 
     def __init__(self) -> None:
         self.counter = Counter()
-        self.sky = Sky(seed=1)
-        self.app = WeatherMiddleware(self.counter, self.sky)
+        self.weather = WeatherState(seed=1)
+        self.app = WeatherMiddleware(self.counter, self.weather)
         transport = httpx.ASGITransport(app=self.app)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://station")
 
@@ -69,7 +70,7 @@ async def test_what_is_no_weather_is_refused_and_changes_nothing(station: Statio
     refused = await station.client.put(CONTROL_PATH, content=body)
     assert refused.status_code == 422
     assert "error" in refused.json()
-    assert station.sky.now == Weather()
+    assert station.weather.now == Weather()
 
 
 async def test_the_control_path_takes_get_and_put_only(station: Station) -> None:
@@ -85,7 +86,7 @@ async def test_an_outage_answers_503_without_reaching_the_service_and_can_be_lif
 
 
 async def test_an_error_rate_of_one_fails_every_request_before_the_service(station: Station) -> None:
-    station.sky.now = Weather(error_rate=1)
+    station.weather.now = Weather(error_rate=1)
     assert [(await station.client.get("/")).status_code for _ in range(5)] == [500] * 5
     assert station.counter.reached == 0
 
@@ -93,7 +94,7 @@ async def test_an_error_rate_of_one_fails_every_request_before_the_service(stati
 async def test_an_error_rate_of_a_half_fails_about_half_and_the_same_half_for_a_seed() -> None:
     async def statuses() -> list[int]:
         station = Station()
-        station.sky.now = Weather(error_rate=0.5)
+        station.weather.now = Weather(error_rate=0.5)
         async with station.client:
             return [(await station.client.get("/")).status_code for _ in range(100)]
 
@@ -103,7 +104,7 @@ async def test_an_error_rate_of_a_half_fails_about_half_and_the_same_half_for_a_
 
 
 async def test_latency_holds_an_answer_back(station: Station) -> None:
-    station.sky.now = Weather(latency_ms=50)
+    station.weather.now = Weather(latency_ms=50)
     loop = asyncio.get_running_loop()
     began = loop.time()
     await station.client.get("/")
@@ -116,7 +117,7 @@ async def test_a_lost_answer_did_its_work_and_cuts_the_connection(station: Stati
         config = uvicorn.Config(station.app, access_log=False, log_config=None, lifespan="off")
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve([listener]))
-        station.sky.now = Weather(lose_answers=1)
+        station.weather.now = Weather(lose_answers=1)
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
             with pytest.raises(httpx.RemoteProtocolError):
                 await client.get("/", timeout=5)
@@ -134,7 +135,7 @@ async def test_what_is_not_http_passes_untouched(station: Station) -> None:
     async def nowhere(_message: Message) -> None:
         raise AssertionError
 
-    station.sky.now = Weather(outage=True)
+    station.weather.now = Weather(outage=True)
     await station.app({"type": "lifespan"}, never, nowhere)
     assert station.counter.reached == 0
 

@@ -42,8 +42,7 @@ def fund(
 async def _fund(settings: Settings, name: str, currency: Currency, amount: int) -> None:
     from solders.pubkey import Pubkey  # noqa: PLC0415 (slow to load)
 
-    from localnet.tokens import faucet  # noqa: PLC0415 (an extra)
-    from localnet.topup import mint_to_account  # noqa: PLC0415
+    from localnet.tokens import faucet, mint_to_account  # noqa: PLC0415 (an extra)
 
     mint = Pubkey.from_string(mint_of(settings, currency))
     async with ledger_of(settings) as ledger:

@@ -1,9 +1,7 @@
-"""Subscriptions of the connections that are open, and telling each what is new once in a slot.
+"""WebSocket connections and their subscriptions; each is sent what is new once in a slot.
 
-A feed is asked after every slot. What it calls processed is the newest block that is complete: the chain's newest one
-still takes transactions. A connection that does not read what it is sent is closed, as on a cluster.
-
-What must not live here: what a subscription is about (`rpc_subscriptions.py`).
+A subscription is asked after every slot. What it calls processed is the newest block that is complete: the chain's
+newest one still takes transactions. A connection that does not read what it is sent is closed, as on a cluster.
 """
 
 import asyncio
@@ -18,8 +16,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from localnet.chain.bank import Bank
 from localnet.chain.blocks import Block, Commitment
 from localnet.chain.errors import INTERNAL_ERROR, INVALID_PARAMS, RpcError
-from localnet.chain.rpc import Methods, Node
-from localnet.weather import Sky
+from localnet.chain.rpc.methods import Methods, Node
+from localnet.weather.faults import WeatherState
 
 MAX_SUBSCRIPTIONS = 1_000  # a connection
 MAX_UNREAD = 2_000  # messages that a connection has not taken yet
@@ -27,10 +25,10 @@ MAX_MESSAGE_BYTES = 4_096  # of a request; Agave's rpc_pubsub_service
 _CLOSE_S = 1
 _GOING_AWAY, _TRY_AGAIN_LATER = 1001, 1013  # RFC 6455, section 7.4.1, and its registry
 
-Feeds = dict[int, "Feed"]
+Subscriptions = dict[int, "Subscription"]
 
 
-class Feed(Protocol):
+class Subscription(Protocol):
     """One subscription. Equal `terms` on a connection are one subscription; `over` once nothing more will come.
 
     `depth` is that of its commitment: where two are told in one slot, the surer comes later.
@@ -50,12 +48,12 @@ class Feed(Protocol):
         ...
 
 
-class Connection(Node):
+class WebSocketConnection(Node):
     """A node as one WebSocket connection talks to it: what it subscribed to and what it has not read yet."""
 
-    def __init__(self, bank: Bank, sky: Sky, numbers: Iterator[int]) -> None:
-        super().__init__(bank, sky)
-        self._feeds: Feeds = {}
+    def __init__(self, bank: Bank, weather: WeatherState, numbers: Iterator[int]) -> None:
+        super().__init__(bank, weather)
+        self._subscriptions: Subscriptions = {}
         self._numbers = numbers
         self._unread: asyncio.Queue[str] = asyncio.Queue()
         self._closing = asyncio.Event()
@@ -65,34 +63,34 @@ class Connection(Node):
         window = self.bank.window
         return window.at(min(self.view.block(commitment).slot, window.tip.slot - 1))
 
-    def subscribe(self, feed: Feed) -> int:
+    def subscribe(self, subscription: Subscription) -> int:
         """The number of the subscription; the same again for the same terms. RpcError -32603 for one too many."""
-        for number, known in self._feeds.items():
-            if known.terms == feed.terms:
+        for number, known in self._subscriptions.items():
+            if known.terms == subscription.terms:
                 return number
-        if len(self._feeds) >= MAX_SUBSCRIPTIONS:
+        if len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
             text = "Internal Error: Subscription refused. Node subscription limit reached"
             raise RpcError(INTERNAL_ERROR, text)
         number = next(self._numbers)
-        self._feeds[number] = feed
+        self._subscriptions[number] = subscription
         return number
 
     def unsubscribe(self, number: int, kind: str) -> bool:
         """End a subscription; RpcError -32602 when this connection has none of that number and kind."""
-        feed = self._feeds.get(number)
-        if feed is None or feed.kind != kind:
+        subscription = self._subscriptions.get(number)
+        if subscription is None or subscription.kind != kind:
             raise RpcError(INVALID_PARAMS, "Invalid subscription id.")
-        del self._feeds[number]
+        del self._subscriptions[number]
         return True
 
     def announce(self) -> None:
         """Put what is new behind what is not read yet."""
-        for number, feed in sorted(self._feeds.items(), key=lambda each: each[1].depth):
-            for result in feed.news():
+        for number, subscription in sorted(self._subscriptions.items(), key=lambda each: each[1].depth):
+            for result in subscription.news():
                 content = {"result": result, "subscription": number}
-                self._put({"jsonrpc": "2.0", "method": f"{feed.kind}Notification", "params": content})
-            if feed.over:
-                del self._feeds[number]
+                self._put({"jsonrpc": "2.0", "method": f"{subscription.kind}Notification", "params": content})
+            if subscription.over:
+                del self._subscriptions[number]
 
     def close(self) -> None:
         """Let the connection end; what is not read yet is lost."""
@@ -143,12 +141,12 @@ class Connection(Node):
 class PubSub:
     """All open connections to one node. During an outage (weather) it closes them and lets nobody in."""
 
-    def __init__(self, bank: Bank, sky: Sky, methods: Methods) -> None:
+    def __init__(self, bank: Bank, weather: WeatherState, methods: Methods) -> None:
         self._bank = bank
-        self._sky = sky
+        self._sky = weather
         self._methods = methods
         self._numbers = itertools.count()
-        self._open: set[Connection] = set()
+        self._open: set[WebSocketConnection] = set()
 
     async def serve(self, socket: WebSocket) -> None:
         """Serve one connection until it ends."""
@@ -156,7 +154,7 @@ class PubSub:
             await socket.close(_TRY_AGAIN_LATER)  # before it is accepted: HTTP 403
             return
         await socket.accept()
-        connection = Connection(self._bank, self._sky, self._numbers)
+        connection = WebSocketConnection(self._bank, self._sky, self._numbers)
         self._open.add(connection)
         try:
             await connection.serve(socket, self._methods)

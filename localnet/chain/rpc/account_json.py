@@ -1,20 +1,17 @@
-"""Accounts as RPC answers show them.
-
-What must not live here: finding them.
-"""
+"""Accounts as RPC answers show them."""
 
 import base64
-from collections.abc import Callable
 from typing import Any
 
 from solders.account import Account
 from solders.pubkey import Pubkey
 
 from localnet.chain import base58
-from localnet.chain.params import DataSlice, not_for_base58
+from localnet.chain.rpc.params import DataSlice, not_for_base58
 from localnet.chain.token_state import (
     TOKEN_PROGRAMS,
     MintState,
+    ReadAccount,
     TokenHolding,
     extensions,
     read_holding,
@@ -22,15 +19,13 @@ from localnet.chain.token_state import (
     ui_amount,
 )
 
-AccountReader = Callable[[Pubkey], Account | None]
-
 _RENT_EPOCH = 2**64 - 1  # what rent-exempt accounts have on a cluster
 _MAX_BASE58 = 128
 _EXTENSION_NAMES = {7: "immutableOwner", 18: "metadataPointer", 19: "tokenMetadata"}
 
 
 def show_account(
-    account: Account | None, encoding: str, read: AccountReader, part: DataSlice | None = None
+    account: Account | None, encoding: str, read: ReadAccount, part: DataSlice | None = None
 ) -> dict[str, Any] | None:
     """The UI form of an account; `read` finds the mint of a token account that is to be parsed."""
     if account is None:
@@ -45,7 +40,7 @@ def show_account(
     }
 
 
-def _show_data(account: Account, encoding: str, read: AccountReader, part: DataSlice | None) -> Any:
+def _show_data(account: Account, encoding: str, read: ReadAccount, part: DataSlice | None) -> Any:
     if encoding == "jsonParsed" and (parsed := _parse(account, read)) is not None:
         return {"program": TOKEN_PROGRAMS[account.owner], "parsed": parsed, "space": len(account.data)}
     data = account.data if part is None else account.data[part.offset : part.offset + part.length]
@@ -57,7 +52,7 @@ def _show_data(account: Account, encoding: str, read: AccountReader, part: DataS
     return text if encoding == "binary" else [text, "base58"]
 
 
-def _parse(account: Account, read: AccountReader) -> dict[str, Any] | None:
+def _parse(account: Account, read: ReadAccount) -> dict[str, Any] | None:
     holding = read_holding(account)
     mint = read_mint(read(holding.mint) if holding else account)
     if mint is None:

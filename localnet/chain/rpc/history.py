@@ -1,8 +1,6 @@
 """Methods that read what landed: statuses, signatures, transactions.
 
 A lagging node knows nothing newer than its own newest block.
-
-What must not live here: accounts.
 """
 
 import json
@@ -10,9 +8,10 @@ from typing import Any
 
 from solders.transaction import VersionedTransaction
 
-from localnet.chain.blocks import Block, Commitment, View
+from localnet.chain.blocks import Block, ChainView, Commitment
 from localnet.chain.errors import invalid_param, unsupported_version
-from localnet.chain.params import (
+from localnet.chain.rpc.methods import Methods, Node, in_context
+from localnet.chain.rpc.params import (
     Address,
     Sig,
     SignaturesConfig,
@@ -21,9 +20,8 @@ from localnet.chain.params import (
     at_least_confirmed,
     at_most,
 )
-from localnet.chain.rpc import Methods, Node, in_context
-from localnet.chain.store import Landed
-from localnet.chain.transaction_json import show_transaction
+from localnet.chain.rpc.transaction_json import show_transaction
+from localnet.chain.store import StoredTransaction
 
 METHODS = Methods()
 STATUS_CACHE_SLOTS = 300  # what getSignatureStatuses knows without searching the ledger; Agave's status cache
@@ -98,12 +96,12 @@ def get_transaction(
     return answer
 
 
-def _landed(node: Node, newest: Block, signature: Sig) -> Landed | None:
+def _landed(node: Node, newest: Block, signature: Sig) -> StoredTransaction | None:
     landed = node.bank.store.transaction(str(signature))
     return landed if landed and landed.slot <= newest.slot else None
 
 
-def _status(view: View, landed: Landed) -> dict[str, Any]:
+def _status(view: ChainView, landed: StoredTransaction) -> dict[str, Any]:
     error = _error(landed)
     confirmations = view.confirmations(landed.slot)
     return {
@@ -115,7 +113,7 @@ def _status(view: View, landed: Landed) -> dict[str, Any]:
     }
 
 
-def _signature(view: View, landed: Landed) -> dict[str, Any]:
+def _signature(view: ChainView, landed: StoredTransaction) -> dict[str, Any]:
     commitment = view.commitment(landed.slot)
     assert commitment is not Commitment.PROCESSED
     return {
@@ -128,5 +126,5 @@ def _signature(view: View, landed: Landed) -> dict[str, Any]:
     }
 
 
-def _error(landed: Landed) -> Any:
+def _error(landed: StoredTransaction) -> Any:
     return None if landed.error is None else json.loads(landed.error)

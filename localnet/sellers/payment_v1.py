@@ -1,7 +1,4 @@
-"""Selling under x402 v1, for which the SDK has schemas and a facilitator client but no server.
-
-What must not live here: what is sold, and v2.
-"""
+"""Selling under x402 v1, for which the SDK has schemas and a facilitator client but no server."""
 
 import inspect
 import logging
@@ -17,25 +14,25 @@ from x402.mechanisms.svm.types import ExactSvmPayload
 from x402.mechanisms.svm.utils import decode_transaction_from_payload
 from x402.schemas.v1 import PaymentPayloadV1, PaymentRequiredV1, PaymentRequirementsV1
 
-from localnet.sellers.prices import Price, requirements_v1
-from localnet.weather import Sky
+from localnet.sellers.prices import ListPrice, requirements_v1
+from localnet.weather.faults import WeatherState
 
 logger = logging.getLogger(__name__)
 
-Answer = Callable[[], Any | Awaitable[Any]]
+GetContent = Callable[[], Any | Awaitable[Any]]
 
 
-class TillV1:
+class PaymentMiddlewareV1:
     """One seller's v1 side. The order is v1's: verify, answer, settle, deliver; an error is never charged."""
 
-    def __init__(self, facilitator: FacilitatorClient, fee_payer: str, pay_to: str, sky: Sky) -> None:
+    def __init__(self, facilitator: FacilitatorClient, fee_payer: str, pay_to: str, weather: WeatherState) -> None:
         self._facilitator = facilitator
         self._fee_payer = fee_payer
         self._pay_to = pay_to
-        self._sky = sky
+        self._sky = weather
 
-    async def sell(self, request: Request, price: Price, description: str, answer: Answer) -> Response:
-        """Answer 402 with the offer, or the JSON of `answer()` with the receipt once it is settled."""
+    async def sell(self, request: Request, price: ListPrice, description: str, get_content: GetContent) -> Response:
+        """Answer 402 with the offer, or the JSON of `get_content()` with the receipt once it is settled."""
         accepts = requirements_v1(
             price.now(self._sky),
             pay_to=self._pay_to,
@@ -55,14 +52,14 @@ class TillV1:
         requirements = _paid_one(accepts, payment)
         if requirements is None:
             return _payment_required(accepts, "No matching payment requirements found")
-        return await self._charge(payment, requirements, accepts, answer)
+        return await self._charge(payment, requirements, accepts, get_content)
 
     async def _charge(
         self,
         payment: PaymentPayloadV1,
         requirements: PaymentRequirementsV1,
         accepts: list[PaymentRequirementsV1],
-        answer: Answer,
+        get_content: GetContent,
     ) -> Response:
         try:
             verdict = await self._facilitator.verify(payment, requirements)
@@ -71,7 +68,7 @@ class TillV1:
             return _payment_required(accepts, "Verify failed")
         if not verdict.is_valid:
             return _payment_required(accepts, f"Invalid payment: {verdict.invalid_reason}")
-        content = answer()
+        content = get_content()
         if inspect.isawaitable(content):
             content = await content
         try:

@@ -2,8 +2,6 @@
 
 `jsonParsed` gives accounts with their roles, and every instruction in the form that a cluster uses for programs that
 it cannot parse.
-
-What must not live here: what a transaction did.
 """
 
 import base64

@@ -1,7 +1,4 @@
-"""The parameters of JSON-RPC methods: types that read themselves, and configuration objects.
-
-What must not live here: the methods.
-"""
+"""The parameters of JSON-RPC methods: types that read themselves, and configuration objects."""
 
 from typing import Annotated, Any, Literal
 

@@ -4,8 +4,6 @@ A simulation and a preflight run on the newest state of the accounts, whatever c
 judged at that commitment and as far as this node has seen. A node passes a transaction on to the newest block at once,
 even when it lags itself. What a cluster would drop in silence (a bad signature or an old blockhash behind
 `skipPreflight`) is dropped in silence.
-
-What must not live here: reading the past.
 """
 
 from typing import Any
@@ -14,7 +12,6 @@ from solders.message import Message, MessageV0
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
-from localnet.chain.account_json import show_account
 from localnet.chain.blocks import Block, Commitment
 from localnet.chain.errors import (
     INTERNAL_ERROR,
@@ -26,12 +23,13 @@ from localnet.chain.errors import (
     signature_failure,
     unhealthy,
 )
-from localnet.chain.execution import Outcome
-from localnet.chain.params import U64, Address, Config, SendConfig, SimulateConfig, SimulatedAccounts
+from localnet.chain.execution import ExecutionResult
 from localnet.chain.record import inner_instructions, return_data
-from localnet.chain.rpc import Methods, Node, in_context
-from localnet.chain.rpc_slots import HEALTHY_LAG
-from localnet.chain.wire import decode_transaction
+from localnet.chain.rpc.account_json import show_account
+from localnet.chain.rpc.methods import Methods, Node, in_context
+from localnet.chain.rpc.params import U64, Address, Config, SendConfig, SimulateConfig, SimulatedAccounts
+from localnet.chain.rpc.slots import HEALTHY_LAG
+from localnet.chain.rpc.wire import decode_transaction
 
 METHODS = Methods()
 
@@ -97,7 +95,7 @@ def request_airdrop(node: Node, recipient: Address, lamports: U64, _config: Conf
 def _check_before_sending(node: Node, transaction: VersionedTransaction, block: Block) -> None:
     if not _is_signed(transaction):
         raise signature_failure()
-    lag = node.sky.now.lag_slots
+    lag = node.weather.now.lag_slots
     if lag > HEALTHY_LAG:
         raise unhealthy(lag)
     error = _refusal_at(node, transaction, block)
@@ -135,7 +133,7 @@ def _with_blockhash(transaction: VersionedTransaction, block: Block) -> Versione
     return VersionedTransaction.populate(message, [Signature.default()] * len(transaction.signatures))
 
 
-def _simulation(error: TransactionError | None, outcome: Outcome | None) -> dict[str, Any]:
+def _simulation(error: TransactionError | None, outcome: ExecutionResult | None) -> dict[str, Any]:
     return {
         "err": error,
         "logs": outcome.logs if outcome else [],
@@ -156,7 +154,7 @@ def _check_wanted(transaction: VersionedTransaction, wanted: SimulatedAccounts |
         raise invalid_param(f"Too many accounts provided; max {count}")
 
 
-def _show_wanted(node: Node, outcome: Outcome | None, wanted: SimulatedAccounts) -> list[dict[str, Any] | None]:
+def _show_wanted(node: Node, outcome: ExecutionResult | None, wanted: SimulatedAccounts) -> list[dict[str, Any] | None]:
     if outcome is None or outcome.error is not None:
         return [None] * len(wanted.addresses)
     tip, after = node.bank.window.tip.slot, outcome.after

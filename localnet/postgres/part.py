@@ -1,7 +1,4 @@
-"""The embedded PostgreSQL as a part of the stack, with a guard: it must not outlive a stack that was killed.
-
-What must not live here: how the server is set up (postgres.py).
-"""
+"""The embedded PostgreSQL as a part of the stack, with a guard: it must not outlive a stack that was killed."""
 
 import asyncio
 import signal
@@ -10,7 +7,7 @@ from pathlib import Path
 
 from autopay.processes import is_process, start_time
 from localnet.child import TAIL_LINES, StackError, end_process, until_waited_for
-from localnet.postgres import EmbeddedPostgres, PostgresNotStarted
+from localnet.postgres.server import EmbeddedPostgres, PostgresNotStarted
 
 _KILL_GRACE_S = 10
 

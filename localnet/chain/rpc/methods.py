@@ -2,8 +2,6 @@
 
 A method is a function that takes the node and its positional parameters; their annotations say what is accepted. A
 parameter with a default may be left out or null.
-
-What must not live here: the methods, and HTTP.
 """
 
 import inspect
@@ -16,7 +14,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from localnet.chain.bank import Bank
-from localnet.chain.blocks import Block, Commitment, View
+from localnet.chain.blocks import Block, ChainView, Commitment
 from localnet.chain.errors import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -26,7 +24,7 @@ from localnet.chain.errors import (
     RpcError,
     min_context_slot,
 )
-from localnet.weather import Sky
+from localnet.weather.faults import WeatherState
 
 API_VERSION = "2.3.13"  # the Agave release whose answers these resemble
 
@@ -38,14 +36,14 @@ Handler = Callable[..., Any]
 class Node:
     """One RPC node: the chain, seen through its weather."""
 
-    def __init__(self, bank: Bank, sky: Sky) -> None:
+    def __init__(self, bank: Bank, weather: WeatherState) -> None:
         self.bank = bank
-        self.sky = sky
+        self.weather = weather
 
     @property
-    def view(self) -> View:
+    def view(self) -> ChainView:
         """The chain as far as this node has seen it."""
-        return View(self.bank.window, self.sky.now.lag_slots)
+        return ChainView(self.bank.window, self.weather.now.lag_slots)
 
     def block(self, commitment: Commitment, at_least: int | None = None) -> Block:
         """The block to answer from; RpcError -32016 when this node is not at slot `at_least` yet."""

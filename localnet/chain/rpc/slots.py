@@ -1,7 +1,4 @@
-"""Methods about the node and about time: slots, blocks, blockhashes, fees.
-
-What must not live here: accounts and transactions.
-"""
+"""Methods about the node and about time: slots, blocks, blockhashes, fees."""
 
 from typing import Any
 
@@ -11,9 +8,9 @@ from localnet.chain.blocks import BLOCKHASH_LIFETIME, SLOTS_PER_EPOCH
 from localnet.chain.errors import invalid_param, unhealthy
 from localnet.chain.fees import fee_of, rent_exempt_minimum
 from localnet.chain.genesis import GENESIS_HASH
-from localnet.chain.params import U64, Address, BlockHash, Config, ReadConfig
-from localnet.chain.rpc import API_VERSION, Methods, Node, in_context
-from localnet.chain.wire import decode_base64
+from localnet.chain.rpc.methods import API_VERSION, Methods, Node, in_context
+from localnet.chain.rpc.params import U64, Address, BlockHash, Config, ReadConfig
+from localnet.chain.rpc.wire import decode_base64
 
 METHODS = Methods()
 HEALTHY_LAG = 128  # slots; Agave's --health-check-slot-distance
@@ -24,7 +21,7 @@ _DEFAULT = ReadConfig()
 @METHODS.method("getHealth")
 def get_health(node: Node) -> str:
     """ "ok", or error -32005 when the node lags."""
-    lag = node.sky.now.lag_slots
+    lag = node.weather.now.lag_slots
     if lag > HEALTHY_LAG:
         raise unhealthy(lag)
     return "ok"

@@ -2,8 +2,6 @@
 
 States are remembered for 512 slots: a node that lags further behind shows the oldest state it remembers, and after a
 restart the one it restarted with.
-
-What must not live here: changes.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,12 +10,12 @@ from typing import Any
 from solders.account import Account
 from solders.pubkey import Pubkey
 
-from localnet.chain.account_json import AccountReader, show_account
 from localnet.chain.blocks import Block
 from localnet.chain.errors import invalid_param
-from localnet.chain.params import AccountConfig, Address, ManyAccountsConfig, ReadConfig, TokenFilter, at_most
-from localnet.chain.rpc import Methods, Node, in_context
-from localnet.chain.token_state import TOKEN_PROGRAMS, TokenHolding, read_holding, read_mint, ui_amount
+from localnet.chain.rpc.account_json import show_account
+from localnet.chain.rpc.methods import Methods, Node, in_context
+from localnet.chain.rpc.params import AccountConfig, Address, ManyAccountsConfig, ReadConfig, TokenFilter, at_most
+from localnet.chain.token_state import TOKEN_PROGRAMS, ReadAccount, TokenHolding, read_holding, read_mint, ui_amount
 
 METHODS = Methods()
 MAX_ACCOUNTS = 100
@@ -116,7 +114,7 @@ def _token_accounts(
     return in_context(block, value)
 
 
-def _check_filter(wanted: TokenFilter, read: AccountReader) -> None:
+def _check_filter(wanted: TokenFilter, read: ReadAccount) -> None:
     if wanted.mint is not None:
         if read_mint(read(wanted.mint)) is None:
             raise invalid_param("Invalid param: could not find mint")
@@ -124,7 +122,7 @@ def _check_filter(wanted: TokenFilter, read: AccountReader) -> None:
         raise invalid_param("Invalid param: unrecognized Token program id")
 
 
-def _holdings(addresses: Iterable[Pubkey], read: AccountReader) -> Iterable[tuple[Pubkey, Account, TokenHolding]]:
+def _holdings(addresses: Iterable[Pubkey], read: ReadAccount) -> Iterable[tuple[Pubkey, Account, TokenHolding]]:
     for address in addresses:
         account = read(address)
         holding = read_holding(account)
@@ -132,6 +130,6 @@ def _holdings(addresses: Iterable[Pubkey], read: AccountReader) -> Iterable[tupl
             yield address, account, holding
 
 
-def _reader(node: Node, config: ReadConfig) -> tuple[Block, AccountReader]:
+def _reader(node: Node, config: ReadConfig) -> tuple[Block, ReadAccount]:
     block = node.block(config.commitment, config.min_context_slot)
     return block, lambda address: node.bank.account(address, block.slot)
