@@ -93,12 +93,12 @@ def takes_a_server_error_for_unpaid() -> list[Swap]:
 
 
 def releases_the_reservation_of_an_unknown_payment() -> list[Swap]:
-    def taken(self: MemorySessions, session_id: Any) -> tuple[int, int]:
+    def usage_of(self: MemorySessions, session_id: Any) -> tuple[int, int]:
         mine = [each for each in self.store.attempts.values() if each.session.session_id == session_id]
         sure = [each.amount_atomic for each in mine if each.status.value in ("SUCCESS", "VERIFIED")]
         return len(sure), sum(sure)
 
-    return [(MemorySessions, "taken", taken)]
+    return [(MemorySessions, "usage_of", usage_of)]
 
 
 def takes_a_yes_to_other_terms() -> list[Swap]:

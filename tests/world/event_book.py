@@ -26,7 +26,7 @@ class EventBook:
         self._told: dict[str, dict[str, Any]] = {}
 
     def note(self, requests: dict[str, RequestEntry]) -> None:
-        """Tell what changed since the last time, as one transaction does at its commit."""
+        """Append what changed since the last time, as one transaction does at its commit."""
         for request in requests.values():
             self._tell(request.agent, request.key, request_state(request))
             for attempt in request.attempts:
@@ -45,7 +45,7 @@ class EventBook:
 
 
 def request_state(row: RequestEntry) -> dict[str, Any]:
-    """What is told of a request: no content, its length stands for its hash."""
+    """What events say of a request: no content, its length stands for its hash."""
     return {
         "closed": row.closed,
         "outcome": row.result.status.value if row.result else None,
@@ -56,7 +56,7 @@ def request_state(row: RequestEntry) -> dict[str, Any]:
 
 
 def attempt_state(row: AttemptEntry) -> dict[str, Any]:
-    """What is told of a payment."""
+    """What events say of a payment."""
     return {
         "request": row.request_key,
         "number": row.number,

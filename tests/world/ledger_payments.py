@@ -31,7 +31,7 @@ class MemoryPayments:
 
     @transaction
     def recall(self, request_key: str) -> Payment:
-        """The payment as it stands."""
+        """The payment so far."""
         return self.store.request_row(request_key).payment()
 
     @transaction
@@ -69,7 +69,7 @@ class MemoryPayments:
         pays = (request.agent, signed.offer.currency, signed.offer.mint, signed.source_account)
         if (session.agent, session.key.currency, session.key.mint, session.key.source_account) != pays:
             raise IllegalTransition(f"{request_key} is not for session {session_id} to pay")
-        payments, spent = self._sessions.taken(session_id)
+        payments, spent = self._sessions.usage_of(session_id)
         refused = self._sessions.refusal_of(session, payments) or self._sessions.host_refusal(
             session, host_and_port(request.spec.url)
         )

@@ -65,7 +65,7 @@ class MemoryPolicies:
 
     @transaction
     def in_force(self, agent: str) -> PolicyInForce:
-        """The policy that holds for an agent, and what is taken of its days' limits."""
+        """The policy that holds for an agent, and what is spent of its days' limits."""
         self.store.agent_row(agent)
         by_host: dict[str, int] = {}
         for each in self.spent_today(agent):

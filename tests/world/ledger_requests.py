@@ -104,7 +104,7 @@ class MemoryRequests:
 
     @transaction
     def get(self, request_key: str) -> RequestRecord:
-        """What was asked, and how it stands."""
+        """What was asked, and its state."""
         row = self.store.request_row(request_key)
         return RequestRecord(
             request_key=request_key,
@@ -127,7 +127,7 @@ class MemoryRequests:
 
     @transaction
     def result(self, request_key: str) -> RequestResult:
-        """How the request stands now."""
+        """The request's state now."""
         return self.store.request_row(request_key).standing()
 
     @transaction
@@ -142,7 +142,7 @@ class MemoryRequests:
 
     @transaction
     def close(self, request_key: str, result: RequestResult) -> None:
-        """End the request; the first end stands, and none while a payment has no outcome."""
+        """End the request; a second call changes nothing; it cannot end while a payment has no outcome."""
         row = self.store.request_row(request_key)
         if row.closed:
             return

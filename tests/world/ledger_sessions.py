@@ -1,4 +1,4 @@
-"""Sessions of the in-memory ledger: which key may pay, and how much of its allowance is taken."""
+"""Sessions of the in-memory ledger: which key may pay, and how much of its allowance is spent."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -71,7 +71,7 @@ class MemorySessions:
         newest = max(reversed(mine), key=lambda each: (each.status == "ACTIVE", each.created_at_ms))
         if newest.status == "ACTIVE" and newest.expires_at_ms <= now_ms():
             newest.status, newest.sealed_key = "EXPIRED", ""
-        payments, spent = self.taken(newest.key.session_id)
+        payments, spent = self.usage_of(newest.key.session_id)
         return self.refusal_of(newest, payments) or OpenSession(
             key=newest.key,
             sealed_key=newest.sealed_key,
@@ -81,7 +81,7 @@ class MemorySessions:
             expires_at=moment(newest.expires_at_ms),
         )
 
-    def taken(self, session_id: UUID) -> tuple[int, int]:
+    def usage_of(self, session_id: UUID) -> tuple[int, int]:
         """Payments and base units: reserved until proven dead."""
         mine = [each for each in self.store.attempts.values() if each.session.session_id == session_id]
         amounts = [each.amount_atomic for each in mine if each.is_alive]

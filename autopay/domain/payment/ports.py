@@ -94,7 +94,7 @@ class RequestStore(Protocol):
         ...
 
     async def close(self, request_key: str, result: RequestResult) -> None:
-        """The request has ended this way; the first end stands, and none while an attempt has no outcome."""
+        """End the request; a second call changes nothing; not while an attempt has no outcome."""
         ...
 
 

@@ -31,7 +31,7 @@ BOOKED = or_(
     TransactionRow.status == TransactionStatus.VERIFIED,
     and_(TransactionRow.status == TransactionStatus.SUCCESS, TransactionRow.slot.is_not(None)),
 )
-"""The ledger says that the chain has it: not on a receipt's word alone."""
+"""The ledger says that the chain has it: a receipt alone does not count."""
 
 
 MAX_STRAYS = 1_000
@@ -78,7 +78,7 @@ class Reconciliation:
         )
         met = or_(TransactionRow.message_hash.in_(message_hashes), TransactionRow.hash.in_(signatures))
         async with self._database.transaction() as db:
-            # Two statements, each with its own index; an attempt that both find is told once.
+            # Two statements, each with its own index; an attempt that both find is listed once.
             rows = [*await db.execute(_attempts().where(within)), *await db.execute(_attempts().where(met))]
         return list({row.id: _attempt(row, name, request) for row, name, request in rows}.values())
 

@@ -97,8 +97,8 @@ class AuditSnapshot:
     async def rows(self, table: str, after: UUID | None, limit: int) -> Sequence[tuple[UUID, str]]:
         """The next rows, as the triggers record them; see the port."""
         model = _TABLES[table]
-        told: ColumnElement[str] = literal_column(f"audit_state({table})::text")
-        query = select(model.id, told).select_from(model).order_by(model.id).limit(limit)
+        state: ColumnElement[str] = literal_column(f"audit_state({table})::text")
+        query = select(model.id, state).select_from(model).order_by(model.id).limit(limit)
         if after is not None:
             query = query.where(model.id > after)
         if self.agent_id is not None:

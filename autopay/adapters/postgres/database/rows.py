@@ -19,7 +19,7 @@ def atomic(amount: Decimal | None) -> int:
 
 
 def agent_record(row: AgentRow) -> AgentRecord:
-    """The agent as the port tells it."""
+    """The agent as the domain has it."""
     return AgentRecord(
         agent_id=row.id,
         name=row.name,
@@ -62,7 +62,7 @@ def recorded_attempt(row: TransactionRow, agent: str) -> RecordedAttempt:
 
 
 def payment(request: RequestRow, attempts: list[TransactionRow]) -> Payment:
-    """The payment as it stands; `looks` start again, as only a running workflow counts them."""
+    """The payment so far; `looks` start again, as only a running workflow counts them."""
     answered = any(row.last_answer is not None for row in attempts)
     return Payment(
         attempts=tuple(_attempt(row) for row in attempts),
@@ -120,7 +120,7 @@ def request_spec(row: RequestRow) -> RequestSpec:
 
 
 def request_result(request: RequestRow, agent: str, attempts: list[TransactionRow]) -> RequestResult:
-    """How the request stands: its recorded end, or what the rows say while it is open."""
+    """The request's state: its recorded end, or what the rows say while it is open."""
     if request.result is not None:
         closed = RequestResult.model_validate(request.result)
         late = closed.status is RequestStatus.UNDELIVERED and request.delivery is Delivery.DELIVERED

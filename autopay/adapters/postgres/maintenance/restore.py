@@ -6,7 +6,7 @@
 | after it | the restored ledger behind its fence; the old one as NAME_before_TIME |
 
 The fence is up before the restored database has the ledger's name: no worker ever sees it without.
-What must not live here: booking what was forgotten (`autopay.domain.reconcile.rebook`).
+What was forgotten is booked by `autopay.domain.reconcile.rebook`.
 """
 
 import threading

@@ -6,7 +6,7 @@
 | `autopay_work` | workers | read; add rows; change what a payment's life changes; nothing that rewrites history |
 | `autopay_read` | reports, dashboards | read all but what is sealed |
 
-Roles belong to the whole server, so no migration makes them. What must not live here: how they are asked for.
+Roles belong to the whole server, so no migration makes them.
 """
 
 from collections.abc import Mapping, Sequence

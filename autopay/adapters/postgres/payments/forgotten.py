@@ -47,8 +47,8 @@ async def _forgotten(
     anybody's: then payee and amount must fit, and nobody else have it. Ours, among `memos` as well, is the request's
     own: it was paid, whatever memo the seller wants by now."""
     mine = TransactionRow.id == request.transaction_id
-    taken = select(RequestRow.transaction_id).where(RequestRow.transaction_id.is_not(None))
-    free = TransactionRow.id.not_in(taken)
+    matched = select(RequestRow.transaction_id).where(RequestRow.transaction_id.is_not(None))
+    free = TransactionRow.id.not_in(matched)
     query = select(TransactionRow).where(
         TransactionRow.error_code == BOOKED_LATER,
         TransactionRow.memo.in_(memos),

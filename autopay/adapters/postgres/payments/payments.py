@@ -41,7 +41,7 @@ class Payments:
         self._database = database
 
     async def recall(self, request_key: str) -> Payment:
-        """The payment as it stands; see the port."""
+        """The payment so far; see the port."""
         async with self._database.transaction() as db:
             row, _ = await request_and_agent(db, request_key)
             return payment(row, await attempts_of(db, request_key))
@@ -193,7 +193,7 @@ class Payments:
                 raise IllegalTransition(f"{settlement.signature} is booked for another attempt already") from error
 
     async def record_dead(self, attempt_id: UUID, reason: str) -> None:
-        """Proven not settled: its reservation is free again; see the port. The first reason stands.
+        """Proven not settled: its reservation is free again; see the port. The first reason is kept.
 
         Raises:
             IllegalTransition: the attempt is VERIFIED.

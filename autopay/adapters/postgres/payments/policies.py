@@ -27,7 +27,7 @@ class Policies:
         self._database = database
 
     async def decide(self, decision: Decision) -> Refused | None:
-        """Record a person's word, once; see the port."""
+        """Record a person's decision, once; see the port."""
         wanted = ApprovalStatus.APPROVED if decision.approve else ApprovalStatus.DENIED
         async with self._database.transaction() as db:
             row = await db.get(ApprovalRow, decision.approval_id, with_for_update=True)
@@ -41,7 +41,7 @@ class Policies:
                 return Refused(
                     reason=RefusalReason.APPROVAL_EXPIRED, message=f"the question expired at {row.expires_at:%F %T}"
                 )
-            # A yes can be taken back for as long as nothing was signed by it; a no stands.
+            # A yes can be taken back for as long as nothing was signed by it; a no is final.
             if row.status is not ApprovalStatus.PENDING and (decision.approve or row.status is ApprovalStatus.CONSUMED):
                 return Refused(
                     reason=RefusalReason.APPROVAL_DENIED, message=f"it was decided before: {row.status.value}"
@@ -50,7 +50,7 @@ class Policies:
             return None
 
     async def approvals(self, agent: str | None = None, *, undecided: bool = True) -> Sequence[ApprovalRecord]:
-        """What a person is or was asked, oldest first; only what still waits unless told otherwise.
+        """What a person is or was asked, oldest first; only what still waits unless asked for all.
 
         A request that has ended, by a cancel for one, waits for nobody.
         """
@@ -91,7 +91,7 @@ class Policies:
             db.add(row)
 
     async def in_force(self, agent: str) -> PolicyInForce:
-        """The policy that holds for an agent, and what is taken of its days' limits."""
+        """The policy that holds for an agent, and what is spent of its days' limits."""
         async with self._database.transaction() as db:
             owner = await agent_named(db, agent)
             policy, row = await policy_of(db, owner.id)

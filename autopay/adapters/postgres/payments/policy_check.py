@@ -85,7 +85,7 @@ async def policy_of(db: AsyncSession, agent_id: UUID) -> tuple[Policy, PolicyRow
 
 
 async def spent_today(db: AsyncSession, agent_id: UUID, host: str | None = None) -> int:
-    """Base units taken by the agent's payments since midnight UTC, unknown outcomes included; at one host or all."""
+    """Base units spent by the agent's payments since midnight UTC, unknown outcomes included; at one host or all."""
     query = select(func.coalesce(func.sum(TransactionRow.amount), Decimal(0))).where(
         TransactionRow.agent_id == agent_id, TransactionRow.created_at >= TODAY, COUNTS_AS_SPENT
     )
@@ -197,7 +197,7 @@ async def _payees(db: AsyncSession, terms: Terms) -> frozenset[str]:
 
 
 async def _approval(db: AsyncSession, request: RequestRow, terms: Terms) -> ApprovalRow | None:
-    """A person's word on exactly these terms; an attempt that used it and is proven dead gave it back."""
+    """The question about exactly these terms; an attempt that used its approval and is proven dead gave it back."""
     query = (
         select(ApprovalRow)
         .where(ApprovalRow.x402_request_id == request.x402_request_id, ApprovalRow.terms_hash == terms.hash())

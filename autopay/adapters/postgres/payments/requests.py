@@ -163,7 +163,7 @@ class Requests:
             await _take_from_queue(db, row)
 
     async def get(self, request_key: str) -> RequestRecord:
-        """What was asked, and how it stands; see the port."""
+        """What was asked, and its state; see the port."""
         async with self._database.transaction() as db:
             row, agent = await request_and_agent(db, request_key)
             attempts = await attempts_of(db, request_key)
@@ -177,7 +177,7 @@ class Requests:
         )
 
     async def result(self, request_key: str) -> RequestResult:
-        """How the request stands now: live while it is open, its recorded end afterwards."""
+        """The request's state now: live while it is open, its recorded end afterwards."""
         return (await self.get(request_key)).result
 
     async def content(self, request_key: str) -> tuple[str, bytes] | None:
@@ -233,7 +233,7 @@ class Requests:
                 await store_content(db, row, plain.reply)
 
     async def close(self, request_key: str, result: RequestResult) -> None:
-        """End the request; the first end stands, and none while a payment has no outcome; see the port."""
+        """End the request, once, and not while a payment has no outcome; see the port."""
         async with self._database.transaction() as db:
             row = await locked_request(db, request_key)
             if row.closed_at is not None:

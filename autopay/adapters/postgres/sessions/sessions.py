@@ -1,4 +1,4 @@
-"""Sessions: which key may pay, how much of it is taken, when it ends, and what its owner still has to sign."""
+"""Sessions: which key may pay, how much of it is spent, when it ends, and what its owner still has to sign."""
 
 import asyncio
 import time

@@ -39,7 +39,7 @@ class CounterpartyRow(Base):
 
 
 class ApprovalRow(Base):
-    """A person's word on exact terms: asked for, given or denied, and used once. `attempt_id` is what used it."""
+    """A question to a person about exact terms: approved or denied, and used once. `attempt_id` is what used it."""
 
     __tablename__ = "approvals"
     __table_args__ = (
