@@ -8,6 +8,7 @@ from xdist.workermanage import WorkerController
 
 LONGEST_FIRST = (
     "stack/test_demo.py",
+    "hostile/",
     "stack/test_restore.py",
     "chaos/test_chaos.py",
     "stack/test_up.py",
@@ -17,7 +18,6 @@ LONGEST_FIRST = (
     "stack/test_stack.py",
     "stack/test_session_commands.py",
     "stack/test_rollout.py",
-    "hostile/",
     "workflow/",
     "simulation/",
     "chain/",

@@ -6,39 +6,25 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
-from autopay.cli.app import run
 from autopay.domain.phase import Phase
 from autopay.settings import Settings
-from localnet.stack import Stack
+from autopay.stack_file import StackFile
+from tests.stack.shell import Shell
 
 PATIENCE_S = 60
 FEED = "/api/market-feed"
 
 
 @dataclass
-class Shell:
-    """Somebody with a shell and a running stack; `market` is a paid API."""
+class Operator(Shell):
+    """Somebody who runs agents; `market` is a paid API."""
 
-    home: Path
     market: str
     ledger: PostgresLedger
-    capsys: pytest.CaptureFixture[str]
-
-    async def __call__(self, *arguments: str, code: int = 0) -> tuple[str, str]:
-        """Run a command that must end with that code; stdout and stderr."""
-        found = await asyncio.to_thread(run, [*arguments, "--home", str(self.home)])
-        out, err = self.capsys.readouterr()
-        assert found == code, f"{arguments} ended with {found}: {out}{err}"
-        return out, err
-
-    async def json(self, *arguments: str, code: int = 0) -> Any:
-        """What a command with --json says."""
-        return json.loads((await self(*arguments, "--json", code=code))[0])
 
     async def launched(self, name: str, *more: str) -> str:
         """An agent that runs, in phase FULL unless told otherwise; its name."""
@@ -58,23 +44,15 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
         await asyncio.sleep(0.1)
 
 
-@pytest.fixture(scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Path, str]]:
-    home = tmp_path_factory.mktemp("agents") / "home"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AUTOPAY_HOME", str(home))
-        async with Stack(home, slot_ms=50, workers=1, ephemeral=True) as addresses:
-            yield home, addresses.market_api
-
-
 @pytest.fixture
-async def shell(stack: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> AsyncIterator[Shell]:
-    ledger = open_ledger(Settings.load(home=stack[0]).resolve().database_url)
-    yield Shell(*stack, ledger, capsys)
+async def shell(common_stack: StackFile) -> AsyncIterator[Operator]:
+    home = Path(common_stack.home)
+    ledger = open_ledger(Settings.load(home=home).resolve().database_url)
+    yield Operator(home, common_stack.market_api, ledger)
     await ledger.dispose()
 
 
-async def test_a_running_agent_is_changed(shell: Shell) -> None:
+async def test_a_running_agent_is_changed(shell: Operator) -> None:
     name = await shell.launched("changes")
     await shell("rules", name, "--threshold", "usdc=0.05", "--max-in-flight", "3")
     rules = await shell.json("rules", name, "--buy-what-fits")
@@ -101,13 +79,15 @@ async def test_a_running_agent_is_changed(shell: Shell) -> None:
         (["cancel", "rejects", "nothing"], "has no request 'nothing'"),
     ],
 )
-async def test_what_an_agent_rejects_is_one_line_and_exit_code_2(shell: Shell, arguments: list[str], says: str) -> None:
+async def test_what_an_agent_rejects_is_one_line_and_exit_code_2(
+    shell: Operator, arguments: list[str], says: str
+) -> None:
     if "rejects" in arguments and (await shell.states()).get("rejects") is None:
         await shell.launched("rejects")
     assert says in (await shell(*arguments, code=2))[1]
 
 
-async def test_what_is_fresh_is_not_bought_again(shell: Shell) -> None:
+async def test_what_is_fresh_is_not_bought_again(shell: Operator) -> None:
     name = await shell.launched("fresh")
     url = shell.market + FEED
     first = await shell.json("request", url, "--agent", name, "--id", "first")
@@ -127,7 +107,7 @@ async def test_what_is_fresh_is_not_bought_again(shell: Shell) -> None:
     assert (await shell.json("request", url, "--agent", name))["status"] == "fresh"
 
 
-async def test_what_waits_is_listed_and_canceled(shell: Shell) -> None:
+async def test_what_waits_is_listed_and_canceled(shell: Operator) -> None:
     name = await shell.launched("waits")
     url = shell.market + FEED
     await shell("pause", name)
@@ -147,7 +127,7 @@ async def test_what_waits_is_listed_and_canceled(shell: Shell) -> None:
     assert "until then 'two' waits in its queue" in (await shell("cancel", name, "two", code=2))[1]
 
 
-async def test_a_paused_agent_says_what_would_help(shell: Shell) -> None:
+async def test_a_paused_agent_says_what_would_help(shell: Operator) -> None:
     name = await shell.launched("short", "--watch", f"{shell.market}{FEED} every=1s")
     await shell("rules", name, "--threshold", "usdc=0.2")
 
@@ -172,7 +152,7 @@ async def test_a_paused_agent_says_what_would_help(shell: Shell) -> None:
     assert "short is stopped" in out
 
 
-async def test_a_file_of_agents_is_launched_as_far_as_it_can_be(shell: Shell, tmp_path: Path) -> None:
+async def test_a_file_of_agents_is_launched_as_far_as_it_can_be(shell: Operator, tmp_path: Path) -> None:
     await shell.launched("file-runs")
     await shell.ledger.agents.create("file-anothers", Phase.FULL, "another wallet")
     names = ["file-runs", "file-anothers", *(f"file-{n}" for n in range(5))]

@@ -1,55 +1,45 @@
-"""The commands against a running stack with a worker, each as a process of its own."""
+"""The commands against a running stack with a worker, in this process, and once as processes of their own."""
 
 import json
-from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from autopay.stack_file import StackFile
-from localnet.stack import Stack
+from tests.stack.shell import Shell
 from tests.stack.up import starter
 
 FEED = "/api/market-feed"
 
 
-class Operator:
-    """Somebody with a shell and a running stack."""
+@dataclass
+class Operator(Shell):
+    """Somebody who buys; `feed` is a paid address."""
 
-    def __init__(self, home: Path, addresses: StackFile) -> None:
-        self._home = home
-        self.feed = addresses.market_api + FEED
+    feed: str
 
-    async def __call__(self, *arguments: str, code: int = 0) -> tuple[str, str]:
-        """Run a command that must end with that code; stdout and stderr."""
-        found, out, err = await starter(*arguments, "--home", str(self._home))
-        assert found == code, f"{arguments} ended with {found}: {out}{err}"
+    async def process(self, *arguments: str) -> tuple[str, str]:
+        """Run a command that must work as a process of its own; stdout and stderr."""
+        code, out, err = await starter(*arguments, "--home", str(self.home))
+        assert code == 0, f"{arguments} ended with {code}: {out}{err}"
         assert "Traceback" not in err
         return out, err
 
-    async def json(self, *arguments: str, code: int = 0) -> Any:
-        """What a command with --json says."""
-        return json.loads((await self(*arguments, "--json", code=code))[0])
 
-
-@pytest.fixture(scope="module")
-async def operator(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Operator]:
-    home = tmp_path_factory.mktemp("stack") / "home"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AUTOPAY_HOME", str(home))
-        async with Stack(home, slot_ms=50, workers=1, ephemeral=True) as addresses:
-            yield Operator(home, addresses)
+@pytest.fixture
+def operator(common_stack: StackFile) -> Operator:
+    return Operator(Path(common_stack.home), common_stack.market_api + FEED)
 
 
 async def test_a_request_is_paid_once_and_printed_as_often_as_asked(operator: Operator) -> None:
-    first, receipt = await operator("request", operator.feed, "--id", "once")
+    first, receipt = await operator.process("request", operator.feed, "--id", "once")
     assert json.loads(first)["quotes"]
     assert "once: delivered, paid 0.001" in receipt
-    assert (await operator("request", operator.feed, "--id", "once"))[0] == first
-    result = await operator.json("request", operator.feed, "--id", "once")
+    assert (await operator.process("request", operator.feed, "--id", "once"))[0] == first
+    result = json.loads((await operator.process("request", operator.feed, "--id", "once", "--json"))[0])
     assert (result["status"], result["attempts"], result["currency"]) == ("delivered", 1, "USDC")
-    lines, _ = await operator("ledger", "show", "--agent", "default", "--json")
+    lines, _ = await operator.process("ledger", "show", "--agent", "default", "--json")
     rows = [json.loads(line) for line in lines.splitlines()]
     assert [row["hash"] for row in rows if row["request_id"] == "once"] == [result["transaction"]]
 

@@ -1,38 +1,26 @@
-"""`policy`, `approvals`, `approve` and `deny` against a running stack, each as a process of its own."""
+"""`policy`, `approvals`, `approve` and `deny` against a running stack; what waits for a person is its own process."""
 
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from autopay.stack_file import StackFile
-from localnet.stack import Stack
+from tests.stack.shell import Shell
 from tests.stack.up import PATIENCE_S, starter
 
 SELLER = "9xQeWvG816bUx9EPjHmaT23yvVM2ZWbrrpZb9PusVFin"
 
 
-class Person:
-    """Somebody who answers for the money, with a shell."""
+@dataclass
+class Person(Shell):
+    """Somebody who answers for the money; `feed` is a paid address."""
 
-    def __init__(self, home: Path, addresses: StackFile) -> None:
-        self.home = home
-        self.feed = addresses.market_api + "/api/market-feed"
-
-    async def __call__(self, *arguments: str, code: int = 0) -> tuple[str, str]:
-        """Run a command that must end with that code; stdout and stderr."""
-        found, out, err = await starter(*arguments, "--home", str(self.home))
-        assert found == code, f"{arguments} ended with {found}: {out}{err}"
-        assert "Traceback" not in err
-        return out, err
-
-    async def json(self, *arguments: str, code: int = 0) -> Any:
-        """What a command with --json says."""
-        return json.loads((await self(*arguments, "--json", code=code))[0])
+    feed: str
 
     async def question(self, request: str) -> dict[str, Any]:
         """What is asked about that request, once it is."""
@@ -42,18 +30,15 @@ class Person:
                 if row["terms"]["request_id"] == request:
                     found: dict[str, Any] = row
                     return found
+            await asyncio.sleep(0.1)
         raise AssertionError(f"nobody is asked about {request}")
 
 
 @pytest.fixture(scope="module")
-async def person(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Person]:
-    home = tmp_path_factory.mktemp("stack") / "home"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AUTOPAY_HOME", str(home))
-        async with Stack(home, slot_ms=50, workers=1, ephemeral=True) as addresses:
-            someone = Person(home, addresses)
-            await someone("launch", "careful", "--phase", "interactive", "--allowance", "1")
-            yield someone
+async def person(common_stack: StackFile) -> Person:
+    someone = Person(Path(common_stack.home), common_stack.market_api + "/api/market-feed")
+    await someone("launch", "careful", "--phase", "interactive", "--allowance", "1")
+    return someone
 
 
 async def test_a_policy_is_set_shown_and_says_what_changed(person: Person, tmp_path: Path) -> None:
@@ -99,8 +84,9 @@ async def test_a_request_says_what_it_waits_for_and_is_paid_when_a_person_approv
     for said in (question["approval_id"], "0.001 USDC to", question["terms"]["mint"], f"GET {person.feed}", "left"):
         assert said in listed
     assert "payments wait for a person: starter.py approvals careful" in (await person("status", "careful"))[0]
-    out, err = await person("approve", question["approval_id"][:-4], "--wait")
-    assert "approved" in err
+    # As a process it comes late enough: the one that asks must have said what it waits for.
+    code, out, err = await starter("approve", question["approval_id"][:-4], "--wait", "--home", str(person.home))
+    assert (code, "approved" in err) == (0, True)
     assert "yes: delivered, paid 0.001" in out
     code, content, remarks = await asking
     assert (code, "quotes" in content) == (0, True)

@@ -21,6 +21,7 @@ from temporalio.client import Client
 
 from autopay.adapters.postgres import open_ledger
 from autopay.adapters.vault import Keyring, Vault
+from autopay.cli.app import run
 from autopay.domain.payment.adoption import ADOPT_ID
 from autopay.domain.request import x402_request_id
 from autopay.settings import Settings
@@ -28,7 +29,6 @@ from autopay.stack_file import KEYRING_FILE, OWNER_FILE, StackFile
 from autopay.temporal.codec import KEY_ID, PURPOSE, SealedPayloads
 from localnet.stack import Stack
 from tests.stack.needles import kept_by_database, kept_by_temporal, kept_in_files, written
-from tests.stack.up import starter
 
 PATIENCE_S = 60
 HEADER, BODY, QUERY = (f"planted-{what}-{secrets.token_hex(16)}" for what in ("header", "body", "query"))
@@ -64,8 +64,7 @@ async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Home]:
 
 
 async def _run(path: Path, *arguments: str, code: int = 0) -> None:
-    found, out, err = await starter(*arguments, "--home", str(path))
-    assert found == code, f"{arguments} ended with {found}: {out}{err}"
+    assert await asyncio.to_thread(run, [*arguments, "--home", str(path)]) == code, arguments
 
 
 async def _buy(path: Path, addresses: StackFile) -> None:

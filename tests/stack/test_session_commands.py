@@ -17,7 +17,6 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
-from autopay.cli.app import run
 from autopay.cli.connect.connections import mint_of
 from autopay.domain.money import Currency
 from autopay.domain.payment.attempt import RecordedAttempt
@@ -25,29 +24,17 @@ from autopay.settings import Settings
 from localnet.stack import Stack
 from localnet.tokens import ensure_sol, faucet
 from tests.ledger.books import Book, offer_of, signed_payment
+from tests.stack.shell import Shell
 from tests.stack.up import STARTER, clean_environment, starter
 
 
 @dataclass
-class Shell:
-    """Somebody with a shell and a running stack."""
+class Owner(Shell):
+    """Somebody who grants sessions on a running stack."""
 
-    home: Path
     rpc_url: str
     usdc: str
     ledger: PostgresLedger
-    capsys: pytest.CaptureFixture[str]
-
-    async def __call__(self, *arguments: str, code: int = 0) -> tuple[str, str]:
-        """Run a command that must end with that code; stdout and stderr."""
-        found = await asyncio.to_thread(run, [*arguments, "--home", str(self.home)])
-        out, err = self.capsys.readouterr()
-        assert found == code, f"{arguments} ended with {found}: {out}{err}"
-        return out, err
-
-    async def json(self, *arguments: str, code: int = 0) -> Any:
-        """What a command with --json says."""
-        return json.loads((await self(*arguments, "--json", code=code))[0])
 
     async def sessions(self, agent: str) -> list[Any]:
         listed: list[Any] = await self.json("session", "list", agent)
@@ -62,14 +49,14 @@ async def addresses(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[P
 
 
 @pytest.fixture
-async def shell(addresses: Path, capsys: pytest.CaptureFixture[str]) -> AsyncIterator[Shell]:
+async def shell(addresses: Path) -> AsyncIterator[Owner]:
     settings = Settings.load(home=addresses).resolve()
     ledger = open_ledger(settings.database_url)
-    yield Shell(addresses, settings.solana_rpc_url, mint_of(settings, Currency.USDC), ledger, capsys)
+    yield Owner(addresses, settings.solana_rpc_url, mint_of(settings, Currency.USDC), ledger)
     await ledger.dispose()
 
 
-async def test_a_session_is_granted_listed_and_revoked(shell: Shell) -> None:
+async def test_a_session_is_granted_listed_and_revoked(shell: Owner) -> None:
     granted = await shell.json("session", "grant", "one", "--allowance", "2", "--tx-limit", "7", "--host", "Api.test")
     assert (granted["state"], granted["allowance_atomic"], granted["tx_limit"]) == ("granted", 2_000_000, 7)
     (listed,) = await shell.sessions("one")
@@ -83,7 +70,7 @@ async def test_a_session_is_granted_listed_and_revoked(shell: Shell) -> None:
     assert (listed["state"], listed["on_chain"]) == ("revoked", None)
 
 
-async def test_a_newer_grant_ends_the_older_and_says_where_its_money_is(shell: Shell) -> None:
+async def test_a_newer_grant_ends_the_older_and_says_where_its_money_is(shell: Owner) -> None:
     first = await shell.json("session", "grant", "two")
     _, err = await shell("session", "grant", "two")
     assert f"1 USDC is left in ended session {first['session_id']}: starter.py session revoke" in err
@@ -93,7 +80,7 @@ async def test_a_newer_grant_ends_the_older_and_says_where_its_money_is(shell: S
     assert [each["brought_back_atomic"] for each in revoked] == [1_000_000, 1_000_000]
 
 
-async def test_another_wallet_signs_the_grant_and_the_revoke(shell: Shell, tmp_path: Path) -> None:
+async def test_another_wallet_signs_the_grant_and_the_revoke(shell: Owner, tmp_path: Path) -> None:
     wallet, grant, back = Keypair(), tmp_path / "grant.json", tmp_path / "revoke.json"
     await ensure_sol(shell.rpc_url, wallet.pubkey())
     await faucet(shell.rpc_url, wallet.pubkey(), Pubkey.from_string(shell.usdc), 1_000_000)
@@ -115,7 +102,7 @@ async def test_another_wallet_signs_the_grant_and_the_revoke(shell: Shell, tmp_p
     assert (revoked["state"], revoked["brought_back_atomic"]) == ("revoked", 1_000_000)
 
 
-async def test_a_revoke_waits_for_payments_that_are_open(shell: Shell) -> None:
+async def test_a_revoke_waits_for_payments_that_are_open(shell: Owner) -> None:
     granted = await shell.json("session", "grant", "four")
     attempt = await _open_payment(shell, granted)
     _, err = await shell("session", "revoke", granted["session_id"], "--no-wait", code=7)
@@ -130,14 +117,14 @@ async def test_a_revoke_waits_for_payments_that_are_open(shell: Shell) -> None:
     assert "revoked: 1 USDC" in out
 
 
-async def test_two_shells_that_launch_one_agent_at_once_grant_it_one_session(shell: Shell) -> None:
+async def test_two_shells_that_launch_one_agent_at_once_grant_it_one_session(shell: Owner) -> None:
     launched = await asyncio.gather(*(starter("launch", "five", "--home", str(shell.home)) for _ in range(2)))
     assert sorted(code for code, _, _ in launched) == [0, 2]
     assert any("is already running" in err for _, _, err in launched)
     assert len(await shell.sessions("five")) == 1
 
 
-async def test_a_grant_that_is_cut_off_loses_nothing(shell: Shell) -> None:
+async def test_a_grant_that_is_cut_off_loses_nothing(shell: Owner) -> None:
     """Killed as soon as its session is in the ledger: the owner's transaction may have left or not."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(STARTER), "session", "grant", "six", "--home", str(shell.home), env=clean_environment()
@@ -173,11 +160,11 @@ async def test_a_grant_that_is_cut_off_loses_nothing(shell: Shell) -> None:
         (["export", "00000000-0000-0000-0000-000000000000", "x.json"], "there is no session"),
     ],
 )
-async def test_a_mistake_is_told(shell: Shell, arguments: list[str], says: str) -> None:
+async def test_a_mistake_is_told(shell: Owner, arguments: list[str], says: str) -> None:
     assert says in (await shell("session", *arguments, code=2))[1]
 
 
-async def test_the_list_tells_when_the_chain_is_away(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_list_tells_when_the_chain_is_away(shell: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
     await shell.json("session", "grant", "seven")
     monkeypatch.setenv("AUTOPAY_SOLANA_RPC_URL", "http://127.0.0.1:1")
     (listed,) = await shell.sessions("seven")
@@ -195,7 +182,7 @@ def _signed(exported: Path, wallet: Keypair) -> str:
     return str(signed)
 
 
-async def _open_payment(shell: Shell, session: dict[str, Any]) -> RecordedAttempt:
+async def _open_payment(shell: Owner, session: dict[str, Any]) -> RecordedAttempt:
     """A payment that was signed, and of which nobody has heard since."""
     book = Book(shell.ledger, session["agent"], UUID(session["session_id"]))
     offer = offer_of().model_copy(update={"mint": session["mint"]})

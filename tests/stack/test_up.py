@@ -6,8 +6,10 @@ import os
 import signal
 import socket
 import time
+from collections.abc import AsyncIterator
 
 import httpx
+import pytest
 from temporalio.client import Client
 
 from autopay.adapters.postgres import open_ledger
@@ -15,6 +17,15 @@ from autopay.domain.phase import Phase
 from autopay.processes import start_time
 from localnet.ports import PORTS_FILE
 from tests.stack.up import PATIENCE_S, Up, starter
+
+
+@pytest.fixture(scope="module")
+async def common_up(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Up]:
+    """A started `up` for the tests that leave it running."""
+    command = Up(tmp_path_factory.mktemp("up") / "home")
+    await command.start()
+    yield command
+    await command.end(signal.SIGINT)
 
 
 async def slot(rpc_url: str) -> int:
@@ -49,11 +60,16 @@ async def assert_remembered(addresses: dict[str, str]) -> None:
     assert (await client.get_workflow_handle("kept").describe()).id == "kept"
 
 
-async def test_a_second_up_on_the_same_home_says_so_and_exits_1(up: Up) -> None:
-    code, out, err = await starter("up", "--home", str(up.home))
+async def test_a_second_up_on_the_same_home_says_so_and_exits_1(common_up: Up) -> None:
+    code, out, err = await starter("up", "--home", str(common_up.home))
     assert (code, out) == (1, "")
-    assert f"is already running (pid {up.process.pid})" in err
-    assert await slot(up.addresses["solana_rpc"]) >= 0
+    assert f"is already running (pid {common_up.process.pid})" in err
+    assert await slot(common_up.addresses["solana_rpc"]) >= 0
+
+
+async def test_the_keyring_and_the_addresses_are_readable_by_their_owner_only(common_up: Up) -> None:
+    for name in ("keyring", "stack.json"):
+        assert os.stat(common_up.home / name).st_mode & 0o777 == 0o600
 
 
 async def test_ctrl_c_stops_every_part_and_exits_0(up: Up) -> None:
@@ -97,8 +113,3 @@ async def test_a_taken_port_is_replaced_and_its_owner_left_alone(up: Up) -> None
     assert addresses["solana_rpc"] != f"http://127.0.0.1:{ports['chain']}"
     assert addresses["temporal"] == f"127.0.0.1:{ports['temporal']}"
     assert await slot(addresses["solana_rpc"]) >= 0
-
-
-async def test_the_keyring_and_the_addresses_are_readable_by_their_owner_only(up: Up) -> None:
-    for name in ("keyring", "stack.json"):
-        assert os.stat(up.home / name).st_mode & 0o777 == 0o600

@@ -26,7 +26,7 @@ from autopay.settings import Settings
 from autopay.stack_file import StackFile
 from autopay.temporal.connection import connect
 from localnet.stack import Stack
-from tests.stack.up import starter
+from tests.stack.shell import Shell
 
 PATIENCE_S = 60
 SLOW_MS = 1_500
@@ -82,10 +82,7 @@ class Town:
 
     async def starter(self, *arguments: str, code: int = 0) -> tuple[str, str]:
         """Run a command that must end with that code; stdout and stderr."""
-        found, out, err = await starter(*arguments, "--home", str(self.settings.home))
-        assert found == code, f"{arguments} ended with {found}: {out}{err}"
-        assert "Traceback" not in err
-        return out, err
+        return await Shell(self.settings.home)(*arguments, code=code)
 
     async def reconciled(self) -> ReconcileReport:
         """Ledger against chain, once nothing is under way any more."""
