@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, func, or_, select, union
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from autopay.adapters.postgres.database.rows import atomic
 from autopay.adapters.postgres.database.transaction import Database, agent_named
@@ -127,7 +127,7 @@ class Reconciliation:
             select(wallets.c[0], AgentRow.id, AgentRow.name)
             .join(AgentRow, AgentRow.id == wallets.c[1])
             .order_by(wallets.c[0], AgentRow.created_at)
-            .distinct(wallets.c[0])
+            .ext(distinct_on(wallets.c[0]))
         )
         async with self._database.transaction() as db:
             rows = (await db.execute(query)).all()
