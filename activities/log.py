@@ -3,6 +3,7 @@
 from temporalio import activity
 
 from activities.sign import summary_of
+from autopay.domain.errors import LedgerUnavailable
 from autopay.domain.payment.ports import Ledger
 from autopay.domain.payment.steps import LogInput, PaymentOrder, RecallResult
 from autopay.domain.request import CLOSED
@@ -19,9 +20,11 @@ class LogStep:
         """How the request stands: the ledger knows even when Temporal has forgotten. Takes it from the queue."""
         record = await self._ledger.requests.get(order.request_key)
         payment = await self._ledger.payments.recall(order.request_key)
-        newest = (
-            await self._ledger.payments.attempt(order.request_key, len(payment.attempts)) if payment.attempts else None
-        )
+        newest = None
+        if payment.attempts:
+            newest = await self._ledger.payments.attempt(order.request_key, len(payment.attempts))
+            if newest is None:  # a restore came between the two questions
+                raise LedgerUnavailable(f"{order.request_key} is not what it was a moment ago")
         closed = record.result if record.result.status in CLOSED and record.closed else None
         if closed is None:
             await self._ledger.requests.begin(order.request_key)

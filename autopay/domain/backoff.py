@@ -17,3 +17,7 @@ class Backoff:
     def wait(self, retries: int) -> timedelta:
         """The wait after a failure that follows `retries` other failures in a row; 0 gives `first`."""
         return min(self.first * (1 << min(retries, MAX_DOUBLINGS)), self.most)
+
+    def wait_ms(self, retries: int) -> int:
+        """The same wait in milliseconds."""
+        return round(self.wait(retries).total_seconds() * 1000)

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from autopay.domain.hosts import check_url
 from autopay.domain.money import MAX_ATOMIC, Currency, UnitsAsText, units_text
@@ -90,7 +90,7 @@ class RequestStatus(StrEnum):
 CLOSED = frozenset(RequestStatus) - {RequestStatus.WAITING, RequestStatus.UNRESOLVED}
 
 
-class RequestError(BaseModel):
+class RequestError(Value):
     """Why a request was refused or failed: a name for programs, a sentence for people."""
 
     type: str

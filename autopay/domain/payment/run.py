@@ -14,8 +14,10 @@ the next step may act on it.
 | after verify, before log | the outcome is in the ledger: `recall` finds it |
 """
 
+from datetime import timedelta
 from typing import assert_never
 
+from autopay.domain.backoff import Backoff
 from autopay.domain.money import price_text
 from autopay.domain.payment.notice import Held, Notice
 from autopay.domain.payment.offer import Challenge, Offer
@@ -59,8 +61,8 @@ from autopay.domain.policy.policy import Awaiting
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import RequestResult, RequestStatus
 
-FIRST_WAIT_MS, LONGEST_WAIT_MS = 2_000, 60_000
-"""The wait after the chain or the ledger did not answer doubles from the first to the longest."""
+RETRY = Backoff(timedelta(seconds=2), timedelta(minutes=1))
+"""The waits after the chain or the ledger did not answer."""
 
 OUTAGES = ("chain_unavailable", "node_behind", "ledger_unavailable", "ledger_fenced", "step_timed_out")
 """Faults of signing that pass: the request is held until they have. Nothing was recorded, so nothing can leave."""
@@ -71,22 +73,6 @@ has. If the ledger does not have the request at all, the run ends, and the agent
 
 NOT_ASKED = (RefusalReason.INSECURE_TRANSPORT, RefusalReason.ADDRESS_NOT_ALLOWED)
 """Refusals before the seller was asked; after any other it has answered 402."""
-
-
-class Backoff:
-    """Waits that double from FIRST_WAIT_MS to LONGEST_WAIT_MS."""
-
-    def __init__(self) -> None:
-        self._wait_ms = FIRST_WAIT_MS
-
-    def next_ms(self) -> int:
-        """How long to wait now; the next wait is twice as long."""
-        wait_ms, self._wait_ms = self._wait_ms, min(self._wait_ms * 2, LONGEST_WAIT_MS)
-        return wait_ms
-
-    def reset(self) -> None:
-        """Begin again with the first wait."""
-        self._wait_ms = FIRST_WAIT_MS
 
 
 class PaymentRun:
@@ -105,8 +91,8 @@ class PaymentRun:
         self._closed = False
         self._announced_answer = False
         self._announced_hold: Held | None = None
-        self._verify_backoff = Backoff()
-        self._sign_backoff = Backoff()
+        self._verify_failures = 0
+        self._sign_failures = 0
 
     async def run(self) -> RequestResult:
         """Step by step until the money is final and the request is closed."""
@@ -213,14 +199,15 @@ class PaymentRun:
 
     async def _fetch(self) -> FetchResult:
         """The seller's answer. A seller's faults end the request after a few tries; the ledger's are waited out."""
-        backoff = Backoff()
+        failures = 0
         while True:
             try:
                 return await self.steps.fetch(self.order)
             except StepFailed as failed:
                 if failed.type != "ledger_unavailable" or self.canceled:
                     raise
-                await self._wait(backoff.next_ms(), "for the ledger")
+                await self._wait(RETRY.wait_ms(failures), "for the ledger")
+                failures += 1
 
     async def _parse(self, challenge: Challenge) -> Offer | None:
         try:
@@ -268,7 +255,8 @@ class PaymentRun:
         """Nothing can be signed for a while: let others have the slot, wait, and start over with a fresh offer."""
         self._show(f"held before signing: {failed.message}"[:MAX_MESSAGE_CHARS])
         await self._announce_hold("chain", failed.type, failed.message)
-        await self._wait(self._sign_backoff.next_ms(), "before signing is tried again")
+        self._sign_failures += 1
+        await self._wait(RETRY.wait_ms(self._sign_failures - 1), "before signing is tried again")
 
     async def _wait_for_approval(self, awaiting: Awaiting) -> None:
         """Wait until a person decides, then start over: the offer may have changed, and the ledger has the decision."""
@@ -290,7 +278,7 @@ class PaymentRun:
             await self.steps.announce(notice.model_copy(update=why))
 
     async def _announce_resumed(self) -> None:
-        self._sign_backoff.reset()
+        self._sign_failures = 0
         await self._announce_hold(None, None, "")
 
     # Step 4: submit
@@ -323,12 +311,13 @@ class PaymentRun:
         verdict: Verdict
         try:
             verdict = await self.steps.verify(self.order, attempt)
-            self._verify_backoff.reset()
+            self._verify_failures = 0
         except StepFailed as failed:
             if failed.type == UNKNOWN_REQUEST:
                 await self._recall()
                 return
-            verdict = Unknown(reason=failed.type, retry_after_ms=self._verify_backoff.next_ms())
+            verdict = Unknown(reason=failed.type, retry_after_ms=RETRY.wait_ms(self._verify_failures))
+            self._verify_failures += 1
         self.payment = self.payment.with_verdict(verdict)
         why = f": {verdict.reason}" if isinstance(verdict, Unknown | Dead) else ""
         self._show(f"{price} is {verdict.kind}{why}")
