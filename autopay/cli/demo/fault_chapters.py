@@ -3,6 +3,7 @@
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.cli.demo.context import ChapterFacts, DemoContext, Snapshot
 from autopay.domain.agent.breakers import BreakerState
+from autopay.domain.agent.scheduling import BlockedBy
 from autopay.domain.agent.status import AgentState, AgentStatus, BreakerStatus
 from autopay.domain.request import RequestStatus, payment_workflow_id
 
@@ -98,7 +99,9 @@ def _is_quiet(status: AgentStatus) -> bool:
 
 
 def _held(status: AgentStatus) -> set[str]:
-    return {each.request_id for each in status.held if each.why == "chain"}
+    """Requests that wait for the chain: begun and held before signing, or queued behind its open breaker."""
+    held = {each.request_id for each in status.held if each.why == "chain"}
+    return held | {each.request_id for each in status.next if each.waits == BlockedBy.CHAIN_DOWN.value}
 
 
 def _rpc(status: AgentStatus, state: BreakerState | None = None) -> BreakerStatus | None:
