@@ -23,7 +23,7 @@ from localnet.chain.genesis import CASH_MINT, USDC_MINT
 from localnet.child import Child
 from localnet.home import Home
 from localnet.ports import PREFERRED, choose_ports
-from localnet.postgres.part import PostgresPart
+from localnet.postgres_part import PostgresPart
 from localnet.programs import (
     HOST,
     chain_program,
