@@ -71,3 +71,7 @@ def test_a_coded_body_that_was_cut_is_decoded_as_far_as_it_came() -> None:
 
 def test_a_coded_body_without_its_end_is_not_complete_even_when_the_connection_ended_well() -> None:
     assert not decode(gzip.compress(DATA)[:-8], ("gzip",), LIMIT, whole=True).complete
+
+
+def test_no_body_has_no_coding_that_could_not_be_undone() -> None:
+    assert decode(b"", ("gzip",), LIMIT, whole=True) == Body(b"", complete=True)

@@ -77,7 +77,7 @@ def decode(raw: bytes, codings: tuple[str, ...], limit_bytes: int, *, whole: boo
     content, complete = raw, whole
     if len(codings) > MOST_CODINGS:
         return Body(raw, whole, ", ".join(codings)[:100])
-    for done in range(len(codings)):
+    for done in range(len(codings) if raw else 0):
         coding = codings[len(codings) - 1 - done]
         decoded = _undo(content, coding, limit_bytes)
         if decoded is None:
