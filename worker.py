@@ -182,7 +182,12 @@ async def run(settings: Settings, alive: Path | None = None) -> None:
         stack.push_async_callback(chain.close)
         await until_it_answers(chain.check_network)
         reach = Reach.of(settings.allowed_http_hosts, settings.allowed_private_hosts)
-        seller = HttpSeller(reach, settings.body_limit_bytes, settings.request_timeout_s)
+        seller = HttpSeller(
+            reach,
+            body_limit_bytes=settings.body_limit_bytes,
+            paid_body_limit_bytes=settings.paid_body_limit_bytes,
+            timeout_s=settings.request_timeout_s,
+        )
         stack.push_async_callback(seller.close)
         client = await connect(settings)
         facilitator = None

@@ -59,7 +59,10 @@ class Settings(BaseSettings):
     build_id: str = Field(
         "", max_length=100, pattern=r"^[A-Za-z0-9._+-]*$", description="This worker's build; see `starter.py rollout`"
     )
-    body_limit_bytes: int = Field(5_000_000, ge=1_000, le=100_000_000)
+    body_limit_bytes: int = Field(5_000_000, ge=1_000, le=100_000_000, description="Of what is kept of a free answer")
+    paid_body_limit_bytes: int = Field(
+        50_000_000, ge=1_000, le=500_000_000, description="Of what is kept of an answer that was paid for"
+    )
     request_timeout_s: float = Field(120, gt=0, le=3_600)
     anchor_keypair: str = Field("", description="Key file (Solana CLI) of the wallet that pays for ledger anchors")
     allowed_http_hosts: Annotated[list[str], NoDecode] = Field(

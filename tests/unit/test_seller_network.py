@@ -24,7 +24,14 @@ OPEN = Reach.of(["*.example"], ["*.example"])
 async def selling(
     reach: Reach, resolver: Resolver = resolve, timeout_s: float = 10, limit: int = 100_000
 ) -> AsyncIterator[HttpSeller]:
-    seller = HttpSeller(reach, limit, timeout_s, timeout_s, resolver)
+    seller = HttpSeller(
+        reach,
+        body_limit_bytes=limit,
+        paid_body_limit_bytes=limit,
+        timeout_s=timeout_s,
+        ask_timeout_s=timeout_s,
+        resolve=resolver,
+    )
     yield seller
     await seller.close()
 
@@ -166,14 +173,19 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.Monke
         assert (len(proxy.asked), len(till.asked)) == (0, 1)
 
 
-async def test_a_paid_request_follows_no_redirect_and_keeps_no_cookie() -> None:
+async def test_a_question_follows_no_redirect_and_a_payment_takes_no_header_along() -> None:
     async with Till().open(OK) as other:
         answer = b"HTTP/1.1 307 Moved\r\nLocation: http://127.0.0.1:%d/\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"
         async with Till().open(answer % other.port) as till, selling(Reach()) as seller:
-            for _ in range(2):
-                reply = await seller.pay(f"http://127.0.0.1:{till.port}/", "GET", RequestExtras(), 2, b"payment")
-                assert reply.http_status == 307
-            assert other.asked == []
+            url, extras = f"http://127.0.0.1:{till.port}/", RequestExtras(headers={"Authorization": "secret"})
+            plain = await seller.ask(url, "GET", extras)
+            assert isinstance(plain, UnpaidReply)
+            assert (plain.reply.http_status, other.asked) == (307, [])
+            reply = await seller.pay(url, "POST", extras.model_copy(update={"body": b"question"}), 2, b"payment")
+            assert (reply.http_status, reply.body, reply.location) == (200, b"ok", None)
+            (asked,) = other.asked
+            assert asked.startswith(b"GET / ")
+            assert not any(word in asked.lower() for word in (b"payment", b"secret", b"question", b"cookie"))
             assert all(b"ookie" not in asked for asked in till.asked)
 
 
@@ -182,11 +194,6 @@ ENDLESS = {
     "a header of a megabyte": HEAD + b"A: " + b"a" * 1_000_000 + b"\r\n\r\n",
     "a status line of a megabyte": b"HTTP/1.1 200 " + b"a" * 1_000_000 + b"\r\n\r\n",
     "headers of a megabyte": HEAD + b"A: a\r\n" * 170_000 + b"\r\n",
-    "300 headers": HEAD + b"A: a\r\n" * 300 + b"Content-Length: 2\r\n\r\nok",
-    "a body over the limit": HEAD + b"Content-Length: 200000\r\n\r\n" + b"a" * 200_000,
-    "a chunked body over the limit": HEAD
-    + b"Transfer-Encoding: chunked\r\n\r\n"
-    + b"ffff\r\n%b\r\n" % (b"a" * 65_535) * 4,
     "a chunk header of a megabyte": HEAD + b"Transfer-Encoding: chunked\r\n\r\n2;" + b"a" * 1_000_000,
     "junk": b"\x00" * 200_000,
 }
@@ -202,8 +209,8 @@ async def test_an_answer_without_bounds_is_no_answer(answer: bytes) -> None:
 
 @pytest.mark.parametrize(
     "drip",
-    [(HEAD, b"A"), (HEAD + b"Content-Length: 90000\r\n\r\n", b"a"), (b"", b"HTTP/1.1 100 Continue\r\n\r\n")],
-    ids=["headers", "body", "informational"],
+    [(HEAD, b"A"), (b"", b"HTTP/1.1 100 Continue\r\n\r\n")],
+    ids=["headers", "informational"],
 )
 async def test_a_slow_drip_is_cut_by_the_total_time(drip: tuple[bytes, bytes]) -> None:
     async def forever(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

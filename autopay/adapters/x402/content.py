@@ -1,8 +1,8 @@
-"""The body of a seller's answer: read within a bound, decoded within the same bound, and never dropped.
+"""The body of a seller's answer: received within a bound, decoded within the same bound, and never dropped.
 
-What was paid for is kept however it comes. A body that is longer than the bound, ends early or never ends is kept as
-far as it came and marked incomplete. One whose content coding (RFC 9110, section 8.4) is unknown, or does not fit its
-bytes, is kept as the bytes that came, with the coding's name.
+What was paid for is kept however it comes. A body that is longer than the bound, is cut or never ends is kept as far as
+it came, and marked incomplete. One whose content coding (RFC 9110, section 8.4) is unknown, or does not fit its bytes,
+is kept as the bytes that came, with the coding's name.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import httpx
 MOST_CODINGS = 3
 """Codings on top of each other that are undone; each is bounded, so that this bounds the work."""
 
-END_OF_STREAM = b"data: [DONE]"
+STREAM_END = b"data: [DONE]"
 """The last event of a stream of chat completions: what follows is an open connection, and no content."""
 
 _WINDOWS = {
@@ -33,56 +33,65 @@ class Body(NamedTuple):
     encoding: str | None = None
 
 
-async def read_body(response: httpx.Response, limit_bytes: int) -> Body:
-    """What comes within the bound and before the caller's deadline.
+class Received:
+    """What has come of an answer so far; still there when a deadline or a lost connection ends the exchange."""
 
-    A deadline or a lost connection in the middle ends the body, not the exchange: see `Interrupted`.
+    def __init__(self, limit_bytes: int) -> None:
+        self.response: httpx.Response | None = None
+        self.error: Exception | None = None
+        self._limit = limit_bytes
+        self._raw = bytearray()
+        self._whole = False
 
-    Raises:
-        Interrupted: what had come by then, decoded.
-    """
-    raw, whole = bytearray(), False
-    try:
+    async def read(self, response: httpx.Response) -> None:
+        """Read the body to its end, or to the bound."""
+        self.response = response
+        is_stream = response.headers.get("content-type", "").lower().startswith("text/event-stream")
         async for chunk in response.aiter_raw():
-            raw += chunk
-            if len(raw) > limit_bytes:
+            self._raw += chunk
+            if len(self._raw) > self._limit:
+                return
+            if is_stream and self._raw.rstrip().endswith(STREAM_END):
                 break
-            if _is_event_stream(response) and raw.rstrip().endswith(END_OF_STREAM):
-                whole = True
-                break
-        else:
-            whole = True
-    except (httpx.HTTPError, httpx.StreamError, TimeoutError, asyncio.CancelledError) as error:
-        raise Interrupted(decode(bytes(raw), _codings(response), limit_bytes, whole=False), error) from error
-    body = bytes(raw[:limit_bytes])
-    return await asyncio.to_thread(decode, body, _codings(response), limit_bytes, whole=whole)
+        self._whole = True
 
+    @property
+    def has_content(self) -> bool:
+        """A success with at least one byte of its body."""
+        return self.response is not None and self.response.is_success and bool(self._raw)
 
-class Interrupted(Exception):
-    """A body ended before its end; `body` is what had come, `error` what ended it."""
+    @property
+    def is_out_of_time(self) -> bool:
+        """The deadline ended it: asking again would end the same way."""
+        return isinstance(self.error, TimeoutError | httpx.TimeoutException)
 
-    def __init__(self, body: Body, error: BaseException) -> None:
-        super().__init__(type(error).__name__)
-        self.body = body
-        self.error = error
+    async def body(self) -> Body:
+        """The body, decoded; beside the event loop where that is work."""
+        assert self.response is not None
+        raw = bytes(self._raw[: self._limit])
+        named = (each.strip().lower() for each in self.response.headers.get("content-encoding", "").split(","))
+        codings = tuple(each for each in named if each not in ("", "identity"))
+        if not codings:
+            return Body(raw, self._whole)
+        return await asyncio.to_thread(decode, raw, codings, self._limit, whole=self._whole)
 
 
 def decode(raw: bytes, codings: tuple[str, ...], limit_bytes: int, *, whole: bool) -> Body:
     """Undo the codings, the last one first, each within the bound; what cannot be undone is kept as it came.
 
     Args:
+        raw: the bytes that came.
         codings: of the header Content-Encoding, in the order in which they were applied.
+        limit_bytes: of what each coding may give.
         whole: whether all bytes of the body came.
     """
     content, complete = raw, whole
     if len(codings) > MOST_CODINGS:
-        return Body(raw, whole, ", ".join(codings)[:100])
-    for done in range(len(codings) if raw else 0):
-        coding = codings[len(codings) - 1 - done]
-        decoded = _undo(content, coding, limit_bytes)
+        return Body(raw, whole, _named(codings))
+    for left in range(len(codings) if raw else 0, 0, -1):
+        decoded = _undo(content, codings[left - 1], limit_bytes)
         if decoded is None:
-            left = codings[: len(codings) - done]
-            return Body(content, complete, ", ".join(left)[:100])
+            return Body(content, complete, _named(codings[:left]))
         content, ended = decoded
         complete = complete and ended
     return Body(content, complete)
@@ -96,16 +105,10 @@ def _undo(content: bytes, coding: str, limit_bytes: int) -> tuple[bytes, bool] |
             decoded = decoder.decompress(content, limit_bytes + 1)
         except zlib.error:
             continue
-        if not decoded and content and not decoder.eof:
-            continue
-        return decoded[:limit_bytes], decoder.eof and len(decoded) <= limit_bytes
+        if decoded or decoder.eof:
+            return decoded[:limit_bytes], decoder.eof and len(decoded) <= limit_bytes
     return None
 
 
-def _codings(response: httpx.Response) -> tuple[str, ...]:
-    named = (each.strip().lower() for each in response.headers.get("content-encoding", "").split(","))
-    return tuple(each for each in named if each not in ("", "identity"))
-
-
-def _is_event_stream(response: httpx.Response) -> bool:
-    return bool(response.headers.get("content-type", "").lower().startswith("text/event-stream"))
+def _named(codings: tuple[str, ...]) -> str:
+    return ", ".join(codings)[:100]

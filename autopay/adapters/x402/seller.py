@@ -1,4 +1,4 @@
-"""Talks HTTP to sellers: one exchange a call, no redirects, no proxies, no cookies, everything bounded.
+"""Talks HTTP to sellers: no proxies, no cookies, no redirect of a question or a payment, everything bounded.
 
 Status line and headers are bounded by httpcore (100 kB), the body and the time of a whole exchange here.
 
@@ -7,13 +7,13 @@ It neither retries nor decides what an answer means (`autopay.domain.payment.exc
 
 import asyncio
 import email.utils
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
 from autopay.adapters.x402.checked_connection import CheckedTransport, NotAllowed, Resolver, resolve
+from autopay.adapters.x402.content import Received
 from autopay.adapters.x402.wire import read_challenge, read_receipt
 from autopay.domain.errors import SellerUnavailable
 from autopay.domain.hosts import check_url, host_of, origin
@@ -23,7 +23,10 @@ from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import Method
 
 PAYMENT_HEADERS = {1: "X-PAYMENT", 2: "PAYMENT-SIGNATURE"}
-MAX_HEADERS = 200
+MOST_REDIRECTS = 3
+"""Of a paid answer to its content; a plain question follows none."""
+
+MAX_LOCATION_CHARS = 2_048
 _RESERVED = {"x-payment", "payment-signature", "host", "content-length", "transfer-encoding", "connection"}
 
 
@@ -32,7 +35,8 @@ class HttpSeller:
 
     Args:
         reach: which sellers may be asked, for the plain request and for the paid one.
-        body_limit_bytes: answers above it count as no answer.
+        body_limit_bytes: of an answer to a plain request; what is longer is kept as far as that.
+        paid_body_limit_bytes: of an answer to a payment.
         timeout_s: for a paid request; a facilitator may take 30 s to confirm and be asked twice.
         ask_timeout_s: for a plain request.
         resolve: names to addresses.
@@ -41,13 +45,16 @@ class HttpSeller:
     def __init__(
         self,
         reach: Reach = Reach(),  # noqa: B008 (frozen)
+        *,
         body_limit_bytes: int = 5_000_000,
+        paid_body_limit_bytes: int = 50_000_000,
         timeout_s: float = 120,
         ask_timeout_s: float = 30,
         resolve: Resolver = resolve,
     ) -> None:
         self._reach = reach
-        self._limit = body_limit_bytes
+        self._body_limit = body_limit_bytes
+        self._paid_body_limit = paid_body_limit_bytes
         self._pay_timeout = httpx.Timeout(timeout_s, connect=10)
         self._http = httpx.AsyncClient(
             transport=CheckedTransport(reach, resolve, connections=200, kept_alive=50),
@@ -72,33 +79,76 @@ class HttpSeller:
         Refused: `reach` does not allow the URL or the address behind it; nobody was asked.
         """
         try:
-            headers, reply = await self._exchange(url, method, extras, {}, self._http.timeout)
+            received = await self._exchange(url, method, extras, {}, self._body_limit, self._http.timeout)
         except NotAllowed as error:
             return error.refused
-        challenge = read_challenge(headers, reply.body) if reply.http_status == 402 else None
+        response, reply = await self._reply_of(received, url, keep_cut=False)
+        challenge = read_challenge(response.headers, reply.body) if reply.http_status == 402 else None
         return UnpaidReply(reply=reply, challenge=challenge)
 
-    async def pay(self, url: str, method: Method, extras: RequestExtras, version: int, payment: bytes) -> Reply:
-        """The identical request with the recorded payment header.
+    async def pay(
+        self, url: str, method: Method, extras: RequestExtras, version: int, payment: bytes, *, keep_cut: bool = False
+    ) -> Reply:
+        """The identical request with the recorded payment header; where its answer redirects to is asked without it.
+
+        An answer that is cut is no answer, as the same bytes bring it again; with `keep_cut` what came is kept.
 
         Raises:
-            SellerUnavailable: no complete answer came, or `reach` does not allow the address that the seller has now,
-                which keeps the payment from leaving.
+            SellerUnavailable: no answer came that could be kept, or `reach` does not allow the address that the seller
+                has now, which keeps the payment from leaving.
         """
         header = {PAYMENT_HEADERS[version]: payment.decode()}
+        deadline = asyncio.get_running_loop().time() + (self._pay_timeout.read or 0)
         try:
-            _, reply = await self._exchange(url, method, extras, header, self._pay_timeout)
+            received = await self._exchange(url, method, extras, header, self._paid_body_limit, self._pay_timeout)
         except NotAllowed as error:
             raise SellerUnavailable(f"not asked: {error}") from None
+        response, reply = await self._reply_of(received, url, keep_cut=keep_cut)
+        if response.has_redirect_location:
+            return await self._redirected(url, response, reply, deadline)
         return reply
 
+    async def _redirected(self, url: str, response: httpx.Response, paid: Reply, deadline: float) -> Reply:
+        """The content that a paid answer redirects to: a GET without the payment and without the caller's headers.
+
+        The answer itself, with the address, when nothing may be or could be fetched from there.
+        """
+        for _ in range(MOST_REDIRECTS):
+            try:
+                url = str(httpx.URL(url).join(response.headers["location"]))
+            except (httpx.InvalidURL, ValueError):
+                return paid.model_copy(update={"location": response.headers["location"][:MAX_LOCATION_CHARS]})
+            kept = paid.model_copy(update={"location": url[:MAX_LOCATION_CHARS]})
+            left_s = deadline - asyncio.get_running_loop().time()
+            if left_s <= 0:
+                return kept
+            timeout = httpx.Timeout(left_s, connect=min(10, left_s))
+            try:
+                received = await self._exchange(url, "GET", RequestExtras(), {}, self._paid_body_limit, timeout)
+                response, reply = await self._reply_of(received, url, keep_cut=True)
+            except (NotAllowed, SellerUnavailable):
+                return kept
+            if response.is_success:
+                return reply.model_copy(update={"claim": paid.claim, "receipt": paid.receipt})
+            if not response.has_redirect_location:
+                return kept
+        return kept
+
     async def _exchange(
-        self, url: str, method: Method, extras: RequestExtras, payment: dict[str, str], timeout: httpx.Timeout
-    ) -> tuple[Mapping[str, str], Reply]:
+        self,
+        url: str,
+        method: Method,
+        extras: RequestExtras,
+        payment: dict[str, str],
+        limit_bytes: int,
+        timeout: httpx.Timeout,
+    ) -> Received:
+        """One request, and what came of its answer."""
         self._check(url)
         own = {name: value for name, value in extras.headers.items() if name.lower() not in _RESERVED}
         if extras.body is not None and not any(name.lower() == "content-type" for name in own):
             own["Content-Type"] = "application/json"
+        received = Received(limit_bytes)
         try:
             async with (
                 asyncio.timeout(timeout.read),  # httpx's own bound each read, not a drip of them
@@ -106,19 +156,34 @@ class HttpSeller:
                     method, url, headers={**own, **payment}, content=extras.body, timeout=timeout
                 ) as response,
             ):
-                body = await self._bounded(response)
+                await received.read(response)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, TimeoutError) as error:
-            raise SellerUnavailable(f"{type(error).__name__} at {host_of(url)}") from None
+            received.error = error
+        return received
+
+    async def _reply_of(self, received: Received, url: str, *, keep_cut: bool) -> tuple[httpx.Response, Reply]:
+        """The answer, with what was read of its headers.
+
+        Raises:
+            SellerUnavailable: it has no end, and is not to be kept without.
+        """
+        error, response = received.error, received.response
+        keeps = error is None or (received.has_content and (received.is_out_of_time or keep_cut))
+        if response is None or not keeps:
+            raise SellerUnavailable(f"{type(error).__name__} at {host_of(url)}")
+        body = await received.body()
         found = read_receipt(response.headers)
         reply = Reply(
             http_status=response.status_code,
             content_type=response.headers.get("content-type"),
-            body=body,
+            body=body.content,
+            complete=body.complete and error is None,
+            encoding=body.encoding,
             claim=found[0] if found else None,
             receipt=found[1] if found else None,
             retry_after_ms=_retry_after_ms(response.headers.get("retry-after")),
         )
-        return response.headers, reply
+        return response, reply
 
     def _check(self, url: str) -> None:
         """See that the URL means one host to everybody who reads it, and that this one may be asked.
@@ -136,18 +201,6 @@ class HttpSeller:
             raise NotAllowed(_unreadable(url, "its host can be read in two ways"))
         if (refused := self._reach.transport(*target)) is not None:
             raise NotAllowed(refused)
-
-    async def _bounded(self, response: httpx.Response) -> bytes:
-        if response.headers.get("content-encoding", "identity").lower() != "identity":
-            raise SellerUnavailable("an answer that is compressed, which was not asked for")
-        if len(response.headers.raw) > MAX_HEADERS:
-            raise SellerUnavailable(f"an answer of over {MAX_HEADERS} headers")
-        body = bytearray()
-        async for chunk in response.aiter_raw():
-            body += chunk
-            if len(body) > self._limit:
-                raise SellerUnavailable(f"an answer of over {self._limit} bytes")
-        return bytes(body)
 
 
 def _unreadable(url: str, why: str) -> Refused:

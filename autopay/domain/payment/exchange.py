@@ -22,11 +22,19 @@ class Receipt(Value):
 
 
 class Reply(Value):
-    """What a seller sent back, already bounded in size."""
+    """What a seller sent back, bounded in size.
+
+    `complete` is False when the end of the body is missing: it was longer than the bound, cut, or never ended.
+    `encoding` names the content codings that could not be undone, so that `body` is as it came. `location` is where a
+    paid answer redirected to, when nothing was fetched from there.
+    """
 
     http_status: int
     content_type: str | None = None
     body: bytes = b""
+    complete: bool = True
+    encoding: str | None = None
+    location: str | None = None
     claim: Receipt | None = None
     receipt: dict[str, object] | None = None
     retry_after_ms: int | None = None
