@@ -28,7 +28,8 @@ async def test_a_seller_gets_what_was_agreed_and_no_more(way: Way, town: Town, t
     assert outcome.signed >= 1 if way.moves else outcome.signed == way.signs
     assert len(outcome.buyer.steps.questions) == way.asked
     assert max(outcome.buyer.steps.waits_ms, default=0) <= MOST_WAIT_MS
-    assert town.trap.plain == town.trap.paid == []
+    assert town.trap.paid == []
+    assert any(visit.path.endswith(f"?{way}") for visit in town.trap.plain) == way.redirects
     # What the ledger says is what the chain says: every attempt has an outcome, and what is VERIFIED has moved.
     verified = [row.amount_atomic for row in outcome.rows if row.status == "VERIFIED"]
     assert {row.status for row in outcome.rows} <= {"VERIFIED", "FAILED"}

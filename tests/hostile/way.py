@@ -43,7 +43,8 @@ class Way:
     `ends` has one end for each request, made one after the other. `moves` is exactly how many base units leave the
     session's account. `signs` is how many different payments the seller gets to see when nothing moves: 0 unless
     said otherwise. `approves` are how many questions a person answers with yes, `asked` how many there must be.
-    `late` says that a payment of a way dies, or nearly does, before something moves.
+    `redirects` says that its paid answer leads to another address, which gets a plain question and no payment. `late`
+    says that a payment of a way dies, or nearly does, before something moves.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Way:
     approves: int = 0
     asked: int = 0
     late: bool = False
+    redirects: bool = False
 
     @property
     def waits(self) -> bool:

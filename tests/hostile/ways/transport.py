@@ -1,18 +1,22 @@
 """Sellers that break HTTP: cuts, drips, floods, redirects, headers that hide other headers."""
 
+import gzip
+
 from autopay.domain.refusal import RefusalReason
 from tests.hostile.asking import asks, encoded, entry, offer
 from tests.hostile.conduct import GOODS, delivers, in_turn, says, sends, settles, streams
 from tests.hostile.scene import PRICE, Scene
-from tests.hostile.way import DELIVERED, UNAVAILABLE, UNDELIVERED, UNSETTLED, Way, failed, refused
+from tests.hostile.way import DELIVERED, FREE, UNAVAILABLE, UNDELIVERED, Way, failed, refused
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 PART = b"x" * 65_536
+LONG = b"Content-Length: 1000000\r\n\r\n"
+BOMB = gzip.compress(b"\0" * 60_000_000)
 YEAR_S = 31_536_000
 
 
 def _trap(scene: Scene) -> list[tuple[str, str]]:
-    return [("Location", scene.places.trap_url)]
+    return [("Location", f"{scene.places.trap_url}?{scene.name}")]
 
 
 def _injected(scene: Scene) -> bytes:
@@ -21,12 +25,12 @@ def _injected(scene: Scene) -> bytes:
 
 
 _PLAIN = [
-    Way(name="endless body", does="never stops talking", plain=streams(OK + b"\r\n", PART), ends=(UNAVAILABLE,)),
+    Way(name="endless body", does="never stops talking", plain=streams(OK + b"\r\n", PART), ends=(FREE,)),
     Way(
         name="slow drip",
         does="sends a byte now and then, for ever",
         plain=streams(OK + b"Content-Length: 1000000\r\n\r\n", b"x", 0.05),
-        ends=(UNAVAILABLE,),
+        ends=(FREE,),
         impatient=True,
     ),
     Way(
@@ -111,17 +115,43 @@ _PAID = [
         does=f"settles, and then {does}",
         plain=asks(),
         paid=settles(act),
-        ends=(UNDELIVERED,),
+        ends=(end,),
         moves=PRICE,
         impatient=impatient,
     )
-    for name, does, act, impatient in (
-        ("cut", "hangs up within the goods", sends(OK + b'Content-Length: 900\r\n\r\n{"data": '), False),
-        ("dripping", "sends a byte now and then", streams(OK + b"Content-Length: 1000000\r\n\r\n", b"x", 0.05), True),
-        ("hinting", "announces an answer for ever", streams(b"", b"HTTP/1.1 103 Hints\r\n\r\n", 0.001), True),
-        ("compressed", "compresses what nobody asked for", says(200, [("Content-Encoding", "br")], b"goods"), False),
-        ("redirected", "sends the payment elsewhere", says(307, _trap), False),
-        ("busy for a year", "asks to come back next year", says(503, [("Retry-After", str(YEAR_S))]), False),
+    for name, does, act, end, impatient in (
+        ("cut", "hangs up within the goods", sends(OK + b'Content-Length: 900\r\n\r\n{"data": '), DELIVERED, False),
+        ("dripping", "sends a byte now and then", streams(OK + LONG, b"x", 0.05), DELIVERED, True),
+        ("flooding", "sends more than is kept", sends(OK + b"\r\n" + PART), DELIVERED, False),
+        ("hinting", "announces for ever", streams(b"", b"HTTP/1.1 103 Hints\r\n\r\n", 0.001), UNDELIVERED, True),
+        ("compressed", "compresses unasked", says(200, [("Content-Encoding", "br")], b"goods"), DELIVERED, False),
+        ("lying of gzip", "compresses nothing", says(200, [("Content-Encoding", "gzip")], GOODS), DELIVERED, False),
+        ("a bomb", "compresses gigabytes", says(200, [("Content-Encoding", "gzip")], BOMB), DELIVERED, False),
+        (
+            "busy for a year",
+            "asks to come back next year",
+            says(503, [("Retry-After", str(YEAR_S))]),
+            UNDELIVERED,
+            False,
+        ),
+    )
+]
+
+_REDIRECTED = [
+    Way(
+        name=f"paid and redirected to {name}",
+        does="settles, and says that the goods are elsewhere",
+        plain=asks(),
+        paid=settles(says(307, where)),
+        ends=(end,),
+        moves=PRICE,
+        redirects=end is DELIVERED,
+    )
+    for name, where, end in (
+        ("another host", _trap, DELIVERED),
+        ("a private address", [("Location", "http://169.254.169.254/latest/meta-data/")], UNDELIVERED),
+        ("a file", [("Location", "file:///etc/passwd")], UNDELIVERED),
+        ("a name that hides another", [("Location", "http://good.example@127.0.0.1/")], UNDELIVERED),
     )
 ]
 
@@ -131,8 +161,9 @@ _ODD = [
         does="sends every payment elsewhere, and settles none",
         plain=asks(),
         paid=says(308, _trap),
-        ends=(UNSETTLED,),
-        signs=3,
+        ends=(DELIVERED,),
+        signs=1,
+        redirects=True,
     ),
     Way(
         name="cut once",
@@ -185,4 +216,4 @@ _ODD = [
     ),
 ]
 
-WAYS = [*_PLAIN, *_PAID, *_ODD]
+WAYS = [*_PLAIN, *_PAID, *_REDIRECTED, *_ODD]
