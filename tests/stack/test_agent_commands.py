@@ -96,7 +96,7 @@ async def test_what_is_fresh_is_not_bought_again(shell: Operator) -> None:
     content, said = await shell("request", url, "--agent", name, "--max-age", "5m")
     assert content == (await shell("request", url, "--agent", name, "--id", "first"))[0]
     assert "fresh: bought " in said
-    assert "as first; --fresh buys anew" in said
+    assert "as first; --fresh buys it again" in said
     anew = await shell.json("request", url, "--agent", name, "--fresh")
     assert anew["status"] == "delivered"
     assert anew["transaction"] not in (None, first["transaction"])

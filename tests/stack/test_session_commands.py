@@ -87,7 +87,7 @@ async def test_another_wallet_signs_the_grant_and_the_revoke(shell: Owner, tmp_p
     waiting = await shell.json("session", "grant", "three", "--owner", str(wallet.pubkey()), "--export", str(grant))
     assert waiting["state"] == "waiting"
     assert "is not signed yet" in (await shell("session", "submit", str(grant), code=2))[1]
-    assert "the chain shows nothing yet" in (await shell("session", "submit", waiting["session_id"], code=7))[1]
+    assert "the chain does not show it yet" in (await shell("session", "submit", waiting["session_id"], code=7))[1]
     assert "grant it a session first" in (await shell("launch", "three", "--no-grant", code=2))[1]
 
     await shell("session", "export", waiting["session_id"], str(tmp_path / "newer.json"))
@@ -146,7 +146,7 @@ async def test_a_grant_that_is_cut_off_loses_nothing(shell: Owner) -> None:
         (["grant", "a/b"], "not an agent's name"),
         (["grant", "a", "--host", "http://api.test"], "is not a host like"),
         (["grant", "a", "--owner", "abc", "--export", "x"], "not a Solana address"),
-        (["grant", "a", "--owner", "abc"], "with both --owner ADDRESS and --export FILE"),
+        (["grant", "a", "--owner", "abc"], "give --owner ADDRESS and --export FILE"),
         (["grant", "a", "--owner-keypair", "/no/such/file"], "No such file"),
         (["grant", "a", "--owner", str(Keypair().pubkey()), "--export", "/no/such/x"], "in a directory that exists"),
         (["grant", "a", "--owner", str(Keypair().pubkey()), "--export", "x.json"], "has no USDC account"),
