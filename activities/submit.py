@@ -17,7 +17,7 @@ from temporalio import activity
 from activities.fetch import open_extras
 from autopay.domain.errors import LedgerUnavailable, SellerUnavailable, UnknownRequest
 from autopay.domain.payment.exchange import Reply, classify
-from autopay.domain.payment.payment import MAX_SENDS, NoAnswer, Rejected, SellerAnswer
+from autopay.domain.payment.payment import NoAnswer, Rejected, SellerAnswer
 from autopay.domain.payment.ports import Facilitator, Ledger, Sealer, Seller
 from autopay.domain.payment.steps import AttemptRef
 
@@ -50,14 +50,12 @@ class SubmitStep:
             objection = await self._facilitator.objection(payment)
             if objection is not None:
                 return Rejected(http_status=402, reason=f"facilitator: {objection}"[:200])
-        send = await self._ledger.payments.record_sending(attempt.attempt_id)
+        await self._ledger.payments.record_sending(attempt.attempt_id)
         beat = asyncio.create_task(_heartbeats())
         try:
             extras = open_extras(self._vault, record)
             spec = record.spec  # not the order's URL: the payment goes where policy looked
-            reply = await self._seller.pay(
-                spec.url, spec.method, extras, attempt.version, payment, keep_cut=send >= MAX_SENDS
-            )
+            reply = await self._seller.pay(spec.url, spec.method, extras, attempt.version, payment)
             answer = classify(reply, reply.claim)
             await self._keep(attempt.attempt_id, reply, answer)
         except SellerUnavailable as fault:

@@ -54,8 +54,8 @@ def _dead_after(believed_dead: Callable[[SellerAnswer, Reply | None], bool]) -> 
         pay = self._seller.pay
 
         class Listening:
-            async def pay(self, *args: Any, **kept: Any) -> Reply:
-                said.append(await pay(*args, **kept))
+            async def pay(self, *args: Any) -> Reply:
+                said.append(await pay(*args))
                 return said[-1]
 
         listening = SubmitStep(self._ledger, Listening(), self._vault)  # type: ignore[arg-type]

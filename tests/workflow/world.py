@@ -213,9 +213,7 @@ class PlayedSeller:
             reply=Reply(http_status=402), challenge=Challenge(version=2, options=(option,), resource_url=url)
         )
 
-    async def pay(
-        self, url: str, method: Method, extras: RequestExtras, version: int, payment: bytes, *, keep_cut: bool = False
-    ) -> Reply:
+    async def pay(self, url: str, method: Method, extras: RequestExtras, version: int, payment: bytes) -> Reply:
         self.paid.append(payment)
         deed = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         return await deed(self, payment)

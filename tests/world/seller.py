@@ -68,9 +68,7 @@ class SimSeller:
             return UnpaidReply(reply=Reply(http_status=402), challenge=refused)
         return UnpaidReply(reply=Reply(http_status=402), challenge=shop.challenge())
 
-    async def pay(
-        self, url: str, method: Method, extras: RequestExtras, version: int, payment: bytes, *, keep_cut: bool = False
-    ) -> Reply:
+    async def pay(self, url: str, method: Method, extras: RequestExtras, version: int, payment: bytes) -> Reply:
         """From here on the bytes have left: what the seller does with them goes on without the caller."""
         await self._faults.enter("seller.pay", self._latency_ms)
         till, decoded = self.till(url), json.loads(payment)

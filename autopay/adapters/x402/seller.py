@@ -86,12 +86,10 @@ class HttpSeller:
         challenge = read_challenge(response.headers, reply.body) if reply.http_status == 402 else None
         return UnpaidReply(reply=reply, challenge=challenge)
 
-    async def pay(
-        self, url: str, method: Method, extras: RequestExtras, version: int, payment: bytes, *, keep_cut: bool = False
-    ) -> Reply:
+    async def pay(self, url: str, method: Method, extras: RequestExtras, version: int, payment: bytes) -> Reply:
         """The identical request with the recorded payment header; where its answer redirects to is asked without it.
 
-        An answer that is cut is no answer, as the same bytes bring it again; with `keep_cut` what came is kept.
+        An answer that is cut is no answer, as the same bytes bring it again.
 
         Raises:
             SellerUnavailable: no answer came that could be kept, or `reach` does not allow the address that the seller
@@ -103,7 +101,7 @@ class HttpSeller:
             received = await self._exchange(url, method, extras, header, self._paid_body_limit, self._pay_timeout)
         except NotAllowed as error:
             raise SellerUnavailable(f"not asked: {error}") from None
-        response, reply = await self._reply_of(received, url, keep_cut=keep_cut)
+        response, reply = await self._reply_of(received, url, keep_cut=False)
         if response.has_redirect_location:
             return await self._redirected(url, response, reply, deadline)
         return reply

@@ -50,11 +50,7 @@ class Seller(Protocol):
     """
 
     async def ask(self, url: str, method: Method, extras: RequestExtras) -> UnpaidReply | Refused: ...
-    async def pay(
-        self, url: str, method: Method, extras: RequestExtras, version: int, payment: bytes, *, keep_cut: bool = False
-    ) -> Reply:
-        """The answer to the payment. One that is cut is no answer, unless what came of it is to be kept."""
-        ...
+    async def pay(self, url: str, method: Method, extras: RequestExtras, version: int, payment: bytes) -> Reply: ...
 
 
 class Facilitator(Protocol):

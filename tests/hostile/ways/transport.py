@@ -120,7 +120,7 @@ _PAID = [
         impatient=impatient,
     )
     for name, does, act, end, impatient in (
-        ("cut", "hangs up within the goods", sends(OK + b'Content-Length: 900\r\n\r\n{"data": '), DELIVERED, False),
+        ("cut", "hangs up within the goods", sends(OK + b'Content-Length: 900\r\n\r\n{"data": '), UNDELIVERED, False),
         ("dripping", "sends a byte now and then", streams(OK + LONG, b"x", 0.05), DELIVERED, True),
         ("flooding", "sends more than is kept", sends(OK + b"\r\n" + PART), DELIVERED, False),
         ("hinting", "announces for ever", streams(b"", b"HTTP/1.1 103 Hints\r\n\r\n", 0.001), UNDELIVERED, True),
