@@ -169,7 +169,7 @@ def test_prune_counts_first_and_then_the_request_says_that_its_content_is_gone(o
         (["ledger", "show", "--status", "LOST"], "not a payment's status"),
         (["ledger", "show", "--after", "x"], "not a cursor"),
         (["ledger", "show", "--min", "-1"], "not an amount"),
-        (["ledger", "show", "--json", "--csv"], "either --json or --csv"),
+        (["ledger", "show", "--json", "--csv"], "give --json or --csv, not both"),
         (["ledger", "show", "--agent", "nobody"], "no agent 'nobody'"),
         (["ledger", "spend", "--by", "moon"], "'moon' is not one of"),
         (["ledger", "prune"], "Missing option"),

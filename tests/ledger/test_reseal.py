@@ -162,7 +162,7 @@ async def test_the_command_says_what_is_left_and_when_the_old_key_may_go(databas
     code, out, err = await rotate(database_url)
     assert (code, "payments: 2 encrypted again" in err) == (0, True)
     assert "payments: 2 encrypted again; now 2 with v2" in out
-    assert "The ledger needs version 1 no more." in out
+    assert "The ledger no longer needs version 1." in out
     assert "retention" in out
 
 
