@@ -22,7 +22,7 @@ from autopay.stack_file import StackFile
 from localnet.chain.genesis import CASH_MINT, USDC_MINT
 from localnet.child import Child
 from localnet.home import Home
-from localnet.ports import PREFERRED, choose_ports
+from localnet.ports import PREFERRED, PortClaims, choose_ports
 from localnet.postgres_part import PostgresPart
 from localnet.programs import (
     HOST,
@@ -65,6 +65,7 @@ class Stack:
         self._ephemeral = ephemeral
         self._report = report
         self._running: Supervisor | None = None
+        self._claims = PortClaims()
 
     async def __aenter__(self) -> StackFile:
         return await self.start()
@@ -101,6 +102,7 @@ class Stack:
         if self._running is not None:
             await self._running.stop_all()
             self._running = None
+        self._claims.release()
         self.home.release()
 
     async def run(self) -> None:
@@ -161,7 +163,7 @@ class Stack:
         self.home.record(self._supervisor.parts.values())
 
     def _ports(self) -> dict[str, int]:
-        ports = choose_ports(self.home.path, ephemeral=self._ephemeral)
+        ports = choose_ports(self.home.path, self._claims, ephemeral=self._ephemeral)
         if not self._ephemeral:
             self._tell_moved(ports)
         return ports

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,8 @@ from typing import Any, TypeVar
 
 import httpx
 from solana.rpc.async_api import AsyncClient
+
+from tests.localnet.stack import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SLOT_MS = 20
@@ -36,9 +37,7 @@ class ChainNode:
     def __init__(self, home: Path, slot_ms: int = SLOT_MS) -> None:
         self.home = home
         self.slot_ms = slot_ms
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.ws_url = f"ws://127.0.0.1:{self.port}"
         self.http = httpx.AsyncClient(base_url=self.url, timeout=30)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ import psycopg
 import pytest
 
 from localnet.postgres.server import EmbeddedPostgres
+from tests.localnet.stack import free_port
 
 OWNER = """
 import sys, time
@@ -107,9 +107,7 @@ def test_a_stale_pid_file_that_names_a_living_stranger_is_no_obstacle(server: Em
 
 def test_other_programs_reach_it_by_its_port(server: EmbeddedPostgres) -> None:
     server.start()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with_port = EmbeddedPostgres(server.data_dir, port=port)
     with_port.start()
     assert ask(f"postgresql://autopay@127.0.0.1:{port}/autopay", "SELECT 1") == 1

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from solana.rpc.async_api import AsyncClient
 from solana.rpc.commitment import Commitment, Confirmed
 from solders.pubkey import Pubkey
 
+from localnet.ports import PortClaims
 from localnet.tokens import wait_for_chain
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,10 +24,12 @@ SLOT_MS = 20
 POLL_MS = 10
 
 
+_CLAIMS = PortClaims()
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody else takes while these tests run."""
+    return _CLAIMS.claim_any()
 
 
 async def until(condition: Callable[[], Awaitable[bool]], what: str, timeout_s: float = 30) -> None:

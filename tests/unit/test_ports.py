@@ -1,12 +1,28 @@
 """Ports of the embedded stack: preferred, remembered, and replaced when taken."""
 
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from localnet import ports
-from localnet.ports import PORTS_FILE, PREFERRED, choose_ports
+from localnet.ports import OTHERS, PORTS_FILE, PREFERRED, PortClaims
+
+
+@pytest.fixture(autouse=True)
+def _own_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Claims apart from those of stacks that run on this machine meanwhile."""
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+
+
+def choose_ports(home: Path, *, ephemeral: bool) -> dict[str, int]:
+    """What a start chooses that has the machine to itself."""
+    claims = PortClaims()
+    try:
+        return ports.choose_ports(home, claims, ephemeral=ephemeral)
+    finally:
+        claims.release()
 
 
 def all_free(_port: int) -> bool:
@@ -52,3 +68,27 @@ def test_a_port_with_a_listener_is_not_free() -> None:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         assert not ports.is_free(listener.getsockname()[1])
+
+
+def test_two_stacks_that_start_at_once_share_no_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "is_free", all_free)
+    chosen = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        chosen.append(ports.choose_ports(tmp_path / name, PortClaims(), ephemeral=False))
+    assert chosen[0] == dict(PREFERRED)
+    assert not set(chosen[0].values()) & set(chosen[1].values())
+
+
+def test_a_released_port_can_be_claimed_again(tmp_path: Path) -> None:
+    first, second = PortClaims(), PortClaims()
+    port = first.claim_any()
+    assert not second.claim(port)
+    assert not first.claim(port), "one port for one part"
+    first.release()
+    assert second.claim(port)
+
+
+def test_a_port_that_nobody_wished_for_is_none_of_outgoing_connections() -> None:
+    assert PortClaims().claim_any() in OTHERS
+    assert OTHERS.stop <= 32_768
