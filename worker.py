@@ -36,6 +36,7 @@ from autopay.adapters.postgres import open_ledger
 from autopay.adapters.postgres.maintenance.roles import may_alter_history
 from autopay.adapters.solana.account_watch import SolanaAccountWatch
 from autopay.adapters.solana.chain import SolanaChain
+from autopay.adapters.solana.rpc import NodeRpc
 from autopay.adapters.solana.signer import PaymentSigner
 from autopay.adapters.vault import Keyring, Vault
 from autopay.adapters.x402.facilitator import HttpFacilitator
@@ -178,8 +179,7 @@ async def run(settings: Settings, alive: Path | None = None) -> None:
         await until_it_answers(ledger.maintenance.check_schema)
         if await may_alter_history(ledger.database.engine):
             log.warning("this database role may alter history: give the worker autopay_work, see `starter.py db roles`")
-        chain = SolanaChain(settings.solana_rpc_url, settings.network)
-        stack.push_async_callback(chain.close)
+        chain = SolanaChain(await stack.enter_async_context(NodeRpc(settings.solana_rpc_url, settings.network)))
         await until_it_answers(chain.check_network)
         reach = Reach.of(settings.allowed_http_hosts, settings.allowed_private_hosts)
         seller = HttpSeller(

@@ -22,7 +22,7 @@ class PermanentFault(Fault):
 
 
 class ChainUnavailable(TransientFault):
-    """The Solana RPC node of AUTOPAY_SOLANA_RPC_URL does not answer, or answers with an error of its own."""
+    """The Solana RPC node of AUTOPAY_SOLANA_RPC_URL does not answer, or not what it was asked for."""
 
 
 class NodeBehind(TransientFault):
@@ -51,10 +51,6 @@ class FacilitatorUnavailable(TransientFault):
 
 class WrongNetwork(PermanentFault):
     """The RPC node belongs to another network than AUTOPAY_NETWORK says."""
-
-
-class QuestionRefused(PermanentFault):
-    """The Solana RPC node refuses the question itself: it lacks a method, or this is a bug."""
 
 
 class UnknownAgent(PermanentFault):

@@ -13,6 +13,7 @@ from spl.token.models import ApproveCheckedParams, RevokeParams
 
 from autopay.adapters.solana.account_watch import SolanaAccountWatch
 from autopay.adapters.solana.chain import SolanaChain
+from autopay.adapters.solana.rpc import NodeRpc
 from autopay.domain.errors import ChainUnavailable
 from autopay.domain.network import Network
 from localnet.chain.genesis import DECIMALS, MINT_AUTHORITY
@@ -78,11 +79,10 @@ async def wire(node: ChainNode) -> AsyncIterator[Wire]:
 
 @contextlib.asynccontextmanager
 async def watching(node: ChainNode, ws_url: str, poll_s: float) -> AsyncIterator[SolanaAccountWatch]:
-    chain = SolanaChain(node.url, Network.DEVNET)
-    watch = SolanaAccountWatch(chain, ws_url, poll_s)
-    yield watch
-    await watch.close()
-    await chain.close()
+    async with NodeRpc(node.url, Network.DEVNET) as rpc:
+        watch = SolanaAccountWatch(SolanaChain(rpc), ws_url, poll_s)
+        yield watch
+        await watch.close()
 
 
 @pytest.fixture

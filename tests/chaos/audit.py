@@ -20,7 +20,8 @@ import httpx
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from autopay.adapters.postgres import open_ledger
-from autopay.adapters.solana.history import HistoryWalk
+from autopay.adapters.solana.history import SolanaHistory
+from autopay.adapters.solana.rpc import NodeRpc
 from autopay.domain.reconcile.checkpoint import Checkpoint
 from autopay.domain.reconcile.report import ReconcileReport
 from autopay.domain.reconcile.run import ReconcileRun
@@ -83,13 +84,11 @@ class _Reconciled:
 
 async def _reconcile(settings: Settings) -> _Reconciled:
     """By the product's code, and by its command in a process of its own; both must say ok and agree."""
-    ledger, chain = open_ledger(settings.database_url), HistoryWalk(settings.solana_rpc_url, settings.network)
+    ledger, marks = open_ledger(settings.database_url), Checkpoint(network=settings.network)
     try:
-        report = await ReconcileRun(
-            ledger.reconciliation, chain, settings.network, Checkpoint(network=settings.network)
-        ).run()
+        async with NodeRpc(settings.solana_rpc_url, settings.network) as rpc:
+            report = await ReconcileRun(ledger.reconciliation, SolanaHistory(rpc), settings.network, marks).run()
     finally:
-        await chain.close()
         await ledger.dispose()
     wrong = [(True, each) for each in _not_ok(report)]
     code, printed, said = await _command(settings.home, "reconcile")

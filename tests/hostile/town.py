@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from solders.pubkey import Pubkey
 
 from autopay.adapters.postgres import open_ledger
 from autopay.adapters.solana.chain import SolanaChain
+from autopay.adapters.solana.rpc import NodeRpc
 from autopay.adapters.vault import Keyring, Vault
 from autopay.adapters.x402.seller import HttpSeller
 from autopay.domain.network import Network
@@ -30,6 +31,13 @@ from tests.localnet.stack import Service, free_port
 
 POLL_MS = 20
 IMPATIENT_S = 1.0
+
+Node = Callable[[str], contextlib.AbstractAsyncContextManager[str]]
+
+
+@contextlib.asynccontextmanager
+async def _as_it_is(rpc_url: str) -> AsyncIterator[str]:
+    yield rpc_url
 
 
 @dataclass
@@ -81,14 +89,14 @@ class Town:
     """Opens with every way's accounts on chain; `try_way` lets one seller loose on one buyer.
 
     The chain runs in this event loop: on a busy machine blocks come as late as all else, so that no payment dies of
-    its buyer's slowness.
+    its buyer's slowness. `node` opens a node in front of it, for the buyer alone.
     """
 
-    def __init__(self, home: Path, database_url: str, ways: Iterable[Way]) -> None:
+    def __init__(self, home: Path, database_url: str, ways: Iterable[Way], node: Node = _as_it_is) -> None:
         self._home, self._database_url = home, database_url
         self._places = Places()
         self._scenes = {str(way): Scene(str(way), self._places, way.mint, way.frozen_payee) for way in ways}
-        self._vault = Vault(Keyring.generate())
+        self._vault, self._node = Vault(Keyring.generate()), node
         self._open = contextlib.AsyncExitStack()
         self.trap = Shop(Scene("trap", self._places), says(200), says(200))
 
@@ -109,9 +117,10 @@ class Town:
         places.stranger = await places.ask_chain("requestAirdrop", str(Pubkey.new_unique()), LAMPORTS)
         self._ledger = open_ledger(self._database_url)
         self._open.push_async_callback(self._ledger.dispose)
-        self._chain = SolanaChain(places.rpc_url, Network.DEVNET)
+        node_url = await self._open.enter_async_context(self._node(places.rpc_url))
+        self._chain = SolanaChain(await self._open.enter_async_context(NodeRpc(node_url, Network.DEVNET)))
         self._patient, self._impatient = HttpSeller(), HttpSeller(timeout_s=IMPATIENT_S, ask_timeout_s=IMPATIENT_S)
-        for part in (self._chain, self._patient, self._impatient):
+        for part in (self._patient, self._impatient):
             self._open.push_async_callback(part.close)
 
     async def __aexit__(self, *_: object) -> None:

@@ -11,6 +11,7 @@ from solders.keypair import Keypair
 from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.adapters.postgres.audit.audit import Audit
 from autopay.adapters.solana.anchoring import AnchorChain, AnchorRefused, anchor_now, signed_anchor
+from autopay.adapters.solana.rpc import NodeRpc
 from autopay.domain.audit.anchor import AnchorState, format_heads, memo_text, root_hash
 from autopay.domain.audit.event_chain import AuditFindings
 from autopay.domain.audit.events import MismatchReason
@@ -72,10 +73,11 @@ class Witness:
 async def witness(node: ChainNode, book: Book, database_url: str) -> AsyncIterator[Witness]:
     """A book that can be anchored."""
     key = await Wallets(node.rpc).rich()
-    ledger, chain = open_ledger(database_url), AnchorChain(node.url, NET)
-    await eventually(lambda: chain.lamports(str(key.pubkey())))
-    yield Witness(ledger.audit, chain, key, Tamperer(database_url))
-    await chain.close()
+    ledger = open_ledger(database_url)
+    async with NodeRpc(node.url, NET) as rpc:
+        chain = AnchorChain(rpc)
+        await eventually(lambda: chain.lamports(str(key.pubkey())))
+        yield Witness(ledger.audit, chain, key, Tamperer(database_url))
     await ledger.dispose()
 
 

@@ -39,6 +39,7 @@ from autopay.adapters.solana.owner_transaction import (
     with_transaction,
 )
 from autopay.adapters.solana.revoke import plan_revoke
+from autopay.adapters.solana.rpc import NodeRpc
 from autopay.adapters.vault import Keyring, Vault
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
@@ -96,7 +97,7 @@ class Owner:
             info = (await rpc.get_account_info(mint, Confirmed)).value
             assert info is not None
             home = get_associated_token_address(self.key.pubkey(), mint, info.owner)
-        account = await self.node.token_account(str(home))
+        account = await self.node.chain.token_account(str(home))
         return account.amount_atomic if account else 0
 
     async def lamports(self) -> int:
@@ -112,15 +113,14 @@ async def owner(stack: Stack, ledger: PostgresLedger) -> AsyncIterator[Owner]:
     for mint in MINTS.values():
         await faucet(stack.rpc_url, key.pubkey(), mint, MONEY)
     await ledger.agents.create("buyer")
-    node = OwnerNode(stack.rpc_url, Network.DEVNET)
-    yield Owner(key, node, ledger, Vault(Keyring.generate()), stack.rpc_url)
-    await node.close()
+    async with NodeRpc(stack.rpc_url, Network.DEVNET) as rpc:
+        yield Owner(key, OwnerNode(rpc), ledger, Vault(Keyring.generate()), stack.rpc_url)
 
 
 @pytest.mark.parametrize("currency", list(Currency))
 async def test_a_grant_locks_the_allowance_and_a_revoke_brings_back_all_of_it(owner: Owner, currency: Currency) -> None:
     record = await owner.granted(currency)
-    account = await owner.node.token_account(record.source_account)
+    account = await owner.node.chain.token_account(record.source_account)
     assert account is not None
     assert (account.amount_atomic, account.delegate, account.delegated_atomic) == (
         ALLOWANCE,
@@ -271,7 +271,7 @@ async def test_an_open_payment_is_left_to_a_person_once_the_owner_revoked_elsewh
     verdicts = []
 
     async def is_judged() -> bool:
-        verdicts.append(await check_settlement(owner.node, owner.ledger.sessions.booked_up_to, attempt, SLOT_MS))
+        verdicts.append(await check_settlement(owner.node.chain, owner.ledger.sessions.booked_up_to, attempt, SLOT_MS))
         return getattr(verdicts[-1], "reason", "") != "blockhash_live"
 
     await until(is_judged, "the blockhash to expire at finalized")
@@ -287,7 +287,7 @@ def test_withheld_fees_are_read_from_an_account() -> None:
 
 async def until_new_blockhash(owner: Owner, asked: OwnerTransaction) -> None:
     async def newer() -> bool:
-        return (await owner.node.latest_blockhash()).last_valid_block_height > asked.last_valid_block_height
+        return (await owner.node.chain.latest_blockhash()).last_valid_block_height > asked.last_valid_block_height
 
     await until(newer, "a newer blockhash")
 
@@ -302,7 +302,7 @@ def _key(address: str) -> Pubkey:
 
 
 async def _signed_and_never_sent(owner: Owner, record: SessionRecord) -> RecordedAttempt:
-    book, latest = Book(owner.ledger, "buyer", record.session_id), await owner.node.latest_blockhash()
+    book, latest = Book(owner.ledger, "buyer", record.session_id), await owner.node.chain.latest_blockhash()
     signed = signed_payment(
         offer=offer_of().model_copy(update={"mint": record.mint}),
         source_account=record.source_account,

@@ -11,7 +11,8 @@ import psycopg
 import pytest
 
 from autopay.adapters.postgres.maintenance.server import MAINTENANCE, Server
-from autopay.adapters.solana.history import HistoryWalk
+from autopay.adapters.solana.history import SolanaHistory
+from autopay.adapters.solana.rpc import NodeRpc
 from autopay.domain.agent.status import AgentStatus
 from autopay.domain.errors import UnknownRequest
 from autopay.domain.reconcile.compare import Payer
@@ -107,16 +108,14 @@ async def _held(town: Town, request_id: str) -> None:
 
 async def _memos(town: Town, payers: list[Payer]) -> Counter[str | None]:
     """How often each memo was paid with, in all the accounts that any of these ledgers knew."""
-    chain = HistoryWalk(town.addresses.solana_rpc, town.settings.network)
-    try:
+    async with NodeRpc(town.addresses.solana_rpc, town.settings.network) as rpc:
+        chain = SolanaHistory(rpc)
         tip = (await chain.finalized_tip()).slot
         found: set[str] = set()
         for payer in payers:
             async for batch in chain.batches(payer, up_to_slot=tip, before=None, until=None, min_slot=tip):
                 found |= {each.signature for each in batch.transfers(payer.currency)}
         return Counter([await chain.memo(signature) for signature in found])
-    finally:
-        await chain.close()
 
 
 def _kinds(town: Town) -> set[str]:

@@ -13,7 +13,8 @@ import pytest
 from temporalio.client import Client, WorkflowHandle
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
-from autopay.adapters.solana.history import HistoryWalk
+from autopay.adapters.solana.history import SolanaHistory
+from autopay.adapters.solana.rpc import NodeRpc
 from autopay.adapters.vault import Keyring, Vault
 from autopay.cli.agent.launch_steps import LaunchOrder, launch_agent
 from autopay.domain.money import Currency
@@ -91,10 +92,10 @@ class Town:
             return not await self.ledger.payments.open_attempts()
 
         await until(settled)
-        chain = HistoryWalk(self.addresses.solana_rpc, self.settings.network, page=3)
         marks = Checkpoint(network=self.settings.network)
-        report = await ReconcileRun(self.ledger.reconciliation, chain, self.settings.network, marks).run()
-        await chain.close()
+        async with NodeRpc(self.addresses.solana_rpc, self.settings.network) as rpc:
+            chain = SolanaHistory(rpc, page=3)
+            report = await ReconcileRun(self.ledger.reconciliation, chain, self.settings.network, marks).run()
         assert report.ok, report
         assert report.unresolved == ()
         assert report.spent_chain == report.spent_ledger

@@ -5,13 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from solders.rpc.responses import RpcConfirmedTransactionStatusWithSignature
 from solders.signature import Signature
 
 from autopay.adapters.solana.history import HistoryWalk
 from autopay.domain.errors import ChainUnavailable
-from autopay.domain.network import Network
-from autopay.domain.payment.chain import LandedTransaction
+from autopay.domain.payment.chain import HistoryEntry, LandedTransaction
 from autopay.domain.reconcile.checkpoint import HistoryBatch, HistoryPosition
 from autopay.domain.reconcile.run import CheckpointForeign
 from tests.unit.books_and_chain import payer_of, transfer_of
@@ -24,20 +22,20 @@ def signature(number: int) -> Signature:
     return Signature(bytes([number]) * 64)
 
 
-class PlayedNode(HistoryWalk):
+class PlayedNode:
     """A node whose account has transactions in these slots, oldest first.
 
     It answers with at most `short` rows, whatever is asked, and fails `faults` times.
     """
 
     def __init__(self, slots: Sequence[int], *, page: int = 3, short: int = 1_000, faults: int = 0) -> None:
-        super().__init__("http://127.0.0.1:1", Network.DEVNET, page=page, first_wait_s=0)
-        self.rows = [(signature(number), slot) for number, slot in enumerate(slots, 1)][::-1]
+        self.rows = [(str(signature(number)), slot) for number, slot in enumerate(slots, 1)][::-1]
+        self.page_size = page
         self.short = short
         self.faults = faults
         self.asked: list[str] = []
 
-    async def _page(self, account: str, **asked: Any) -> Sequence[RpcConfirmedTransactionStatusWithSignature]:
+    async def page(self, account: str, **asked: Any) -> Sequence[HistoryEntry]:
         if self.faults:
             self.faults -= 1
             raise ChainUnavailable("429")
@@ -47,13 +45,13 @@ class PlayedNode(HistoryWalk):
             known = [row[0] for row in rows]
             rows = rows[known.index(asked["before"]) + 1 :] if asked["before"] in known else []
         return [
-            RpcConfirmedTransactionStatusWithSignature(signature=name, slot=slot)
+            HistoryEntry(signature=name, slot=slot, failed=False, memos=None)
             for name, slot in rows[: min(asked["limit"], self.short)]
         ]
 
     async def final_transaction(self, signature: str) -> LandedTransaction | None:
         self.asked.append(signature)
-        found = next((row for row in self.rows if str(row[0]) == signature), None)
+        found = next((row for row in self.rows if row[0] == signature), None)
         if found is None:
             return None
         stranger = transfer_of(PAYER, authority="the owner")
@@ -71,7 +69,8 @@ class PlayedNode(HistoryWalk):
         self, up_to: int = 77, before: str | None = None, until: HistoryPosition | None = None
     ) -> list[HistoryBatch]:
         """Every batch."""
-        return [each async for each in self.batches(PAYER, up_to_slot=up_to, before=before, until=until, min_slot=77)]
+        walk = HistoryWalk(self, self.page_size, first_wait_s=0)
+        return [each async for each in walk.batches(PAYER, up_to_slot=up_to, before=before, until=until, min_slot=77)]
 
 
 def slots_of(batches: list[HistoryBatch]) -> list[int]:

@@ -3,25 +3,24 @@
 import asyncio
 import contextlib
 import itertools
+import json
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import structlog
-from solana.rpc.websocket_api import SolanaWsClientProtocol, SubscriptionError, connect
-from solders.account import Account
-from solders.account_decoder import UiAccountEncoding
-from solders.commitment_config import CommitmentLevel
-from solders.errors import SerdeJSONError
-from solders.pubkey import Pubkey
-from solders.rpc.config import RpcAccountInfoConfig
-from solders.rpc.requests import AccountSubscribe, AccountUnsubscribe
-from solders.rpc.responses import AccountNotification, SubscriptionResult
+from pydantic import ValidationError
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
+from autopay.adapters.solana.answers import AccountData, AccountNotification, SubscriptionAnswer, WebSocketMessage
+from autopay.adapters.solana.rpc import is_loopback, without_secrets
+
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
-_CONFIG = RpcAccountInfoConfig(encoding=UiAccountEncoding.Base64, commitment=CommitmentLevel.Confirmed)
-_BROKEN = (OSError, WebSocketException, SerdeJSONError, KeyError)  # KeyError: an answer to what was not asked
+_CONFIG = {"encoding": "base64", "commitment": "confirmed"}
+_BROKEN = (OSError, WebSocketException, ValidationError, ValueError)
+"""The connection, or what came over it; a proxy variable that is none is a ValueError."""
 
 log = structlog.get_logger("autopay.account_feed")
 
@@ -32,7 +31,7 @@ class AccountChange:
 
     address: str
     slot: int
-    account: Account
+    account: AccountData
 
 
 Inbox = asyncio.Queue[AccountChange | None]
@@ -84,11 +83,14 @@ class AccountFeed:
         while True:
             began = time.monotonic()
             try:
-                async with connect(self._url, close_timeout=1) as socket, asyncio.TaskGroup() as tasks:
+                proxy: Literal[True] | None = None if is_loopback(self._url) else True
+                async with connect(self._url, close_timeout=1, proxy=proxy) as socket, asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._subscribe(socket))
                     tasks.create_task(self._receive(socket))
             except* _BROKEN as errors:
-                log.warning("no account feed", error=repr(errors.exceptions[0])[:200], again_in_s=wait_s)
+                first = errors.exceptions[0]
+                said = f"{type(first).__name__}: {first}" if not isinstance(first, ValidationError) else "unreadable"
+                log.warning("no account feed", error=without_secrets(said, self._url), again_in_s=wait_s)
             finally:
                 lost = set(self._subscribed.values())
                 self._requested.clear()
@@ -99,35 +101,33 @@ class AccountFeed:
             held = time.monotonic() - began > LONGEST_WAIT_S
             wait_s = FIRST_WAIT_S if held else min(wait_s * 2, LONGEST_WAIT_S)
 
-    async def _subscribe(self, socket: SolanaWsClientProtocol) -> None:
+    async def _subscribe(self, socket: ClientConnection) -> None:
         """Subscribe to accounts that have listeners, and end the subscriptions of those that have none any more."""
         while True:
             self._listeners_changed.clear()
             for address in self._inboxes.keys() - set(self._requested.values()) - set(self._subscribed.values()):
                 number = next(self._ids)
                 self._requested[number] = address
-                await socket.send_request(AccountSubscribe(Pubkey.from_string(address), _CONFIG, number))
+                await _send(socket, number, "accountSubscribe", address, _CONFIG)
             for number in [each for each, address in self._subscribed.items() if address not in self._inboxes]:
                 del self._subscribed[number]
-                await socket.send_request(AccountUnsubscribe(number, next(self._ids)))
+                await _send(socket, next(self._ids), "accountUnsubscribe", number)
             await self._listeners_changed.wait()
 
-    async def _receive(self, socket: SolanaWsClientProtocol) -> None:
-        while True:
-            try:
-                messages = await socket.recv()
-            except SubscriptionError as error:  # too many, or not offered: listeners read instead
-                self._requested.pop(error.subscription.id, None)
-                log.warning("no subscription", error=error.msg[:200])
-                continue
-            for message in messages:
-                if isinstance(message, SubscriptionResult):
-                    self._subscription_began(message.result, self._requested.pop(message.id))
-                elif isinstance(message, AccountNotification):
-                    address = self._subscribed.get(message.subscription)
-                    if address is not None:
-                        result = message.result
-                        self._publish(address, AccountChange(address, result.context.slot, result.value))
+    async def _receive(self, socket: ClientConnection) -> None:
+        async for raw in socket:
+            message = WebSocketMessage.model_validate_json(raw)
+            if message.method == "accountNotification":
+                note = AccountNotification.model_validate_json(raw).params
+                address = self._subscribed.get(note.subscription)
+                if address is not None:
+                    self._publish(address, AccountChange(address, note.result.context.slot, note.result.value))
+            elif message.id is None or (address := self._requested.pop(message.id, None)) is None:
+                continue  # the answer to an accountUnsubscribe
+            elif message.error is not None:  # too many, or not offered: listeners read instead
+                log.warning("no subscription", error=without_secrets(str(message.error), self._url))
+            else:
+                self._subscription_began(SubscriptionAnswer.model_validate_json(raw).result, address)
 
     def _subscription_began(self, number: int, address: str) -> None:
         self._subscribed[number] = address
@@ -138,3 +138,7 @@ class AccountFeed:
     def _publish(self, address: str, change: AccountChange | None) -> None:
         for inbox in self._inboxes.get(address, ()):
             inbox.put_nowait(change)
+
+
+async def _send(socket: ClientConnection, number: int, method: str, *params: Any) -> None:
+    await socket.send(json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}))

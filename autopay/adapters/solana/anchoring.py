@@ -6,6 +6,7 @@ once the finalized block height has passed what its blockhash allows. At worst s
 """
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -15,18 +16,15 @@ from uuid import UUID
 from solders.hash import Hash
 from solders.keypair import Keypair
 from solders.message import MessageV0
-from solders.pubkey import Pubkey
-from solders.rpc import requests, responses
-from solders.rpc.config import RpcContextConfig, RpcSendTransactionConfig, RpcTransactionConfig
-from solders.signature import Signature
 from solders.transaction import VersionedTransaction
-from solders.transaction_status import UiTransactionEncoding
 from spl.memo.constants import MEMO_PROGRAM_ID
 from spl.memo.instructions import create_memo
 from spl.memo.models import MemoParams
 
-from autopay.adapters.solana.chain import CONFIRMED, FINALIZED
+from autopay.adapters.solana.answers import U64, Answer, AsOfSlot, SignatureText
+from autopay.adapters.solana.chain import SolanaChain, memos_of
 from autopay.adapters.solana.history import HistoryWalk
+from autopay.adapters.solana.rpc import NodeRpc
 from autopay.domain.audit.anchor import (
     MEMO_PREFIX,
     Anchor,
@@ -37,9 +35,9 @@ from autopay.domain.audit.anchor import (
     root_hash,
 )
 from autopay.domain.audit.events import Head
-from autopay.domain.errors import PermanentFault, QuestionRefused, TransientFault
+from autopay.domain.errors import PermanentFault, TransientFault
 from autopay.domain.network import Network
-from autopay.domain.payment.chain import Blockhash
+from autopay.domain.payment.chain import Blockhash, LandedTransaction, Tip
 from autopay.uuid7 import uuid7
 
 POLL_S = 0.4  # a slot
@@ -73,17 +71,38 @@ class AnchorResult(NamedTuple):
     fresh: bool
 
 
-class AnchorChain(HistoryWalk):
-    """A Solana node that is told anchors, and asked for them; implements the port `ProofChain`."""
+class AnchorChain:
+    """A Solana node that is told anchors, and asked for them; implements the port `AuditedChain`."""
+
+    def __init__(self, rpc: NodeRpc) -> None:
+        self._rpc = rpc
+        self._chain = SolanaChain(rpc)
+        self._walk = HistoryWalk(self._chain)
+
+    async def finalized_tip(self) -> Tip:
+        """See `SolanaChain`."""
+        return await self._chain.finalized_tip()
+
+    async def first_available_slot(self) -> int:
+        """See `SolanaChain`."""
+        return await self._chain.first_available_slot()
+
+    async def latest_blockhash(self) -> Blockhash:
+        """See `SolanaChain`."""
+        return await self._chain.latest_blockhash()
+
+    async def final_transaction(self, signature: str) -> LandedTransaction | None:
+        """See `SolanaChain`."""
+        return await self._chain.final_transaction(signature)
 
     async def anchor(self, signature: str) -> AnchorOnChain | None:
         """The finalized transaction with its memos; None when there is none, or it failed."""
-        return await self._patiently(lambda: self._memos(signature))
+        return await self._walk.patiently(lambda: self._memos(signature))
 
     async def anchors_of(self, payer: str) -> AsyncIterator[AnchorOnChain]:
         """Every anchor that this wallet paid for, newest first; others may name it, so its signature counts."""
-        tip = await self._patiently(self.finalized_tip)
-        async for page in self._pages(payer, None, tip.slot):
+        tip = await self._walk.patiently(self.finalized_tip)
+        async for page in self._walk.pages(payer, None, tip.slot):
             for row in page:
                 if row.failed or MEMO_PREFIX not in (row.memos or ""):
                     continue
@@ -93,29 +112,21 @@ class AnchorChain(HistoryWalk):
 
     async def send(self, wire: bytes) -> None:
         """Hand the bytes over; whether they land is seen later."""
-        config = RpcSendTransactionConfig(skip_preflight=True)
-        await self._ask(requests.SendRawTransaction(wire, config), responses.SendTransactionResp)
+        config = {"encoding": "base64", "skipPreflight": True}
+        await self._rpc.ask("sendTransaction", b64encode(wire).decode(), config, answer=Answer[SignatureText])
 
     async def lamports(self, wallet: str) -> int:
         """What the wallet can pay fees with, at confirmed."""
-        request = requests.GetBalance(Pubkey.from_string(wallet), RpcContextConfig(CONFIRMED))
-        return (await self._ask(request, responses.GetBalanceResp)).value
+        found = await self._rpc.ask("getBalance", wallet, {"commitment": "confirmed"}, answer=Answer[AsOfSlot[U64]])
+        return found.value
 
     async def _memos(self, signature: str) -> AnchorOnChain | None:
-        config = RpcTransactionConfig(UiTransactionEncoding.Base64, FINALIZED, 0)
-        request = requests.GetTransaction(Signature.from_string(signature), config)
-        found = (await self._ask(request, responses.GetTransactionResp)).value
-        if found is None or found.transaction.meta is None or found.transaction.meta.err is not None:
+        found = await self._chain.content(signature, "finalized")
+        if found is None or found.meta is None or found.meta.err is not None:
             return None
-        content = found.transaction.transaction
-        assert isinstance(content, VersionedTransaction)
-        keys = content.message.account_keys
-        memos = [
-            bytes(each.data).decode(errors="replace")
-            for each in content.message.instructions
-            if keys[each.program_id_index] == MEMO_PROGRAM_ID
-        ]
-        return AnchorOnChain(signature=signature, slot=found.slot, payer=str(keys[0]), memos=tuple(memos))
+        payer = str(found.transaction.message.account_keys[0])
+        memos = memos_of(found.transaction, (MEMO_PROGRAM_ID,))
+        return AnchorOnChain(signature=signature, slot=found.slot, payer=payer, memos=tuple(memos))
 
 
 async def anchor_now(book: AnchorStore, chain: AnchorChain, key: Keypair, network: Network) -> AnchorResult:
@@ -177,7 +188,7 @@ async def _settle(book: AnchorStore, chain: AnchorChain, anchor: Anchor) -> Anch
         if height > anchor.last_valid_block_height:
             await book.close_anchor(anchor.id, AnchorState.DEAD, None)
             return None
-        with suppress(TransientFault, QuestionRefused):  # perhaps it has the bytes already: what counts is what lands
+        with suppress(TransientFault):  # perhaps it has the bytes already: what counts is what lands
             await chain.send(anchor.wire)
         await asyncio.sleep(POLL_S)
 

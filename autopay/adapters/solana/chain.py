@@ -1,46 +1,36 @@
-"""Reads a Solana RPC node: the only place that knows JSON-RPC. Implements the port `Chain`.
+"""Reads a Solana node. Implements the port `Chain`.
 
-Built on solders' typed requests and responses over solana-py's HTTP provider, as that client's own methods have no
-minContextSlot. Sends nothing: payments are broadcast by the seller's facilitator.
+Sends nothing: payments are broadcast by the seller's facilitator.
 """
 
 import hashlib
-from collections.abc import Sequence
-from typing import Any, TypeVar
+import itertools
+from collections.abc import Collection, Sequence
+from typing import Any, Literal
 
-from solana.exceptions import SolanaRpcException
-from solana.rpc.core import RPCException
-from solana.rpc.providers.async_http import AsyncHTTPProvider
-from solders.account import Account
-from solders.account_decoder import UiAccountEncoding
-from solders.commitment_config import CommitmentLevel
 from solders.message import MessageV0, to_bytes_versioned
 from solders.pubkey import Pubkey
-from solders.rpc import requests, responses
-from solders.rpc.config import (
-    RpcAccountInfoConfig,
-    RpcContextConfig,
-    RpcSignaturesForAddressConfig,
-    RpcSignatureStatusConfig,
-    RpcTransactionConfig,
-)
-from solders.rpc.errors import (
-    InvalidParamsMessage,
-    InvalidRequestMessage,
-    MethodNotFoundMessage,
-    MinContextSlotNotReachedMessage,
-)
 from solders.signature import Signature
 from solders.token import ID as TOKEN
 from solders.token.state import Mint
 from solders.token.state import TokenAccount as SplAccount
 from solders.transaction import VersionedTransaction
-from solders.transaction_status import TransactionConfirmationStatus, UiTransactionEncoding
 from spl.token.constants import ACCOUNT_LEN, MINT_LEN, TOKEN_2022_PROGRAM_ID
 
+from autopay.adapters.solana.answers import (
+    U64,
+    AccountData,
+    Answer,
+    AsOfSlot,
+    EpochInfo,
+    HistoryRow,
+    LatestBlockhash,
+    SignatureStatus,
+    TransactionInBlock,
+)
 from autopay.adapters.solana.extensions import mint_problem
-from autopay.domain.errors import ChainUnavailable, NodeBehind, QuestionRefused, WrongNetwork
-from autopay.domain.network import Network, genesis_hash
+from autopay.adapters.solana.rpc import NodeRpc, readable
+from autopay.domain.errors import ChainUnavailable, NodeBehind
 from autopay.domain.payment.chain import (
     Blockhash,
     HistoryEntry,
@@ -51,155 +41,117 @@ from autopay.domain.payment.chain import (
     Transfer,
 )
 
-CONFIRMED, FINALIZED = CommitmentLevel.Confirmed, CommitmentLevel.Finalized
+Commitment = Literal["confirmed", "finalized"]
 PAGE = 1000  # getSignaturesForAddress, limit
 TRANSFER_CHECKED = bytes([12])  # SPL Token instruction index
 TOKEN_PROGRAMS = frozenset({str(TOKEN), str(TOKEN_2022_PROGRAM_ID)})
 
-R = TypeVar("R")
-
 
 class SolanaChain:
-    """One RPC endpoint of one network; checks once that the node belongs to it.
+    """What one node shows: blockhashes, finality, mints, token accounts and transactions."""
 
-    Args:
-        network: whose genesis hash the node must have, else WrongNetwork.
-    """
-
-    def __init__(self, rpc_url: str, network: Network, timeout_s: float = 10) -> None:
-        self._rpc = AsyncHTTPProvider(rpc_url, timeout=timeout_s)
-        self._network = network
-        self._checked = False
-
-    async def close(self) -> None:
-        """Close the connection pool."""
-        await self._rpc.close()
-
-    async def _ask(self, request: Any, answer: type[R]) -> R:
-        await self.check_network()
-        return await self._ask_unchecked(request, answer)
-
-    async def _ask_unchecked(self, request: Any, answer: type[R]) -> R:
-        try:
-            return await self._rpc.make_request(request, answer)  # type: ignore[type-var]
-        except RPCException as error:
-            if error.args and isinstance(error.args[0], MinContextSlotNotReachedMessage):
-                raise NodeBehind(f"at slot {error.args[0].data.context_slot}") from None
-            raise (QuestionRefused if _is_our_mistake(error) else ChainUnavailable)(str(error)[:300]) from None
-        except SolanaRpcException as error:
-            raise ChainUnavailable(type(error.__cause__).__name__) from None
-        except (TimeoutError, ValueError) as error:
-            raise ChainUnavailable(f"an unreadable answer ({type(error).__name__})") from None
+    def __init__(self, rpc: NodeRpc) -> None:
+        self._rpc = rpc
 
     async def check_network(self) -> None:
-        """Once: the node must have our network's genesis hash, else WrongNetwork."""
-        if self._checked:
-            return
-        found = await self.genesis_hash()
-        if found != genesis_hash(self._network):
-            raise WrongNetwork(f"expected {self._network}, the node has genesis hash {found}")
-        self._checked = True
+        """See `NodeRpc.check_network`."""
+        await self._rpc.check_network()
 
     async def genesis_hash(self) -> str:
         """The hash of the chain's first block, as the node says it."""
-        return str((await self._ask_unchecked(requests.GetGenesisHash(), responses.GetGenesisHashResp)).value)
+        return await self._rpc.genesis_hash()
 
     async def latest_blockhash(self) -> Blockhash:
         """The newest blockhash at confirmed."""
-        request = requests.GetLatestBlockhash(RpcContextConfig(CONFIRMED))
-        answer = await self._ask(request, responses.GetLatestBlockhashResp)
+        found = await self._rpc.ask(
+            "getLatestBlockhash", {"commitment": "confirmed"}, answer=Answer[AsOfSlot[LatestBlockhash]]
+        )
         return Blockhash(
-            blockhash=str(answer.value.blockhash),
-            slot=answer.context.slot,
-            last_valid_block_height=answer.value.last_valid_block_height,
+            blockhash=found.value.blockhash,
+            slot=found.context.slot,
+            last_valid_block_height=found.value.last_valid_block_height,
         )
 
     async def finalized_tip(self) -> Tip:
         """The finalized slot and block height, both from one answer of one node (getEpochInfo)."""
-        request = requests.GetEpochInfo(RpcContextConfig(FINALIZED))
-        info = (await self._ask(request, responses.GetEpochInfoResp)).value
+        info = await self._rpc.ask("getEpochInfo", {"commitment": "finalized"}, answer=Answer[EpochInfo])
         return Tip(slot=info.absolute_slot, block_height=info.block_height)
 
     async def first_available_slot(self) -> int:
         """The oldest slot whose block the node still holds."""
-        answer = await self._ask(requests.GetFirstAvailableBlock(), responses.GetFirstAvailableBlockResp)
-        return answer.value
+        return await self._rpc.ask("getFirstAvailableBlock", answer=Answer[U64])
 
     async def mint_facts(self, mint: str) -> MintFacts | None:
         """The mint's program, decimals and what speaks against it; None when there is no such mint."""
-        account = (await self._account(mint, CONFIRMED, None)).value
-        if account is None or account.owner not in (TOKEN, TOKEN_2022_PROGRAM_ID):
+        account = (await self.account(mint)).value
+        if account is None or account.owner not in TOKEN_PROGRAMS or len(account.data) < MINT_LEN:
             return None
-        data = bytes(account.data)
-        if len(data) < MINT_LEN:
-            return None
-        return MintFacts(
-            mint=mint,
-            program=str(account.owner),
-            decimals=Mint.from_bytes(data[:MINT_LEN]).decimals,
-            problem=mint_problem(data),
-        )
+        with readable(f"mint {mint}"):
+            decimals = Mint.from_bytes(account.data[:MINT_LEN]).decimals
+        return MintFacts(mint=mint, program=account.owner, decimals=decimals, problem=mint_problem(account.data))
 
     async def token_account(
         self, address: str, *, final: bool = False, min_slot: int | None = None
     ) -> TokenAccount | None:
         """The account and the slot of the reading; None when it is none of the token programs'."""
-        answer = await self._account(address, FINALIZED if final else CONFIRMED, min_slot)
-        return read_token_account(address, answer.value, answer.context.slot)
+        found = await self.account(address, "finalized" if final else "confirmed", min_slot)
+        return read_token_account(address, found.value, found.context.slot)
 
-    async def _account(
-        self, address: str, commitment: CommitmentLevel, min_slot: int | None
-    ) -> responses.GetAccountInfoResp:
-        config = RpcAccountInfoConfig(
-            encoding=UiAccountEncoding.Base64, commitment=commitment, min_context_slot=min_slot
-        )
-        return await self._ask(
-            requests.GetAccountInfo(Pubkey.from_string(address), config), responses.GetAccountInfoResp
-        )
+    async def account(
+        self, address: str, commitment: Commitment = "confirmed", min_slot: int | None = None
+    ) -> AsOfSlot[AccountData | None]:
+        """Any account, and the slot of the reading."""
+        config = {"encoding": "base64", "commitment": commitment} | _at_least(min_slot)
+        found = await self._rpc.ask("getAccountInfo", address, config, answer=Answer[AsOfSlot[AccountData | None]])
+        if min_slot is not None and found.context.slot < min_slot:
+            raise NodeBehind(f"at slot {found.context.slot}")
+        return found
 
     async def newest_signature(self, account: str) -> str | None:
         """The newest transaction that names the account, at confirmed."""
-        page = await self._page(account, before=None, until=None, limit=1, commitment=CONFIRMED, min_slot=None)
-        return str(page[0].signature) if page else None
+        rows = await self.page(account, before=None, until=None, limit=1, commitment="confirmed", min_slot=None)
+        return rows[0].signature if rows else None
 
     async def history(
         self, account: str, *, until: str | None, final: bool, min_slot: int | None
     ) -> Sequence[HistoryEntry]:
         """All transactions that name the account, newest first, down to `until` (excluded)."""
-        commitment = FINALIZED if final else CONFIRMED
+        commitment: Commitment = "finalized" if final else "confirmed"
         sightings: list[HistoryEntry] = []
-        before: Signature | None = None
+        before: str | None = None
         while True:
-            page = await self._page(
+            rows = await self.page(
                 account, before=before, until=until, limit=PAGE, commitment=commitment, min_slot=min_slot
             )
-            sightings += [
-                HistoryEntry(signature=str(row.signature), slot=row.slot, failed=row.err is not None, memos=row.memo)
-                for row in page
-            ]
-            if len(page) < PAGE:
+            sightings += rows
+            if len(rows) < PAGE:
                 return sightings
-            before = page[-1].signature
+            before = rows[-1].signature
 
-    async def _page(
+    async def page(
         self,
         account: str,
         *,
-        before: Signature | None,
+        before: str | None,
         until: str | None,
         limit: int,
-        commitment: CommitmentLevel,
+        commitment: Commitment,
         min_slot: int | None,
-    ) -> Sequence[responses.RpcConfirmedTransactionStatusWithSignature]:
-        config = RpcSignaturesForAddressConfig(
-            before=before,
-            until=Signature.from_string(until) if until else None,
-            limit=limit,
-            commitment=commitment,
-            min_context_slot=min_slot,
-        )
-        request = requests.GetSignaturesForAddress(Pubkey.from_string(account), config)
-        return (await self._ask(request, responses.GetSignaturesForAddressResp)).value
+    ) -> Sequence[HistoryEntry]:
+        """At most `limit` transactions that name the account, newest first, between `before` and `until`."""
+        config: dict[str, Any] = {"limit": limit, "commitment": commitment} | _at_least(min_slot)
+        if before is not None:
+            config["before"] = before
+        if until is not None:
+            config["until"] = until
+        rows = await self._rpc.ask("getSignaturesForAddress", account, config, answer=Answer[list[HistoryRow]])
+        newest_first = all(newer.slot >= older.slot for newer, older in itertools.pairwise(rows))
+        if not newest_first or len(rows) > limit or any(row.signature in (before, until) for row in rows):
+            raise ChainUnavailable("getSignaturesForAddress: other rows than those that were asked for")
+        return [
+            HistoryEntry(signature=row.signature, slot=row.slot, failed=row.err is not None, memos=row.memo)
+            for row in rows
+        ]
 
     async def transaction(self, signature: str) -> LandedTransaction | None:
         """The transaction, once it is at least confirmed; None when the node knows nothing of it.
@@ -208,40 +160,58 @@ class SolanaChain:
             NodeBehind: its status is known but its content is not readable here.
         """
         try:
-            parsed = Signature.from_string(signature)
+            Signature.from_string(signature)
         except ValueError:
             return None
-        status = await self._status(parsed)
+        status = await self.status(signature)
         if status is None:
             return None
-        config = RpcTransactionConfig(UiTransactionEncoding.Base64, CONFIRMED, 0)
-        found = (await self._ask(requests.GetTransaction(parsed, config), responses.GetTransactionResp)).value
-        if found is None or found.transaction.meta is None:
+        found = await self.content(signature, "confirmed")
+        if found is None or found.meta is None:
             raise NodeBehind(f"transaction {signature} has a status but no content")
-        content = found.transaction.transaction
-        assert isinstance(content, VersionedTransaction)
-        final = status == TransactionConfirmationStatus.Finalized
-        return read_landed(content, signature, found.slot, failed=found.transaction.meta.err is not None, final=final)
+        return _landed(found, signature, final=status.confirmation_status == "finalized")
 
-    async def _status(self, signature: Signature) -> TransactionConfirmationStatus | None:
-        config = RpcSignatureStatusConfig(search_transaction_history=True)
-        request = requests.GetSignatureStatuses([signature], config)
-        status = (await self._ask(request, responses.GetSignatureStatusesResp)).value[0]
-        if status is None or status.confirmation_status == TransactionConfirmationStatus.Processed:
-            return None
-        return status.confirmation_status or TransactionConfirmationStatus.Confirmed
+    async def final_transaction(self, signature: str) -> LandedTransaction | None:
+        """The transaction at finalized; None when the node does not show it."""
+        found = await self.content(signature, "finalized")
+        return None if found is None or found.meta is None else _landed(found, signature, final=True)
+
+    async def status(self, signature: str) -> SignatureStatus | None:
+        """What became of a transaction, once it is at least confirmed."""
+        statuses = await self._rpc.ask(
+            "getSignatureStatuses",
+            [signature],
+            {"searchTransactionHistory": True},
+            answer=Answer[AsOfSlot[tuple[SignatureStatus | None]]],
+        )
+        (status,) = statuses.value
+        return None if status is None or status.confirmation_status == "processed" else status
+
+    async def content(self, signature: str, commitment: Commitment) -> TransactionInBlock | None:
+        """The transaction as it is in its block; None when the node does not show it."""
+        config = {"encoding": "base64", "commitment": commitment, "maxSupportedTransactionVersion": 0}
+        found = await self._rpc.ask("getTransaction", signature, config, answer=Answer[TransactionInBlock | None])
+        if found is not None and str(found.transaction.signatures[0]) != signature:
+            raise ChainUnavailable("getTransaction: another transaction than the one that was asked for")
+        return found
 
 
-def _is_our_mistake(error: RPCException) -> bool:
-    mistakes = (InvalidRequestMessage, InvalidParamsMessage, MethodNotFoundMessage)
-    return bool(error.args) and isinstance(error.args[0], mistakes)
+def _at_least(min_slot: int | None) -> dict[str, Any]:
+    return {} if min_slot is None else {"minContextSlot": min_slot}
 
 
-def read_token_account(address: str, account: Account | None, slot: int) -> TokenAccount | None:
+def _landed(found: TransactionInBlock, signature: str, *, final: bool) -> LandedTransaction:
+    assert found.meta is not None
+    with readable(f"transaction {signature}"):
+        return read_landed(found.transaction, signature, found.slot, failed=found.meta.err is not None, final=final)
+
+
+def read_token_account(address: str, account: AccountData | None, slot: int) -> TokenAccount | None:
     """The token account in an account as of a slot; None when it is none of the token programs'."""
-    if account is None or account.owner not in (TOKEN, TOKEN_2022_PROGRAM_ID) or len(account.data) < ACCOUNT_LEN:
+    if account is None or account.owner not in TOKEN_PROGRAMS or len(account.data) < ACCOUNT_LEN:
         return None
-    state = SplAccount.from_bytes(bytes(account.data)[:ACCOUNT_LEN])
+    with readable(f"token account {address}"):
+        state = SplAccount.from_bytes(account.data[:ACCOUNT_LEN])
     return TokenAccount(
         address=address,
         owner=str(state.owner),
@@ -281,3 +251,14 @@ def read_landed(
         signatures=tuple(str(each) for each in transaction.signatures),
         transfers=tuple(transfers),
     )
+
+
+def memos_of(transaction: VersionedTransaction, programs: Collection[Pubkey]) -> list[str]:
+    """The texts of the transaction's memos, as these memo programs have them."""
+    message = transaction.message
+    keys = message.account_keys
+    return [
+        bytes(each.data).decode(errors="replace")
+        for each in message.instructions
+        if each.program_id_index < len(keys) and keys[each.program_id_index] in programs
+    ]

@@ -37,7 +37,7 @@ from spl.token.models import ApproveCheckedParams, InitializeAccount3Params, Tra
 from autopay.adapters.solana.extensions import account_length
 from autopay.adapters.solana.owner_transaction import OwnerNode, OwnerRefused, OwnerUnknown, signed_by
 from autopay.adapters.vault import Vault
-from autopay.domain.errors import ChainUnavailable, PermanentFault
+from autopay.domain.errors import PermanentFault, TransientFault
 from autopay.domain.money import DECIMALS, Currency, show
 from autopay.domain.session import OwnerTransaction, SessionGrants, SessionRecord
 
@@ -145,7 +145,7 @@ async def send_grant(node: OwnerNode, sessions: SessionGrants, record: SessionRe
     except OwnerRefused:
         await sessions.end(record.session_id)
         raise
-    except (ChainUnavailable, OwnerUnknown) as fault:
+    except TransientFault as fault:
         again = f"see whether it did: starter.py session submit {record.session_id}"
         raise OwnerUnknown(f"{fault}; {again}") from None
 
@@ -173,7 +173,7 @@ async def finish_grant(node: OwnerNode, sessions: SessionGrants, record: Session
 
 async def is_shown(node: OwnerNode, record: SessionRecord) -> bool:
     """Whether the chain, at confirmed, lets the session's key spend exactly its allowance."""
-    account = await node.token_account(record.source_account)
+    account = await node.chain.token_account(record.source_account)
     return (
         account is not None
         and (account.owner, account.mint, account.delegate) == (record.owner, record.mint, record.authority)
@@ -222,7 +222,7 @@ async def _steps(
 
 
 async def _check_funds(node: OwnerNode, owner: Pubkey, home: Pubkey, terms: GrantTerms, rent: int) -> None:
-    tokens, sol = await node.token_account(str(home)), await node.raw_account(owner)
+    tokens, sol = await node.chain.token_account(str(home)), await node.raw_account(owner)
     if tokens is None:
         raise OwnerLacks(f"the owner {owner} has no {terms.currency} account ({home}): send it some first")
     if tokens.amount_atomic < terms.allowance_atomic:

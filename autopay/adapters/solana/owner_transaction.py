@@ -8,30 +8,29 @@ import asyncio
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
-from solana.exceptions import SolanaRpcException
-from solana.rpc.core import RPCException
+from pydantic import BaseModel, ConfigDict, ValidationError
 from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.message import MessageV0, to_bytes_versioned
 from solders.pubkey import Pubkey
-from solders.rpc import requests, responses
-from solders.rpc.config import RpcContextConfig, RpcSendTransactionConfig, RpcSignatureStatusConfig
-from solders.rpc.errors import SendTransactionPreflightFailureMessage
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
-from solders.transaction_status import TransactionConfirmationStatus, TransactionErrorFieldless
 
-from autopay.adapters.solana.chain import CONFIRMED, SolanaChain
-from autopay.domain.errors import ChainUnavailable, PermanentFault, TransientFault
-from autopay.domain.network import Network
+from autopay.adapters.solana.answers import U64, Answer, SignatureText
+from autopay.adapters.solana.chain import SolanaChain
+from autopay.adapters.solana.rpc import NodeError, NodeRpc
+from autopay.domain.errors import PermanentFault, TransientFault
 from autopay.domain.session import OwnerTransaction
 
 FIRST_POLL_S, LAST_POLL_S = 0.05, 1.0
 PATIENCE_S = 120
 """For a node that neither shows the transaction nor the blocks in which it could have landed."""
+
+PREFLIGHT_FAILURE = -32002
+"""JSON-RPC error code of Solana nodes for what they refuse to send on (rpc-client-api, custom_error.rs)."""
 
 VERSION_0 = 0x80
 """The first byte of every versioned message of version 0."""
@@ -53,32 +52,40 @@ class OwnerUnknown(TransientFault):
     """It is not known whether the owner's transaction landed."""
 
 
-class OwnerNode(SolanaChain):
-    """A Solana node that takes owners' transactions, too."""
+class PreflightData(BaseModel):
+    """What a node says of a transaction that it refused to send on."""
 
-    def __init__(self, rpc_url: str, network: Network) -> None:
-        super().__init__(rpc_url, network, timeout_s=30)
+    model_config = ConfigDict(extra="ignore")
+
+    err: Any = None
+    logs: list[str] | None = None
+
+
+class OwnerNode:
+    """A Solana node that takes owners' transactions; `chain` is what it shows."""
+
+    def __init__(self, rpc: NodeRpc) -> None:
+        self._rpc = rpc
+        self.chain = SolanaChain(rpc)
 
     async def raw_account(self, address: Pubkey) -> tuple[Pubkey, bytes, int] | None:
         """The account's program, data and lamports at confirmed; None when there is none."""
-        account = (await self._account(str(address), CONFIRMED, None)).value
-        return None if account is None else (account.owner, bytes(account.data), account.lamports)
+        account = (await self.chain.account(str(address))).value
+        return None if account is None else (Pubkey.from_string(account.owner), account.data, account.lamports)
 
     async def rent(self, size: int) -> int:
         """Lamports that an account of that size must hold."""
-        request = requests.GetMinimumBalanceForRentExemption(size)
-        return (await self._ask(request, responses.GetMinimumBalanceForRentExemptionResp)).value
+        return await self._rpc.ask("getMinimumBalanceForRentExemption", size, answer=Answer[U64])
 
     async def block_height(self) -> int:
         """At confirmed."""
-        request = requests.GetBlockHeight(RpcContextConfig(CONFIRMED))
-        return (await self._ask(request, responses.GetBlockHeightResp)).value
+        return await self._rpc.ask("getBlockHeight", {"commitment": "confirmed"}, answer=Answer[U64])
 
     async def draft(
         self, owner: Pubkey, steps: Sequence[Instruction], does: Literal["grant", "revoke"]
     ) -> OwnerTransaction:
         """The message that the owner is to sign, with a blockhash of now."""
-        latest = await self.latest_blockhash()
+        latest = await self.chain.latest_blockhash()
         message = MessageV0.try_compile(owner, list(steps), [], Hash.from_string(latest.blockhash))
         text = b64encode(to_bytes_versioned(message)).decode()
         return OwnerTransaction(does=does, message=text, last_valid_block_height=latest.last_valid_block_height)
@@ -92,32 +99,33 @@ class OwnerNode(SolanaChain):
             ChainUnavailable: the node did not answer; nothing was sent.
             OwnerUnknown: it was sent, and nobody knows what became of it.
         """
-        signature = signed.signatures[0]
+        signature = str(signed.signatures[0])
         if not await self._landed(signature):
             if await self.block_height() > last_valid_block_height:
                 raise OwnerTooLate
             await self._hand_over(signed)
             await self._confirm(signature, last_valid_block_height)
-        return str(signature)
+        return signature
 
     async def _hand_over(self, signed: VersionedTransaction) -> None:
-        config = RpcSendTransactionConfig(preflight_commitment=CONFIRMED)
+        config = {"encoding": "base64", "preflightCommitment": "confirmed"}
+        wire = b64encode(bytes(signed)).decode()
         try:
-            await self._rpc.make_request(
-                requests.SendRawTransaction(bytes(signed), config), responses.SendTransactionResp
-            )
-        except RPCException as error:
-            refusal = error.args[0] if error.args else None
-            if not isinstance(refusal, SendTransactionPreflightFailureMessage):
-                raise ChainUnavailable(str(error)[:300]) from None
-            if refusal.data.err == TransactionErrorFieldless.BlockhashNotFound:
-                raise OwnerTooLate from None
-            if refusal.data.err != TransactionErrorFieldless.AlreadyProcessed:
-                raise OwnerRefused(_why(refusal)) from None
-        except (SolanaRpcException, TimeoutError, ValueError) as error:
-            raise OwnerUnknown(type(error.__cause__ or error).__name__) from None
+            sent = await self._rpc.ask_once("sendTransaction", wire, config, answer=Answer[SignatureText])
+        except TransientFault as fault:
+            raise OwnerUnknown(str(fault)) from None
+        if not isinstance(sent, NodeError):
+            return
+        if sent.code != PREFLIGHT_FAILURE:
+            # Also an error that a proxy made after the node had taken the bytes: nobody knows.
+            raise OwnerUnknown(str(sent.fault("sendTransaction")))
+        refusal = _preflight_data(sent)
+        if refusal.err == "BlockhashNotFound":
+            raise OwnerTooLate
+        if refusal.err != "AlreadyProcessed":
+            raise OwnerRefused(_why(sent.message, refusal))
 
-    async def _confirm(self, signature: Signature, last_valid_block_height: int) -> None:
+    async def _confirm(self, signature: str, last_valid_block_height: int) -> None:
         pause, deadline = FIRST_POLL_S, time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             try:
@@ -133,16 +141,12 @@ class OwnerNode(SolanaChain):
             pause = min(pause * 1.5, LAST_POLL_S)
         raise OwnerUnknown("it was sent and not confirmed in time")
 
-    async def _landed(self, signature: Signature) -> bool:
+    async def _landed(self, signature: str) -> bool:
         """Whether it is confirmed; OwnerRefused when it is there and failed."""
-        config = RpcSignatureStatusConfig(search_transaction_history=True)
-        request = requests.GetSignatureStatuses([signature], config)
-        status = (await self._ask(request, responses.GetSignatureStatusesResp)).value[0]
-        if status is None or status.confirmation_status == TransactionConfirmationStatus.Processed:
-            return False
-        if status.err is not None:
-            raise OwnerRefused(f"the chain refused it: {status.err}")
-        return True
+        status = await self.chain.status(signature)
+        if status is not None and status.err is not None:
+            raise OwnerRefused(f"the chain refused it: {str(status.err)[:200]}")
+        return status is not None
 
 
 def unsigned(asked: OwnerTransaction) -> str:
@@ -207,7 +211,14 @@ def _message_of(asked: OwnerTransaction) -> MessageV0:
     return MessageV0.from_bytes(raw[1:])
 
 
-def _why(refusal: SendTransactionPreflightFailureMessage) -> str:
+def _preflight_data(error: NodeError) -> PreflightData:
+    try:
+        return PreflightData.model_validate(error.data)
+    except ValidationError:
+        return PreflightData()
+
+
+def _why(message: str, refusal: PreflightData) -> str:
     """The program's own last word, when it said one."""
-    said = [line for line in refusal.data.logs or () if "Error" in line or "error" in line]
-    return (f"{refusal.message} ({said[-1]})" if said else refusal.message)[:300]
+    said = [line for line in refusal.logs or () if "Error" in line or "error" in line]
+    return (f"{message} ({said[-1]})" if said else message)[:300]

@@ -42,7 +42,7 @@ class RevokePlan:
 async def plan_revoke(node: OwnerNode, record: SessionRecord) -> RevokePlan | None:
     """What there is to take back now; None when the account is closed, or was never opened."""
     account, mint = Pubkey.from_string(record.source_account), Pubkey.from_string(record.mint)
-    found, held = await node.raw_account(account), await node.token_account(record.source_account)
+    found, held = await node.raw_account(account), await node.chain.token_account(record.source_account)
     if found is None or held is None:
         return None
     program, data, lamports = found

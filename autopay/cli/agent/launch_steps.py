@@ -120,7 +120,7 @@ async def grant_all(
         for currency in order.currencies
     ]
     async with owner_node(settings) as node:
-        await node.check_network()
+        await node.chain.check_network()
         owner = await owner_key(settings, order.owner_keypair, terms)
         await known_wallet(ledger, order.name, str(owner.pubkey()), order.phase)
         return [

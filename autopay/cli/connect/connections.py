@@ -8,6 +8,7 @@ from solana.exceptions import SolanaRpcException
 from solana.rpc.core import RPCException, UnconfirmedTxError
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
+from autopay.adapters.solana.rpc import NodeRpc
 from autopay.adapters.vault import Keyring, Vault
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.domain.agent.records import AgentRecord
@@ -16,6 +17,8 @@ from autopay.domain.money import Currency
 from autopay.domain.network import usdc_mint
 from autopay.domain.session import SessionRecord
 from autopay.settings import Settings, SettingsError
+
+NODE_TIMEOUT_S = 30.0
 
 
 @asynccontextmanager
@@ -26,6 +29,11 @@ async def ledger_of(settings: Settings) -> AsyncIterator[PostgresLedger]:
         yield ledger
     finally:
         await ledger.dispose()
+
+
+def node_rpc(settings: Settings) -> NodeRpc:
+    """A client of the Solana node, to be closed."""
+    return NodeRpc(settings.solana_rpc_url, settings.network, NODE_TIMEOUT_S)
 
 
 def vault_of(settings: Settings) -> Vault:

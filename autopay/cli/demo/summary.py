@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autopay.adapters.solana.chain import SolanaChain
+from autopay.cli.connect.connections import node_rpc
 from autopay.cli.connect.console import print_line, print_table
 from autopay.cli.demo.context import DemoContext
 from autopay.cli.ledger.verifying import audit_ledger
@@ -90,16 +91,14 @@ def print_summary(summary: DemoSummary) -> None:
 
 async def _missing_on_chain(demo: DemoContext) -> dict[Currency, int]:
     """What each session's account was granted, minus what it holds at finalized."""
-    chain = SolanaChain(demo.settings.solana_rpc_url, demo.settings.network)
     spent: dict[Currency, int] = {}
-    try:
+    async with node_rpc(demo.settings) as rpc:
+        chain = SolanaChain(rpc)
         for session in await demo.ledger.sessions.list(demo.agent.name):
             account = await chain.token_account(session.source_account, final=True)
             held = account.amount_atomic if account else 0
             if missing := session.allowance_atomic - held:
                 spent[session.currency] = spent.get(session.currency, 0) + missing
-    finally:
-        await chain.close()
     return spent
 
 

@@ -9,7 +9,7 @@ from solders.keypair import Keypair
 
 from autopay.adapters.postgres import open_ledger
 from autopay.adapters.solana.anchoring import AnchorChain, AnchorResult, anchor_now
-from autopay.cli.connect.connections import chain_errors
+from autopay.cli.connect.connections import chain_errors, node_rpc
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, examples_help
@@ -52,16 +52,16 @@ def anchor(
 
 async def _anchor(settings: Settings, key: Keypair) -> AnchorResult:
     ledger = open_ledger(settings.database_url)
-    chain = AnchorChain(settings.solana_rpc_url, settings.network)
+    rpc = node_rpc(settings)
     try:
         if settings.on_localnet:
             from localnet.tokens import ensure_sol  # noqa: PLC0415 (an extra)
 
             with chain_errors():
                 await ensure_sol(settings.solana_rpc_url, key.pubkey())
-        return await anchor_now(ledger.audit, chain, key, settings.network)
+        return await anchor_now(ledger.audit, AnchorChain(rpc), key, settings.network)
     finally:
-        await chain.close()
+        await rpc.close()
         await ledger.dispose()
 
 

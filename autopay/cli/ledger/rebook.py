@@ -2,8 +2,8 @@
 
 import asyncio
 
-from autopay.adapters.solana.history import HistoryWalk
-from autopay.cli.connect.connections import ledger_of
+from autopay.adapters.solana.history import SolanaHistory
+from autopay.cli.connect.connections import ledger_of, node_rpc
 from autopay.cli.connect.console import note, print_line, stderr_console
 from autopay.domain.money import show
 from autopay.domain.progress import Progress
@@ -13,22 +13,19 @@ from autopay.settings import Settings
 
 async def rebook(settings: Settings, despite: str | None) -> Rebooked | None:
     """Run it; None when no fence is up, so that there is nothing to book."""
-    chain = HistoryWalk(settings.solana_rpc_url, settings.network)
-    try:
-        async with ledger_of(settings) as ledger:
-            fence = await ledger.fence.current()
-            if fence is None:
-                return None
-            note(f"fence since {fence.raised_at:%F %T} UTC: {fence.reason}")
-            with stderr_console().status("reading the chain") as status:
+    async with ledger_of(settings) as ledger, node_rpc(settings) as rpc:
+        fence = await ledger.fence.current()
+        if fence is None:
+            return None
+        note(f"fence since {fence.raised_at:%F %T} UTC: {fence.reason}")
+        with stderr_console().status("reading the chain") as status:
 
-                def on_progress(message: Progress) -> None:
-                    status.update(message.text)
+            def on_progress(message: Progress) -> None:
+                status.update(message.text)
 
-                run = Rebooking(ledger, chain, settings.network, settings.mints(), asyncio.sleep, on_progress, despite)
-                return await run.run()
-    finally:
-        await chain.close()
+            chain = SolanaHistory(rpc)
+            run = Rebooking(ledger, chain, settings.network, settings.mints(), asyncio.sleep, on_progress, despite)
+            return await run.run()
 
 
 def show_rebooked(found: Rebooked) -> None:

@@ -10,8 +10,8 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn
 
 from autopay.adapters.checkpoint import CheckpointFile
-from autopay.adapters.solana.history import HistoryWalk
-from autopay.cli.connect.connections import known_agent, ledger_of
+from autopay.adapters.solana.history import SolanaHistory
+from autopay.cli.connect.connections import known_agent, ledger_of, node_rpc
 from autopay.cli.connect.console import note, print_json, print_line, print_table, stderr_console
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
@@ -87,16 +87,14 @@ async def _reconcile(
 ) -> ReconcileReport:
     file = CheckpointFile(checkpoint) if checkpoint is not None else None
     state = file.read(settings.network) if file else Checkpoint(network=settings.network)
-    chain = HistoryWalk(settings.solana_rpc_url, settings.network)
     try:
-        async with ledger_of(settings) as ledger:
+        async with ledger_of(settings) as ledger, node_rpc(settings) as rpc:
             if agent is not None:
                 await known_agent(ledger, agent)
             save = file.save if file else (lambda _: None)
-            run = ReconcileRun(ledger.reconciliation, chain, settings.network, state, save, on_progress)
+            run = ReconcileRun(ledger.reconciliation, SolanaHistory(rpc), settings.network, state, save, on_progress)
             return await run.run(agent)
     finally:
-        await chain.close()
         if file:
             file.flush()
 

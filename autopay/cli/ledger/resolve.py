@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from autopay.adapters.solana.chain import SolanaChain
-from autopay.cli.connect.connections import known_agent, ledger_of
+from autopay.cli.connect.connections import known_agent, ledger_of, node_rpc
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
@@ -65,22 +65,18 @@ def resolve(
 async def _resolve(
     settings: Settings, agent: str, request_id: str, reason: str | None
 ) -> tuple[RecordedAttempt, Verdict]:
-    chain = SolanaChain(settings.solana_rpc_url, settings.network)
-    try:
-        async with ledger_of(settings) as ledger:
-            await known_agent(ledger, agent)
-            key = x402_request_id(agent, request_id)
-            payment = await ledger.payments.recall(key)
-            number = len(payment.attempts)
-            attempt = await ledger.payments.attempt(key, number) if number else None
-            if attempt is None or attempt.status in ("VERIFIED", "FAILED"):
-                raise CommandError(f"request {request_id!r} of agent {agent!r} has no open payment")
-            verdict = await check_settlement(chain, ledger.sessions.booked_up_to, attempt, settings.slot_ms)
-            if reason is not None:
-                if not isinstance(verdict, Unknown) or verdict.reason not in NEEDS_A_PERSON:
-                    why = verdict.reason if isinstance(verdict, Unknown) else verdict.kind
-                    raise CommandError(f"the chain can still prove it ({why}): wait for that", ExitCode.REFUSED)
-                await ledger.payments.record_dead(attempt.attempt_id, f"decided by a person: {reason}")
-            return attempt, verdict
-    finally:
-        await chain.close()
+    async with ledger_of(settings) as ledger, node_rpc(settings) as rpc:
+        await known_agent(ledger, agent)
+        key = x402_request_id(agent, request_id)
+        payment = await ledger.payments.recall(key)
+        number = len(payment.attempts)
+        attempt = await ledger.payments.attempt(key, number) if number else None
+        if attempt is None or attempt.status in ("VERIFIED", "FAILED"):
+            raise CommandError(f"request {request_id!r} of agent {agent!r} has no open payment")
+        verdict = await check_settlement(SolanaChain(rpc), ledger.sessions.booked_up_to, attempt, settings.slot_ms)
+        if reason is not None:
+            if not isinstance(verdict, Unknown) or verdict.reason not in NEEDS_A_PERSON:
+                why = verdict.reason if isinstance(verdict, Unknown) else verdict.kind
+                raise CommandError(f"the chain can still prove it ({why}): wait for that", ExitCode.REFUSED)
+            await ledger.payments.record_dead(attempt.attempt_id, f"decided by a person: {reason}")
+        return attempt, verdict

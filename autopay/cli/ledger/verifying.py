@@ -5,7 +5,7 @@ from uuid import UUID
 
 from autopay.adapters.postgres import open_ledger
 from autopay.adapters.solana.anchoring import AnchorChain
-from autopay.cli.connect.connections import known_agent, ledger_of
+from autopay.cli.connect.connections import known_agent, ledger_of, node_rpc
 from autopay.cli.ledger.anchor import anchor_wallet
 from autopay.domain.audit.anchor import Anchor, parse_heads
 from autopay.domain.audit.events import Head
@@ -25,22 +25,22 @@ async def audit_ledger(
         async with ledger_of(settings) as known:
             agent_id = (await known_agent(known, agent)).agent_id
     ledger = open_ledger(settings.database_url)
-    chain = AnchorChain(settings.solana_rpc_url, settings.network) if settings.solana_rpc_url else None
+    rpc = node_rpc(settings) if settings.solana_rpc_url else None
     try:
         async with ledger.audit.snapshot(agent_id) as snapshot:
             run = LedgerCheck(snapshot, on_progress, tables=TABLES if agent_id is None else AGENT_TABLES)
             await run.run(agent_id)
             names = await snapshot.names()
         check = None
-        if chain is not None:
-            check = SolanaCheck(ledger.audit, chain, settings.network, run.findings, on_progress)
+        if rpc is not None:
+            check = SolanaCheck(ledger.audit, AnchorChain(rpc), settings.network, run.findings, on_progress)
             await check.check_anchors(anchor_wallet(settings))
             if on_chain:
                 await check.check_payments(agent_id)
         return _report(run, check, names, agent, on_chain=on_chain)
     finally:
-        if chain is not None:
-            await chain.close()
+        if rpc is not None:
+            await rpc.close()
         await ledger.dispose()
 
 

@@ -97,7 +97,7 @@ def grant(
 async def _grant(settings: Settings, order: GrantOrder, as_json: bool) -> None:
     vault = vault_of(settings)
     async with ledger_of(settings) as ledger, owner_node(settings) as node, ledger.sessions.lock_agent(order.agent):
-        await node.check_network()
+        await node.chain.check_network()
         key = None if order.owner else await owner_key(settings, order.owner_keypair, [order.terms])
         owner = order.owner or _address_of(key)
         await known_wallet(ledger, order.agent, str(owner))

@@ -65,7 +65,7 @@ async def _list(settings: Settings, agent: str | None) -> Sequence[tuple[Session
         async def read(record: SessionRecord) -> AccountReading:
             async with slots:
                 try:
-                    return await node.token_account(record.source_account)
+                    return await node.chain.token_account(record.source_account)
                 except TransientFault as fault:
                     return f"{UNREACHABLE} ({fault})"
 

@@ -72,7 +72,7 @@ async def print_granted(
 
 
 async def _note_money_left(node: OwnerNode, ended: SessionRecord) -> None:
-    account = await node.token_account(ended.source_account)
+    account = await node.chain.token_account(ended.source_account)
     if account is not None and account.amount_atomic:
         note(money_left_line(ended, account.amount_atomic), "yellow")
 

@@ -11,7 +11,7 @@ from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.solana.grant import GrantTerms
 from autopay.adapters.solana.owner_transaction import OwnerNode
 from autopay.cli.connect.agent_handle import AgentHandle, AgentNotRunning
-from autopay.cli.connect.connections import chain_errors
+from autopay.cli.connect.connections import chain_errors, node_rpc
 from autopay.cli.connect.exit_codes import CommandError
 from autopay.cli.connect.files import read_keypair
 from autopay.domain.agent.records import AgentRecord
@@ -25,11 +25,8 @@ from autopay.temporal.connection import connect
 @asynccontextmanager
 async def owner_node(settings: Settings) -> AsyncIterator[OwnerNode]:
     """A connection to the chain for owners' transactions, closed at the end."""
-    node = OwnerNode(settings.solana_rpc_url, settings.network)
-    try:
-        yield node
-    finally:
-        await node.close()
+    async with node_rpc(settings) as rpc:
+        yield OwnerNode(rpc)
 
 
 async def owner_key(settings: Settings, keypair: Path | None, terms: Sequence[GrantTerms]) -> Keypair:

@@ -111,7 +111,7 @@ async def _chosen(ledger: PostgresLedger, node: OwnerNode, order: RevokeOrder) -
     found = [
         record
         for record in await ledger.sessions.list(order.agent)
-        if record.status == "ACTIVE" or await node.token_account(record.source_account) is not None
+        if record.status == "ACTIVE" or await node.chain.token_account(record.source_account) is not None
     ]
     if order.export is not None and len(found) > 1:
         listed = ", ".join(str(record.session_id) for record in found)
