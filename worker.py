@@ -53,6 +53,7 @@ from autopay.temporal.rollout import DEPLOYMENT
 from autopay.temporal.schedules import schedule_adoption
 from workflows.adopt import Adopt
 from workflows.agent import Agent
+from workflows.messages import MessageChecks
 from workflows.paid_request import PaidRequest
 from workflows.policies import WAITS
 from workflows.redeliver import Redeliver
@@ -119,6 +120,7 @@ def make_worker(
         workflows=WORKFLOWS,
         activities=steps,
         workflow_runner=runner or UnsandboxedWorkflowRunner(),
+        interceptors=[MessageChecks()],
         graceful_shutdown_timeout=DRAIN,
         max_concurrent_activities=settings.worker_max_activities,
         max_concurrent_local_activities=settings.worker_max_activities,

@@ -25,7 +25,8 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from autopay.adapters.vault import Keyring
-from autopay.temporal.codec import SealedPayloads, data_converter
+from autopay.temporal.codec import SealedPayloads
+from autopay.temporal.converter import data_converter
 
 STEP = timedelta(seconds=30)
 CONTENT = "x" * 700

@@ -27,7 +27,8 @@ with workflow.unsafe.imports_passed_through():
     from autopay.domain.payment.steps import StepFailed
     from autopay.domain.phase import Phase
     from autopay.domain.refusal import RefusalReason, Refused
-    from autopay.domain.request import RequestSpec, payment_workflow_id
+    from autopay.domain.request import RequestSpec, is_request_id, payment_workflow_id
+    from autopay.domain.unreadable import DroppedSignal, Unreadable
     from autopay.temporal.attributes import STATE
 
 from workflows import policies
@@ -41,7 +42,11 @@ MIN_WAIT = timedelta(milliseconds=200)
 RECOVERY = timedelta(seconds=30)
 """How long the update `request` waits for the ledger when a run begins; then it fails, and may be sent again."""
 
+READ_AGAIN = "watches-read-again"
+"""The patch since which a watch that is no longer due, after the step before, is not enqueued."""
+
 MAX_REASON_LENGTH = 400
+MAX_SIGNAL_LENGTH = 100
 
 
 @workflow.defn(name="Agent")
@@ -50,6 +55,17 @@ class Agent:
 
     @workflow.run
     async def run(self, spec: AgentSpec, state: DurableState | None = None) -> AgentStatus:  # noqa: ARG002
+        """Shields its steps: a cancel is taken as `stop`, so that no step is left half done."""
+        working = asyncio.create_task(self._work())
+        while True:
+            try:
+                return await asyncio.shield(working)
+            except asyncio.CancelledError:
+                if working.done():
+                    raise
+                self.stop()
+
+    async def _work(self) -> AgentStatus:
         while not self._may_end():
             await self._take_turn()
             self.top_up.start_or_end()
@@ -65,6 +81,8 @@ class Agent:
 
     @workflow.init
     def __init__(self, spec: AgentSpec, state: DurableState | None = None) -> None:
+        if isinstance(spec, Unreadable):
+            raise TypeError(f"the agent's input cannot be read: {spec.why}")  # until a worker comes that can
         self.state = state or DurableState(spec=spec)
         self.payments = AgentPayments(self.state, self._wake)
         self.balances = BalanceReader(self.state, self._wake)
@@ -137,12 +155,16 @@ class Agent:
                 self.state.apply_notice(notice, workflow.now())
 
     async def _enqueue_due_watches(self) -> None:
-        schedule = self.state.schedule
-        for watch in self.state.due_watches(workflow.now()):
-            outcome = await self.payments.enqueue(watch.spec(schedule.plans[watch.name].due))
+        """Watches may be removed, replaced or bought by hand during each step, so the state is asked before each."""
+        state = self.state
+        for planned in state.due_watches(workflow.now()):
+            watch = state.watch_named(planned.name)
+            if watch is None or (not state.is_due(watch, workflow.now()) and workflow.patched(READ_AGAIN)):
+                continue
+            outcome = await self.payments.enqueue(watch.spec(state.schedule.plans[watch.name].due))
             if isinstance(outcome, Refused):
                 workflow.logger.warning("watch %s not enqueued: %s", watch.name, outcome.message)
-                schedule.record_failure(watch, workflow.now())
+                state.schedule.record_failure(watch, workflow.now())
 
     async def _wait(self) -> None:
         """Wait for a message, the end of a payment or of a reading, or the next moment that matters."""
@@ -199,11 +221,17 @@ class Agent:
             initial_versioning_behavior=workflow.ContinueAsNewVersioningBehavior.AUTO_UPGRADE,
         )
 
-    # Signals
+    # Signals: those that take a value allow `Unreadable`, which messages.py drops before the handler gets it
+
+    def note_dropped(self, signal: str, why: str) -> None:
+        """A signal could not be read; `status` says so."""
+        self.state.dropped.add(DroppedSignal(at=workflow.now(), signal=signal[:MAX_SIGNAL_LENGTH], why=why))
+        self._wake()
 
     @workflow.signal
-    def pause(self, reason: str | None = None) -> None:
+    def pause(self, reason: str | Unreadable | None = None) -> None:
         """Start nothing new until `resume`; what is in flight finishes."""
+        assert not isinstance(reason, Unreadable)
         self.state.pause = (reason or "paused by signal")[:MAX_REASON_LENGTH]
         self._wake()
 
@@ -227,18 +255,23 @@ class Agent:
         self._wake()
 
     @workflow.signal
-    def cancel(self, request_id: str) -> None:
+    def cancel(self, request_id: str | Unreadable) -> None:
         """Cancel one request: a waiting one never starts, one in flight pays nothing more than it has signed."""
+        assert not isinstance(request_id, Unreadable)
+        if not is_request_id(request_id):  # the server refuses workflow ids of any length or form, again and again
+            self.note_dropped("cancel", "it names no request id")
+            return
         self.state.queue.add_cancel(request_id)
         self._wake()
 
     @workflow.signal
-    def notice(self, notice: Notice) -> None:
+    def notice(self, notice: Notice | Unreadable) -> None:
         """From a `PaidRequest`: held, answered, or settled."""
+        assert not isinstance(notice, Unreadable)
         if self.is_recovered:
             self.state.apply_notice(notice, workflow.now())
         else:
-            self.state.early_notices.append(notice)
+            self.state.keep_early_notice(notice)
         self._wake()
 
     # Updates

@@ -66,7 +66,7 @@ class BalanceReader:
             if failed.type in CHAIN_FAULTS:
                 state.record_balances_fault(workflow.now())
             else:
-                state.balances.next_reading = workflow.now() + timedelta(seconds=spec.rules.balance_every_s)
+                state.balances.next_reading = workflow.now() + timedelta(seconds=state.spec.rules.balance_every_s)
         else:
             state.record_balances(readings, began, workflow.now())
         finally:

@@ -43,6 +43,11 @@ def _requests(status: AgentStatus) -> Iterator[str]:
     if len(status.held) > MAX_HELD_SHOWN:
         yield f"- and {len(status.held) - MAX_HELD_SHOWN} more are held"
     yield f"- queue: {len(status.queued) or 'empty'}"
+    if (dropped := status.last_dropped) is not None:
+        yield (
+            f"- {status.dropped} signals could not be read and were dropped, the last `{_cell(dropped.signal)}` at "
+            f"{_at(dropped.at)}: {_cell(dropped.why)}"
+        )
     if status.next:
         yield from ("", "| next | score | queued | waits for |", "|---|---|---|---|")
         for request in status.next:

@@ -153,7 +153,7 @@ class DurableSteps:
 
     async def wait(self, wait_ms: int, why: str) -> None:
         """A durable timer; the place to continue as new when an outage has made the history long."""
-        if workflow.info().is_continue_as_new_suggested():
+        if workflow.info().is_continue_as_new_suggested() and workflow.all_handlers_finished():
             newest = workflow.ContinueAsNewVersioningBehavior.AUTO_UPGRADE
             workflow.continue_as_new(self.order, initial_versioning_behavior=newest)
         await workflow.sleep(timedelta(milliseconds=wait_ms), summary=why)

@@ -3,6 +3,7 @@ is done `DurableSteps`'. A cancel never drops a payment that was signed; a perso
 """
 
 import asyncio
+from contextlib import suppress
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
@@ -44,13 +45,19 @@ class PaidRequest:
                 verified = self.payment_run.is_settled and result.status == RequestStatus.DELIVERED
                 status = "verified" if verified else result.status.value
                 workflow.upsert_search_attributes([STATUS.value_set(status)])
-                await workflow.wait_condition(workflow.all_handlers_finished)
+                await self._finish_handlers()
                 return result
 
     @workflow.init
     def __init__(self, order: PaymentOrder) -> None:
         self.steps = DurableSteps(order)
         self.payment_run = PaymentRun(order, self.steps)
+
+    async def _finish_handlers(self) -> None:
+        """Let decisions that are being recorded end; a cancel changes nothing any more."""
+        while not workflow.all_handlers_finished():
+            with suppress(asyncio.CancelledError):
+                await workflow.wait_condition(workflow.all_handlers_finished)
 
     @workflow.update
     async def approve(self, terms_hash: str) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from enum import StrEnum
 from typing import Literal, Self
 from uuid import UUID
@@ -20,6 +21,11 @@ AGENT_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$"
 def x402_request_id(agent: str, request_id: str) -> str:
     """The id that a seller sees as payment-identifier, and the ledger's key: `ap_` and 48 hex digits."""
     return "ap_" + hashlib.sha256(f"{agent}/{request_id}".encode()).hexdigest()[:48]
+
+
+def is_request_id(text: str) -> bool:
+    """Whether a request can have that id."""
+    return re.fullmatch(REQUEST_ID_PATTERN, text) is not None
 
 
 class RequestSpec(Value):

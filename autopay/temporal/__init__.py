@@ -1,5 +1,5 @@
 """How Autopay talks to Temporal: connection, sealed payloads, search attributes, schedules and rollouts."""
 
-from autopay.temporal.codec import data_converter
+from autopay.temporal.converter import data_converter
 
 __all__ = ["data_converter"]

@@ -5,11 +5,13 @@ server) can open nothing of what the vault seals. What is not sealed passes thro
 somebody sends in clear by hand still works. Encryption hides here, it does not authenticate: whoever may write to
 Temporal may talk to workflows in any case.
 
+What cannot be opened is marked, and the converter (converter.py) refuses it where its value is wanted. Raising here
+would fail the workflow's task, again and again, for one message that anybody can send.
+
 What must not live here: search attributes and workflow ids, which Temporal itself must read and which are never
 sealed.
 """
 
-import dataclasses
 import os
 from collections.abc import Sequence
 
@@ -17,11 +19,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from google.protobuf.message import DecodeError
 from temporalio.api.common.v1 import Payload
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes, PayloadCodec
+from temporalio.converter import PayloadCodec
 
 from autopay.adapters.vault import NONCE_BYTES, Keyring
-from autopay.domain.errors import SecretUnreadable, TransientFault
+from autopay.domain.errors import SecretUnreadable
 
 ENCODING = b"binary/encrypted"
 KEY_ID = "encryption-key-id"
@@ -30,11 +31,10 @@ KEY_ID = "encryption-key-id"
 PURPOSE = "temporal-payload"
 
 
-class PayloadUnreadable(TransientFault):
-    """A Temporal payload cannot be opened with the keyring at hand; check AUTOPAY_KEYRING.
+MARKED = b"autopay/unreadable"
+"""The encoding of a payload that could not be opened; its metadata say why, and it has no data."""
 
-    Transient, as another keyring mends it: a workflow waits for that, and no payment is given up for it.
-    """
+WHY = "why"
 
 
 class SealedPayloads(PayloadCodec):
@@ -49,11 +49,7 @@ class SealedPayloads(PayloadCodec):
         return [self._sealed(payload) for payload in payloads]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Open what is sealed, and pass the rest through.
-
-        Raises:
-            PayloadUnreadable: the keyring lacks the key, or the payload was changed.
-        """
+        """Open what is sealed, mark what cannot be opened (`why_marked`), and pass the rest through."""
         return [self._opened(payload) for payload in payloads]
 
     def is_newest(self, payload: Payload) -> bool:
@@ -74,7 +70,9 @@ class SealedPayloads(PayloadCodec):
             opened = self._cipher(version).decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], _bound_to(version))
             return Payload.FromString(opened)
         except (ValueError, InvalidTag, DecodeError, SecretUnreadable):
-            raise PayloadUnreadable(f"it names key version {named!r}") from None
+            return marked(
+                f"key version {named[:20]!r} is not in this keyring or did not encrypt it; check AUTOPAY_KEYRING"
+            )
 
     def _cipher(self, version: int) -> AESGCM:
         if version not in self._ciphers:
@@ -86,10 +84,12 @@ def _bound_to(version: int) -> bytes:
     return f"autopay/{version}/{PURPOSE}".encode()
 
 
-def data_converter(keyring: Keyring) -> DataConverter:
-    """How values travel: pydantic models as JSON, sealed; so are the texts and stack traces of failures."""
-    return dataclasses.replace(
-        pydantic_data_converter,
-        payload_codec=SealedPayloads(keyring),
-        failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
-    )
+def marked(why: str) -> Payload:
+    """A payload that stands for one that cannot be opened."""
+    return Payload(metadata={"encoding": MARKED, WHY: why.encode()})
+
+
+def why_marked(payload: Payload) -> str | None:
+    """Why the payload could not be opened; None if it was."""
+    is_marked = payload.metadata.get("encoding") == MARKED
+    return payload.metadata.get(WHY, b"").decode(errors="replace") if is_marked else None

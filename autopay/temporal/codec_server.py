@@ -9,6 +9,7 @@ the vault seals in the database.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -22,7 +23,7 @@ from temporalio.api.common.v1 import Payload, Payloads
 
 from autopay.adapters.vault import Keyring
 from autopay.settings import Settings, SettingsError
-from autopay.temporal.codec import PayloadUnreadable, SealedPayloads
+from autopay.temporal.codec import SealedPayloads, why_marked
 
 BODY_LIMIT_BYTES = 16_000_000
 """Four of Temporal's largest messages (4 MB); JSON with base64 takes a third more than what is in it."""
@@ -54,21 +55,29 @@ def codec_app(codec: SealedPayloads, ui_origins: Sequence[str]) -> FastAPI:
 
     @app.post("/decode")
     async def decode(request: Request) -> JSONResponse:
-        return await _converted(request, codec.decode)
+        return await _converted(request, codec.decode, _shown)
 
     return app
 
 
+def _shown(payload: Payload) -> Payload:
+    """A payload as people see it: of one that cannot be opened, why not. The others beside it are shown."""
+    why = why_marked(payload)
+    if why is None:
+        return payload
+    return Payload(metadata={"encoding": b"json/plain"}, data=json.dumps(f"cannot be opened: {why}").encode())
+
+
 async def _converted(
-    request: Request, convert: Callable[[Sequence[Payload]], Awaitable[list[Payload]]]
+    request: Request,
+    convert: Callable[[Sequence[Payload]], Awaitable[list[Payload]]],
+    show: Callable[[Payload], Payload] = lambda payload: payload,
 ) -> JSONResponse:
     try:
         given = json_format.Parse(await _body(request), Payloads())
-        done = Payloads(payloads=await convert(given.payloads))
+        done = Payloads(payloads=[show(each) for each in await convert(given.payloads)])
     except (json_format.ParseError, UnicodeDecodeError):
         raise HTTPException(400, "the body is not JSON of Temporal payloads") from None
-    except PayloadUnreadable as fault:
-        raise HTTPException(400, str(fault)) from None
     return JSONResponse(json_format.MessageToDict(done))
 
 

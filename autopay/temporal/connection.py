@@ -11,7 +11,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from autopay.adapters.vault import Keyring
 from autopay.domain.errors import TransientFault
 from autopay.settings import START_STACK, Settings, SettingsError
-from autopay.temporal.codec import data_converter
+from autopay.temporal.converter import data_converter
 
 
 class TemporalUnreachable(TransientFault):

@@ -26,9 +26,10 @@ from autopay.domain.payment.steps import PaymentOrder
 from autopay.domain.request import RequestResult, RequestSpec, x402_request_id
 from autopay.settings import Settings
 from autopay.temporal.attributes import ALL
-from autopay.temporal.codec import data_converter
+from autopay.temporal.converter import data_converter
 from tests.workflow.world import SLOT_MS, PlayedAccountWatch, PlayedChain, PlayedSeller, agent_with_session
 from worker import WORKFLOWS, activities, make_waits_worker
+from workflows.messages import MessageChecks
 from workflows.paid_request import PaidRequest
 
 KEYRING = Keyring({0: bytes(32), 1: b"histories of tests are no secret"})
@@ -71,6 +72,7 @@ class World:
             workflows=WORKFLOWS,
             activities=steps,
             workflow_runner=SandboxedWorkflowRunner(),
+            interceptors=[MessageChecks()],
             **options,
         )
 
@@ -100,7 +102,10 @@ class World:
     async def replay_everything(self) -> int:
         """Replay every history in the sandbox; raises on any that is not deterministic."""
         replayer = Replayer(
-            workflows=WORKFLOWS, data_converter=data_converter(KEYRING), workflow_runner=SandboxedWorkflowRunner()
+            workflows=WORKFLOWS,
+            data_converter=data_converter(KEYRING),
+            workflow_runner=SandboxedWorkflowRunner(),
+            interceptors=[MessageChecks()],
         )
         made = {
             "agent/tester",

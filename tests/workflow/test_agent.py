@@ -155,3 +155,12 @@ async def test_more_than_the_session_allows_is_refused_and_pauses_the_agent(worl
     assert world.chain.spent == 12 * PRICE
     await handle.signal(Agent.stop)
     await handle.result()
+
+
+async def test_a_canceled_agent_stops_and_drains(world: World) -> None:
+    handle = await launch(world, Phase.FULL, WATCH)
+    await reach(world, handle, lambda status: bool(status.in_flight or status.settling), step_s=0.5)
+    await handle.cancel()
+    ended = await handle.result()
+    assert (ended.state, ended.settling) == (AgentState.STOPPED, ())
+    assert world.chain.spent == PRICE

@@ -12,9 +12,10 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from autopay.temporal.codec import data_converter
+from autopay.temporal.converter import data_converter
 from tests.workflow.conftest import KEYRING
 from worker import WORKFLOWS
+from workflows.messages import MessageChecks
 
 HISTORIES = Path(__file__).parents[1] / "histories"
 RELEASES = sorted(HISTORIES.glob("*.*.*"))
@@ -29,7 +30,10 @@ def histories_of(release: Path) -> list[WorkflowHistory]:
 @pytest.mark.parametrize("release", RELEASES, ids=lambda release: release.name)
 async def test_every_history_of_a_release_replays(release: Path) -> None:
     replayer = Replayer(
-        workflows=WORKFLOWS, data_converter=data_converter(KEYRING), workflow_runner=SandboxedWorkflowRunner()
+        workflows=WORKFLOWS,
+        data_converter=data_converter(KEYRING),
+        workflow_runner=SandboxedWorkflowRunner(),
+        interceptors=[MessageChecks()],
     )
     recorded = histories_of(release)
     assert len(recorded) > 10, "a release without histories proves nothing"

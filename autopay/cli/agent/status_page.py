@@ -55,6 +55,11 @@ def _under_way(found: AgentStatus, now: datetime) -> Iterator[str]:
         f"in flight {_named(found.in_flight)}; answered, not final yet {len(found.settling)}; "
         f"held {len(found.held)}; in the queue {len(found.queued)}"
     )
+    if (dropped := found.last_dropped) is not None:
+        yield (
+            f"{found.dropped} signal(s) could not be read and were dropped, the last {dropped.signal!r} "
+            f"{ago(dropped.at, now)}: {dropped.why}"
+        )
     yield from (_breaker(each, now) for each in found.breakers)
     yield from (_held(each, found.name, now) for each in found.held)
 

@@ -42,6 +42,8 @@ def build_status(state: DurableState, now: datetime, *, has_ended: bool) -> Agen
         undelivered=counts.get(RequestStatus.UNDELIVERED, 0),
         spent_atomic=dict(counters.spent_atomic),
         last=tuple(counters.last),
+        dropped=state.dropped.count,
+        last_dropped=state.dropped.last,
     )
 
 

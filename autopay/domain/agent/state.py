@@ -25,11 +25,16 @@ from autopay.domain.money import Currency
 from autopay.domain.payment.notice import Notice
 from autopay.domain.phase import Phase
 from autopay.domain.request import RequestSpec, RequestStatus
+from autopay.domain.unreadable import DroppedSignal
 
 MAX_MESSAGE_LENGTH = 200
 """Characters of a message that is kept."""
 
 MAX_LAST_NOTICES = 10
+
+MAX_EARLY_NOTICES = 2000
+"""Notices that are kept until the ledger was read, which then says how the requests of any others stand."""
+
 MAX_WAIT = timedelta(hours=1)
 
 STEP_RETRY = Backoff(timedelta(seconds=2), timedelta(minutes=5))
@@ -80,6 +85,18 @@ class Counters(BaseModel):
         self.last = [kept, *(each for each in self.last if each.request_id != notice.request_id)][:MAX_LAST_NOTICES]
 
 
+class DroppedSignals(BaseModel):
+    """Signals that could not be read: how many, and the last one."""
+
+    count: int = 0
+    last: DroppedSignal | None = None
+
+    def add(self, dropped: DroppedSignal) -> None:
+        """One more was dropped."""
+        self.count += 1
+        self.last = dropped
+
+
 class DurableState(BaseModel):
     """The whole state of an agent between two decisions.
 
@@ -98,6 +115,7 @@ class DurableState(BaseModel):
     breakers: Breakers = Field(default_factory=Breakers)
     counters: Counters = Field(default_factory=Counters)
     early_notices: list[Notice] = []
+    dropped: DroppedSignals = Field(default_factory=DroppedSignals)
 
     @model_validator(mode="before")
     @classmethod
@@ -176,6 +194,10 @@ class DurableState(BaseModel):
             return []
         return [watch for watch in self.idle_watches() if self.schedule.is_due(watch, now)]
 
+    def is_due(self, watch: Watch, now: datetime) -> bool:
+        """Whether this watch is still to be bought."""
+        return any(each.name == watch.name for each in self.due_watches(now))
+
     def fresh_since(self, spec: RequestSpec, now: datetime) -> datetime | None:
         """Content that came after this moment answers the request; None: it must be bought.
 
@@ -250,6 +272,11 @@ class DurableState(BaseModel):
         self.breakers.keep_probes(set(self.queue.in_flight))
 
     # Notices of payments
+
+    def keep_early_notice(self, notice: Notice) -> None:
+        """A notice came before this run has read the ledger."""
+        if len(self.early_notices) < MAX_EARLY_NOTICES:
+            self.early_notices.append(notice)
 
     def apply_notice(self, notice: Notice, now: datetime) -> None:
         """A payment says that its request is held, was answered, or that its money is settled."""

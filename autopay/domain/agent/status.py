@@ -10,6 +10,7 @@ from autopay.domain.money import Currency
 from autopay.domain.payment.notice import Held, Notice
 from autopay.domain.phase import Phase
 from autopay.domain.request import RequestStatus
+from autopay.domain.unreadable import DroppedSignal
 from autopay.domain.values import StrictValue
 
 
@@ -101,6 +102,7 @@ class AgentStatus(StrictValue):
 
     `in_flight` holds a slot and has not been answered yet, `settling` is answered and not yet final on chain, `held`
     waits before anything is signed. `spent_atomic` counts payments from their answer on. `next` is the queue's head.
+    `dropped` signals could not be read, since the launch; `last_dropped` says why.
     """
 
     name: str
@@ -124,3 +126,5 @@ class AgentStatus(StrictValue):
     undelivered: int
     spent_atomic: dict[Currency, int]
     last: tuple[Notice, ...]
+    dropped: int = 0
+    last_dropped: DroppedSignal | None = None

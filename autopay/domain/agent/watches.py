@@ -52,7 +52,8 @@ class WatchSchedule(BaseModel):
 
     def record_request(self, watch: Watch, now: datetime) -> None:
         """A request was made for it; if no notice of that ever comes, it is due again a window later."""
-        self.plans[watch.name].due = now + timedelta(seconds=watch.every_s)
+        due = now + timedelta(seconds=watch.every_s)
+        self.plans.setdefault(watch.name, WatchPlan(due=due)).due = due
 
     def record_content(self, watch: Watch, at: datetime) -> None:
         """Content for it came at that time."""

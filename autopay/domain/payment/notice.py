@@ -1,10 +1,22 @@
 """`Notice`: the signal that a payment sends to its agent."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from autopay.domain.money import Currency
-from autopay.domain.request import RequestStatus
+from pydantic import BeforeValidator, Field
+
+from autopay.domain.money import MAX_ATOMIC, Currency
+from autopay.domain.request import REQUEST_ID_PATTERN, RequestStatus
 from autopay.domain.values import StrictValue
+
+MAX_TEXT_LENGTH = 500
+"""Characters of any text in a notice; more is cut off, as an agent keeps notices in its state."""
+
+
+def _cut(text: object) -> object:
+    return text[:MAX_TEXT_LENGTH] if isinstance(text, str) else text
+
+
+Text = Annotated[str, BeforeValidator(_cut)]
 
 Held = Literal["approval", "chain"]
 """What a request that has begun can wait for without a slot: a person's decision, or an answer of the chain."""
@@ -18,13 +30,13 @@ class Notice(StrictValue):
     it gave one.
     """
 
-    request_id: str
+    request_id: str = Field(pattern=REQUEST_ID_PATTERN)
     status: RequestStatus
     final: bool
     held: Held | None = None
-    error: str | None = None
+    error: Text | None = None
     http_status: int | None = None
     currency: Currency | None = None
-    amount_atomic: int = 0
-    transaction: str | None = None
-    message: str | None = None
+    amount_atomic: int = Field(0, ge=0, le=MAX_ATOMIC)
+    transaction: Text | None = None
+    message: Text | None = None
