@@ -39,7 +39,7 @@ from autopay.adapters.solana.chain import SolanaChain
 from autopay.adapters.solana.rpc import NodeRpc
 from autopay.adapters.solana.signer import PaymentSigner
 from autopay.adapters.vault import Keyring, Vault
-from autopay.adapters.x402.facilitator import HttpFacilitator
+from autopay.adapters.x402.facilitator import HttpFacilitators
 from autopay.adapters.x402.seller import HttpSeller
 from autopay.domain.agent.ports import AccountWatch, AgentLedger
 from autopay.domain.errors import PermanentFault, TransientFault
@@ -193,8 +193,8 @@ async def run(settings: Settings, alive: Path | None = None) -> None:
         stack.push_async_callback(seller.close)
         client = await connect(settings)
         facilitator = None
-        if settings.facilitator_url:
-            facilitator = HttpFacilitator(settings.facilitator_url, verifies=settings.facilitator_verify)
+        if settings.facilitators:
+            facilitator = HttpFacilitators(settings.facilitators, verifies=settings.facilitator_verify)
             stack.push_async_callback(facilitator.close)
         signer = PaymentSigner(vault)
         steps = activities(

@@ -2,12 +2,14 @@
 
 from temporalio import activity
 
+from autopay.domain.errors import FacilitatorUnavailable
+from autopay.domain.hosts import origin
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.payment.offer import BuyerLimits, Challenge, Offer, choose
+from autopay.domain.payment.offer import BuyerLimits, Challenge, choose
 from autopay.domain.payment.ports import Facilitator, Ledger
 from autopay.domain.payment.steps import ParseResult, PaymentOrder
-from autopay.domain.refusal import RefusalReason, Refused
+from autopay.domain.refusal import Refused
 
 
 class ParseStep:
@@ -15,7 +17,7 @@ class ParseStep:
 
     Args:
         mints: the currencies that we know on this network.
-        facilitator: when there is one, the fee payer must be among its own.
+        facilitator: when there is one, the fee payer must be among those that it names.
     """
 
     def __init__(
@@ -45,21 +47,28 @@ class ParseStep:
         if not mints and closed:
             return closed[0]
         wants = BuyerLimits(
-            url=spec.url,
             network=self._network,
             mints=mints,
             max_price_atomic=spec.max_price_atomic,
             budgets=budgets,
             own_keys=frozenset(own_keys),
         )
+        _note_resource(order, spec.url, challenge.resource_url)
         chosen = choose(challenge, wants)
-        if isinstance(chosen, Offer) and self._facilitator is not None:
-            return _settled_by(chosen, await self._facilitator.fee_payers())
+        if isinstance(chosen, Refused) or self._facilitator is None:
+            return chosen
+        return await self._settled_by(self._facilitator, challenge, wants)
+
+    async def _settled_by(self, facilitator: Facilitator, challenge: Challenge, wants: BuyerLimits) -> ParseResult:
+        """The choice among what the configured facilitators settle; one that is away is no reason to refuse."""
+        found = await facilitator.fee_payers()
+        chosen = choose(challenge, wants.model_copy(update={"fee_payers": found.addresses}))
+        if isinstance(chosen, Refused) and found.unanswered:
+            raise FacilitatorUnavailable(f"/supported of {', '.join(found.unanswered)}")
         return chosen
 
 
-def _settled_by(offer: Offer, fee_payers: frozenset[str]) -> Offer | Refused:
-    if offer.fee_payer in fee_payers:
-        return offer
-    message = f"the offer's fee payer {offer.fee_payer} is none of the facilitator's in AUTOPAY_FACILITATOR_URL"
-    return Refused(reason=RefusalReason.FEE_PAYER_INVALID, message=message)
+def _note_resource(order: PaymentOrder, asked: str, named: str | None) -> None:
+    """Tell the log that a seller names another origin than was asked: honest behind a proxy, and never believed."""
+    if named is not None and origin(named) != origin(asked):
+        activity.logger.info("%s: the offer names %r, not what was asked", order.request_key, named[:200])

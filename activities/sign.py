@@ -51,6 +51,9 @@ class SignStep:
         mint = await self._usable_mint(offer)
         if isinstance(mint, Refused):
             return mint
+        if offer.fee_payer == self._signer.destination(offer.model_copy(update={"pay_to": session.key.owner}), mint):
+            message = "extra.feePayer is the owner's own token account, which cannot pay fees"
+            return Refused(reason=RefusalReason.FEE_PAYER_INVALID, message=message)
         destination = self._signer.destination(offer, mint)
         # The seller's memo, if it fixes one, and ours: it may have fixed none when it was paid before.
         offers = (offer, offer.model_copy(update={"memo": None}))

@@ -50,8 +50,11 @@ class Settings(BaseSettings):
     solana_rpc_url: str = Field("", description="JSON-RPC of a Solana node")
     solana_ws_url: str = Field("", description="WebSocket of the same node; derived from the RPC URL when not set")
     network: Network = Field(Network.DEVNET, description="DEVNET or MAINNET; 'localnet' means the embedded chain")
-    facilitator_url: str = Field("", description="When set, its /supported must list a payment's fee payer")
-    facilitator_verify: bool = Field(False, description="Ask the facilitator to verify each payment before it leaves")
+    facilitator_urls: Annotated[list[str], NoDecode] = Field(
+        [], description="When set, the /supported of one of them must list a payment's fee payer; comma separated"
+    )
+    facilitator_url: str = Field("", description="The older name of a list of one")
+    facilitator_verify: bool = Field(False, description="Ask the payment's facilitator to verify it before it leaves")
     keyring: SecretStr = Field(SecretStr(""), description="Keys that seal secrets: made by `starter.py keyring`")
     cash_mint: str = Field("", description="Phantom CASH's mint, where the network does not have a public one")
     slot_ms: int = Field(400, ge=1, le=10_000, description="Milliseconds a slot takes on this network")
@@ -89,10 +92,15 @@ class Settings(BaseSettings):
         name = str(value).upper()
         return Network.DEVNET if name == "LOCALNET" else name
 
-    @field_validator("allowed_http_hosts", "allowed_private_hosts", mode="before")
+    @field_validator("allowed_http_hosts", "allowed_private_hosts", "facilitator_urls", mode="before")
     @classmethod
     def _comma_separated(cls, value: Any) -> Any:
-        return [host.strip() for host in value.split(",") if host.strip()] if isinstance(value, str) else value
+        return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value
+
+    @field_validator("facilitator_urls")
+    @classmethod
+    def _http_urls(cls, value: list[str]) -> list[str]:
+        return [cls._http_url(each) for each in value]
 
     @field_validator("allowed_private_hosts")
     @classmethod
@@ -141,6 +149,11 @@ class Settings(BaseSettings):
     def mints(self) -> dict[Currency, str]:
         """The currencies that can be paid in on this network."""
         return {Currency.USDC: usdc_mint(self.network)} | ({Currency.CASH: self.cash_mint} if self.cash_mint else {})
+
+    @property
+    def facilitators(self) -> list[str]:
+        """The facilitators that payments may settle through; without any, a payment may settle through all."""
+        return list(dict.fromkeys([*self.facilitator_urls, *([self.facilitator_url] if self.facilitator_url else [])]))
 
     @property
     def on_localnet(self) -> bool:
@@ -196,7 +209,6 @@ class Settings(BaseSettings):
                 "solana_ws_url": stack.solana_ws,
                 "cash_mint": stack.cash_mint,
                 "slot_ms": stack.slot_ms,
-                "facilitator_url": stack.facilitator,
             }
         keyring = self.home / KEYRING_FILE
         if keyring.exists():

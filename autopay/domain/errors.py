@@ -46,7 +46,7 @@ class SellerUnavailable(TransientFault):
 
 
 class FacilitatorUnavailable(TransientFault):
-    """The facilitator of AUTOPAY_FACILITATOR_URL does not answer."""
+    """A facilitator of AUTOPAY_FACILITATOR_URLS does not answer."""
 
 
 class WrongNetwork(PermanentFault):

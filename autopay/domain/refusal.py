@@ -7,7 +7,10 @@ from autopay.domain.values import Value
 
 
 class RefusalReason(StrEnum):
-    """Why a request is refused before anything is paid; stable names for programs."""
+    """Why a request is refused before anything is paid; stable names for programs.
+
+    `offers_disagree` and `origin_mismatch` are in ledgers of before; nothing is refused for these any more.
+    """
 
     OFFER_EMPTY = "offer_empty"
     OFFER_MALFORMED = "offer_malformed"

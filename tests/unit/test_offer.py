@@ -7,7 +7,7 @@ import pytest
 from autopay.domain.hosts import origin
 from autopay.domain.money import Currency, to_atomic, to_units
 from autopay.domain.network import Network
-from autopay.domain.payment.offer import BuyerLimits, Challenge, Offer, Option, choose
+from autopay.domain.payment.offer import MAX_ACCEPTED_BYTES, BuyerLimits, Challenge, Offer, Option, choose
 from autopay.domain.refusal import RefusalReason, Refused
 
 USDC = "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU"
@@ -17,6 +17,16 @@ FACILITATOR = "2wKupLR9q6wXYppw8Gr2NvWxKBUqm4PPJKkQfoxHDBg4"
 US = "7v91N7iZ9mNicL8WfG6cgSCKyRXydQjLh6UYBWwm6y1Q"
 URL = "https://market.example/api/market-feed"
 DEVNET = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1"
+
+
+MEMOS = [
+    "order \U0001f680 é 7",
+    "注文　漢字",
+    "\U0001f469\u200d\U0001f4bb",
+    "می\u200cخواهم",
+    "prix 5\u00a0€",
+    "\U0001faea",
+]
 
 
 def option(**changes: str | None) -> Option:
@@ -38,7 +48,6 @@ def challenge(*options: Option, url: str | None = URL) -> Challenge:
 
 
 WANTS = BuyerLimits(
-    url=URL,
     network=Network.DEVNET,
     mints={Currency.USDC: USDC, Currency.CASH: CASH},
     max_price_atomic=5000,
@@ -99,12 +108,45 @@ def test_no_option_at_all_is_an_empty_offer() -> None:
     assert reason_of(choose(challenge(), WANTS)) == RefusalReason.OFFER_EMPTY
 
 
-def test_ten_thousand_options_are_too_many() -> None:
-    assert reason_of(choose(challenge(*[option()] * 10_000), WANTS)) == RefusalReason.OFFER_TOO_LARGE
+@pytest.mark.parametrize("count", [41, 400])
+def test_the_number_of_ways_to_pay_does_not_matter(count: int) -> None:
+    foreign = option(network="eip155:84532", asset="0x1")
+    chosen = choose(challenge(*[foreign] * (count - 1), option()), WANTS)
+    assert isinstance(chosen, Offer)
 
 
-def test_an_offer_for_another_origin_is_refused() -> None:
-    assert reason_of(choose(challenge(option(), url="https://evil.example/x"), WANTS)) == RefusalReason.ORIGIN_MISMATCH
+def test_what_the_seller_calls_the_resource_decides_nothing() -> None:
+    named = (choose(challenge(option(), url=url), WANTS) for url in (URL, None, "http://10.0.3.7:8080/x", "/x", "\0"))
+    assert len(set(named)) == 1
+
+
+def test_only_fee_payers_of_the_configured_facilitators_are_accepted_when_there_are_some() -> None:
+    own = WANTS.model_copy(update={"fee_payers": frozenset({FACILITATOR})})
+    dearer = option(amount="1200")
+    chosen = choose(challenge(option(fee_payer=CASH), dearer), own)
+    assert isinstance(chosen, Offer)
+    assert chosen.amount_atomic == 1200, "the cheapest of those that they settle"
+    assert reason_of(choose(challenge(option(fee_payer=CASH)), own)) == RefusalReason.FEE_PAYER_INVALID
+
+
+@pytest.mark.parametrize("memo", MEMOS)
+def test_a_memo_of_any_script_is_accepted(memo: str) -> None:
+    assert isinstance(choose(challenge(option(memo=memo)), WANTS), Offer)
+
+
+@pytest.mark.parametrize(
+    "memo", ["a\0b", "a\nb", "\x1b[2J", "\u202ea", "a\u2028b", "\ue000", "\U000e0041", "\u200b", "ж" * 129]
+)
+def test_a_memo_that_cannot_be_shown_or_is_too_long_is_refused(memo: str) -> None:
+    assert reason_of(choose(challenge(option(memo=memo)), WANTS)) == RefusalReason.MEMO_INVALID
+
+
+def test_an_entry_that_fits_into_no_payment_header_is_refused_by_name() -> None:
+    huge = option(raw="x" * (MAX_ACCEPTED_BYTES + 1))
+    assert reason_of(choose(challenge(huge), WANTS)) == RefusalReason.OFFER_TOO_LARGE
+    assert isinstance(choose(challenge(huge, option(amount="1200")), WANTS), Offer)
+    v1 = Challenge(version=1, options=(huge.model_copy(update={"network": "solana-devnet"}),))
+    assert isinstance(choose(v1, WANTS), Offer), "v1 echoes nothing of it"
 
 
 def test_what_is_left_of_the_allowance_bounds_the_price() -> None:

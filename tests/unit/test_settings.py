@@ -55,6 +55,8 @@ def stack_file(home: Path, *, pid: int | None = None, born: str | None = None) -
         ("AUTOPAY_NETWORK", "testnet", "AUTOPAY_NETWORK=TESTNET is not valid"),
         ("AUTOPAY_SOLANA_RPC_URL", "localhost:8899", "should start with http:// or https://"),
         ("AUTOPAY_SOLANA_RPC_URL", "http://node:70000", "port out of range"),
+        ("AUTOPAY_FACILITATOR_URLS", "https://a.example,b.example", "should start with http:// or https://"),
+        ("AUTOPAY_FACILITATOR_URLS", "https://a.example:70000", "port out of range"),
         ("AUTOPAY_SOLANA_WS_URL", "http://x", "should start with ws:// or wss://"),
         ("AUTOPAY_ALLOWED_PRIVATE_HOSTS", "10.0.0.0/8,10.0.0.1/8", "10.0.0.1/8 has host bits set"),
         ("AUTOPAY_ALLOWED_PRIVATE_HOSTS", "shop_", "neither a host nor a network"),
@@ -203,3 +205,16 @@ async def test_without_a_keyring_nothing_is_sent_to_temporal(monkeypatch: pytest
     monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
     with pytest.raises(SettingsError, match="AUTOPAY_KEYRING is not set"):
         await connect(Settings.load())
+
+
+def test_facilitators_are_a_list_and_the_older_single_one_is_read_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load().facilitators == []
+    monkeypatch.setenv("AUTOPAY_FACILITATOR_URL", "https://a.example")
+    assert Settings.load().facilitators == ["https://a.example"]
+    monkeypatch.setenv("AUTOPAY_FACILITATOR_URLS", "https://b.example/x, https://a.example,")
+    assert Settings.load().facilitators == ["https://b.example/x", "https://a.example"]
+
+
+def test_the_embedded_stack_leaves_the_facilitator_to_the_seller(tmp_path: Path) -> None:
+    stack_file(tmp_path / "home")
+    assert Settings.load(home=tmp_path / "home").resolve().facilitators == []

@@ -69,11 +69,20 @@ def test_a_v1_offer_is_read_from_the_body() -> None:
     assert (found.version, found.options[0].amount, found.resource_url) == (1, "1000", "https://a.example/x")
 
 
-def test_header_and_body_that_ask_different_things_are_refused() -> None:
+def test_a_readable_header_alone_is_the_offer_whatever_the_body_says() -> None:
     dearer = json.loads(json.dumps(V1))
     dearer["accepts"][0]["maxAmountRequired"] = "9000"
-    assert refusal(read_challenge(header(V2), json.dumps(dearer).encode())) == RefusalReason.OFFERS_DISAGREE
-    assert isinstance(read_challenge(header(V2), json.dumps(V1).encode()), Challenge)
+    alone = read_challenge(header(V2), b"")
+    assert isinstance(alone, Challenge)
+    for body in (json.dumps(dearer).encode(), b"<html>", b"{", b"x" * 1_000_000):
+        assert read_challenge(header(V2), body) == alone
+
+
+def test_a_header_that_cannot_be_read_leaves_the_body() -> None:
+    found = read_challenge({"payment-required": "pay me"}, json.dumps(V1).encode())
+    assert isinstance(found, Challenge)
+    assert found.version == 1
+    assert refusal(read_challenge({"payment-required": "pay me"}, b"{}")) == RefusalReason.OFFER_MALFORMED
 
 
 def test_an_html_page_is_no_offer() -> None:
@@ -101,15 +110,32 @@ def test_a_number_where_an_amount_should_be_text_is_malformed() -> None:
     assert refusal(read_challenge(header({**V2, "accepts": [entry]}), b"")) == RefusalReason.OFFER_MALFORMED
 
 
-def test_a_key_that_stands_twice_is_malformed() -> None:
-    twice = '{"x402Version": 2, "accepts": [], "accepts": [1]}'
-    encoded = {"payment-required": base64.b64encode(twice.encode()).decode()}
-    assert refusal(read_challenge(encoded, b"")) == RefusalReason.OFFER_MALFORMED
+def doubled(content: object, key: str, first: str) -> bytes:
+    """The JSON with the key twice, the first time with another value."""
+    return json.dumps(content).replace(f'"{key}":', f'"{key}": {first}, "{key}":', 1).encode()
 
 
-@pytest.mark.parametrize("spoilt", ["{}, {}", ";{}", "{}!", "\u00e9{}"])
+@pytest.mark.parametrize(
+    "key", ["accepts", "x402Version", "scheme", "network", "asset", "amount", "payTo", "extra", "feePayer"]
+)
+def test_a_key_that_counts_and_stands_twice_is_malformed(key: str) -> None:
+    for content in (V2, V1):
+        name = "maxAmountRequired" if key == "amount" and content is V1 else key
+        assert refusal(read_challenge({}, doubled(content, name, '"1"'))) == RefusalReason.OFFER_MALFORMED
+
+
+@pytest.mark.parametrize("key", ["error", "resource", "extensions", "payment-identifier"])
+def test_metadata_that_stands_twice_is_read_over_and_not_echoed(key: str) -> None:
+    found = read_challenge({}, doubled(V2, key, '"1"'))
+    assert isinstance(found, Challenge)
+    assert len(found.options) == 1
+    kept = {"resource": found.resource_raw, "extensions": found.extensions_raw}
+    assert kept.get(key) is None
+
+
+@pytest.mark.parametrize("spoilt", ["{}, e30=", ";{}", "{}!", "\u00e9{}"])
 def test_a_header_that_is_not_all_base64_is_malformed(spoilt: str) -> None:
-    """Lax decoders skip what is no base64, and read only the first of two headers that were joined."""
+    """Lax decoders skip what is no base64, and read only the first of two headers that differ."""
     encoded = header(V2)["payment-required"]
     assert (
         refusal(read_challenge({"payment-required": spoilt.format(encoded, encoded)}, b""))
@@ -128,11 +154,16 @@ def test_a_version_that_is_not_the_whole_number_is_malformed(version: object) ->
     assert refusal(read_challenge(header({**V2, "x402Version": version}), b"")) == RefusalReason.OFFER_MALFORMED
 
 
-def test_what_could_not_be_echoed_is_malformed() -> None:
-    for text in ("1e999", "NaN", "[" * 100 + "]" * 100, r'"\ud800"', r'{"\udfff": 1}'):
-        content = json.dumps({**V2, "extensions": {"a": "HERE"}}).replace('"HERE"', text)
-        encoded = {"payment-required": base64.b64encode(content.encode()).decode()}
-        assert refusal(read_challenge(encoded, b"")) == RefusalReason.OFFER_MALFORMED
+@pytest.mark.parametrize(
+    "text", ["1e999", "NaN", "9" * 5_000, "[" * 100 + "]" * 100, r'"\ud800"', r'{"\udfff": 1}', '{"a": 1, "a": 2}']
+)
+def test_what_cannot_be_echoed_is_left_out_or_refused_where_it_must_be_echoed(text: str) -> None:
+    content = json.dumps({**V2, "extensions": {"a": "HERE", "b": 1}}).replace('"HERE"', text)
+    found = read_challenge({}, content.encode())
+    assert isinstance(found, Challenge)
+    assert found.extensions_raw == '{"b": 1}'
+    content = json.dumps(V2).replace('"kept"', text)
+    assert refusal(read_challenge({}, content.encode())) == RefusalReason.OFFER_MALFORMED
 
 
 def test_deep_nesting_is_malformed_and_no_crash() -> None:

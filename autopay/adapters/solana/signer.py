@@ -38,11 +38,20 @@ from autopay.domain.payment.payment import MAX_ATTEMPTS
 MEMO_PROGRAM = Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr")
 
 BASE_UNITS = 20_000
-UNITS_PER_MEMO_BYTE = 400
-"""A memo costs about 350 units a byte, most of it for logging; measured on the memo program v2."""
+"""Of a transfer in either token program and a memo of one character."""
+
+UNITS_PER_MEMO_BYTE = {1: 400, 2: 900, 3: 5_300, 4: 5_300}
+"""What the memo program v2 uses at most for a byte of a character of so many bytes in UTF-8, most of it for logging:
+measured over all characters. 256 bytes of the dearest stay below the 1,400,000 units that a transaction may have."""
 
 MAX_VARIED_PRICE = 50_000
 """Microlamports per unit; facilitators refuse above 5,000,000."""
+
+MAX_PRIORITY_FEE_LAMPORTS = 3_000
+"""What the facilitator pays for a varied price at most, however many units the memo takes."""
+
+VARIED_UNITS = 256
+"""Added to the compute-unit limit at most, to tell two payments under one memo apart together with the price."""
 
 
 class PaymentSigner:
@@ -98,7 +107,7 @@ def _associated(owner: str, mint: MintFacts) -> Pubkey:
 
 
 def _instructions(order: UnsignedPayment, memo: str) -> list[Instruction]:
-    price = 1 if order.offer.memo is None else _varied_price(order)
+    units, price = _compute(order, memo)
     transfer = transfer_checked(
         TransferCheckedParams(
             program_id=Pubkey.from_string(order.mint.program),
@@ -111,17 +120,27 @@ def _instructions(order: UnsignedPayment, memo: str) -> list[Instruction]:
         )
     )
     return [
-        set_compute_unit_limit(BASE_UNITS + UNITS_PER_MEMO_BYTE * len(memo.encode())),
+        set_compute_unit_limit(units),
         set_compute_unit_price(price),
         transfer,
         Instruction(MEMO_PROGRAM, memo.encode(), []),
     ]
 
 
-def _varied_price(order: UnsignedPayment) -> int:
-    """A compute-unit price of the attempt's own, so that two attempts under a seller's memo share no message."""
+def units_for(memo: str) -> int:
+    """Compute units that a payment with this memo never exceeds."""
+    sizes = (len(char.encode()) for char in memo)
+    return BASE_UNITS + sum(size * UNITS_PER_MEMO_BYTE[size] for size in sizes)
+
+
+def _compute(order: UnsignedPayment, memo: str) -> tuple[int, int]:
+    """Compute-unit limit and price: the attempt's own under a seller's memo, so that no two share a message."""
+    units = units_for(memo)
+    if order.offer.memo is None:
+        return units, 1
     digest = hmac.digest(b"compute-unit-price", f"{order.request_key}/{order.number}".encode(), hashlib.sha256)
-    return 1 + int.from_bytes(digest[:4], "big") % MAX_VARIED_PRICE
+    most = min(MAX_VARIED_PRICE, MAX_PRIORITY_FEE_LAMPORTS * 1_000_000 // (units + VARIED_UNITS))
+    return units + digest[4] % VARIED_UNITS, 1 + int.from_bytes(digest[:4], "big") % most
 
 
 def _message(order: UnsignedPayment, memo: str) -> MessageV0:

@@ -1,30 +1,37 @@
 """x402 on the wire, with the official SDK's types: 402 answers in, receipts in. Bounded before it is parsed.
 
-Every malformed thing becomes a `Refused` or `None`; nothing here raises on what a seller sent.
+Every malformed thing becomes a `Refused` or `None`; nothing here raises on what a seller sent. Only what a payment
+needs must be right; the rest of an offer may be of any type, and what of it cannot be echoed is left out.
 """
 
-import base64
 import json
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 from x402.extensions.payment_identifier import PAYMENT_IDENTIFIER, is_payment_identifier_extension
 from x402.http.utils import decode_payment_response_header
 from x402.schemas import PaymentRequirements, ResourceInfo
-from x402.schemas.v1 import PaymentRequirementsV1
 
+from autopay.adapters.x402.decoding import DoubledKeys, base64_bytes, is_echoable, read_json
 from autopay.domain.payment.exchange import Receipt
-from autopay.domain.payment.offer import MAX_OPTIONS, Challenge, Option
+from autopay.domain.payment.offer import Challenge, Option
 from autopay.domain.refusal import RefusalReason, Refused
 
-MAX_OFFER_CHARS = 65_536
-MAX_EXTENSIONS_CHARS = 16_384
-MAX_DEPTH = 64
-"""Of lists and objects within each other: what is read near the parser's own limit might not be echoed any more."""
+MAX_OFFER_BYTES = 262_144
+"""Of an offer in a body, or in a header before it is decoded (where the HTTP client ends at 100 kB)."""
 
-_REQUIRED = {
+MAX_RECEIPT_CHARS = 65_536
+MAX_RESOURCE_ECHO_BYTES, MAX_EXTENSIONS_ECHO_BYTES = 1_000, 3_000
+"""Of `resource` and `extensions` in the payment: with a usual `accepted` its header stays below the 8 kB that Apache,
+nginx and gunicorn take of one. What does not fit is not echoed, which the protocol allows; `accepted` always is."""
+
+MOST_FOREIGN = 16
+"""Ways to pay on other chains that are kept, to be named in a refusal; ours are all kept."""
+
+MAX_SHOWN_CHARS = 500
+
+_TERMS = {
     1: ("scheme", "network", "asset", "maxAmountRequired", "payTo"),
     2: ("scheme", "network", "asset", "amount", "payTo"),
 }
@@ -36,33 +43,22 @@ class _Broken(ValueError):
 
 
 def read_challenge(headers: Mapping[str, str], body: bytes) -> Challenge | Refused:
-    """The offer of a 402: header PAYMENT-REQUIRED (v2) or JSON body (v1, and v2 from sellers that put it there).
+    """The offer of a 402: a readable header PAYMENT-REQUIRED alone, or else the JSON body (v1, or v2 put there).
 
-    Refused: OFFER_MALFORMED, OFFER_TOO_LARGE, or OFFERS_DISAGREE when header and body ask different things.
+    Refused: OFFER_MALFORMED or OFFER_TOO_LARGE, of the header when there is one.
     """
     header = headers.get("payment-required")
-    if len(header or "") > MAX_OFFER_CHARS:
-        return Refused(reason=RefusalReason.OFFER_TOO_LARGE, message=f"the offer exceeds {MAX_OFFER_CHARS} characters")
-    try:
-        in_header = _challenge(_loads(_decoded(header))) if header is not None else None
-        in_body = _body_challenge(body, required=header is None)
-    except _Broken as broken:
-        return Refused(reason=RefusalReason.OFFER_MALFORMED, message=f"the seller's 402 is not an x402 offer: {broken}")
-    except (ValueError, RecursionError):
-        return Refused(
-            reason=RefusalReason.OFFER_MALFORMED, message="the seller's 402 is not an x402 offer: unreadable"
-        )
-    if in_header is not None and in_body is not None and _asks(in_header) != _asks(in_body):
-        return Refused(reason=RefusalReason.OFFERS_DISAGREE, message="the offers in header and body differ")
-    chosen = in_header or in_body
-    assert chosen is not None
-    return chosen
+    in_header = _read(len(header), lambda: base64_bytes(header)) if header is not None else None
+    if isinstance(in_header, Challenge):
+        return in_header
+    in_body = _read(len(body), lambda: body)
+    return in_body if isinstance(in_body, Challenge) or in_header is None else in_header
 
 
 def read_receipt(headers: Mapping[str, str]) -> tuple[Receipt, dict[str, object]] | None:
     """The receipt of an answer and its raw content, from either version's header; None when there is none to read."""
     value = headers.get("payment-response") or headers.get("x-payment-response")
-    if value is None or len(value) > MAX_OFFER_CHARS:
+    if value is None or len(value) > MAX_RECEIPT_CHARS:
         return None
     try:
         settled = decode_payment_response_header(value)
@@ -74,126 +70,131 @@ def read_receipt(headers: Mapping[str, str]) -> tuple[Receipt, dict[str, object]
     return receipt, settled.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def _body_challenge(body: bytes, *, required: bool) -> Challenge | None:
-    if len(body) > MAX_OFFER_CHARS:
-        if required:
-            raise _Broken(f"a body of over {MAX_OFFER_CHARS} bytes")
-        return None
+def _read(size: int, content: Callable[[], bytes]) -> Challenge | Refused:
+    if size > MAX_OFFER_BYTES:
+        message = f"the seller's 402 is not read as an offer: it has {size} bytes, {MAX_OFFER_BYTES} are read"
+        return Refused(reason=RefusalReason.OFFER_TOO_LARGE, message=message)
     try:
-        content = _loads(body.decode())
-    except (ValueError, RecursionError):
-        if required:
-            raise _Broken("no PAYMENT-REQUIRED header, and the body is not JSON") from None
-        return None
-    if not required and not (isinstance(content, dict) and "accepts" in content):
-        return None
-    return _challenge(content)
+        return _challenge(_parsed(content))
+    except _Broken as broken:
+        message = f"the seller's 402 is not an x402 offer: {broken}"
+        return Refused(reason=RefusalReason.OFFER_MALFORMED, message=message)
+
+
+def _parsed(content: Callable[[], bytes]) -> Any:
+    try:
+        return read_json(content())
+    except ValueError:
+        raise _Broken("neither a readable PAYMENT-REQUIRED header nor a JSON body") from None
 
 
 def _challenge(content: Any) -> Challenge:
     if not isinstance(content, dict):
         raise _Broken("not a JSON object")
+    if _is_doubled(content, ("x402Version", "accepts")):
+        raise _Broken("a key that counts stands twice")
     version, accepts = content.get("x402Version"), content.get("accepts")
     if type(version) is not int or version not in (1, 2):
         raise _Broken("x402Version is neither 1 nor 2")
     if not isinstance(accepts, list):
         raise _Broken("accepts is not a list")
-    entries = accepts[: MAX_OPTIONS + 1]
-    options = [option for entry in entries if (option := _option(entry, version)) is not None]
+    options = _options(accepts, version)
     if accepts and not options:
         raise _Broken("no entry of accepts has the required fields")
-    extensions = content.get("extensions") if version == 2 else None
-    resource = content.get("resource") if version == 2 else None
-    if resource is not None:
-        ResourceInfo.model_validate(resource)  # as it is echoed; a ValidationError is a ValueError
+    resource = _resource_to_echo(content) if version == 2 else None
+    extensions = _extensions_to_echo(content) if version == 2 else {}
     return Challenge(
         version=version,
-        options=tuple(options),
-        resource_url=_resource_url(resource, entries, version),
-        resource_raw=json.dumps(resource) if isinstance(resource, dict) else None,
-        extensions_raw=_bounded(extensions),
-        offers_payment_identifier=isinstance(extensions, dict)
-        and is_payment_identifier_extension(extensions.get(PAYMENT_IDENTIFIER)),
+        options=options,
+        resource_url=_resource_url(content.get("resource") if version == 2 else accepts),
+        resource_raw=json.dumps(resource) if resource is not None else None,
+        extensions_raw=json.dumps(extensions) if extensions else None,
+        offers_payment_identifier=is_payment_identifier_extension(extensions.get(PAYMENT_IDENTIFIER)),
     )
+
+
+def _options(accepts: list[Any], version: int) -> tuple[Option, ...]:
+    """The readable entries; of those of other chains the first few."""
+    found: list[Option] = []
+    foreign = 0
+    for entry in accepts:
+        option = _option(entry, version)
+        if option is None:
+            continue
+        foreign += not option.network.startswith("solana")
+        if option.network.startswith("solana") or foreign <= MOST_FOREIGN:
+            found.append(option)
+    return tuple(found)
 
 
 def _option(entry: Any, version: int) -> Option | None:
-    if not isinstance(entry, dict) or not all(isinstance(entry.get(name), str) for name in _REQUIRED[version]):
+    """The entry, None when a term is missing, of another type or doubled; a v2 entry must also be fit to be echoed."""
+    terms = _TERMS[version]
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(name), str) for name in terms):
         return None
-    try:
-        fields: PaymentRequirements | PaymentRequirementsV1 = (
-            PaymentRequirements.model_validate(entry) if version == 2 else PaymentRequirementsV1.model_validate(entry)
-        )
-    except ValidationError:
-        return None
-    extra = fields.extra or {}
+    given = entry.get("extra")
+    extra = given if isinstance(given, dict) else {}
     fee_payer, memo = extra.get("feePayer"), extra.get("memo")
+    told = {"feePayer": fee_payer if isinstance(fee_payer, str) else None, "memo": memo}
+    if not (memo is None or isinstance(memo, str)) or not is_echoable([*(entry[name] for name in terms), told]):
+        return None
+    if _is_doubled(entry, (*terms, "extra")) or _is_doubled(extra, tuple(told)):
+        return None
+    if version == 2 and not (is_echoable(entry) and _is_valid(PaymentRequirements, entry)):
+        return None
     return Option(
-        scheme=fields.scheme,
-        network=fields.network,
-        asset=fields.asset,
-        amount=fields.get_amount(),
-        pay_to=fields.pay_to,
-        fee_payer=fee_payer if isinstance(fee_payer, str) else None,
-        memo=memo if isinstance(memo, str) and memo else None,
-        raw=json.dumps(entry),
+        scheme=entry["scheme"],
+        network=entry["network"],
+        asset=entry["asset"],
+        amount=entry[terms[3]],
+        pay_to=entry["payTo"],
+        fee_payer=told["feePayer"],
+        memo=memo or None,
+        # A payment in v1 echoes nothing of the entry, whose schemas may be long.
+        raw=json.dumps(entry if version == 2 else {name: entry[name] for name in terms} | {"extra": told}),
     )
 
 
-def _resource_url(resource: Any, entries: list[Any], version: int) -> str | None:
-    if version == 1:
-        first = entries[0] if entries and isinstance(entries[0], dict) else {}
-        resource = {"url": first.get("resource")}
-    url = resource.get("url") if isinstance(resource, dict) else None
-    return url if isinstance(url, str) and url else None
-
-
-def _bounded(extensions: Any) -> str | None:
-    if not isinstance(extensions, dict) or not extensions:
+def _resource_to_echo(content: dict[str, Any]) -> dict[str, Any] | None:
+    resource = content.get("resource")
+    if _is_doubled(content, ("resource",)) or not isinstance(resource, dict) or not is_echoable(resource):
         return None
-    text = json.dumps(extensions)
-    if len(text) > MAX_EXTENSIONS_CHARS:
-        raise _Broken("extensions are too large")
-    return text
+    fits = len(json.dumps(resource)) <= MAX_RESOURCE_ECHO_BYTES and _is_valid(ResourceInfo, resource)
+    return resource if fits else None
 
 
-def _asks(challenge: Challenge) -> set[tuple[str, str, str]]:
-    return {(option.asset, option.amount, option.pay_to) for option in challenge.options}
+def _extensions_to_echo(content: dict[str, Any]) -> dict[str, Any]:
+    """The extensions that can be echoed and fit, each whole; the payment identifier goes before all others."""
+    extensions = content.get("extensions")
+    if _is_doubled(content, ("extensions",)) or not isinstance(extensions, dict):
+        return {}
+    kept: dict[str, Any] = {}
+    left = MAX_EXTENSIONS_ECHO_BYTES
+    for name in sorted(extensions, key=lambda each: each != PAYMENT_IDENTIFIER):
+        pair = {name: extensions[name]}
+        if _is_doubled(extensions, (name,)) or not is_echoable(pair) or len(json.dumps(pair)) > left:
+            continue
+        kept |= pair
+        left -= len(json.dumps(pair))
+    return kept
 
 
-def _decoded(header: str) -> str:
-    """Base64 and nothing else: lax decoders skip what is none, and stop where a first of two headers is padded."""
-    return base64.b64decode(header.strip(), validate=True).decode()
+def _resource_url(resource: Any) -> str | None:
+    """What the seller says that it sells: v2's `resource`, v1's list of entries. For people, and believed by nobody."""
+    if isinstance(resource, list):
+        resource = resource[0].get("resource") if resource and isinstance(resource[0], dict) else None
+    url = resource.get("url") if isinstance(resource, dict) else resource
+    return url[:MAX_SHOWN_CHARS].encode("utf-8", "replace").decode() if isinstance(url, str) and url else None
 
 
-def _loads(text: str) -> Any:
-    content = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constants, parse_float=_finite)
-    _require_shallow(content, MAX_DEPTH)
-    json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair: UnicodeEncodeError, a ValueError
-    return content
+def _is_doubled(content: dict[str, Any], names: tuple[str, ...]) -> bool:
+    return isinstance(content, DoubledKeys) and not content.twice.isdisjoint(names)
 
 
-def _require_shallow(value: Any, depth: int) -> None:
-    if depth < 0:
-        raise _Broken(f"nested over {MAX_DEPTH} deep")
-    if isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            _require_shallow(item, depth - 1)
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) != len(pairs):
-        raise _Broken("a key stands twice")
-    return content
-
-
-def _no_constants(text: str) -> Any:
-    raise _Broken(f"{text} is not JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise _Broken(f"{text[:20]} is too large to be echoed")
-    return number
+def _is_valid(kind: type[PaymentRequirements | ResourceInfo], value: Any) -> bool:
+    """Whether a seller on the official SDK could read it back."""
+    try:
+        kind.model_validate(value)
+    except ValidationError:
+        return False
+    return True

@@ -5,18 +5,22 @@ Nothing here signs, sends or remembers. The choice looks at the parsed fields on
 """
 
 import re
+import unicodedata
 from typing import Literal
 
-from autopay.domain.hosts import origin
 from autopay.domain.money import MAX_ATOMIC, Currency, show
 from autopay.domain.network import Network, wire_name
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.values import Value
 
 MAX_MEMO_BYTES = 256  # x402 SVM exact scheme, extra.memo
-MAX_OPTIONS = 32
+MAX_ACCEPTED_BYTES = 6_500
+"""Of an entry of `accepts` in v2, which is echoed whole: the payment's header stays below the 16 kB that servers take
+of all headers (Node.js; others of one header)."""
+
 _ADDRESS = re.compile(r"[1-9A-HJ-NP-Za-km-z]{32,44}")
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_JOINERS, _EMOJI = "\u200c\u200d", range(0x1F000, 0x1FB00)
 _AMOUNT = re.compile(r"[1-9][0-9]{0,19}", re.ASCII)
 
 
@@ -34,7 +38,11 @@ class Option(Value):
 
 
 class Challenge(Value):
-    """A 402 answer: what the seller would accept. JSON texts are kept as they came, to be echoed verbatim."""
+    """A 402 answer: what the seller would accept. JSON texts are kept as they came, to be echoed verbatim.
+
+    `resource_url` is what the seller says that it sells, to be shown only: what is paid, known and limited by is the
+    origin that was asked.
+    """
 
     kind: Literal["challenge"] = "challenge"
     version: Literal[1, 2]
@@ -64,14 +72,17 @@ class Offer(Value):
 
 
 class BuyerLimits(Value):
-    """What the buyer brings to the choice: its limits, the currencies that it can pay in and what is left of each."""
+    """What the buyer brings to the choice: its limits, the currencies that it can pay in and what is left of each.
 
-    url: str
+    `fee_payers`: when given, no other may pay the fees.
+    """
+
     network: Network
     mints: dict[Currency, str]
     max_price_atomic: int | None = None
     budgets: dict[Currency, int] = {}
     own_keys: frozenset[str] = frozenset()
+    fee_payers: frozenset[str] | None = None
 
 
 def choose(challenge: Challenge, wants: BuyerLimits) -> Offer | Refused:
@@ -81,13 +92,6 @@ def choose(challenge: Challenge, wants: BuyerLimits) -> Offer | Refused:
     """
     if not challenge.options:
         return Refused(reason=RefusalReason.OFFER_EMPTY, message="the seller's 402 names no way to pay")
-    if len(challenge.options) > MAX_OPTIONS:
-        return Refused(reason=RefusalReason.OFFER_TOO_LARGE, message=f"the seller lists over {MAX_OPTIONS} ways to pay")
-    if challenge.resource_url is not None and origin(challenge.resource_url) != origin(wants.url):
-        return Refused(
-            reason=RefusalReason.ORIGIN_MISMATCH,
-            message=f"the offer is for {challenge.resource_url[:200]!r}, not for what was requested",
-        )
     judged = [_judge(option, challenge, wants) for option in challenge.options]
     offers = [verdict for verdict in judged if isinstance(verdict, Offer)]
     if offers:
@@ -104,6 +108,7 @@ _STAGES = (
     RefusalReason.PAYEE_INVALID,
     RefusalReason.FEE_PAYER_INVALID,
     RefusalReason.MEMO_INVALID,
+    RefusalReason.OFFER_TOO_LARGE,
     RefusalReason.PRICE_ABOVE_MAXIMUM,
     RefusalReason.ALLOWANCE_EXHAUSTED,
 )
@@ -130,8 +135,14 @@ def _judge(option: Option, challenge: Challenge, wants: BuyerLimits) -> Offer | 
         return refuse(RefusalReason.PAYEE_INVALID, f"{option.pay_to[:60]!r} cannot be paid")
     if option.fee_payer is None or not _is_address(option.fee_payer) or option.fee_payer in wants.own_keys:
         return refuse(RefusalReason.FEE_PAYER_INVALID, "extra.feePayer must be the facilitator's address")
+    if wants.fee_payers is not None and option.fee_payer not in wants.fee_payers:
+        message = f"the offer's fee payer {option.fee_payer} is none of the facilitators' in AUTOPAY_FACILITATOR_URLS"
+        return refuse(RefusalReason.FEE_PAYER_INVALID, message)
     if option.memo is not None and not _is_memo(option.memo):
         return refuse(RefusalReason.MEMO_INVALID, f"extra.memo must be printable and have 1 to {MAX_MEMO_BYTES} bytes")
+    if challenge.version == 2 and len(option.raw) > MAX_ACCEPTED_BYTES:
+        message = f"the entry of accepts would not fit into a payment header: it has over {MAX_ACCEPTED_BYTES} bytes"
+        return refuse(RefusalReason.OFFER_TOO_LARGE, message)
     amount_atomic = int(option.amount)
     if wants.max_price_atomic is not None and amount_atomic > wants.max_price_atomic:
         price, cap = show(amount_atomic, currency), show(wants.max_price_atomic, currency)
@@ -167,5 +178,13 @@ def _is_address(text: str) -> bool:
 
 
 def _is_memo(text: str) -> bool:
-    """Printable, so that it can be stored and shown, and no longer than the scheme allows."""
-    return text.isprintable() and 0 < len(text.encode()) <= MAX_MEMO_BYTES
+    """Fit to be stored and shown, and no longer than the scheme allows.
+
+    Printable, or one of the others that scripts and emoji need: spaces, joiners, and emoji that are newer than this
+    Python. Not: controls, line ends, and what turns text around or is invisible.
+    """
+    return all(map(_is_shown, text)) and 0 < len(text.encode()) <= MAX_MEMO_BYTES
+
+
+def _is_shown(char: str) -> bool:
+    return char.isprintable() or char in _JOINERS or unicodedata.category(char) == "Zs" or ord(char) in _EMOJI

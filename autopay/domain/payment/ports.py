@@ -4,7 +4,7 @@ Every method may raise the faults of `errors.py` and nothing else; expected outc
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from autopay.domain.money import Currency
@@ -53,11 +53,20 @@ class Seller(Protocol):
     async def pay(self, url: str, method: Method, extras: RequestExtras, version: int, payment: bytes) -> Reply: ...
 
 
-class Facilitator(Protocol):
-    """Who settles for sellers. Raises FacilitatorUnavailable."""
+class FeePayers(NamedTuple):
+    """The addresses that facilitators sign as, and the hosts of those that did not answer."""
 
-    async def fee_payers(self) -> frozenset[str]: ...
-    async def objection(self, payment: bytes) -> str | None: ...
+    addresses: frozenset[str]
+    unanswered: tuple[str, ...] = ()
+
+
+class Facilitator(Protocol):
+    """Who may settle for sellers: the facilitators that the operator names."""
+
+    async def fee_payers(self) -> FeePayers: ...
+    async def objection(self, payment: bytes) -> str | None:
+        """Why it would not settle this payment. Raises FacilitatorUnavailable."""
+        ...
 
 
 class Sealer(Protocol):

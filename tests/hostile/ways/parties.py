@@ -48,6 +48,7 @@ _FEE_PAYERS = [
         ("our own wallet", its("owner")),
         ("our session key", its("session")),
         ("our source account", its("source")),
+        ("our associated account", lambda scene: str(scene.account_of("owner"))),
     )
 ] + [
     Way(
@@ -73,7 +74,10 @@ _MEMOS = [
             2,
             *(
                 {"extra": {"feePayer": str(FACILITATOR.pubkey()), "memo": memo}}
-                for memo in ("x" * 10_000, "x" * 257, "a\0\x1b[2Jb", "paid\nrefunded", "paid \u202e dnufer")
+                for memo in (
+                    *("x" * 10_000, "x" * 257, "\u6f22" * 86, "a\0\x1b[2Jb", "paid\nrefunded", "paid \u202e dnufer"),
+                    *("paid\u2028refunded", "paid\u200b", "paid\U000e0067", "\ud83d"),
+                )
             ),
         ),
         ends=(refused(RefusalReason.MEMO_INVALID),),
@@ -91,6 +95,21 @@ _MEMOS = [
         plain=asks(extra={"memo": "x" * 256}),
         ends=(DELIVERED,),
         moves=PRICE,
+    ),
+    *(
+        Way(
+            name=f"memo of {name}",
+            does="wants a memo that costs far more compute than its bytes",
+            plain=asks(extra={"memo": memo}),
+            ends=(DELIVERED,),
+            moves=PRICE,
+        )
+        for name, memo in (
+            ("emoji", "order \U0001f680 \u00e9 7"),
+            ("64 emoji", "\U0001f680" * 64),
+            ("85 Han characters", "\u6f22" * 85),
+            ("the dearest character there is", "\ufffd" * 85),
+        )
     ),
 ]
 

@@ -74,6 +74,41 @@ _LIMITS = [
     ),
 ]
 
+ELSEWHERE = {"resource": {"url": "https://market.example/data"}}
+
+_NAMES = [
+    Way(
+        name="resource of an allowed host",
+        does="calls itself by the name of the only host that policy allows",
+        plain=asks(top=ELSEWHERE),
+        ends=(refused(RefusalReason.HOST_NOT_ALLOWED),),
+        policy=Policy(hosts=("market.example",)),
+    ),
+    Way(
+        name="resource of another host on the day's second payment",
+        does="calls itself by another host's name, so that another day's limit might pay",
+        plain=in_turn(asks(), asks(top=ELSEWHERE)),
+        ends=(DELIVERED, refused(RefusalReason.HOST_DAY_LIMIT)),
+        moves=PRICE,
+        policy=Policy(per_host_day_atomic=2 * PRICE - 1),
+    ),
+    Way(
+        name="resource of a host that was never paid",
+        does="is paid once, and then wants the money at the thief's address under another host's name",
+        plain=in_turn(asks(), asks(top=ELSEWHERE, payTo=its("thief"))),
+        ends=(DELIVERED, refused(RefusalReason.PAYEE_CHANGED)),
+        moves=PRICE,
+    ),
+    Way(
+        name="resource that was never priced",
+        does="raises its price under another path's name",
+        plain=in_turn(asks(), asks(top=ELSEWHERE, amount=str(3 * PRICE + 1))),
+        ends=(DELIVERED, refused(RefusalReason.PRICE_JUMP)),
+        moves=PRICE,
+        most=None,
+    ),
+]
+
 _CHANGES = [
     Way(
         name="payee swapped after the first payment",
@@ -174,4 +209,4 @@ _APPROVALS = [
     ),
 ]
 
-WAYS = [*_LIMITS, *_CHANGES, *_APPROVALS]
+WAYS = [*_LIMITS, *_NAMES, *_CHANGES, *_APPROVALS]

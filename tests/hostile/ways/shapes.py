@@ -8,10 +8,10 @@ from typing import Any
 from autopay.domain.refusal import RefusalReason
 from tests.hostile.asking import JSON, asks, asks_all, encoded, entry, offer
 from tests.hostile.conduct import says
-from tests.hostile.scene import PRICE, Scene
+from tests.hostile.scene import PRICE, Scene, Spoken, its
 from tests.hostile.way import DELIVERED, FREE, UNAVAILABLE, Way, failed, refused
 
-MALFORMED = (refused(RefusalReason.OFFER_MALFORMED),)
+MALFORMED, TOO_LARGE = (refused(RefusalReason.OFFER_MALFORMED),), (refused(RefusalReason.OFFER_TOO_LARGE),)
 
 
 def _in_header(text: bytes) -> list[tuple[str, str]]:
@@ -27,6 +27,38 @@ def _two_headers(scene: Scene) -> list[tuple[str, str]]:
     cheap, dear = offer(scene, entry(scene)), offer(scene, entry(scene, amount="5000"))
     padded = next(each for pad in range(3) if (each := encoded(cheap | {"pad": "x" * pad})).endswith("="))
     return [("PAYMENT-REQUIRED", padded), ("PAYMENT-REQUIRED", encoded(dear))]
+
+
+def _doubled(scene: Scene, *names: str, value: str = '"another"') -> list[tuple[str, str]]:
+    text = json.dumps(offer(scene, entry(scene), extensions={"a": 1}))
+    for name in names:
+        text = text.replace(f'"{name}":', f'"{name}": {value}, "{name}":', 1)
+    return _in_header(text.encode())
+
+
+def _two_memos(scene: Scene) -> bytes:
+    text = json.dumps(offer(scene, entry(scene, 1, extra={"memo": "one"}), version=1))
+    return text.replace('"memo":', '"memo": "another", "memo":').encode()
+
+
+def _overlong(scene: Scene) -> bytes:
+    text = json.dumps(offer(scene, entry(scene, 1), version=1, error="HERE"))
+    return text.encode().replace(b"HERE", b"\xc0\xa2,\xc0\xa2maxAmountRequired\xc0\xa2:\xc0\xa290000")
+
+
+def _deep_note(scene: Scene, depth: int) -> bytes:
+    text = json.dumps(offer(scene, entry(scene), error="DEEP"))
+    return text.replace('"DEEP"', "[" * depth + "]" * depth).encode()
+
+
+_LOOK_ALIKES: dict[str, Spoken] = {
+    "p\u0430yTo": its("thief"),
+    "payTo\u200b": its("thief"),
+    "\uff50ayTo": its("thief"),
+    "\u0430mount": "90000",
+    "amount\u0301": "90000",
+}
+"""Cyrillic, full-width and combining twins of keys that count."""
 
 
 def _bomb(_: Scene) -> bytes:
@@ -84,10 +116,10 @@ WAYS = [
         ends=MALFORMED,
     ),
     Way(
-        name="header above 64 kB",
-        does="sends 70,000 characters of header",
+        name="header of 70 kB",
+        does="sends 70,000 characters of header that mean nothing",
         plain=says(402, [("PAYMENT-REQUIRED", "A" * 70_000)]),
-        ends=(refused(RefusalReason.OFFER_TOO_LARGE),),
+        ends=MALFORMED,
     ),
     Way(
         name="header of a megabyte",
@@ -103,10 +135,11 @@ WAYS = [
     ),
     Way(name="a key twice", does="names two amounts in one object", plain=says(402, _with_key_twice), ends=MALFORMED),
     Way(
-        name="a list of 33 ways to pay",
-        does="lists more ways to pay than anybody needs",
-        plain=asks_all(lambda scene: offer(scene, *[entry(scene)] * 33)),
-        ends=(refused(RefusalReason.OFFER_TOO_LARGE),),
+        name="a list of 200 ways to pay",
+        does="lists more ways to pay than anybody needs, the last one cheapest by a unit",
+        plain=asks_all(lambda scene: offer(scene, *[entry(scene)] * 150, entry(scene, amount=str(PRICE - 1)))),
+        ends=(DELIVERED,),
+        moves=PRICE - 1,
     ),
     Way(
         name="a list of 10,000 ways to pay",
@@ -145,13 +178,13 @@ WAYS = [
         name="offer of 5 MB",
         does="lists ways to pay for megabytes",
         plain=says(402, [JSON], lambda _: b'{"x402Version":1,"accepts":[' + b"{}," * 1_500_000 + b"{}]}"),
-        ends=MALFORMED,
+        ends=TOO_LARGE,
     ),
     Way(
         name="402 with a gzip bomb",
         does="compresses 10 MB into 10 kB, which nobody asked for",
         plain=says(402, [JSON, ("Content-Encoding", "gzip")], _bomb),
-        ends=MALFORMED,
+        ends=TOO_LARGE,
     ),
     Way(
         name="version 3",
@@ -188,9 +221,10 @@ WAYS = [
     *(
         Way(
             name=f"resource {name}",
-            does="offers something of another origin",
+            does="calls what it sells something of another origin, which is only a name",
             plain=asks(top={"resource": {"url": url, "description": "", "mimeType": ""}}),
-            ends=(refused(RefusalReason.ORIGIN_MISMATCH),),
+            ends=(DELIVERED,),
+            moves=PRICE,
         )
         for name, url in (
             ("of another host", "https://other.example/data"),
@@ -203,13 +237,15 @@ WAYS = [
         name="v1 resource of another host",
         does="the same in the old protocol",
         plain=asks(version=1, resource="https://other.example/data"),
-        ends=(refused(RefusalReason.ORIGIN_MISMATCH),),
+        ends=(DELIVERED,),
+        moves=PRICE,
     ),
     Way(
         name="resource is a text",
         does="gives its resource as text in v2",
         plain=asks(top={"resource": "https://other.example/data"}),
-        ends=MALFORMED,
+        ends=(DELIVERED,),
+        moves=PRICE,
     ),
     Way(
         name="extensions of junk",
@@ -229,7 +265,67 @@ WAYS = [
         name="extensions of 40 kB",
         does="wants to be echoed at length",
         plain=asks(top={"extensions": {"a": "x" * 40_000}}),
+        ends=(DELIVERED,),
+        moves=PRICE,
+    ),
+    Way(
+        name="a way to pay of 20 kB",
+        does="wants to be echoed at more length than servers take",
+        plain=asks(extra={"a": "x" * 20_000}),
+        ends=TOO_LARGE,
+    ),
+    Way(
+        name="metadata twice",
+        does="names its resource and its extensions twice: they are not echoed",
+        plain=says(402, lambda scene: _doubled(scene, "resource", "extensions", "error")),
+        ends=(DELIVERED,),
+        moves=PRICE,
+    ),
+    Way(
+        name="two accepts",
+        does="has the thief in a first list of ways to pay, and the payee in a second",
+        plain=says(402, lambda scene: _doubled(scene, "accepts", value=json.dumps([entry(scene, payTo=its("thief"))]))),
         ends=MALFORMED,
+    ),
+    Way(
+        name="two fee payers in one extra",
+        does="names our own wallet as fee payer, and then the facilitator",
+        plain=says(402, lambda scene: _doubled(scene, "feePayer", value=json.dumps(scene.address("owner")))),
+        ends=MALFORMED,
+    ),
+    Way(
+        name="two memos in one extra of v1",
+        does="fixes the memo twice, where nothing is echoed",
+        plain=says(402, [JSON], _two_memos),
+        ends=MALFORMED,
+    ),
+    Way(
+        name="two headers and a body",
+        does="sends two headers that differ, and an offer in the body: that one is read",
+        plain=says(402, _two_headers, lambda scene: json.dumps(offer(scene, entry(scene, 1), version=1)).encode()),
+        ends=(DELIVERED,),
+        moves=PRICE,
+    ),
+    Way(
+        name="Latin-1 that hides a quote",
+        does="ends a text with an overlong quote, and a second price behind it for parsers that fall for it",
+        plain=says(402, [JSON], _overlong),
+        ends=(DELIVERED,),
+        moves=PRICE,
+    ),
+    Way(
+        name="keys that only look right",
+        does="has Cyrillic, full-width and combining twins of the keys that count, with the thief in them",
+        plain=asks(**_LOOK_ALIKES),
+        ends=(DELIVERED,),
+        moves=PRICE,
+    ),
+    Way(
+        name="nested deep where nobody looks",
+        does="nests what is not needed in its header as deep as parsers go",
+        plain=says(402, lambda scene: _in_header(_deep_note(scene, 400))),
+        ends=(DELIVERED,),
+        moves=PRICE,
     ),
     Way(
         name="200 with an offer",

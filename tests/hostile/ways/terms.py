@@ -50,7 +50,8 @@ _PRICES = [
             lambda scene: [("PAYMENT-REQUIRED", encoded(offer(scene, entry(scene))))],
             lambda scene: _body(offer(scene, entry(scene, 1, maxAmountRequired="9000"), version=1)),
         ),
-        ends=(refused(RefusalReason.OFFERS_DISAGREE),),
+        ends=(DELIVERED,),
+        moves=PRICE,
         most=None,
     ),
     Way(
@@ -61,7 +62,8 @@ _PRICES = [
             lambda scene: [("PAYMENT-REQUIRED", encoded(offer(scene, entry(scene))))],
             lambda scene: _body(offer(scene, entry(scene, 1, payTo=its("thief")), version=1)),
         ),
-        ends=(refused(RefusalReason.OFFERS_DISAGREE),),
+        ends=(DELIVERED,),
+        moves=PRICE,
     ),
     Way(
         name="an unknown asset before a known one",
