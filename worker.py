@@ -89,9 +89,9 @@ def activities(
     fetch = FetchStep(ledger.requests, seller, vault)
     parse = ParseStep(ledger, settings.network, settings.mints(), facilitator)
     sign = SignStep(ledger, chain, signer)
-    submit = SubmitStep(ledger, seller, vault, facilitator)
     verify = VerifyStep(ledger, chain, settings.slot_ms)
-    closing = LogStep(ledger)
+    submit = SubmitStep(ledger, seller, vault, verify.verify, facilitator)
+    closing = LogStep(ledger, settings.content_ask_s)
     agent = AgentSteps(ledger, chain, settings.network)
     return [
         fetch.fetch,
@@ -206,7 +206,7 @@ async def run(settings: Settings, alive: Path | None = None) -> None:
             vault=vault,
             facilitator=facilitator,
         )
-        steps = [*steps, AdoptStep(ledger.requests).adopt]
+        steps = [*steps, AdoptStep(ledger.requests, timedelta(seconds=settings.content_ask_later_s)).adopt]
         accounts = SolanaAccountWatch(chain, settings.solana_ws_url)
         stack.push_async_callback(accounts.close)
         stopped = asyncio.Event()

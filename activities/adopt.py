@@ -1,4 +1,6 @@
-"""Gives open requests their workflow back: one batch a call, safe at any time and any number of times."""
+"""Gives open requests their workflow back, and asks for what is owed: safe at any time and any number of times."""
+
+from datetime import timedelta
 
 from temporalio import activity
 from temporalio.client import Client
@@ -6,17 +8,19 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from autopay.domain.hosts import host_of
-from autopay.domain.payment.adoption import Adopted, AdoptFrom, UnfinishedRequests
+from autopay.domain.payment.adoption import MAX_ASKS, Adopted, AdoptFrom, UnfinishedRequests
 from autopay.domain.payment.steps import PaymentOrder
 from autopay.domain.request import payment_workflow_id
 from autopay.temporal.attributes import request_attributes
+from autopay.temporal.redelivery import start_redelivery
 
 
 class AdoptStep:
     """Starts `PaidRequest` for what the ledger has open; Temporal itself sees to it that there is one of each."""
 
-    def __init__(self, requests: UnfinishedRequests) -> None:
+    def __init__(self, requests: UnfinishedRequests, ask_for: timedelta) -> None:
         self._requests = requests
+        self._ask_for = ask_for
 
     @activity.defn(name="adopt")
     async def adopt(self, batch: AdoptFrom) -> Adopted:
@@ -28,9 +32,14 @@ class AdoptStep:
         started = [row.order.request_key for row in rows if await _start(client, task_queue, row.order)]
         if started:
             activity.logger.warning("adopted %d requests whose workflow was gone: %s", len(started), started)
+        owed = await self._requests.owed(ask_for=self._ask_for, limit=MAX_ASKS)
+        asked = [ref.order.request_key for ref in owed if await start_redelivery(client, task_queue, ref) is not None]
         full = len(rows) == batch.order.batch
         return Adopted(
-            open_requests=len(rows), started=tuple(started), next_after=rows[-1].row_id if rows and full else None
+            open_requests=len(rows),
+            started=tuple(started),
+            asked=tuple(asked),
+            next_after=rows[-1].row_id if rows and full else None,
         )
 
 

@@ -4,16 +4,22 @@ from temporalio import activity
 
 from activities.sign import summary_of
 from autopay.domain.errors import LedgerUnavailable
+from autopay.domain.payment.payment import settled_sends_for
 from autopay.domain.payment.ports import Ledger
 from autopay.domain.payment.steps import LogInput, PaymentOrder, RecallResult
 from autopay.domain.request import CLOSED
 
 
 class LogStep:
-    """Begins and ends a request in the ledger."""
+    """Begins and ends a request in the ledger.
 
-    def __init__(self, ledger: Ledger) -> None:
+    Args:
+        ask_for_s: how long a seller is asked for what has settled, until the request ends as undelivered.
+    """
+
+    def __init__(self, ledger: Ledger, ask_for_s: float) -> None:
         self._ledger = ledger
+        self._max_settled_sends = settled_sends_for(round(ask_for_s * 1000))
 
     @activity.defn(name="recall")
     async def recall(self, order: PaymentOrder) -> RecallResult:
@@ -28,6 +34,7 @@ class LogStep:
         closed = record.result if record.result.status in CLOSED and record.closed else None
         if closed is None:
             await self._ledger.requests.begin(order.request_key)
+        payment = payment.model_copy(update={"max_settled_sends": self._max_settled_sends})
         return RecallResult(payment=payment, signed=summary_of(newest) if newest else None, closed=closed)
 
     @activity.defn(name="log")

@@ -67,6 +67,12 @@ class Settings(BaseSettings):
         50_000_000, ge=1_000, le=500_000_000, description="Of what is kept of an answer that was paid for"
     )
     request_timeout_s: float = Field(120, gt=0, le=3_600)
+    content_ask_s: float = Field(
+        600, ge=1, le=86_400, description="Seconds for which a seller is asked for what is paid, by the payment itself"
+    )
+    content_ask_later_s: float = Field(
+        86_400, ge=0, le=30 * 86_400, description="Seconds for which it is asked then, at longer and longer intervals"
+    )
     anchor_keypair: str = Field("", description="Key file (Solana CLI) of the wallet that pays for ledger anchors")
     allowed_http_hosts: Annotated[list[str], NoDecode] = Field(
         [], description="Hosts that may be asked over plain http, comma separated; loopback always may"

@@ -30,8 +30,10 @@ class Adopt:
             retry_policy=policies.ADOPT_RETRIES,
             summary=f"look for requests that were begun over {order.older_than_s:g} s ago and have no workflow",
         )
-        found = ", ".join(f"`{key}`" for key in adopted.started) or "none"
-        workflow.set_current_details(f"{adopted.open_requests} open, adopted: {found}")
+        workflow.set_current_details(
+            f"{adopted.open_requests} open, adopted: {_listed(adopted.started)}; asked again for what is paid: "
+            f"{_listed(adopted.asked)}"
+        )
         return adopted
 
 
@@ -45,3 +47,7 @@ def _last_batch() -> Adopted | None:
         workflow.logger.warning("the result of the last run cannot be read: %s", last.why)
         return None
     return last
+
+
+def _listed(request_keys: tuple[str, ...]) -> str:
+    return ", ".join(f"`{key}`" for key in request_keys) or "none"

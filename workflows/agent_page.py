@@ -5,6 +5,7 @@ from datetime import datetime
 
 from autopay.domain.agent.status import AgentStatus, WatchStatus
 from autopay.domain.money import show
+from autopay.domain.payment.notice import WAITS_FOR
 
 MAX_WATCHES_SHOWN = 30
 MAX_HELD_SHOWN = 10
@@ -37,9 +38,8 @@ def _requests(status: AgentStatus) -> Iterator[str]:
         yield f"- breaker of `{each.of}`: **{each.state}** after {each.faults} faults{until}"
     yield f"- in flight: {', '.join(status.in_flight) or 'none'}; settling: {len(status.settling)}"
     for held in status.held[:MAX_HELD_SHOWN]:
-        why = "a person's approval" if held.why == "approval" else "the chain"
         said = f": {_cell(held.message)}" if held.message else ""
-        yield f"- held: `{held.request_id}` waits for {why} since {_at(held.since)}{said}"
+        yield f"- held: `{held.request_id}` waits for {WAITS_FOR[held.why]} since {_at(held.since)}{said}"
     if len(status.held) > MAX_HELD_SHOWN:
         yield f"- and {len(status.held) - MAX_HELD_SHOWN} more are held"
     yield f"- queue: {len(status.queued) or 'empty'}"

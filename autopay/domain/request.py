@@ -107,7 +107,9 @@ class RequestResult(Value):
     """What `request --json` prints and `PaidRequest` returns.
 
     `price_atomic` is `price` in JSON, a decimal text in token units. `transaction` is the settlement's signature on
-    chain, `content_of` the earlier request whose content answers this one (status FRESH).
+    chain, `content_of` the earlier request whose content answers this one (status FRESH). `content_complete` is False
+    when the end of the content is missing, `content_encoding` names codings that could not be undone, and
+    `content_location` is where a paid answer redirected to and nothing could be fetched from.
     """
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
@@ -123,6 +125,9 @@ class RequestResult(Value):
     workflow_id: str
     error: RequestError | None = None
     content_of: str | None = None
+    content_complete: bool | None = None
+    content_encoding: str | None = None
+    content_location: str | None = None
 
 
 def payment_workflow_id(agent: str, request_id: str) -> str:

@@ -11,7 +11,7 @@ from autopay.adapters.postgres import PostgresLedger
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment
-from autopay.domain.payment.exchange import Receipt, Reply
+from autopay.domain.payment.exchange import Receipt, Reply, StoredContent
 from autopay.domain.payment.offer import Offer
 from autopay.domain.payment.payment import Content, SellerAnswer, Settlement
 from autopay.domain.policy.policy import Awaiting, Policy
@@ -24,6 +24,11 @@ Ledger_co = TypeVar("Ledger_co", bound=AnyLedger, covariant=True, default=Postgr
 
 PRICE = 1_000
 JSON_REPLY = Reply(http_status=200, content_type="application/json", body=b'{"price": 42, "a": "b"}')
+
+
+def stored(content_type: str, body: bytes) -> StoredContent:
+    """Content that came whole, and was decoded."""
+    return StoredContent(content_type=content_type, body=body)
 
 
 def spec_of(request_id: str, **changes: object) -> RequestSpec:

@@ -9,6 +9,7 @@ from autopay.domain.agent.records import AgentRecord
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.attempt import RecordedAttempt
+from autopay.domain.payment.exchange import StoredContent
 from autopay.domain.payment.ports import FenceStore, PaymentStore, PolicyStore, SessionStore
 from autopay.domain.phase import Phase
 from autopay.domain.policy.policy import Policy
@@ -20,7 +21,7 @@ class Requests(AgentRequests, Protocol):
     """Requests, and what came of them."""
 
     async def result(self, request_key: str) -> RequestResult: ...
-    async def content(self, request_key: str) -> tuple[str, bytes] | None: ...
+    async def content(self, request_key: str) -> StoredContent | None: ...
 
 
 class Payments(PaymentStore, Protocol):

@@ -5,7 +5,7 @@ import hashlib
 import psycopg
 import pytest
 
-from autopay.domain.payment.exchange import Receipt, Reply
+from autopay.domain.payment.exchange import Receipt, Reply, StoredContent
 from autopay.domain.payment.payment import Content, Rejected
 from tests.ledger.books import Book
 
@@ -26,7 +26,9 @@ async def test_bytes_are_kept_as_they_came_with_their_hash(book: Book, database_
     await book.answered(
         attempt, Content(http_status=200), Reply(http_status=200, body=body, content_type="image/\0png")
     )
-    assert await book.ledger.requests.content(attempt.request_key) == ("image/\ufffdpng", body)
+    assert await book.ledger.requests.content(attempt.request_key) == StoredContent(
+        content_type="image/\ufffdpng", body=body
+    )
     with psycopg.connect(database_url) as connection:
         row = connection.execute("SELECT success_payload, body_sha256 FROM api_request_logs").fetchone()
     assert row == (None, hashlib.sha256(body).hexdigest())
@@ -51,7 +53,9 @@ async def test_paid_content_is_stored_whatever_json_it_is(
     attempt = await book.recorded()
     reply = Reply(http_status=200, content_type="application/json; charset=utf-8", body=body)
     await book.answered(attempt, Content(http_status=200), reply)
-    assert await book.ledger.requests.content(attempt.request_key) == ("application/json; charset=utf-8", body)
+    assert await book.ledger.requests.content(attempt.request_key) == StoredContent(
+        content_type="application/json; charset=utf-8", body=body
+    )
     with psycopg.connect(database_url) as connection:
         row = connection.execute("SELECT success_payload FROM api_request_logs").fetchone()
     assert row == (payload,)

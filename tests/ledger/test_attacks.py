@@ -17,7 +17,7 @@ from autopay.domain.errors import IllegalTransition
 from autopay.domain.money import Currency
 from autopay.domain.payment.attempt import RecordedAttempt
 from autopay.domain.payment.exchange import Reply, UnpaidReply
-from autopay.domain.payment.payment import Content
+from autopay.domain.payment.payment import Content, Verdict
 from autopay.domain.payment.steps import AttemptRef, FreeContent, PaidBefore, PaymentOrder
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import RequestStatus
@@ -123,6 +123,11 @@ async def test_a_memo_that_the_seller_thinks_of_after_a_restore_gets_it_no_secon
     assert found == PaidBefore(currency=Currency.USDC, amount_atomic=PRICE, transaction="lost")
 
 
+async def not_asked(ref: AttemptRef) -> Verdict:
+    """The chain, which nobody asks as long as sellers answer at once."""
+    raise AssertionError(f"asked about attempt {ref.number}")
+
+
 async def test_an_order_cannot_send_question_or_payment_anywhere_but_where_policy_looked(book: Book) -> None:
     vault, seller, activity = Vault(Keyring.generate()), HttpSeller(), ActivityEnvironment()
     async with Till().open(OK) as agreed, Till().open(OK) as other:
@@ -137,7 +142,7 @@ async def test_an_order_cannot_send_question_or_payment_anywhere_but_where_polic
         )
         assert isinstance(await activity.run(FetchStep(book.ledger.requests, seller, vault).fetch, forged), FreeContent)
         submitted = await activity.run(
-            SubmitStep(book.ledger, seller, vault).submit, AttemptRef(order=forged, number=1)
+            SubmitStep(book.ledger, seller, vault, not_asked).submit, AttemptRef(order=forged, number=1)
         )
     await seller.close()
     assert isinstance(submitted, Content)

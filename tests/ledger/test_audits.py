@@ -1,5 +1,7 @@
 """What a reconciliation, a dispute and an adoption ask the ledger, on a real PostgreSQL."""
 
+from datetime import UTC, datetime, timedelta
+
 import psycopg
 import pytest
 
@@ -7,10 +9,11 @@ from autopay.adapters.postgres import PostgresLedger
 from autopay.domain.errors import UnknownAgent
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.payment.adoption import Unfinished
+from autopay.domain.payment.adoption import Unfinished, next_ask
+from autopay.domain.payment.attempt import RecordedAttempt
 from autopay.domain.payment.chain import Transfer
 from autopay.domain.payment.exchange import Reply
-from autopay.domain.payment.payment import Rejected
+from autopay.domain.payment.payment import Conflict, Rejected
 from autopay.domain.reconcile.checkpoint import AccountTransaction, Checkpoint
 from autopay.domain.reconcile.compare import BookedAttempt
 from autopay.domain.reconcile.run import ReconcileRun
@@ -117,8 +120,10 @@ async def test_the_ledger_reconciles_with_a_chain_that_shows_the_same(book: Book
 async def test_a_paid_and_undelivered_request_is_a_dispute_until_it_is_delivered(book: Book) -> None:
     attempt = await book.recorded(await book.accepted("one"))
     await book.answered(attempt, Rejected(http_status=500, reason="http_500"), Reply(http_status=500))
+    assert await book.ledger.reports.disputes() == []  # nobody knows yet that it is paid
     settlement = await book.settled(attempt)
-    assert await book.ledger.reports.disputes() == []  # it may still come
+    (asked,) = await book.ledger.reports.disputes("buyer")
+    assert (asked.request_id, asked.when) == ("one", None), "its payment still asks the seller"
     await book.end(attempt.request_key, RequestStatus.UNDELIVERED)
     (dispute,) = await book.ledger.reports.disputes("buyer")
     assert (dispute.request_id, dispute.agent, dispute.url) == ("one", "buyer", spec_of("one").url)
@@ -144,6 +149,90 @@ async def test_the_dispute_names_the_attempt_that_paid_and_no_answer_that_was_no
     assert (dispute.amount_atomic, dispute.http_status) == (2_000, None)
     await open_book(book.ledger, "other")
     assert await book.ledger.reports.disputes("other") == []
+
+
+# What is owed
+
+DAY = timedelta(days=1)
+
+
+async def owed(book: Book, ask_for: timedelta = DAY) -> list[str]:
+    """Ids of the requests whose seller is asked again now."""
+    return [each.order.request_id for each in await book.ledger.requests.owed(ask_for=ask_for, limit=10)]
+
+
+def age(database_url: str, ended_ago: str, sent_ago: str) -> None:
+    """As if the request had ended, and been sent last, so long ago."""
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE api_request_logs SET closed_at = now() - %s::interval", (ended_ago,))
+        connection.execute("UPDATE transactions SET sent_at = now() - %s::interval", (sent_ago,))
+
+
+async def undelivered(book: Book, request_id: str = "one") -> RecordedAttempt:
+    """A request that was paid, and ended without content."""
+    attempt = await book.recorded(await book.accepted(request_id))
+    await book.ledger.payments.record_sending(attempt.attempt_id)
+    await book.settled(attempt)
+    await book.end(attempt.request_key, RequestStatus.UNDELIVERED)
+    return attempt
+
+
+@pytest.mark.parametrize(
+    ("ended_ago", "sent_ago", "due"),
+    [
+        pytest.param("9 min", "9 min", False, id="ended just now"),
+        pytest.param("11 min", "11 min", True, id="ten minutes after its end"),
+        pytest.param("25 min", "14 min", True, id="ten minutes after it was asked for the first time"),
+        pytest.param("60 min", "29 min", False, id="waits double: asked after 31 minutes, and again after 62"),
+        pytest.param("63 min", "31 min", False, id="not yet twice as long"),
+        pytest.param("63 min", "32 min", True, id="twice as long"),
+        pytest.param("25 h", "12 h", False, id="a day would be over"),
+    ],
+)
+async def test_a_seller_is_asked_again_at_longer_and_longer_intervals_for_a_day(
+    book: Book, database_url: str, ended_ago: str, sent_ago: str, due: bool
+) -> None:
+    await undelivered(book)
+    age(database_url, ended_ago, sent_ago)
+    assert await owed(book) == (["one"] if due else [])
+    (dispute,) = await book.ledger.reports.disputes()
+    assert dispute.when is not None
+    assert dispute.sent_at is not None
+    told = next_ask(dispute.when, dispute.sent_at, DAY)
+    assert (told is not None and told <= datetime.now(UTC)) == due, "the same rule as people are told"
+
+
+async def test_what_is_owed_is_asked_for_until_it_is_delivered_or_refused_for_good(
+    book: Book, database_url: str
+) -> None:
+    before = await undelivered(book, "refused before it settled")
+    delivered = await undelivered(book, "delivered")
+    refused = await undelivered(book, "refused")
+    for attempt in (delivered, refused):
+        await book.ledger.payments.record_sending(attempt.attempt_id)
+    await book.ledger.payments.record_answer(before.attempt_id, Reply(http_status=409), None, Conflict())
+    await book.ledger.payments.record_answer(
+        refused.attempt_id, Reply(http_status=404), None, Conflict(http_status=404)
+    )
+    await book.delivered(delivered)
+    age(database_url, "1 h", "30 min")
+    assert await owed(book) == ["refused before it settled"]
+    assert await owed(book, timedelta(minutes=59)) == []
+    assert {row.request_id: row.refused for row in await book.ledger.reports.disputes()} == {
+        "refused": True,
+        "refused before it settled": False,
+    }
+
+
+async def test_where_paid_content_is_said_to_be_is_kept_and_shown(book: Book) -> None:
+    attempt = await undelivered(book)
+    reply = Reply(http_status=302, location="https://elsewhere.test/file")
+    await book.ledger.payments.record_answer(
+        attempt.attempt_id, reply, None, Rejected(http_status=302, reason="http_302")
+    )
+    (dispute,) = await book.ledger.reports.disputes()
+    assert dispute.location == "https://elsewhere.test/file"
+    assert (await book.ledger.requests.result(attempt.request_key)).content_location == "https://elsewhere.test/file"
 
 
 # Adoption

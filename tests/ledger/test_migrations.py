@@ -30,6 +30,7 @@ REVISIONS = [
     "0005_policy",
     "0006_audit",
     "0007_readers",
+    "0008_content",
 ]
 
 ROWS_OF_0001 = """

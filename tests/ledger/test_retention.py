@@ -8,7 +8,7 @@ import pytest
 from autopay.adapters.postgres.maintenance.maintenance import Prunable
 from autopay.domain.errors import ContentPruned
 from autopay.domain.request import RequestStatus
-from tests.ledger.books import JSON_REPLY, Book
+from tests.ledger.books import JSON_REPLY, Book, stored
 
 SOON = datetime.now(UTC) + timedelta(days=1)
 SIZE = len(JSON_REPLY.body)
@@ -56,7 +56,7 @@ async def test_what_is_open_or_young_or_was_delivered_late_is_kept(book: Book, d
         )
     assert await prune(book, datetime.now(UTC) - timedelta(days=30)) == []
     for key in (still_open, young, late):
-        assert await book.ledger.requests.content(key) == ("application/json", JSON_REPLY.body)
+        assert await book.ledger.requests.content(key) == stored("application/json", JSON_REPLY.body)
     assert await prune(book) == [Prunable(requests=2, body_bytes=2 * SIZE)]
     assert await book.ledger.requests.content(still_open) is not None
 

@@ -10,6 +10,9 @@ from typing import Any
 from tests.simulation.audit_events import events_tell_the_truth, payment_row, request_row
 
 OPEN = ("PENDING", "RETRYING", "SUCCESS")
+LEAST_ASKS = 3
+"""Of a seller that keeps silent, since its money was there; in the simulated minute there is time for six, and some are
+lost to faults."""
 
 
 def audit(chain: Any, trace: Any, rows: Any) -> list[str]:
@@ -43,6 +46,7 @@ class _Audit:
         yield self.no_day_is_exceeded()
         yield self.a_person_said_yes()
         yield self.outcomes_are_true()
+        yield self.what_settled_is_asked_for()
         yield self.an_end_tells_of_stored_content()
         yield self.what_was_told_is_kept()
         yield self.every_request_ends()
@@ -188,6 +192,17 @@ class _Audit:
             yield f"{key} was paid, has no content and is not listed as undelivered"
         if status in ("delivered", "free") and request.body is None:
             yield f"{key} ended as {status} without content"
+
+    def what_settled_is_asked_for(self) -> Iterator[str]:
+        """A request that ends as undelivered has asked its seller again since the money was there, unless refused."""
+        canceled = {event.facts["request"] for event in self.events if event.kind == "canceled"}
+        for request in self.requests:
+            if request.result is None or request.result.status.value != "undelivered" or request.key in canceled:
+                continue
+            [paid] = [each for each in request.attempts if each.status.value == "VERIFIED"]
+            refused = paid.settled_sends > 0 and paid.last_answer == "conflict"
+            if not refused and paid.settled_sends < LEAST_ASKS:
+                yield f"{request.key} ended as undelivered, after {paid.settled_sends} sends since it settled"
 
     def an_end_tells_of_stored_content(self) -> Iterator[str]:
         """Content that was stored before a request ended is what it ended with; and nothing is signed after it."""

@@ -25,7 +25,15 @@ from autopay.domain.payment.payment import (
     next_step,
 )
 from autopay.domain.payment.run import PaymentRun
-from autopay.domain.payment.steps import AttemptRef, SignedAttempt, SignInput, SignResult, StepFailed
+from autopay.domain.payment.steps import (
+    AttemptRef,
+    PaymentOrder,
+    RecallResult,
+    SignedAttempt,
+    SignInput,
+    SignResult,
+    StepFailed,
+)
 from autopay.domain.policy.policy import Ask, Permit
 from autopay.domain.refusal import Refused
 from autopay.domain.request import RequestResult, RequestStatus
@@ -58,7 +66,7 @@ def _dead_after(believed_dead: Callable[[SellerAnswer, Reply | None], bool]) -> 
                 said.append(await pay(*args))
                 return said[-1]
 
-        listening = SubmitStep(self._ledger, Listening(), self._vault)  # type: ignore[arg-type]
+        listening = SubmitStep(self._ledger, Listening(), self._vault, self._verify)  # type: ignore[arg-type]
         answer = await _submit(listening, ref)
         if believed_dead(answer, said[-1] if said else None):
             attempt = await self._ledger.payments.attempt(ref.order.request_key, ref.number)
@@ -283,6 +291,17 @@ def calls_paid_and_undelivered_failed() -> list[Swap]:
     return [(PaymentRun, "_finish", failed)]
 
 
+def counts_all_sends_together() -> list[Swap]:
+    """What settles when the sends before it are used up is not asked for."""
+    recall = LogStep.recall
+
+    async def forgetful(self: LogStep, order: PaymentOrder) -> RecallResult:
+        recalled = await recall(self, order)
+        return recalled.model_copy(update={"payment": recalled.payment.model_copy(update={"max_settled_sends": 0})})
+
+    return [(LogStep, "recall", forgetful)]
+
+
 BUGS: dict[str, Bug] = {
     each.__name__: each
     for each in (
@@ -304,5 +323,6 @@ BUGS: dict[str, Bug] = {
         ends_without_asking_the_ledger,
         hears_no_cancel_while_the_seller_is_asked,
         calls_paid_and_undelivered_failed,
+        counts_all_sends_together,
     )
 }

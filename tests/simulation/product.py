@@ -13,6 +13,9 @@ from tests.world.chain import SLOT_MS
 from tests.world.shop import MINT, NETWORK
 from tests.world.world import World
 
+ASK_FOR_S = 60
+"""As the setting `content_ask_s`; shorter, as most of the simulated sellers that keep silent do so for good."""
+
 
 @dataclass
 class Activities:
@@ -29,11 +32,12 @@ class Activities:
     def over(cls, world: World) -> "Activities":
         """As the worker builds them."""
         ledger, chain, seller, vault = world.ledger, world.node, world.seller, world.vault
+        verify = VerifyStep(ledger, chain, SLOT_MS)
         return cls(
             fetch=FetchStep(ledger.requests, seller, vault),
             parse=ParseStep(ledger, NETWORK, {Currency.USDC: MINT}),
             sign=SignStep(ledger, chain, world.signer),
-            submit=SubmitStep(ledger, seller, vault),
-            verify=VerifyStep(ledger, chain, SLOT_MS),
-            log=LogStep(ledger),
+            submit=SubmitStep(ledger, seller, vault, verify.verify),
+            verify=verify,
+            log=LogStep(ledger, ASK_FOR_S),
         )

@@ -23,6 +23,8 @@ from autopay.domain.payment.payment import (
     Unknown,
     Verify,
     next_step,
+    settled_pause_ms,
+    settled_sends_for,
 )
 from autopay.domain.request import RequestResult
 
@@ -166,3 +168,51 @@ def test_a_result_holds_base_units_and_its_json_a_decimal_text() -> None:
     assert result.price_atomic == 1_000
     assert json.loads(result.model_dump_json())["price"] == "0.001000"
     assert result.model_dump(mode="json")["price"] == "0.001000"
+
+
+# What has settled, and whose content is missing: sends before settlement do not count.
+
+
+def settled_payment(settled_sends: int, *, last_answer: str | None = None, sends: int = 9) -> Payment:
+    attempt = Attempt(
+        number=1, sends=sends, settled_sends=settled_sends, seen=True, outcome=SETTLED, last_answer=last_answer
+    )
+    return Payment(attempts=(attempt,), max_sends=4, max_settled_sends=6, conflict=last_answer == "conflict")
+
+
+@pytest.mark.parametrize(
+    ("settled_sends", "last_answer", "waits_ms"),
+    [
+        pytest.param(0, "no_answer", 1_000, id="all sends before settlement were used up"),
+        pytest.param(0, "conflict", 1_000, id="refused before the seller could know that it was paid"),
+        pytest.param(1, "no_answer", 2_000, id="no answer since it settled"),
+        pytest.param(3, "rejected", 8_000, id="another 402 since it settled"),
+        pytest.param(1, "conflict", None, id="refused for good since it settled"),
+        pytest.param(6, "no_answer", None, id="asked for long enough"),
+    ],
+)
+def test_what_has_settled_is_asked_for(settled_sends: int, last_answer: str, waits_ms: int | None) -> None:
+    step = next_step(settled_payment(settled_sends, last_answer=last_answer))
+    wanted = Submit(number=1, send=10, wait_ms=waits_ms) if waits_ms else Done(result="undelivered")
+    assert step == wanted
+
+
+def test_a_send_counts_as_one_after_settlement_when_the_chain_had_shown_it_before() -> None:
+    payment = Payment(max_settled_sends=6).with_attempt(1).with_answer(NoAnswer(reason="reset")).with_verdict(SETTLED)
+    assert payment.last is not None
+    assert (payment.last.sends, payment.last.settled_sends) == (1, 0)
+    again = payment.with_answer(NoAnswer(reason="reset")).last
+    assert again is not None
+    assert (again.sends, again.settled_sends) == (2, 1)
+
+
+def test_ten_minutes_of_waits_are_fifteen_sends() -> None:
+    assert settled_sends_for(600_000) == 15
+    waits = [settled_pause_ms(count) for count in range(15)]
+    assert waits[:7] == [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000]
+    assert sum(waits) >= 600_000 > sum(waits[:-1])
+
+
+def test_a_run_of_before_counts_all_sends_together() -> None:
+    attempt = Attempt(number=1, sends=4, seen=True, outcome=SETTLED)
+    assert next_step(Payment(attempts=(attempt,))) == Done(result="undelivered")

@@ -8,6 +8,7 @@ from autopay.domain.agent.breakers import BreakerState
 from autopay.domain.agent.spec import AgentSpec, Rules, Watch
 from autopay.domain.agent.status import AgentState
 from autopay.domain.money import Currency
+from autopay.domain.payment.exchange import StoredContent
 from autopay.domain.phase import Phase
 from autopay.domain.request import RequestSpec, RequestStatus, x402_request_id
 from tests.workflow.conftest import World
@@ -122,10 +123,8 @@ async def test_what_was_bought_within_its_window_is_not_bought_again(world: Worl
     for _ in range(2):
         accepted = await handle.execute_update(Agent.request, spec)
         assert (accepted.status, accepted.content_of) == (RequestStatus.FRESH, "first")
-    assert await world.ledger.requests.content(x402_request_id("tester", "second")) == (
-        "application/json",
-        b'{"data": 42}',
-    )
+    content = await world.ledger.requests.content(x402_request_id("tester", "second"))
+    assert content == StoredContent(content_type="application/json", body=b'{"data": 42}')
     assert (await handle.query(Agent.status)).fresh >= 1
     assert world.chain.spent == PRICE
     await ask(handle, "third", "https://data.example/x", max_age_s=0)

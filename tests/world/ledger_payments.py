@@ -132,6 +132,7 @@ class MemoryPayments:
         if row.status is TransactionStatus.FAILED:
             raise IllegalTransition(f"attempt {attempt_id} is FAILED, it cannot be sent")
         row.sends += 1
+        row.settled_sends += row.status is TransactionStatus.VERIFIED
         if row.sends > 1:
             row.status = advance(row.status, TransactionStatus.RETRYING)
         self.store.faults.trace.add("sending", attempt=attempt_id, send=row.sends)
@@ -154,6 +155,8 @@ class MemoryPayments:
         if not isinstance(answer, NoAnswer):
             request.http_status = reply.http_status
         request.conflict = request.conflict or isinstance(answer, Conflict)
+        if reply.location is not None:
+            request.content_location = reply.location
         if isinstance(answer, Content):
             request.store_content(reply)
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from autopay.domain.agent.steps import Backlog, Enqueued, QueuedRequest
 from autopay.domain.errors import IllegalTransition
-from autopay.domain.payment.exchange import UnpaidReply
+from autopay.domain.payment.exchange import StoredContent, UnpaidReply
 from autopay.domain.payment.status import OPEN, TransactionStatus
 from autopay.domain.policy.records import ApprovalStatus
 from autopay.domain.refusal import RefusalReason, Refused
@@ -131,14 +131,19 @@ class MemoryRequests:
         return self.store.request_row(request_key).standing()
 
     @transaction
-    def content(self, request_key: str) -> tuple[str, bytes] | None:
-        """Content type and bytes of what was delivered, or of what a FRESH request was answered with."""
+    def content(self, request_key: str) -> StoredContent | None:
+        """What was delivered, or what a FRESH request was answered with."""
         row = self.store.request_row(request_key)
         if row.result is not None and row.result.status is RequestStatus.FRESH:
             row = self.store.request_row(x402_request_id(row.agent, row.result.content_of or ""))
         if row.delivery != "DELIVERED":
             return None
-        return row.content_type or "application/octet-stream", row.body or b""
+        return StoredContent(
+            content_type=row.content_type or "application/octet-stream",
+            body=row.body or b"",
+            complete=row.content_complete is not False,
+            encoding=row.content_encoding,
+        )
 
     @transaction
     def close(self, request_key: str, result: RequestResult) -> None:

@@ -98,6 +98,7 @@ class AttemptEntry:
     status: TransactionStatus = TransactionStatus.PENDING
     claims: list[str] = field(default_factory=list)
     sends: int = 0
+    settled_sends: int = 0
     signature: str | None = None
     slot: int | None = None
     last_answer: str | None = None
@@ -159,6 +160,7 @@ class AttemptEntry:
         return Attempt(
             number=self.number,
             sends=self.sends,
+            settled_sends=self.settled_sends,
             seen=self.is_alive and self.signature is not None,
             outcome=outcome,
             signature=self.signature if self.is_alive else None,
@@ -181,6 +183,9 @@ class RequestEntry:
     delivery: str = "NONE"
     content_type: str | None = None
     body: bytes | None = None
+    content_complete: bool | None = None
+    content_encoding: str | None = None
+    content_location: str | None = None
     answered_at_ms: int = 0
     result: RequestResult | None = None
     closed: bool = False
@@ -189,6 +194,7 @@ class RequestEntry:
     def store_content(self, reply: Reply) -> None:
         """What was bought, or given away."""
         self.delivery, self.body, self.content_type = "DELIVERED", reply.body, reply.content_type
+        self.content_complete, self.content_encoding = reply.complete, reply.encoding
         self.answered_at_ms = now_ms()
 
     def payment(self) -> Payment:
@@ -206,7 +212,7 @@ class RequestEntry:
         if self.result is not None:
             late = self.result.status is RequestStatus.UNDELIVERED and self.delivery == "DELIVERED"
             changes = {"status": RequestStatus.DELIVERED, "http_status": self.http_status, "error": None}
-            return self.result.model_copy(update=changes) if late else self.result
+            return self.result.model_copy(update=(changes if late else {}) | self._of_content())
         paid = next((each for each in reversed(self.attempts) if each.is_alive), None)
         return RequestResult(
             request_id=self.spec.request_id,
@@ -218,7 +224,15 @@ class RequestEntry:
             pay_to=paid.signed.offer.pay_to if paid else None,
             attempts=len(self.attempts),
             workflow_id=payment_workflow_id(self.agent, self.spec.request_id),
+            **self._of_content(),
         )
+
+    def _of_content(self) -> dict[str, Any]:
+        return {
+            "content_complete": self.content_complete,
+            "content_encoding": self.content_encoding,
+            "content_location": self.content_location,
+        }
 
     def _live_status(self, paid: AttemptEntry | None) -> RequestStatus:
         if self.delivery == "DELIVERED":

@@ -83,8 +83,10 @@ class HttpSeller:
         except NotAllowed as error:
             return error.refused
         response, reply = await self._reply_of(received, url, keep_cut=False)
-        challenge = read_challenge(response.headers, reply.body) if reply.http_status == 402 else None
-        return UnpaidReply(reply=reply, challenge=challenge)
+        if reply.http_status != 402:
+            return UnpaidReply(reply=reply)
+        # Beside the event loop: a 402 can be megabytes of brackets, and other payments' heartbeats must go on.
+        return UnpaidReply(reply=reply, challenge=await asyncio.to_thread(read_challenge, response.headers, reply.body))
 
     async def pay(self, url: str, method: Method, extras: RequestExtras, version: int, payment: bytes) -> Reply:
         """The identical request with the recorded payment header; where its answer redirects to is asked without it.

@@ -130,7 +130,7 @@ async def _answer(demo: DemoContext, request_key: str) -> str:
     """The answer of the Knowledge Data API, from the content in the ledger."""
     stored = await demo.ledger.requests.content(request_key)
     assert stored is not None, "it was delivered"
-    return str(json.loads(stored[1])["answer"])
+    return str(json.loads(stored.body)["answer"])
 
 
 async def _question(demo: DemoContext, request_id: str) -> ApprovalRecord:

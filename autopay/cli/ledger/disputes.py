@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption, agent_name
 from autopay.domain.money import show, units_text
+from autopay.domain.payment.adoption import next_ask
 from autopay.domain.report.rows import DisputeRow
 from autopay.settings import Settings
 
@@ -29,20 +31,26 @@ def disputes(
 ) -> None:
     """List undelivered requests: paid, without content.
 
-    The newest come first. The transaction proves the payment. `retry` asks the seller once more, without paying again.
+    The newest come first. The transaction proves the payment. Sellers are asked again by themselves for a day, without
+    paying again; `retry` asks at once.
     """
     name = None if agent is None else agent_name(agent)
-    rows = run_async(_disputes(Settings.load(home=home).resolve("database_url"), name))
+    settings = Settings.load(home=home).resolve("database_url")
+    ask_for = timedelta(seconds=settings.content_ask_later_s)
+    rows = run_async(_disputes(settings, name))
     if as_json:
-        print_json([_json(row) for row in rows])
+        print_json([_json(row, ask_for) for row in rows])
     elif not rows:
         note("everything that was paid is delivered")
     else:
         print_table(
-            ("ended (UTC)", "agent", "request", "amount", "last answer", "url", "transaction"),
-            (_cells(row) for row in rows),
+            ("ended (UTC)", "agent", "request", "amount", "last answer", "asked again", "url", "transaction"),
+            (_cells(row, ask_for) for row in rows),
         )
-        note("to ask the seller once more, without paying: starter.py retry REQUEST --agent AGENT")
+        for row in rows:
+            if row.location is not None:
+                note(f"{row.request_id}: the seller says that the content is at {row.location}", "yellow")
+        note("to ask a seller at once, without paying: starter.py retry REQUEST --agent AGENT")
 
 
 async def _disputes(settings: Settings, agent: str | None) -> Sequence[DisputeRow]:
@@ -52,13 +60,32 @@ async def _disputes(settings: Settings, agent: str | None) -> Sequence[DisputeRo
         return await opened.reports.disputes(agent)
 
 
-def _json(row: DisputeRow) -> dict[str, object]:
-    return row.model_dump(mode="json", exclude={"amount_atomic"}) | {"amount": units_text(row.amount_atomic)}
+def _json(row: DisputeRow, ask_for: timedelta) -> dict[str, object]:
+    due = _next_ask(row, ask_for)
+    known = row.model_dump(mode="json", exclude={"amount_atomic", "sent_at"})
+    return known | {"amount": units_text(row.amount_atomic), "next_ask_at": due.isoformat() if due else None}
 
 
-def _cells(row: DisputeRow) -> Sequence[object]:
+def _next_ask(row: DisputeRow, ask_for: timedelta) -> datetime | None:
+    """When the schedule asks the seller again; None when it does not."""
+    if row.when is None or row.sent_at is None or row.refused:
+        return None
+    return next_ask(row.when, row.sent_at, ask_for)
+
+
+def _asked_again(row: DisputeRow, ask_for: timedelta) -> str:
+    if row.when is None:
+        return "now, by its payment"
+    if row.refused:
+        return "no: it refuses for good"
+    due = _next_ask(row, ask_for)
+    return f"from {due:%F %H:%M} UTC" if due is not None else "no more"
+
+
+def _cells(row: DisputeRow, ask_for: timedelta) -> Sequence[object]:
     answer = f"HTTP {row.http_status}" if row.http_status is not None else "none"
     cut = sys.stdout.isatty() and row.transaction
     transaction = f"{row.transaction[:12]}…" if cut and row.transaction else row.transaction
     when = f"{row.when:%F %T}" if row.when else None
-    return (when, row.agent, row.request_id, show(row.amount_atomic, row.currency), answer, row.url, transaction)
+    amount, again = show(row.amount_atomic, row.currency), _asked_again(row, ask_for)
+    return (when, row.agent, row.request_id, amount, answer, again, row.url, transaction)

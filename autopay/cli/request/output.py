@@ -37,6 +37,12 @@ def result_line(result: RequestResult) -> str:
         parts.append(f"transaction {result.transaction}")
     if result.http_status is not None and result.status is not RequestStatus.DELIVERED:
         parts.append(f"HTTP {result.http_status}")
+    if result.content_complete is False:
+        parts.append("the end of the content is missing")
+    if result.content_encoding is not None:
+        parts.append(f"the content is still encoded ({result.content_encoding})")
+    if result.content_location is not None:
+        parts.append(f"the seller says that the content is at {result.content_location}")
     if result.error is not None:
         parts.append(f"{result.error.type}: {result.error.message}")
     return ", ".join(parts)

@@ -10,6 +10,7 @@ from autopay.cli.connect.console import ProgressCallback
 from autopay.cli.connect.exit_codes import CommandError
 from autopay.cli.connect.formats import span
 from autopay.domain.agent.status import AgentState, AgentStatus
+from autopay.domain.payment.notice import WAITS_FOR
 from autopay.domain.payment.payment import Attempt, Dead, Payment
 
 AGENT_POLL_S = 3.0
@@ -66,7 +67,7 @@ def describe_payment(payment: Payment, last: Attempt, proof_s: float) -> str:
         then = "the request ends" if payment.conflict else "the seller is asked for its terms again"
         return f"payment {last.number} failed ({last.outcome.reason}): it is proven that nothing was paid; {then}"
     if last.seen:
-        return f"paid, not delivered yet ({answer}); the same payment is sent again, {_sends(payment, last)}"
+        return f"paid, not delivered yet ({answer}); the seller is asked again with the same payment"
     if last.sends == 0 or last.last_answer is None:
         return f"payment {last.number} is signed and handed to the seller; waiting for its answer"
     proof = f"waiting for proof that nothing was paid: at most about {span(proof_s)}"
@@ -85,7 +86,7 @@ def describe_queued(status: AgentStatus, request_id: str) -> str:
     """What a request waits for while nothing is signed."""
     held = next((each for each in status.held if each.request_id == request_id), None)
     if held is not None:
-        return f"waits for {'a person' if held.why == 'approval' else 'the chain'}: {held.message or held.error or ''}"
+        return f"waits for {WAITS_FOR[held.why]}: {held.message or held.error or ''}"
     if request_id not in status.queued:
         return "the seller is asked for its terms"
     place = f"place {status.queued.index(request_id) + 1} of {len(status.queued)}"

@@ -210,7 +210,7 @@ async def _with_content(ledger: PostgresLedger, order: RequestOrder, result: Req
         stored = await ledger.requests.content(order.key)
     except ContentPruned as gone:
         return RequestOutcome(result, pruned=str(gone), content_at=content_at)
-    return RequestOutcome(result, stored[1] if stored else None, content_at=content_at)
+    return RequestOutcome(result, stored.body if stored else None, content_at=content_at)
 
 
 async def _is_closed(ledger: PostgresLedger, key: str) -> bool:

@@ -6,12 +6,6 @@ from typing import Annotated
 
 import typer
 from temporalio.client import Client, WorkflowFailureError
-from temporalio.common import (
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
-)
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
@@ -29,8 +23,8 @@ from autopay.domain.payment.payment import Settled
 from autopay.domain.payment.steps import AttemptRef, PaymentOrder
 from autopay.domain.request import RequestRecord, RequestResult, RequestStatus, x402_request_id
 from autopay.settings import Settings
-from autopay.temporal.attributes import AGENT, STATUS
 from autopay.temporal.connection import connect
+from autopay.temporal.redelivery import redelivery_id, start_redelivery
 
 
 def register(app: typer.Typer) -> None:
@@ -74,7 +68,7 @@ async def _retry(settings: Settings, agent: str | None, request: str, timeout_s:
             raise CommandError(f"no worker runs to ask the seller; {START_WORKER}", ExitCode.UNREACHABLE)
         result = await _redeliver(client, settings.task_queue, ref, timeout_s)
         stored = await ledger.requests.content(ref.order.request_key)
-    return RequestOutcome(result, stored[1] if stored else None)
+    return RequestOutcome(result, stored.body if stored else None)
 
 
 async def _whose(ledger: PostgresLedger, request: str) -> str:
@@ -119,21 +113,10 @@ def _why_not(record: RequestRecord) -> str:
 
 async def _redeliver(client: Client, task_queue: str, ref: AttemptRef, timeout_s: float) -> RequestResult:
     order = ref.order
-    attributes = TypedSearchAttributes(
-        [SearchAttributePair(AGENT, order.agent), SearchAttributePair(STATUS, RequestStatus.UNDELIVERED.value)]
-    )
     try:
-        handle = await client.start_workflow(
-            "Redeliver",
-            ref,
-            id=f"retry/{order.agent}/{order.request_id}",
-            task_queue=task_queue,
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            search_attributes=attributes,
-            static_summary=f"ask again for {order.request_id} of {order.agent}, without paying",
-            result_type=RequestResult,
-        )
+        handle = await start_redelivery(client, task_queue, ref)
+        if handle is None:  # somebody asks already: that answer is ours, too
+            handle = client.get_workflow_handle(redelivery_id(ref), result_type=RequestResult)
         async with asyncio.timeout(timeout_s):
             result: RequestResult = await handle.result()
             return result

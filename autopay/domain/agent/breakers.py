@@ -150,7 +150,7 @@ def has_answered(notice: Notice) -> bool | None:
         case RequestStatus.REFUSED:  # refused by us, after the seller's offer
             return None if notice.error in _NEVER_ASKED else True
         case RequestStatus.WAITING:
-            return True if notice.held is not None else None
+            return True if notice.held in ("approval", "chain") else None
         case RequestStatus.FAILED if notice.error in _ANSWERED:
             return True
         case _:

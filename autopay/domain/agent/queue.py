@@ -25,7 +25,7 @@ class RequestQueue(BaseModel):
     """Requests by stage; `waiting` is sorted, the next one first.
 
     `in_flight` has begun and is not final on chain; of these `answered` has its answer and only settles, and `held`
-    waits before anything is signed. `cancels` are ids that are to be canceled.
+    waits without a slot (see `Held`). `cancels` are ids that are to be canceled.
     """
 
     waiting: list[QueuedRequest] = []
@@ -57,7 +57,7 @@ class RequestQueue(BaseModel):
         return found
 
     def hold(self, held: HeldRequest) -> None:
-        """A request in flight waits before anything is signed; `since` stays if it was held for the same reason."""
+        """A request in flight waits for what `Held` names; `since` stays if it was held for the same reason."""
         before = self.held.pop(held.request_id, None)
         if before is not None and before.why == held.why:
             held = held.model_copy(update={"since": before.since})

@@ -4,7 +4,7 @@ Rules, in the order in which they are checked:
 
 - A slot must be free, and **a seller may hold fewer slots than are free**: of 8 slots a seller that hangs takes 4, a
   second one 2, a third 1, and one is left for whoever answers (the dynamic threshold of shared buffers, Choudhury and
-  Hahne 1998). Requests that are held before signing hold no slot.
+  Hahne 1998). Requests that are held hold no slot.
 - The seller's breaker lets it through: all while closed, a single probe while half-open.
 - While the RPC's breaker is not closed, what is known to cost money waits. What is free goes on, and so does what has
   no known price yet.

@@ -69,7 +69,7 @@ class WatchStatus(StrictValue):
 
 
 class HeldRequest(StrictValue):
-    """A request that has begun and waits for a person or for the chain: it has no slot, and nothing is signed."""
+    """A request that has begun and waits without a slot, for what `why` names (see `Held`)."""
 
     request_id: str
     why: Held

@@ -1,4 +1,5 @@
-"""Adoption: requests that were begun and have not ended get their workflow back. The values, and the rule's numbers.
+"""Adoption: requests that were begun and have not ended get their workflow back, and sellers are asked for what they
+owe. The values, and the rules' numbers.
 
 A payment whose workflow was terminated, or that a restored Temporal has forgotten, is open in the ledger and nobody
 asks what became of it. Every minute a batch of the open requests is started again under the same workflow id: one
@@ -6,10 +7,11 @@ that runs is left alone, any other goes on from the ledger.
 """
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
-from autopay.domain.payment.steps import PaymentOrder
+from autopay.domain.payment.steps import AttemptRef, PaymentOrder
 from autopay.domain.values import Value
 
 ADOPT_ID = "autopay-adopt"
@@ -21,6 +23,25 @@ OLDER_THAN_S = 30
 
 BATCH = 200
 """Open requests a run; the next run goes on after the last of them, so that none waits behind those that run."""
+
+
+ASK_AGAIN = timedelta(minutes=10)
+"""The least wait before a seller is asked again for what was paid when its request ended without; the waits double."""
+
+MAX_ASKS = 50
+"""Sellers that one run asks again."""
+
+
+def next_ask(ended_at: datetime, sent_at: datetime, ask_for: timedelta) -> datetime | None:
+    """When the seller of an undelivered request is asked again; None when it is asked no more.
+
+    Args:
+        ended_at: when the request ended as undelivered.
+        sent_at: when the payment was sent last.
+        ask_for: for how long after the end it is asked.
+    """
+    due = sent_at + max(ASK_AGAIN, sent_at - ended_at)
+    return due if due <= ended_at + ask_for else None
 
 
 class AdoptOrder(Value):
@@ -38,10 +59,12 @@ class AdoptFrom(Value):
 
 
 class Adopted(Value):
-    """How a batch went. `next_after` is where the next one begins, None to start over; `started` request keys."""
+    """How a batch went. `next_after` is where the next one begins, None to start over; `started` and `asked` are
+    request keys: of requests whose workflow is back, and of those whose seller is asked again for what was paid."""
 
     open_requests: int = 0
     started: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
     next_after: UUID | None = None
 
 
@@ -57,4 +80,8 @@ class UnfinishedRequests(Protocol):
 
     async def unfinished(self, *, older_than_s: float, after: UUID | None, limit: int) -> Sequence[Unfinished]:
         """Requests of all agents, begun longer ago than that or with an open attempt as old, in a fixed order."""
+        ...
+
+    async def owed(self, *, ask_for: timedelta, limit: int) -> Sequence[AttemptRef]:
+        """Settled attempts of undelivered requests whose seller is to be asked again now (see `next_ask`)."""
         ...

@@ -40,6 +40,15 @@ class Reply(Value):
     retry_after_ms: int | None = None
 
 
+class StoredContent(Value):
+    """What was delivered, as the ledger has it; `complete` and `encoding` as in `Reply`."""
+
+    content_type: str
+    body: bytes
+    complete: bool = True
+    encoding: str | None = None
+
+
 class UnpaidReply(Value):
     """The seller's answer to a request without a payment; `breaker` is how the agent's stood when it was asked."""
 

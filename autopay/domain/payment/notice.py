@@ -18,14 +18,23 @@ def _cut(text: object) -> object:
 
 Text = Annotated[str, BeforeValidator(_cut)]
 
-Held = Literal["approval", "chain"]
-"""What a request that has begun can wait for without a slot: a person's decision, or an answer of the chain."""
+Held = Literal["approval", "chain", "content"]
+"""What a request that has begun can wait for without a slot: a person's decision or an answer of the chain, before
+anything is signed; the content, after it was paid for."""
+
+
+WAITS_FOR: dict[Held, str] = {
+    "approval": "a person's approval",
+    "chain": "the chain",
+    "content": "the content that it paid for",
+}
+"""`Held` in words for people."""
 
 
 class Notice(StrictValue):
     """A `PaidRequest` was answered (`final` false), or its payment is final on chain or proven not settled.
 
-    Status WAITING: the request is `held` before anything was signed, or (`held` None) no longer. `error` is the stable
+    Status WAITING: the request is `held`, or (`held` None) no longer. `error` is the stable
     name of what ended it without content, or of the fault that holds it. `http_status` is the seller's last answer, if
     it gave one.
     """

@@ -17,11 +17,25 @@ MAX_ATTEMPTS = 3
 """Signed attempts a request (the document's retry_count, max 3)."""
 
 MAX_SENDS = 4
-"""Times that one attempt's bytes are handed to the seller by itself; `retry` asks once more."""
-
+"""Times that one attempt's bytes are handed to the seller before the chain shows that it settled."""
 
 FIRST_PAUSE_MS = 1_000
-"""Before a seller that has the money is asked for its content again; doubles, so that it has time to come back."""
+MAX_PAUSE_MS = 60_000
+"""Before a seller that has the money is asked for its content again: doubles, so that it has time to come back."""
+
+
+def settled_pause_ms(settled_sends: int) -> int:
+    """The wait before the next send to a seller whose money has settled, after so many of these sends."""
+    return int(min(FIRST_PAUSE_MS * 2 ** min(settled_sends, 20), MAX_PAUSE_MS))
+
+
+def settled_sends_for(ask_for_ms: int) -> int:
+    """How many sends after settlement it takes until their waits add up to that time."""
+    count = waited_ms = 0
+    while waited_ms < ask_for_ms:
+        waited_ms += settled_pause_ms(count)
+        count += 1
+    return count
 
 
 class Settlement(Value):
@@ -103,10 +117,12 @@ SellerAnswer = Annotated[Content | Rejected | Conflict | NoAnswer, Field(discrim
 
 
 class Attempt(Value):
-    """One signed payment. `looks` counts questions to the chain since it was last handed to the seller."""
+    """One signed payment. `looks` counts questions to the chain since it was last handed to the seller, `settled_sends`
+    those of its sends that began when it had settled: what they ask for is owed."""
 
     number: int
     sends: int = 0
+    settled_sends: int = 0
     looks: int = 0
     seen: bool = False
     outcome: Outcome | None = None
@@ -117,7 +133,10 @@ class Attempt(Value):
 
 
 class Payment(Value):
-    """All that `next_step` needs to know of a request: its attempts, oldest first, and what came back."""
+    """All that `next_step` needs to know of a request: its attempts, oldest first, and what came back.
+
+    `max_settled_sends` is 0 in runs that 0.2.0 began: they count all sends together.
+    """
 
     attempts: tuple[Attempt, ...] = ()
     delivered: bool = False
@@ -125,6 +144,7 @@ class Payment(Value):
     conflict: bool = False
     max_attempts: int = MAX_ATTEMPTS
     max_sends: int = MAX_SENDS
+    max_settled_sends: int = 0
 
     @property
     def last(self) -> Attempt | None:
@@ -146,7 +166,12 @@ class Payment(Value):
         """The newest attempt's bytes were handed to the seller, and this came back."""
         assert self.last is not None
         sent = self._replace_last(
-            sends=self.last.sends + 1, looks=0, last_answer=answer.kind, retry_after_ms=0, seller_wait_ms=0
+            sends=self.last.sends + 1,
+            settled_sends=self.last.settled_sends + isinstance(self.last.outcome, Settled),
+            looks=0,
+            last_answer=answer.kind,
+            retry_after_ms=0,
+            seller_wait_ms=0,
         )
         match answer:
             case Content(http_status=status):
@@ -225,8 +250,8 @@ def next_step(payment: Payment) -> Step:
     | no outcome, looked at | missing, sends left, no conflict | submit the same bytes again |
     | no outcome, looked at | otherwise | verify, after the verdict's wait |
     | settled | stored | done: delivered |
-    | settled | missing, sends left | submit the same bytes again: the content is ours |
-    | settled | missing, no sends left | done: undelivered |
+    | settled | missing, not refused since, sends after settlement left | submit the same bytes: the content is ours |
+    | settled | missing, otherwise | done: undelivered |
     | dead | stored | done: delivered, unpaid |
     | dead | missing, no conflict, attempts left | sign the next |
     | dead | missing, otherwise | done: unpaid |
@@ -236,9 +261,7 @@ def next_step(payment: Payment) -> Step:
         return Sign(number=1)
     if last.sends == 0 and last.outcome is None:
         return Submit(number=last.number, send=1)
-    pause_ms = FIRST_PAUSE_MS * 2 ** (last.sends - 1) if last.seen else 0
-    wait_ms = max(last.retry_after_ms if not last.seen else 0, last.seller_wait_ms, pause_ms)
-    again = Submit(number=last.number, send=last.sends + 1, wait_ms=wait_ms)
+    again = Submit(number=last.number, send=last.sends + 1, wait_ms=_wait_before_sending(last))
     may_send = not payment.delivered and last.sends < payment.max_sends
     match last.outcome:
         case None if last.looks == 0:
@@ -250,7 +273,8 @@ def next_step(payment: Payment) -> Step:
         case Settled():
             if payment.delivered:
                 return Done(result="delivered")
-            return again if may_send else Done(result="undelivered")
+            may_ask = _may_ask_again(payment, last) if payment.max_settled_sends else may_send
+            return again if may_ask else Done(result="undelivered")
         case Dead():
             if payment.delivered:
                 return Done(result="delivered_unpaid")
@@ -259,3 +283,18 @@ def next_step(payment: Payment) -> Step:
             return Sign(number=last.number + 1)
         case _:
             assert_never(last.outcome)
+
+
+def _wait_before_sending(last: Attempt) -> int:
+    """Milliseconds: a seller that has the money gets more time with each send; its own Retry-After is respected."""
+    if isinstance(last.outcome, Settled):
+        return max(last.seller_wait_ms, settled_pause_ms(last.settled_sends))
+    if last.seen:
+        return max(last.seller_wait_ms, settled_pause_ms(last.sends - 1))
+    return max(last.seller_wait_ms, last.retry_after_ms)
+
+
+def _may_ask_again(payment: Payment, last: Attempt) -> bool:
+    """Whether the seller is asked once more for what is paid. A refusal for good counts from when it could know."""
+    refused = last.settled_sends > 0 and last.last_answer == "conflict"
+    return not refused and last.settled_sends < payment.max_settled_sends

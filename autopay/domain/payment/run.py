@@ -117,7 +117,7 @@ class PaymentRun:
             case Sign(number=number):
                 await self._fetch_parse_sign(number)
             case Submit():
-                await self._submit(step)
+                await self._submit_unless_canceled(step)
             case Verify():
                 await self._verify(step)
             case Done():
@@ -282,6 +282,16 @@ class PaymentRun:
         await self._announce_hold(None, None, "")
 
     # Step 4: submit
+
+    async def _submit_unless_canceled(self, step: Submit) -> None:
+        """What has settled is asked for without a slot of the agent's, for minutes, and not when nobody wants it."""
+        if not (self.is_settled and self.payment.max_settled_sends):
+            await self._submit(step)
+        elif self.canceled:
+            self._finish(Done(result="undelivered"))
+        else:
+            await self._announce_hold("content", None, f"paid, and {last_answer_text(self.payment)}: asked for again")
+            await self._submit(step)
 
     async def _submit(self, step: Submit) -> None:
         attempt = self._recorded(step.number)

@@ -36,7 +36,11 @@ class TimelineRow(Value):
 
 
 class DisputeRow(Value):
-    """A request that was paid and not delivered. `http_status` is the seller's last answer to the payment, if any."""
+    """A request that was paid and not delivered. `http_status` is the seller's last answer to the payment, if any.
+
+    `when` is when the request ended; None while its payment still asks the seller. `refused`: the seller refuses for
+    good since it has the money. `location` is where the seller says that the content is.
+    """
 
     request_id: str | None
     agent: str
@@ -49,6 +53,9 @@ class DisputeRow(Value):
     when: datetime | None
     http_status: int | None
     sends: int
+    sent_at: datetime | None
+    refused: bool
+    location: str | None
 
 
 class PaymentRow(TimelineRow):

@@ -9,7 +9,7 @@ from autopay.domain.errors import IllegalTransition
 from autopay.domain.payment.exchange import Receipt, Reply, UnpaidReply
 from autopay.domain.payment.payment import Conflict, Content, Dead, NoAnswer, Rejected, Settled
 from autopay.domain.request import RequestStatus
-from tests.ledger.books import JSON_REPLY, AnyBook, settlement_of
+from tests.ledger.books import JSON_REPLY, AnyBook, settlement_of, stored
 
 SILENCE = Reply(http_status=0)
 
@@ -75,7 +75,7 @@ async def test_delivered_content_is_stored_once_and_survives_a_later_error(book:
     await book.answered(attempt, Rejected(http_status=500, reason="broken"), Reply(http_status=500, body=b"oops"))
     other = Reply(http_status=200, content_type="text/plain", body=b"other")
     await book.answered(attempt, Content(http_status=200), other)
-    assert await book.ledger.requests.content(attempt.request_key) == ("application/json", JSON_REPLY.body)
+    assert await book.ledger.requests.content(attempt.request_key) == stored("application/json", JSON_REPLY.body)
     result = await book.ledger.requests.result(attempt.request_key)
     assert (result.status, result.http_status) == (RequestStatus.DELIVERED, 200)
     assert (await book.ledger.payments.recall(attempt.request_key)).delivered
@@ -84,7 +84,7 @@ async def test_delivered_content_is_stored_once_and_survives_a_later_error(book:
 async def test_a_plain_answer_with_content_is_free(book: AnyBook) -> None:
     key = await book.accepted()
     await book.ledger.requests.record_plain(key, UnpaidReply(reply=JSON_REPLY))
-    assert await book.ledger.requests.content(key) == ("application/json", JSON_REPLY.body)
+    assert await book.ledger.requests.content(key) == stored("application/json", JSON_REPLY.body)
     assert (await book.ledger.requests.result(key)).status is RequestStatus.FREE
 
 

@@ -10,7 +10,7 @@ from autopay.domain.money import Currency
 from autopay.domain.payment.exchange import UnpaidReply
 from autopay.domain.phase import Phase
 from autopay.domain.request import RequestStatus
-from tests.ledger.books import JSON_REPLY, AnyBook, spec_of
+from tests.ledger.books import JSON_REPLY, AnyBook, spec_of, stored
 from tests.ledger.stores import AnyLedger
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -59,7 +59,7 @@ async def test_what_was_bought_answers_the_same_question_again_without_a_payment
     record = await book.ledger.requests.get(book.key("second"))
     assert (record.closed, record.result.status, record.result.content_of) == (True, RequestStatus.FRESH, "first")
     assert record.result.http_status == 200
-    assert await book.ledger.requests.content(book.key("second")) == ("application/json", JSON_REPLY.body)
+    assert await book.ledger.requests.content(book.key("second")) == stored("application/json", JSON_REPLY.body)
     assert (await book.ledger.requests.backlog(book.agent)).queue == ()
     assert (await book.ledger.policies.in_force(book.agent)).spent_today_atomic == 0
 

@@ -83,6 +83,7 @@ def _attempt(row: TransactionRow) -> Attempt:
     return Attempt(
         number=row.attempt_number,
         sends=row.sends,
+        settled_sends=row.settled_sends,
         seen=alive and row.hash is not None,
         outcome=outcome,
         signature=row.hash if alive else None,
@@ -122,7 +123,7 @@ def request_spec(row: RequestRow) -> RequestSpec:
 def request_result(request: RequestRow, agent: str, attempts: list[TransactionRow]) -> RequestResult:
     """The request's state: its recorded end, or what the rows say while it is open."""
     if request.result is not None:
-        closed = RequestResult.model_validate(request.result)
+        closed = RequestResult.model_validate(request.result).model_copy(update=_of_content(request))
         late = closed.status is RequestStatus.UNDELIVERED and request.delivery is Delivery.DELIVERED
         if not late:
             return closed
@@ -140,7 +141,16 @@ def request_result(request: RequestRow, agent: str, attempts: list[TransactionRo
         pay_to=paid.pay_to if paid is not None else None,
         attempts=len(attempts),
         workflow_id=payment_workflow_id(agent, request.request_id),
+        **_of_content(request),
     )
+
+
+def _of_content(request: RequestRow) -> dict[str, Any]:
+    return {
+        "content_complete": request.content_complete,
+        "content_encoding": request.content_encoding,
+        "content_location": request.content_location,
+    }
 
 
 def _live_status(request: RequestRow, attempts: list[TransactionRow], paid: TransactionRow | None) -> RequestStatus:

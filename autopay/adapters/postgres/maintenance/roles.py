@@ -52,14 +52,14 @@ WORK: Mapping[str, May] = {
     "api_request_logs": May(
         insert="*",
         update="response_status x402_instructions retry_attempts success_payload transaction_id circuit_breaker_state "
-        "delivery conflict outcome error_code error_message result content_type body body_sha256 price pay_to "
-        "answered_at closed_at",
+        "delivery conflict outcome error_code error_message result content_type body body_sha256 content_complete "
+        "content_encoding content_location price pay_to answered_at closed_at",
     ),
     "priority_queue": May(insert="*", update="processed_at"),
     "transactions": May(
         insert="*",
-        update="hash status facilitator_response error_type backoff_delay verification_hash claims sends sent_at "
-        "last_answer error_code slot updated_at",
+        update="hash status facilitator_response error_type backoff_delay verification_hash claims sends "
+        "settled_sends sent_at last_answer error_code slot updated_at",
     ),
     "balance_snapshots": May(insert="*"),
     "counterparties": May(insert="*"),

@@ -1,17 +1,41 @@
 """What came from a seller, made fit to be stored: PostgreSQL takes no NUL in text and no odd numbers in JSON. Pure."""
 
+import asyncio
+import hashlib
 import json
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from autopay.domain.payment.exchange import Receipt, Reply
 
 MAX_JSON_DEPTH = 200
-MAX_JSON_BYTES = 5_000_000
-"""What is larger is kept as bytes only: parsing it would cost a worker a hundred times its size."""
+MAX_JSON_BYTES = 1_000_000
+"""What is larger is kept as bytes only: parsed, it would take a hundred times its size of a worker's memory."""
+
+MAX_BYTES_IN_LOOP = 20_000
+"""What is larger is hashed and parsed beside the event loop, which other payments' heartbeats need."""
+
+
+class Prepared(NamedTuple):
+    """What is stored beside a body: its SHA-256 in hex, and its value when it is JSON."""
+
+    sha256: str
+    payload: Any | None
+
 
 MAX_CLAIM_CHARS = 128
 """A signature has at most 88 characters of base58; what is longer is none."""
+
+
+async def prepared(reply: Reply) -> Prepared:
+    """All that takes time with the body, done before a transaction begins."""
+    if len(reply.body) <= MAX_BYTES_IN_LOOP:
+        return _prepared(reply)
+    return await asyncio.to_thread(_prepared, reply)
+
+
+def _prepared(reply: Reply) -> Prepared:
+    return Prepared(hashlib.sha256(reply.body).hexdigest(), json_payload(reply.content_type, reply.body))
 
 
 def storable_text(value: str) -> str:

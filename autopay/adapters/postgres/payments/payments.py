@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from autopay.adapters.postgres.database.rows import atomic, payment, recorded_attempt
 from autopay.adapters.postgres.database.transaction import Database, agent_named, locked_request, request_and_agent
-from autopay.adapters.postgres.payments.content import receipt_json, storable_text, with_claim
+from autopay.adapters.postgres.payments.content import prepared, receipt_json, storable_text, with_claim
 from autopay.adapters.postgres.payments.fence import require_no_fence
 from autopay.adapters.postgres.payments.forgotten import paid_before, require_not_forgotten
 from autopay.adapters.postgres.payments.policy_check import ask_person, check_policy, use_up_approval
@@ -137,6 +137,7 @@ class Payments:
             now = await db.scalar(select(func.clock_timestamp()))
             assert now is not None
             row.sends += 1
+            row.settled_sends += row.status is TransactionStatus.VERIFIED
             if row.sends > 1:
                 row.status = advance(row.status, TransactionStatus.RETRYING)
             if row.sent_at is not None:
@@ -151,6 +152,7 @@ class Payments:
         self, attempt_id: UUID, reply: Reply, receipt: Receipt | None, answer: SellerAnswer
     ) -> None:
         """What the seller answered to a payment; see the port. Content that is stored is never overwritten."""
+        content = await prepared(reply) if isinstance(answer, Content) else None
         async with self._database.transaction() as db:
             attempt = await locked_attempt(db, attempt_id)
             request = await locked_request(db, attempt.x402_request_id)
@@ -167,8 +169,10 @@ class Payments:
                 request.response_status = reply.http_status
             if isinstance(answer, Conflict):
                 request.conflict = True
-            if isinstance(answer, Content):
-                await store_content(db, request, reply)
+            if reply.location is not None:
+                request.content_location = storable_text(reply.location)
+            if content is not None:
+                await store_content(db, request, reply, content)
 
     async def record_seen(self, attempt_id: UUID, settlement: Settlement, *, final: bool) -> None:
         """The chain has the transfer; see the port.

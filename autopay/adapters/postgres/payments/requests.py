@@ -1,19 +1,18 @@
 """Requests: accepted once, queued, begun, and ended once."""
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
 from autopay.adapters.postgres.database.rows import atomic, is_open, request_result, request_spec
 from autopay.adapters.postgres.database.transaction import Database, agent_named, locked_request, request_and_agent
-from autopay.adapters.postgres.payments.content import json_payload, storable, storable_text
+from autopay.adapters.postgres.payments.content import Prepared, prepared, storable, storable_text
 from autopay.adapters.postgres.tables.core import AgentRow, QueueRow, RequestRow, TransactionRow
 from autopay.adapters.postgres.tables.policy import ApprovalRow
 from autopay.domain.agent.breakers import BreakerState
@@ -21,10 +20,10 @@ from autopay.domain.agent.steps import Backlog, Enqueued, QueuedRequest
 from autopay.domain.errors import ContentPruned, IllegalTransition
 from autopay.domain.hosts import path_of
 from autopay.domain.money import to_units
-from autopay.domain.payment.adoption import Unfinished
-from autopay.domain.payment.exchange import Reply, UnpaidReply
+from autopay.domain.payment.adoption import ASK_AGAIN, Unfinished
+from autopay.domain.payment.exchange import Reply, StoredContent, UnpaidReply
 from autopay.domain.payment.status import OPEN, Delivery, TransactionStatus
-from autopay.domain.payment.steps import PaymentOrder
+from autopay.domain.payment.steps import AttemptRef, PaymentOrder
 from autopay.domain.policy.records import ApprovalStatus
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import (
@@ -156,6 +155,28 @@ class Requests:
         async with self._database.transaction() as db:
             return [_unfinished(row, name) for row, name in await db.execute(query)]
 
+    async def owed(self, *, ask_for: timedelta, limit: int) -> Sequence[AttemptRef]:
+        """Settled attempts of undelivered requests whose seller is to be asked again now; see the port."""
+        since_end = TransactionRow.sent_at - RequestRow.closed_at
+        due = TransactionRow.sent_at + func.greatest(ASK_AGAIN, since_end)
+        query = (
+            select(RequestRow, AgentRow.name, TransactionRow.attempt_number)
+            .join(AgentRow, AgentRow.id == RequestRow.agent_id)
+            .join(TransactionRow, TransactionRow.x402_request_id == RequestRow.x402_request_id)
+            .where(
+                RequestRow.delivery == Delivery.UNDELIVERED,
+                TransactionRow.status == TransactionStatus.VERIFIED,
+                ~refused_since_settled(),
+                due <= func.least(func.now(), RequestRow.closed_at + ask_for),
+            )
+            .order_by(TransactionRow.sent_at)
+            .limit(limit)
+            .options(defer(RequestRow.sealed_extras))
+        )
+        async with self._database.transaction() as db:
+            found = await db.execute(query)
+            return [AttemptRef(order=_order(row, name), number=number) for row, name, number in found]
+
     async def begin(self, request_key: str) -> None:
         """Take the request from the queue; see the port."""
         async with self._database.transaction() as db:
@@ -180,8 +201,8 @@ class Requests:
         """The request's state now: live while it is open, its recorded end afterwards."""
         return (await self.get(request_key)).result
 
-    async def content(self, request_key: str) -> tuple[str, bytes] | None:
-        """Content type and bytes of what was delivered, or of what a FRESH request was answered with; None: nothing.
+    async def content(self, request_key: str) -> StoredContent | None:
+        """What was delivered, or what a FRESH request was answered with; None: nothing.
 
         Raises:
             ContentPruned: it was delivered, and thrown away since.
@@ -195,7 +216,12 @@ class Requests:
             if row.body_pruned_at is not None:
                 raise ContentPruned(f"on {row.body_pruned_at:%F}")
             body = await db.scalar(select(RequestRow.body).where(RequestRow.id == row.id))
-        return row.content_type or "application/octet-stream", body or b""
+        return StoredContent(
+            content_type=row.content_type or "application/octet-stream",
+            body=body or b"",
+            complete=row.content_complete is not False,
+            encoding=row.content_encoding,
+        )
 
     async def content_at(self, request_key: str) -> datetime | None:
         """When what was delivered came; None when nothing was."""
@@ -220,6 +246,8 @@ class Requests:
 
     async def record_plain(self, request_key: str, plain: UnpaidReply) -> None:
         """What the seller said without a payment; see the port."""
+        is_content = plain.challenge is None and 200 <= plain.reply.http_status < 300
+        content = await prepared(plain.reply) if is_content else None
         async with self._database.transaction() as db:
             row = await locked_request(db, request_key)
             if row.delivery is Delivery.DELIVERED:
@@ -229,8 +257,8 @@ class Requests:
                 row.circuit_breaker_state = BreakerState(plain.breaker)
             if plain.challenge is not None:
                 row.x402_instructions = storable(plain.challenge.model_dump(mode="json"))
-            elif 200 <= plain.reply.http_status < 300:
-                await store_content(db, row, plain.reply)
+            elif content is not None:
+                await store_content(db, row, plain.reply, content)
 
     async def close(self, request_key: str, result: RequestResult) -> None:
         """End the request, once, and not while a payment has no outcome; see the port."""
@@ -267,13 +295,14 @@ async def attempts_of(db: AsyncSession, request_key: str) -> list[TransactionRow
     return list(rows)
 
 
-async def store_content(db: AsyncSession, row: RequestRow, reply: Reply) -> None:
-    """Keep what was bought, its hash, and when it came."""
+async def store_content(db: AsyncSession, row: RequestRow, reply: Reply, content: Prepared) -> None:
+    """Keep what was bought, its hash, whether it is whole, and when it came."""
     row.answered_at = await db.scalar(select(func.clock_timestamp()))  # first: a query writes what was changed so far
     row.body = reply.body
-    row.body_sha256 = hashlib.sha256(reply.body).hexdigest()
+    row.body_sha256, row.success_payload = content.sha256, content.payload
     row.content_type = storable_text(reply.content_type) if reply.content_type is not None else None
-    row.success_payload = json_payload(reply.content_type, reply.body)
+    row.content_complete = reply.complete
+    row.content_encoding = storable_text(reply.encoding) if reply.encoding is not None else None
     row.delivery = Delivery.DELIVERED
 
 
@@ -340,7 +369,16 @@ def _queued(row: RequestRow, values: dict[str, Any]) -> QueuedRequest:
     return QueuedRequest.model_validate(same | more | values)
 
 
+def refused_since_settled() -> ColumnElement[bool]:
+    """Whether the seller of an attempt refused for good when it could know that it was paid."""
+    return (TransactionRow.settled_sends > 0) & TransactionRow.last_answer.is_not_distinct_from("conflict")
+
+
 def _unfinished(row: RequestRow, agent: str) -> Unfinished:
+    return Unfinished(row_id=row.id, order=_order(row, agent))
+
+
+def _order(row: RequestRow, agent: str) -> PaymentOrder:
     order = {
         "agent": agent,
         "request_id": row.request_id,
@@ -348,4 +386,4 @@ def _unfinished(row: RequestRow, agent: str) -> Unfinished:
         "url": row.url,
         "method": row.method.value,
     }
-    return Unfinished(row_id=row.id, order=PaymentOrder.model_validate(order))
+    return PaymentOrder.model_validate(order)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, func, select, text
+from sqlalchemy import Row, and_, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from autopay.adapters.postgres.database.rows import atomic
@@ -17,7 +17,7 @@ from autopay.adapters.postgres.reports.queries import SpendBy, payments_query, s
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, TransactionRow
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.payment.status import SPENT, Delivery
+from autopay.domain.payment.status import SPENT, Delivery, TransactionStatus
 from autopay.domain.report.filter import Cursor, Filter, Page
 from autopay.domain.report.rows import DisputeRow, PaymentRow, SpendRow, TimelineRow, TrailRow
 
@@ -105,18 +105,26 @@ class Reports:
         return (await self.payments(Filter(agent=agent), limit=limit)).rows
 
     async def disputes(self, agent: str | None = None) -> Sequence[DisputeRow]:
-        """Requests that were paid and not delivered, newest first."""
+        """Requests that were paid and not delivered: first those whose payment still asks, then the newest."""
         query = (
             select(RequestRow, TransactionRow, AgentRow.name)
             .join(AgentRow, AgentRow.id == RequestRow.agent_id)
             .join(TransactionRow, TransactionRow.x402_request_id == RequestRow.x402_request_id)
-            .where(RequestRow.delivery == Delivery.UNDELIVERED, TransactionRow.status.in_(SPENT))
-            .order_by(RequestRow.closed_at.desc(), RequestRow.id.desc())
+            .where(or_(_UNDELIVERED, _STILL_ASKED_FOR))
+            .order_by(RequestRow.closed_at.desc().nulls_first(), RequestRow.id.desc())
         )
         async with self._database.transaction() as db:
             if agent is not None:
                 query = query.where(RequestRow.agent_id == (await agent_named(db, agent)).id)
             return [_dispute_row(request, paid, name) for request, paid, name in await db.execute(query)]
+
+
+_UNDELIVERED = and_(RequestRow.delivery == Delivery.UNDELIVERED, TransactionRow.status.in_(SPENT))
+_STILL_ASKED_FOR = and_(
+    RequestRow.delivery == Delivery.NONE,
+    RequestRow.closed_at.is_(None),
+    TransactionRow.status == TransactionStatus.VERIFIED,
+)
 
 
 async def _agent_id(db: AsyncSession, wanted: Filter) -> UUID | None:
@@ -147,4 +155,7 @@ def _dispute_row(request: RequestRow, paid: TransactionRow, agent: str) -> Dispu
         when=request.closed_at,
         http_status=request.response_status if paid.last_answer is not None else None,
         sends=paid.sends,
+        sent_at=paid.sent_at,
+        refused=paid.settled_sends > 0 and paid.last_answer == "conflict",
+        location=request.content_location,
     )

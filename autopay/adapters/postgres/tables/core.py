@@ -186,6 +186,7 @@ class TransactionRow(Base):
     newest_prior_signature: Mapped[str | None]
     claims: Mapped[list[str]] = mapped_column(server_default=text("'[]'::jsonb"))
     sends: Mapped[int] = mapped_column(server_default="0")
+    settled_sends: Mapped[int] = mapped_column(server_default="0")
     sent_at: Mapped[datetime | None]
     last_answer: Mapped[str | None]
     error_code: Mapped[str | None]
@@ -226,6 +227,11 @@ class RequestRow(Base):
         Index("ix_api_request_logs_open", "id", postgresql_where=text("closed_at IS NULL")),  # what is adopted
         Index("ix_api_request_logs_created_at", "created_at"),
         Index(
+            "ix_api_request_logs_owed",  # what sellers are asked for again
+            "closed_at",
+            postgresql_where=text("delivery = 'UNDELIVERED' AND closed_at IS NOT NULL"),
+        ),
+        Index(
             "ix_api_request_logs_prunable",
             "closed_at",
             postgresql_where=text("body_sha256 IS NOT NULL AND body_pruned_at IS NULL"),
@@ -261,6 +267,9 @@ class RequestRow(Base):
     content_type: Mapped[str | None]
     body: Mapped[bytes | None] = mapped_column(deferred=True)
     body_sha256: Mapped[str | None]
+    content_complete: Mapped[bool | None]
+    content_encoding: Mapped[str | None]
+    content_location: Mapped[str | None]
     price: Mapped[Decimal | None]
     pay_to: Mapped[str | None]
     answered_at: Mapped[datetime | None]
