@@ -164,6 +164,7 @@ async def owed(book: Book, ask_for: timedelta = DAY) -> list[str]:
 def age(database_url: str, ended_ago: str, sent_ago: str) -> None:
     """As if the request had ended, and been sent last, so long ago."""
     with psycopg.connect(database_url) as connection:
+        connection.execute("SET session_replication_role = replica")  # as no trigger lets an end be changed
         connection.execute("UPDATE api_request_logs SET closed_at = now() - %s::interval", (ended_ago,))
         connection.execute("UPDATE transactions SET sent_at = now() - %s::interval", (sent_ago,))
 
@@ -205,7 +206,7 @@ async def test_a_seller_is_asked_again_at_longer_and_longer_intervals_for_a_day(
 async def test_what_is_owed_is_asked_for_until_it_is_delivered_or_refused_for_good(
     book: Book, database_url: str
 ) -> None:
-    before = await undelivered(book, "refused before it settled")
+    before = await undelivered(book, "refused-before")
     delivered = await undelivered(book, "delivered")
     refused = await undelivered(book, "refused")
     for attempt in (delivered, refused):
@@ -216,11 +217,11 @@ async def test_what_is_owed_is_asked_for_until_it_is_delivered_or_refused_for_go
     )
     await book.delivered(delivered)
     age(database_url, "1 h", "30 min")
-    assert await owed(book) == ["refused before it settled"]
+    assert await owed(book) == ["refused-before"]
     assert await owed(book, timedelta(minutes=59)) == []
     assert {row.request_id: row.refused for row in await book.ledger.reports.disputes()} == {
         "refused": True,
-        "refused before it settled": False,
+        "refused-before": False,
     }
 
 
