@@ -40,12 +40,16 @@ _NONDETERMINISM = re.compile(r"TMPRL1100|[Nn]ondeterminism")
 
 @dataclass
 class Findings:
-    """What was seen, and `wrong`: whatever of it should not be."""
+    """What was seen, and `wrong`: whatever of it should not be.
+
+    `known` are undelivered requests whose seller still knew the payment, as it gave the content when it was asked.
+    """
 
     books: Books
     debits: Mapping[str, list[Debit]]
     wrong: list[str]
     reconciled: Any = field(default_factory=dict)
+    known: tuple[str, ...] = ()
 
 
 async def audit(plan: Plan, refused: Mapping[str, str], settings: Settings, client: Client) -> Findings:
@@ -64,7 +68,19 @@ async def audit(plan: Plan, refused: Mapping[str, str], settings: Settings, clie
     wrong += await _workflows(client, books)
     wrong += _worker_logs(settings.home / "logs")
     wrong += await asyncio.to_thread(_secrets, plan, settings.home)
-    return Findings(books, debits, wrong, report.printed)
+    known = await _still_known(settings, books)
+    return Findings(books, debits, wrong, report.printed, known)
+
+
+async def _still_known(settings: Settings, books: Books) -> tuple[str, ...]:
+    """Undelivered requests that a person gets delivered by asking once more, in fair weather."""
+    known = []
+    for request in books.requests:
+        if request.outcome == "undelivered":
+            agent, _, request_id = request.name.partition("/")
+            code, _, _ = await _command(settings.home, "retry", request_id, "--agent", agent)
+            known += [request.name] if code == 0 else []
+    return tuple(known)
 
 
 async def _until_all_bytes_expired(chain: ChainReader, books: Books) -> None:
@@ -91,7 +107,7 @@ async def _reconcile(settings: Settings) -> _Reconciled:
     finally:
         await ledger.dispose()
     wrong = [(True, each) for each in _not_ok(report)]
-    code, printed, said = await _command(settings.home, "reconcile")
+    code, printed, said = await _command(settings.home, "ledger", "reconcile")
     if code != 0:
         wrong.append((False, f"exit code {code}: {said}"))
     by_code = json.loads(report.model_dump_json())
@@ -110,7 +126,7 @@ async def _verified(settings: Settings, books: Books) -> list[str]:
     """The ledger proves itself: its chains, its rows, an anchor of now, and every payment against the blocks."""
     wrong = []
     for arguments in (["anchor"], ["verify", "--on-chain"]):
-        code, printed, said = await _command(settings.home, *arguments)
+        code, printed, said = await _command(settings.home, "ledger", *arguments)
         if code != 0:
             wrong.append(f"ledger {' '.join(arguments)}: exit code {code}: {printed.get('findings', said)}")
     settled = sum(attempt.status == "VERIFIED" for attempt in books.attempts)
@@ -122,7 +138,7 @@ async def _verified(settings: Settings, books: Books) -> list[str]:
 async def _command(home: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AUTOPAY_", "TEMPORAL_"))}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(STARTER), "ledger", *arguments, "--json", "--home", str(home),
+        sys.executable, str(STARTER), *arguments, "--json", "--home", str(home),
         stdin=DEVNULL, stdout=PIPE, stderr=PIPE, env=environment,
     )  # fmt: skip
     out, err = await asyncio.wait_for(process.communicate(), CLI_TIMEOUT_S)

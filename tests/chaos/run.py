@@ -57,6 +57,7 @@ class Outcome:
     payments: int = 0
     spent_atomic: Counter[str] = field(default_factory=Counter)
     unpaid_deliveries: int = 0
+    undelivered_though_known: int = 0
     kills: Counter[str] = field(default_factory=Counter)
     weather: Counter[str] = field(default_factory=Counter)
     weather_missed: int = 0
@@ -195,6 +196,7 @@ class Run:
             out.spent_atomic[session.currency] += spent
         paid = {attempt.key for attempt in books.attempts if attempt.status == "VERIFIED"}
         out.unpaid_deliveries = sum(each.outcome == "delivered" and each.key not in paid for each in books.requests)
+        out.undelivered_though_known = len(findings.known)
         out.reconciled = findings.reconciled
 
 

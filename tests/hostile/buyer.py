@@ -45,6 +45,9 @@ SLOT_MS = 20
 MOST_WAIT_S = 0.4
 """A run's waits are politeness, and made shorter here; what it waits for is asked again until it is there."""
 
+CONTENT_ASK_S = 3
+"""Two more sends to a seller that keeps what was paid for."""
+
 TRIES, PAUSE_S = 3, 0.05
 MOST_WAIT_MS = 60_000
 """Longer than this no seller may hold a run up at a time."""
@@ -134,7 +137,8 @@ class Buyer:
         self.agent = str(way)
         self.currency = Currency.USDC if way.mint == USDC else Currency.CASH
         self._way, self._scene, self._ledger, self._vault = way, scene, ledger, vault
-        settings = Settings(slot_ms=SLOT_MS, cash_mint="" if way.mint == USDC else str(way.mint.address))
+        cash_mint = "" if way.mint == USDC else str(way.mint.address)
+        settings = Settings(slot_ms=SLOT_MS, cash_mint=cash_mint, content_ask_s=CONTENT_ASK_S)
         steps = activities(
             settings, ledger=ledger, chain=chain, seller=seller, signer=PaymentSigner(vault), vault=vault
         )

@@ -115,6 +115,7 @@ async def open_town(home: Path) -> AsyncIterator[Town]:
     """The stack, its worker, and the agent with a session of 1 USDC."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTOPAY_HOME", str(home))
+        patch.setenv("AUTOPAY_CONTENT_ASK_S", "1")  # else a test would wait for minutes until a request ends without
         stack = Stack(home, slot_ms=50, workers=1, ephemeral=True, report=lambda _: None)
         async with stack as addresses:
             settings = Settings.load(home=home).resolve()
