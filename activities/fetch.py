@@ -44,7 +44,7 @@ def _meaning(plain: UnpaidReply) -> FreeContent | FetchFailed | Challenge | Refu
     if plain.challenge is not None:
         return plain.challenge
     if 200 <= status < 300:
-        return FreeContent(http_status=status)
+        return FreeContent(http_status=status, complete=plain.reply.complete, encoding=plain.reply.encoding)
     if status == 429 or status >= 500:
         raise SellerUnavailable(f"HTTP {status}", retry_after_ms=plain.reply.retry_after_ms)
     if 300 <= status < 400:

@@ -13,10 +13,10 @@ PENDING = Receipt(success=False, transaction=SIG, error_reason="settlement_pendi
 @pytest.mark.parametrize(
     ("status", "receipt", "want"),
     [
-        (200, YES, Content(http_status=200)),
-        (200, NO, Content(http_status=200)),
-        (200, None, Content(http_status=200)),
-        (204, None, Content(http_status=204)),
+        (200, YES, Content(http_status=200, complete=True)),
+        (200, NO, Content(http_status=200, complete=True)),
+        (200, None, Content(http_status=200, complete=True)),
+        (204, None, Content(http_status=204, complete=True)),
         (402, None, Rejected(http_status=402, reason="http_402")),
         (402, NO, Rejected(http_status=402, reason="transaction_failed")),
         (402, PENDING, Rejected(http_status=402, reason="settlement_pending")),

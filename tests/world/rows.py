@@ -7,7 +7,7 @@ from uuid import UUID
 from autopay.domain.network import Network
 from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment
 from autopay.domain.payment.exchange import Reply
-from autopay.domain.payment.payment import Attempt, Dead, Payment, Settled, Settlement
+from autopay.domain.payment.payment import Attempt, ContentFacts, Dead, Payment, Settled, Settlement
 from autopay.domain.payment.status import TransactionStatus
 from autopay.domain.policy.policy import Awaiting, Terms
 from autopay.domain.policy.records import ApprovalRecord, ApprovalStatus
@@ -204,6 +204,9 @@ class RequestEntry:
             attempts=tuple(each.attempt() for each in self.attempts),
             delivered=self.delivery == "DELIVERED",
             http_status=self.http_status if answered else None,
+            content=ContentFacts(
+                complete=self.content_complete, encoding=self.content_encoding, location=self.content_location
+            ),
             conflict=self.conflict,
         )
 

@@ -73,8 +73,13 @@ def classify(reply: Reply, receipt: Receipt | None) -> SellerAnswer:
     | other | any | no content; `reason` is the receipt's error or `http_{status}` |
     """
     if 200 <= reply.http_status < 300:
-        return Content(http_status=reply.http_status)
+        return Content(http_status=reply.http_status, complete=reply.complete, encoding=reply.encoding)
     if 400 <= reply.http_status < 500 and reply.http_status not in _WORTH_ANOTHER_TRY:
         return Conflict(http_status=reply.http_status)
     reason = receipt.error_reason if receipt and receipt.error_reason else f"http_{reply.http_status}"
-    return Rejected(http_status=reply.http_status, reason=reason[:200], retry_after_ms=reply.retry_after_ms)
+    return Rejected(
+        http_status=reply.http_status,
+        reason=reason[:200],
+        retry_after_ms=reply.retry_after_ms,
+        location=reply.location,
+    )

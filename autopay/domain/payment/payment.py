@@ -84,10 +84,12 @@ Verdict = Annotated[Settled | Dead | Seen | Unknown, Field(discriminator="kind")
 
 
 class Content(Value):
-    """The seller's answer had what was bought, and the ledger has stored it."""
+    """The seller's answer had what was bought, and the ledger has stored it; see `Reply` for the rest."""
 
     kind: Literal["content"] = "content"
     http_status: int
+    complete: bool | None = None
+    encoding: str | None = None
 
 
 class Rejected(Value):
@@ -97,6 +99,7 @@ class Rejected(Value):
     http_status: int
     reason: str
     retry_after_ms: int | None = None
+    location: str | None = None
 
 
 class Conflict(Value):
@@ -132,6 +135,14 @@ class Attempt(Value):
     seller_wait_ms: int = 0
 
 
+class ContentFacts(Value):
+    """What is known of the content: see `RequestResult`."""
+
+    complete: bool | None = None
+    encoding: str | None = None
+    location: str | None = None
+
+
 class Payment(Value):
     """All that `next_step` needs to know of a request: its attempts, oldest first, and what came back.
 
@@ -141,6 +152,7 @@ class Payment(Value):
     attempts: tuple[Attempt, ...] = ()
     delivered: bool = False
     http_status: int | None = None
+    content: ContentFacts = ContentFacts()
     conflict: bool = False
     max_attempts: int = MAX_ATTEMPTS
     max_sends: int = MAX_SENDS
@@ -174,10 +186,13 @@ class Payment(Value):
             seller_wait_ms=0,
         )
         match answer:
-            case Content(http_status=status):
-                return sent.model_copy(update={"delivered": True, "http_status": status})
-            case Rejected(http_status=status, retry_after_ms=wait):
-                return sent._replace_last(seller_wait_ms=wait or 0).model_copy(update={"http_status": status})
+            case Content(http_status=status, complete=complete, encoding=encoding):
+                content = self.content.model_copy(update={"complete": complete, "encoding": encoding})
+                return sent.model_copy(update={"delivered": True, "http_status": status, "content": content})
+            case Rejected(http_status=status, retry_after_ms=wait, location=location):
+                content = self.content.model_copy(update={"location": location or self.content.location})
+                changes = {"http_status": status, "content": content}
+                return sent._replace_last(seller_wait_ms=wait or 0).model_copy(update=changes)
             case Conflict(http_status=status):
                 return sent.model_copy(update={"conflict": True, "http_status": status})
             case NoAnswer():

@@ -30,6 +30,9 @@ def result_of(
         pay_to=signed.pay_to if signed else None,
         attempts=len(payment.attempts),
         workflow_id=payment_workflow_id(order.agent, order.request_id),
+        content_complete=payment.content.complete,
+        content_encoding=payment.content.encoding,
+        content_location=payment.content.location,
         error=RequestError(type=error, message=message[:MAX_MESSAGE_CHARS]) if error else None,
     )
 

@@ -22,6 +22,7 @@ from autopay.domain.money import price_text
 from autopay.domain.payment.notice import Held, Notice
 from autopay.domain.payment.offer import Challenge, Offer
 from autopay.domain.payment.payment import (
+    ContentFacts,
     Dead,
     Done,
     NoAnswer,
@@ -181,8 +182,9 @@ class PaymentRun:
             self._end(RequestStatus.FAILED, failed.type, failed.message)
             return None
         match fetched:
-            case FreeContent(http_status=status):
-                self._set_http_status(status)
+            case FreeContent(http_status=status, complete=complete, encoding=encoding):
+                content = ContentFacts(complete=complete, encoding=encoding)
+                self.payment = self.payment.model_copy(update={"http_status": status, "content": content})
                 self._end(RequestStatus.FREE)
             case FetchFailed(type=error, message=message, http_status=status):
                 self._set_http_status(status)

@@ -45,10 +45,12 @@ class PaymentOrder(Value):
 
 
 class FreeContent(Value):
-    """The seller answered without asking for money; the content is stored."""
+    """The seller answered without asking for money; the content is stored. See `Reply` for `complete`, `encoding`."""
 
     kind: Literal["free"] = "free"
     http_status: int
+    complete: bool | None = None
+    encoding: str | None = None
 
 
 class FetchFailed(Value):

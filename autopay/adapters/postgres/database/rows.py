@@ -7,7 +7,7 @@ from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, SessionR
 from autopay.domain.agent.records import AgentRecord
 from autopay.domain.money import DECIMALS
 from autopay.domain.payment.attempt import RecordedAttempt
-from autopay.domain.payment.payment import Attempt, Dead, Payment, Settled, Settlement
+from autopay.domain.payment.payment import Attempt, ContentFacts, Dead, Payment, Settled, Settlement
 from autopay.domain.payment.status import OPEN, Delivery, TransactionStatus
 from autopay.domain.request import HttpMethod, RequestResult, RequestSpec, RequestStatus, payment_workflow_id
 from autopay.domain.session import SessionKey
@@ -68,6 +68,9 @@ def payment(request: RequestRow, attempts: list[TransactionRow]) -> Payment:
         attempts=tuple(_attempt(row) for row in attempts),
         delivered=request.delivery is Delivery.DELIVERED,
         http_status=request.response_status if answered else None,
+        content=ContentFacts(
+            complete=request.content_complete, encoding=request.content_encoding, location=request.content_location
+        ),
         conflict=request.conflict,
     )
 
