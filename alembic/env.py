@@ -3,9 +3,9 @@
 from logging.config import fileConfig
 
 from alembic import context
-from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy import text
 
-from autopay.adapters.postgres.database.connection import connect_arguments, engine_url
+from autopay.adapters.postgres.database.connection import open_plain_engine
 from autopay.adapters.postgres.tables.core import Base
 from autopay.settings import Settings
 
@@ -30,8 +30,7 @@ def _migrate() -> None:
         with context.begin_transaction():
             context.run_migrations()
         return
-    url = engine_url(_database_url())
-    engine = create_engine(url, poolclass=NullPool, connect_args=connect_arguments(url, statement_timeout_s=0))
+    engine = open_plain_engine(_database_url(), statement_timeout_s=0)
     with engine.connect() as connection:
         context.configure(connection=connection, target_metadata=Base.metadata, compare_server_default=True)
         with context.begin_transaction():

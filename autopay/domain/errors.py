@@ -73,6 +73,14 @@ class NotMigrated(PermanentFault):
     """The database is not at this version's schema; run `starter.py db upgrade`."""
 
 
+class DatabaseUrlWrong(PermanentFault):
+    """AUTOPAY_DATABASE_URL cannot be used."""
+
+
+class PoolerInBetween(PermanentFault):
+    """This needs the PostgreSQL server itself, and a connection pooler answers; give the server's own address."""
+
+
 class SecretUnreadable(PermanentFault):
     """A sealed secret cannot be opened with the keyring at hand; check AUTOPAY_KEYRING."""
 

@@ -12,6 +12,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from autopay.adapters.postgres.database.connection import AUTOCOMMIT
+
 CHANNEL = "autopay_events"
 
 INTERVAL_S = 0.05
@@ -47,7 +49,7 @@ class Notifier:
             self._due = False
             try:
                 async with self._engine.connect() as connection:
-                    alone = await connection.execution_options(isolation_level="AUTOCOMMIT")
+                    alone = await connection.execution_options(isolation_level=AUTOCOMMIT)
                     await alone.execute(text(f"NOTIFY {CHANNEL}"))
             except (SQLAlchemyError, OSError) as error:
                 log.info("readers were not woken, they look by themselves", error=type(error).__name__)

@@ -8,10 +8,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
-from autopay.adapters.postgres.database.connection import connect_arguments, engine_url, fault_of
+from autopay.adapters.postgres.database.connection import fault_of, open_plain_engine
 
 ALEMBIC_DIR = Path(__file__).resolve().parents[4] / "alembic"
 
@@ -32,8 +31,7 @@ def downgrade(database_url: str, revision: str) -> None:
 
 def current(database_url: str) -> str | None:
     """The revision that the database is at; None when it was never migrated."""
-    url = engine_url(database_url)
-    engine = create_engine(url, poolclass=NullPool, connect_args=connect_arguments(url))
+    engine = open_plain_engine(database_url)
     try:
         with engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()

@@ -14,8 +14,8 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import URL
 
-from autopay.adapters.postgres.database.connection import CONNECT_TIMEOUT_S, engine_url
-from autopay.domain.errors import Fault, LedgerUnavailable, PermanentFault
+from autopay.adapters.postgres.database.connection import CONNECT_TIMEOUT_S, engine_url, search_path
+from autopay.domain.errors import DatabaseUrlWrong, Fault, LedgerUnavailable, PermanentFault, PoolerInBetween
 
 MAINTENANCE = "postgres"
 """The database that every server has, to be connected to while others are made and renamed."""
@@ -28,6 +28,10 @@ _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 
 class RightsMissing(PermanentFault):
     """The database role may not do this; give a role that may with --admin-url."""
+
+
+class AdminUrlWrong(PermanentFault):
+    """--admin-url cannot be used."""
 
 
 class ProgramMissing(PermanentFault):
@@ -47,8 +51,8 @@ class Server:
     """
 
     def __init__(self, database_url: str, admin_url: str | None = None) -> None:
-        self._ledger = engine_url(database_url)
-        self._role = self._ledger if admin_url is None else engine_url(admin_url)
+        self._ledger, self._search_path = engine_url(database_url), search_path(database_url)
+        self._role = self._ledger if admin_url is None else _admin_url(admin_url)
 
     @property
     def name(self) -> str:
@@ -77,6 +81,8 @@ class Server:
         if "connect_timeout" not in url.query:
             url = url.update_query_dict({"connect_timeout": str(CONNECT_TIMEOUT_S)})
         options = [str(self._ledger.query["options"])] if "options" in self._ledger.query else []
+        if self._search_path is not None:
+            options.append("-c search_path=" + re.sub(r"([\\\s])", r"\\\1", self._search_path))
         if role is not None:
             options.append(f"-c role={role}")
         return url.update_query_dict({"options": " ".join(options)}) if options else url
@@ -93,6 +99,7 @@ class Server:
         """
         try:
             with psycopg.connect(**self.parameters(database, role), autocommit=True) as connection:
+                _refuse_pooler(connection)
                 connection.execute("SET timezone = 'UTC'")
                 connection.execute("SET idle_in_transaction_session_timeout = 0")
                 connection.execute("SET statement_timeout = 0")
@@ -101,6 +108,10 @@ class Server:
             raise RightsMissing(_first_line(error)) from error
         except psycopg.OperationalError as error:
             raise LedgerUnavailable(_first_line(error)) from error
+        except psycopg.ProgrammingError as error:
+            if error.sqlstate is not None:
+                raise
+            raise DatabaseUrlWrong(_first_line(error)) from None
 
     def databases(self) -> Sequence[str]:
         """The names of all databases."""
@@ -121,6 +132,21 @@ class Server:
         password = {"PGPASSWORD": str(parameters.pop("password"))} if "password" in parameters else {}
         return run_program(find_program(program, version), f"--dbname={make_conninfo(**parameters)}", *arguments,
                            environment=password)  # fmt: skip
+
+
+def _admin_url(text: str) -> URL:
+    try:
+        return engine_url(text)
+    except ValueError as error:
+        raise AdminUrlWrong(str(error)) from None
+
+
+def _refuse_pooler(connection: "psycopg.Connection[tuple[Any, ...]]") -> None:
+    """A pooler would do each statement in any session: as another role, in another schema. It makes up process ids."""
+    told = connection.info.backend_pid
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    if row is not None and row[0] != told:
+        raise PoolerInBetween
 
 
 def run_program(program: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str:

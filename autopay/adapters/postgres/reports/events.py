@@ -148,12 +148,15 @@ class Events:
 
     @asynccontextmanager
     async def _listening(self) -> AsyncIterator[Callable[[float], Any]]:
-        """Waits for a NOTIFY on a connection of its own; True when one came within so many seconds."""
+        """Waits for a NOTIFY on a connection of its own; True when one came within so many seconds.
+
+        Through a connection pooler none comes: events are seen when they are looked for, every `POLL_S`.
+        """
         url = self._database.engine.url
-        address = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        parameters = url.translate_connect_args(username="user", database="dbname") | dict(url.query)
         try:
             async with await psycopg.AsyncConnection.connect(
-                address, autocommit=True, **connect_arguments(url)
+                autocommit=True, **parameters, **connect_arguments(url)
             ) as connection:
                 await connection.execute(f"LISTEN {CHANNEL}")
 

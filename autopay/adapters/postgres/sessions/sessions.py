@@ -231,8 +231,8 @@ class Sessions:
     async def lock_agent(self, agent: str) -> AsyncIterator[None]:
         """One at a time grants sessions to an agent and starts it; who comes second waits.
 
-        An advisory lock on a connection of its own: it goes with the process, however that ends, and with the
-        connection, so it saves from granting twice and nothing else may depend on it.
+        An advisory lock of a transaction of its own, which does nothing else: it goes with the process, however that
+        ends, and with the connection, so it saves from granting twice and nothing else may depend on it.
 
         Raises:
             LedgerUnavailable: the database does not answer, or whose turn it is does not end.
@@ -240,7 +240,7 @@ class Sessions:
         key = {"name": f"autopay/turn/{agent}"}
         async with self._locking() as lock:
             deadline = time.monotonic() + TURN_PATIENCE_S
-            while not await lock.scalar(text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))"), key):
+            while not await lock.scalar(text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))"), key):
                 if time.monotonic() > deadline:
                     raise LedgerUnavailable(f"another command has been granting sessions to {agent} for too long")
                 await asyncio.sleep(TURN_POLL_S)
@@ -248,13 +248,14 @@ class Sessions:
                 yield
             finally:
                 with suppress(SQLAlchemyError):  # the connection is lost, and the lock with it
-                    await lock.execute(text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))"), key)
+                    await lock.rollback()
 
     @asynccontextmanager
     async def _locking(self) -> AsyncIterator[AsyncConnection]:
         try:
             async with self._database.engine.connect() as connection:
-                yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+                await connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))  # it waits inside
+                yield connection
         except (SQLAlchemyError, OSError) as error:
             fault = fault_of(error)
             if fault is None:
