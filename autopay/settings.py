@@ -4,6 +4,7 @@ Temporal's own settings are TEMPORAL_* variables and profiles (temporalio.envcon
 """
 
 import difflib
+import io
 import os
 import re
 from collections.abc import Iterable
@@ -12,9 +13,11 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from autopay.database_url import parse_database_url
 from autopay.domain.agent.spec import AGENT_TASK_QUEUE
 from autopay.domain.money import Currency
 from autopay.domain.network import Network, cash_mint, usdc_mint
@@ -26,6 +29,24 @@ PREFIX = "AUTOPAY_"
 ENV_FILE = ".env"
 DEFAULT_HOME = Path(".autopay")
 START_STACK = "start the embedded stack: python starter.py up"
+
+ENV_ENCODING = "utf-8-sig"
+"""UTF-8, with the mark at its beginning that some editors write."""
+
+SECRET = frozenset(
+    (
+        "keyring",
+        "database_url",
+        "solana_rpc_url",
+        "solana_ws_url",
+        "facilitator_urls",
+        "facilitator_url",
+        "anchor_keypair",
+    )
+)
+"""Settings whose values are secrets or may hold one: never shown."""
+
+SHOWN_CHARS = 60
 
 _KEYRING = re.compile(r"\d+:[A-Za-z0-9+/]{43}=(,\s*\d+:[A-Za-z0-9+/]{43}=)*", re.ASCII)
 
@@ -43,17 +64,28 @@ class Settings(BaseSettings):
     Build it with `Settings.load()`, which turns mistakes into `SettingsError`, then `resolve()` it.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ENV_FILE, extra="ignore", validate_default=False)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=ENV_FILE,
+        env_file_encoding=ENV_ENCODING,
+        extra="ignore",
+        validate_default=False,
+        hide_input_in_errors=True,
+    )
 
     home: Path = Field(DEFAULT_HOME, description="Where the embedded stack keeps its state")
     database_url: str = Field("", repr=False, description="postgresql://user:password@host/database")
-    solana_rpc_url: str = Field("", description="JSON-RPC of a Solana node")
-    solana_ws_url: str = Field("", description="WebSocket of the same node; derived from the RPC URL when not set")
+    solana_rpc_url: str = Field("", repr=False, description="JSON-RPC of a Solana node")
+    solana_ws_url: str = Field(
+        "", repr=False, description="WebSocket of the same node; derived from the RPC URL when not set"
+    )
     network: Network = Field(Network.DEVNET, description="DEVNET or MAINNET; 'localnet' means the embedded chain")
     facilitator_urls: Annotated[list[str], NoDecode] = Field(
-        [], description="When set, the /supported of one of them must list a payment's fee payer; comma separated"
+        [],
+        repr=False,
+        description="When set, the /supported of one of them must list a payment's fee payer; comma separated",
     )
-    facilitator_url: str = Field("", description="The older name of a list of one")
+    facilitator_url: str = Field("", repr=False, description="The older name of a list of one")
     facilitator_verify: bool = Field(False, description="Ask the payment's facilitator to verify it before it leaves")
     keyring: SecretStr = Field(SecretStr(""), description="Keys that seal secrets: made by `starter.py keyring`")
     cash_mint: str = Field("", description="Phantom CASH's mint, where the network does not have a public one")
@@ -90,7 +122,10 @@ class Settings(BaseSettings):
     @field_validator("home")
     @classmethod
     def _home_directory(cls, value: Path) -> Path:
-        return value.expanduser()
+        try:
+            return value.expanduser()
+        except RuntimeError:
+            raise ValueError("there is no such user's home directory") from None
 
     @field_validator("network", mode="before")
     @classmethod
@@ -117,13 +152,12 @@ class Settings(BaseSettings):
     @field_validator("solana_rpc_url", "facilitator_url")
     @classmethod
     def _http_url(cls, value: str) -> str:
-        _ = urlsplit(value).port  # a ValueError when it is none
-        return _checked_scheme(value, ("http://", "https://"))
+        return _checked_url(value, ("http://", "https://"))
 
     @field_validator("solana_ws_url")
     @classmethod
     def _ws_url(cls, value: str) -> str:
-        return _checked_scheme(value, ("ws://", "wss://"))
+        return _checked_url(value, ("ws://", "wss://"))
 
     @field_validator("keyring")
     @classmethod
@@ -135,7 +169,10 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _postgres_url(cls, value: str) -> str:
-        return _checked_scheme(value, ("postgresql://", "postgres://", "postgresql+psycopg://"))
+        value = value.strip()
+        if value:
+            parse_database_url(value)
+        return value
 
     @classmethod
     def load(cls, **given: Any) -> Self:
@@ -144,7 +181,7 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: an unknown AUTOPAY_* variable, or a value that cannot be.
         """
-        _refuse_unknown(set(cls.model_fields) - {"stack"})
+        _refuse_unknown(set(cls.model_fields) - {"stack"}, env_file_values())
         try:
             return cls(**{name: value for name, value in given.items() if value is not None})
         except ValidationError as error:
@@ -216,48 +253,111 @@ class Settings(BaseSettings):
                 "cash_mint": stack.cash_mint,
                 "slot_ms": stack.slot_ms,
             }
-        keyring = self.home / KEYRING_FILE
-        if keyring.exists():
-            found["keyring"] = SecretStr(keyring.read_text().strip())
+        keyring = self._keyring_of_stack()
+        if keyring:
+            found["keyring"] = SecretStr(keyring)
         return found
+
+    def _keyring_of_stack(self) -> str:
+        file = self.home / KEYRING_FILE
+        try:
+            text = file.read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            return ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(
+                f"{file} cannot be read ({type(error).__name__}): the stack's keyring is there"
+            ) from None
+        return text
 
     def _refuse_mixture(self) -> None:
         """Real money must never be booked in the embedded stack's ledger, nor sealed with its keyring."""
         if self.network is Network.MAINNET and self.stack is not None:
             if self.database_url == self.stack.database_url:
                 raise SettingsError("AUTOPAY_DATABASE_URL is not set: MAINNET needs a database of its own")
-            keyring = self.home / KEYRING_FILE
-            if keyring.exists() and self.keyring.get_secret_value() == keyring.read_text().strip():
+            if self.keyring.get_secret_value() and self.keyring.get_secret_value() == self._keyring_of_stack():
                 raise SettingsError("AUTOPAY_KEYRING is not set: MAINNET needs a keyring of its own")
 
 
 def _ws_of(rpc_url: str) -> str:
-    """Where Solana clients look for the WebSocket of a node: at the next port when the URL names one."""
+    """Where Solana clients look for the WebSocket of a node: at the next port when the URL names one. "" for none."""
     parts = urlsplit(rpc_url)
     netloc = parts.netloc
+    if parts.port == 65_535:
+        return ""
     if parts.port is not None:
         netloc = f"{netloc.rpartition(':')[0]}:{parts.port + 1}"
     return parts._replace(scheme=parts.scheme.replace("http", "ws"), netloc=netloc).geturl()
 
 
-def _checked_scheme(value: str, schemes: tuple[str, ...]) -> str:
-    if value and not value.startswith(schemes):
+def _checked_url(value: str, schemes: tuple[str, ...]) -> str:
+    """The URL, when it can be one. No message quotes any of it: it may hold a key, wherever that is."""
+    value = value.strip()
+    if not value:
+        return value
+    if not value.startswith(schemes):
         raise ValueError(f"should start with {' or '.join(schemes)}")
+    if not (value.isascii() and value.isprintable()) or " " in value:
+        raise ValueError("should be printable ASCII without spaces; write the rest with %")
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        raise ValueError("is not a URL") from None
+    if not parts.hostname:
+        raise ValueError("has no host")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError("has a port that is not a number from 0 to 65535") from None
     return value
 
 
-def _refuse_unknown(known: set[str]) -> None:
-    given: Iterable[str] = (*os.environ, *dotenv_values(ENV_FILE))
+def environment(prefix: str) -> dict[str, str]:
+    """The variables of the environment and of `.env` whose names begin so; the environment wins.
+
+    Raises:
+        SettingsError: `.env` cannot be read.
+    """
+    both = {**env_file_values(), **os.environ}
+    return {name: value for name, value in both.items() if name.startswith(prefix)}
+
+
+def env_file_values() -> dict[str, str]:
+    """What `.env` says, if there is one.
+
+    Raises:
+        SettingsError: it cannot be read, or has a line that means nothing; the line is not quoted.
+    """
+    try:
+        text = Path(ENV_FILE).read_bytes().decode(ENV_ENCODING)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise SettingsError(f"{ENV_FILE} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{ENV_FILE} is not UTF-8: save it in that encoding") from None
+    if "\0" in text:
+        raise SettingsError(f"{ENV_FILE} is not UTF-8: save it in that encoding, and not as UTF-16")
+    for line in parse_stream(io.StringIO(text)):
+        if line.error:
+            raise SettingsError(f"{ENV_FILE}, line {line.original.line}: is not NAME=value")
+    found = dotenv_values(stream=io.StringIO(text))
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _refuse_unknown(known: set[str], in_file: Iterable[str]) -> None:
+    given: Iterable[str] = (*os.environ, *in_file)
     for variable in given:
         name = variable.upper()
         if name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in known:
             valid = sorted(PREFIX + field.upper() for field in known)
             near = difflib.get_close_matches(name, valid, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(valid)}"
-            raise SettingsError(f"{variable} is not a setting: {hint}")
+            raise SettingsError(f"{ascii(variable[:100])[1:-1]} is not a setting: {hint}")
 
 
 def _wrong(error: Any) -> str:
-    value = error["input"]
-    shown = "" if error["loc"][0] in ("keyring", "database_url") else f"={value!s}"
-    return f"{shown} is not valid: {validation_message(error)}"
+    """What is wrong, in one line; a value is shown only when it can be no secret: it is short, and no URL or key."""
+    value = str(error["input"])
+    harmless = error["loc"][0] not in SECRET and len(value) <= SHOWN_CHARS and value.isprintable()
+    return f"{f'={value}' if harmless else ''} is not valid: {validation_message(error)}"

@@ -1,31 +1,48 @@
-"""The connection to Temporal: its address, and how payloads are converted and sealed.
+"""The connection to Temporal: its settings, and how payloads are converted and sealed.
 
 What must not live here: what is sent over it.
 """
 
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
-from temporalio.envconfig import ClientConfig
+from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.adapters.vault import Keyring
-from autopay.domain.errors import TransientFault
-from autopay.settings import START_STACK, Settings, SettingsError
+from autopay.domain.errors import PermanentFault, TransientFault
+from autopay.settings import START_STACK, Settings, SettingsError, environment
+from autopay.temporal.attributes import ALL
 from autopay.temporal.converter import data_converter
+
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]@]+):([0-9]{1,5})", re.ASCII)
+_BOOLEANS = ("TEMPORAL_TLS", "TEMPORAL_TLS_DISABLE_HOST_VERIFICATION")
+_CONFIG_FILE = "TEMPORAL_CONFIG_FILE"
+_KEPT_FROM_US = (RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
 
 
 class TemporalUnreachable(TransientFault):
     """Temporal does not answer."""
 
 
+class AttributesMissing(PermanentFault):
+    """Temporal lacks search attributes that Autopay's workflows set."""
+
+
 async def connect(settings: Settings) -> Client:
     """A client of the Temporal that TEMPORAL_* variables or a profile name, else of the embedded stack's.
 
     Raises:
-        SettingsError: no address is known, or no keyring.
+        SettingsError: no address is known, a setting of Temporal's is wrong, or there is no keyring.
         TemporalUnreachable: nothing answers there.
+        AttributesMissing: its namespace lacks search attributes; with the command that makes them.
     """
-    config = ClientConfig.load_client_connect_config()
+    config = connect_config(environment("TEMPORAL_"))
     if not config.get("target_host"):
         if settings.stack is None:
             raise SettingsError(f"TEMPORAL_ADDRESS is not set: set it, or {START_STACK}")
@@ -34,17 +51,87 @@ async def connect(settings: Settings) -> Client:
     try:
         client = await Client.connect(**config, data_converter=converter)
         await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
+        await _require_attributes(client)
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             raise TemporalUnreachable(
                 f"Temporal at {config['target_host']} has no namespace {client.namespace!r}; check TEMPORAL_NAMESPACE"
             ) from None
         raise TemporalUnreachable(f"Temporal at {config['target_host']} answers: {error.message}") from None
+    except ValueError:
+        raise SettingsError("a setting of Temporal's is not valid: check TEMPORAL_ADDRESS and TEMPORAL_*") from None
     except RuntimeError as error:
+        if "ParseError" in str(error) or "InvalidCertificate" in str(error):
+            raise SettingsError(
+                "TEMPORAL_TLS_* is not valid: its certificate or key is not PEM, or they do not belong together"
+            ) from None
         cause = "connection refused" if "refused" in str(error) else str(error).split(":")[0]
         where = f"{config['target_host']} ({cause})"
         raise TemporalUnreachable(f"{where}; check TEMPORAL_ADDRESS, or {START_STACK}") from None
     return client
+
+
+def connect_config(variables: Mapping[str, str]) -> ClientConnectConfig:
+    """Temporal's own settings, from these TEMPORAL_* variables and the profile that they name.
+
+    Raises:
+        SettingsError: one of them is wrong; the message names it, and quotes no secret.
+    """
+    file = variables.get(_CONFIG_FILE)
+    if file and not Path(file).is_file():
+        raise SettingsError(f"{_CONFIG_FILE} is not valid: there is no file {file}")
+    for name in _BOOLEANS:
+        if variables.get(name, "").lower() not in ("", "true", "false", "1", "0"):
+            raise SettingsError(f"{name} is not valid: true or false")
+    if not variables.get("TEMPORAL_API_KEY", "").strip().isprintable():
+        raise SettingsError("TEMPORAL_API_KEY is not valid: it has characters that cannot be printed")
+    given = {name: value for name, value in variables.items() if value.strip()}
+    try:
+        config = ClientConfig.load_client_connect_config(override_env_vars=given)
+    except OSError as error:
+        named = [name for name, value in given.items() if value == error.filename]
+        raise SettingsError(f"{''.join(named) or 'a file of Temporal'} is not valid: {error.strerror}") from None
+    except (RuntimeError, ValueError) as error:
+        name = "TEMPORAL_PROFILE" if "rofile" in str(error) else _CONFIG_FILE
+        raise SettingsError(f"{name} is not valid: {str(error).strip().splitlines()[0]}") from None
+    _check_address(config.get("target_host"))
+    return config
+
+
+def _check_address(address: str | None) -> None:
+    if not address:
+        return
+    found = _ADDRESS.fullmatch(address)
+    if found is None or not 0 < int(found[2]) < 65_536:
+        raise SettingsError("TEMPORAL_ADDRESS is not valid: should be host:port, like localhost:7233")
+
+
+async def _require_attributes(client: Client) -> None:
+    """See that the namespace has our search attributes; a Temporal that does not let us ask is believed to."""
+    try:
+        answer = await client.operator_service.list_search_attributes(
+            ListSearchAttributesRequest(namespace=client.namespace)
+        )
+    except RPCError as error:
+        if error.status in _KEPT_FROM_US:
+            return
+        raise
+    found = {**answer.custom_attributes, **answer.system_attributes}
+    wanted = {key.name: int(key.indexed_value_type) for key in ALL}
+    other = sorted(name for name in wanted.keys() & found.keys() if found[name] != wanted[name])
+    if other:
+        raise AttributesMissing(f"{', '.join(other)} of namespace {client.namespace!r} are of another type")
+    missing = [key for key in ALL if key.name not in found]
+    if missing:
+        options = " ".join(f"--name {key.name} --type {_type_name(int(key.indexed_value_type))}" for key in missing)
+        make = f"temporal operator search-attribute create --namespace {client.namespace} {options}"
+        raise AttributesMissing(f"make them: {make}")
+
+
+def _type_name(kind: int) -> str:
+    """As the command line of Temporal has it: `Keyword`, `Double`."""
+    name = IndexedValueType.Name(kind)  # type: ignore[arg-type]
+    return name.removeprefix("INDEXED_VALUE_TYPE_").title().replace("_", "")
 
 
 def _keyring(settings: Settings) -> Keyring:

@@ -11,7 +11,7 @@ from autopay.cli.agent.launch_file import EXAMPLE, LaunchFileError, read_launch_
 from autopay.cli.agent.launch_steps import LaunchOrder, LaunchOutcome, check_orders, launch_agent, launch_all
 from autopay.cli.agent.watch import WATCH_EXAMPLE, watches_of
 from autopay.cli.connect.agent_handle import START_WORKER, AgentHandle
-from autopay.cli.connect.connections import ledger_of, vault_of
+from autopay.cli.connect.connections import ledger_and_temporal, vault_of
 from autopay.cli.connect.console import note, print_json, print_table
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
@@ -35,7 +35,6 @@ from autopay.domain.money import Currency, show, units_text
 from autopay.domain.network import Network
 from autopay.domain.request import agent_workflow_id
 from autopay.settings import Settings
-from autopay.temporal.connection import connect
 
 
 def register(app: typer.Typer) -> None:
@@ -121,8 +120,7 @@ def launch(
 
 async def _launch(settings: Settings, order: LaunchOrder) -> bool:
     vault = vault_of(settings)
-    client = await connect(settings)
-    async with ledger_of(settings) as ledger:
+    async with ledger_and_temporal(settings) as (ledger, client):
         await launch_agent(settings, ledger, client, vault, order)
     return await AgentHandle(client, order.name, settings.task_queue).has_worker()
 
@@ -198,7 +196,6 @@ async def _launch_all(
     settings: Settings, orders: list[LaunchOrder], on_outcome: Callable[[LaunchOutcome], None]
 ) -> bool:
     vault = vault_of(settings)
-    client = await connect(settings)
-    async with ledger_of(settings) as ledger:
+    async with ledger_and_temporal(settings) as (ledger, client):
         await launch_all(settings, ledger, client, vault, orders, on_outcome)
     return await AgentHandle(client, orders[0].name, settings.task_queue).has_worker()

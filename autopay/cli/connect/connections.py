@@ -6,6 +6,7 @@ from uuid import UUID
 
 from solana.exceptions import SolanaRpcException
 from solana.rpc.core import RPCException, UnconfirmedTxError
+from temporalio.client import Client
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.adapters.solana.rpc import NodeRpc
@@ -17,6 +18,7 @@ from autopay.domain.money import Currency
 from autopay.domain.network import usdc_mint
 from autopay.domain.session import SessionRecord
 from autopay.settings import Settings, SettingsError
+from autopay.temporal.connection import connect
 
 NODE_TIMEOUT_S = 30.0
 
@@ -29,6 +31,20 @@ async def ledger_of(settings: Settings) -> AsyncIterator[PostgresLedger]:
         yield ledger
     finally:
         await ledger.dispose()
+
+
+@asynccontextmanager
+async def ledger_and_temporal(settings: Settings) -> AsyncIterator[tuple[PostgresLedger, Client]]:
+    """Both, once both have answered and are as this version needs them: before money is granted on chain.
+
+    Raises:
+        NotMigrated: the database is not at this version's schema.
+        AttributesMissing: Temporal lacks our search attributes.
+    """
+    client = await connect(settings)
+    async with ledger_of(settings) as ledger:
+        await ledger.maintenance.check_schema()
+        yield ledger, client
 
 
 def node_rpc(settings: Settings) -> NodeRpc:
