@@ -22,6 +22,7 @@ from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 from solders.transaction_status import TransactionConfirmationStatus
 from spl.memo.constants import MEMO_PROGRAM_ID
+from spl.token.constants import TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
 from spl.token.instructions import (
     create_idempotent_associated_token_account,
     get_associated_token_address,
@@ -88,6 +89,19 @@ async def ensure_sol(rpc_url: str, owner: Pubkey, lamports: int = 10 * LAMPORTS_
     """Airdrop `lamports` to `owner` unless it holds half of that, and wait until it is confirmed."""
     async with AsyncClient(rpc_url) as rpc:
         await _ensure_sol(rpc, owner, lamports)
+
+
+async def airdrop(rpc_url: str, owner: Pubkey, lamports: int) -> None:
+    """Give `owner` that much more SOL; confirmed on return."""
+    async with AsyncClient(rpc_url) as rpc:
+        await _confirm(rpc, (await rpc.request_airdrop(owner, lamports)).value)
+
+
+async def is_token_account(rpc_url: str, address: Pubkey) -> bool:
+    """Whether the address is an account of a token program, and no wallet."""
+    async with AsyncClient(rpc_url) as rpc:
+        account = (await rpc.get_account_info(address, Confirmed)).value
+    return account is not None and account.owner in (TOKEN_PROGRAM_ID, TOKEN_2022_PROGRAM_ID)
 
 
 async def open_token_accounts(rpc_url: str, payer: Keypair, owner: Pubkey, mints: Sequence[Pubkey]) -> list[Pubkey]:
@@ -162,7 +176,11 @@ async def _send(rpc: AsyncClient, payer: Keypair, instructions: Sequence[Instruc
     transaction = VersionedTransaction(message, [payer])
     options = TxOpts(preflight_commitment=Confirmed)
     signature = (await rpc.send_raw_transaction(bytes(transaction), options)).value
+    await _confirm(rpc, signature)
+    return signature
 
+
+async def _confirm(rpc: AsyncClient, signature: Signature) -> None:
     async def confirmed() -> bool:
         status = (await rpc.get_signature_statuses([signature])).value[0]
         if status is not None and status.err is not None:
@@ -173,7 +191,6 @@ async def _send(rpc: AsyncClient, payer: Keypair, instructions: Sequence[Instruc
         )
 
     await _until(confirmed, f"{signature} was not confirmed")
-    return signature
 
 
 async def _until(condition: Callable[[], Awaitable[bool]], complaint: str, timeout_s: float = 60) -> None:

@@ -41,6 +41,7 @@ MODULE_OF = {
     "ledger": "ledger.group",
     "retry": "request.retry",
     "weather": "operate.weather",
+    "faucet": "operate.faucet",
     "backup": "operate.backup",
     "restore": "operate.backup",
     "db": "operate.db",

@@ -15,8 +15,10 @@ from localnet.chain.genesis import CASH_MINT, USDC_MINT
 from localnet.tokens import (
     LAMPORTS_PER_SOL,
     TokenError,
+    airdrop,
     ensure_sol,
     faucet,
+    is_token_account,
     load_or_create_keypair,
     open_token_accounts,
     wait_for_chain,
@@ -78,3 +80,17 @@ async def test_a_mint_that_does_not_exist_is_an_error(stack: Stack) -> None:
 async def test_a_chain_that_does_not_answer_is_an_error() -> None:
     with pytest.raises(TokenError, match="no answer"):
         await wait_for_chain(f"http://127.0.0.1:{free_port()}", timeout_s=0.1)
+
+
+async def test_an_airdrop_adds_to_what_is_there(stack: Stack) -> None:
+    owner = Keypair().pubkey()
+    for _ in range(2):
+        await airdrop(stack.rpc_url, owner, LAMPORTS_PER_SOL)
+    async with AsyncClient(stack.rpc_url) as rpc:
+        assert (await rpc.get_balance(owner, Confirmed)).value == 2 * LAMPORTS_PER_SOL
+
+
+async def test_a_wallet_is_told_from_its_token_accounts(stack: Stack) -> None:
+    owner = Keypair().pubkey()
+    accounts = [await faucet(stack.rpc_url, owner, mint, 0) for mint in (USDC_MINT, CASH_MINT)]
+    assert [await is_token_account(stack.rpc_url, each) for each in (owner, *accounts)] == [False, True, True]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from solders.keypair import Keypair
 
 from autopay.stack_file import StackFile
 from tests.stack.shell import Shell
@@ -42,6 +43,17 @@ async def test_a_request_is_paid_once_and_printed_as_often_as_asked(operator: Op
     lines, _ = await operator.process("ledger", "show", "--agent", "default", "--json")
     rows = [json.loads(line) for line in lines.splitlines()]
     assert [row["hash"] for row in rows if row["request_id"] == "once"] == [result["transaction"]]
+
+
+async def test_any_address_gets_test_money(operator: Operator) -> None:
+    wallet = str(Keypair().pubkey())
+    for _ in range(2):
+        got = await operator.json("faucet", wallet, "--sol", "1", "--usdc", "0.5", "--cash", "0")
+    assert (got["address"], got["sol"], got["cash"]["amount"]) == (wallet, "1.000000", "0.000000")
+    account = await operator("faucet", got["usdc"]["account"], "--usdc", "1", code=2)
+    assert "is a token account: name the wallet" in account[1]
+    out, _ = await operator("faucet", wallet, "--usdc", "1")
+    assert out == f"1 USDC to {wallet}, in its account {got['usdc']['account']}\n"
 
 
 async def test_the_same_id_with_other_terms_is_refused(operator: Operator) -> None:

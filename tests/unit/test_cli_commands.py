@@ -11,6 +11,8 @@ from autopay.cli.app import MODULE_OF, run
 from autopay.cli.connect.exit_codes import MEANINGS, ExitCode, exit_code_of
 from autopay.domain.request import RequestStatus
 
+WALLET = "9xQeWvG816bUx9EPjHmaT23yvVM2ZWbrrpZb9PusVFin"
+
 COMMANDS = (
     "up",
     "launch",
@@ -28,6 +30,7 @@ COMMANDS = (
     "queue",
     "cancel",
     "weather",
+    "faucet",
     "seed",
     "keyring",
     "vault rotate",
@@ -107,6 +110,12 @@ def test_the_help_lists_every_exit_code(capsys: pytest.CaptureFixture[str]) -> N
         (["weather", "moon"], "'moon' is not one of"),
         (["weather", "chain", "--error-rate", "2"], "less than or equal to 1"),
         (["fund", "a", "lots"], "not an amount"),
+        (["faucet", "x", "--sol", "1"], "not a Solana address"),
+        (["faucet", WALLET], "say how much of what"),
+        (["faucet", WALLET, "--sol", "1e999999"], "--sol: '1e999999' is not an amount"),
+        (["faucet", WALLET, "--sol", "0.0001"], "--sol: '0.0001' is not between 0.001 SOL and 1000 SOL"),
+        (["faucet", WALLET, "--usdc", "-1"], "--usdc: '-1' is not an amount of 0 or more"),
+        (["faucet", WALLET, "--cash", "0.0000001"], "--cash: '0.0000001' is finer than a base unit"),
         (["agents"], "AUTOPAY_DATABASE_URL is not set"),
         (["request", "http://x"], "AUTOPAY_DATABASE_URL is not set"),
         (["pause", "a"], "TEMPORAL_ADDRESS is not set"),
@@ -129,6 +138,26 @@ def test_a_mistake_ends_with_exit_code_2_and_says_what_is_wrong(
     assert says in captured.err
     assert "Traceback" not in captured.err
     assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+    ("variables", "code", "says"),
+    [
+        ({}, ExitCode.UNREACHABLE, "no embedded stack runs"),
+        ({"AUTOPAY_NETWORK": "mainnet"}, ExitCode.USAGE, "on the embedded chain only"),
+    ],
+)
+def test_the_faucet_is_on_the_embedded_chain_only(
+    variables: dict[str, str],
+    code: ExitCode,
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert run(["faucet", WALLET, "--sol", "1"]) == code
+    assert says in capsys.readouterr().err
 
 
 def test_a_wrong_setting_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
