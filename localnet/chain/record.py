@@ -4,9 +4,9 @@ import base64
 import json
 from typing import Any
 
+import base58
 from solders.transaction import VersionedTransaction
 
-from localnet.chain import base58
 from localnet.chain.blocks import Block
 from localnet.chain.execution import ExecutionResult, States
 from localnet.chain.memos import memo_of
@@ -72,7 +72,7 @@ def _inner(inner: Any) -> dict[str, Any]:
     return {
         "programIdIndex": instruction.program_id_index,
         "accounts": list(instruction.accounts),
-        "data": base58.encode(bytes(instruction.data)),
+        "data": base58.b58encode(bytes(instruction.data)).decode(),
         "stackHeight": inner.stack_height(),
     }
 

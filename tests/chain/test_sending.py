@@ -2,6 +2,7 @@
 
 import base64
 
+import base58
 import pytest
 from solana.rpc.async_api import AsyncClient
 from solana.rpc.commitment import Processed
@@ -13,7 +14,6 @@ from solders.signature import Signature
 from solders.system_program import ID as SYSTEM_PROGRAM
 from solders.transaction import VersionedTransaction
 
-from localnet.chain import base58
 from tests.chain.node import ChainNode, eventually
 from tests.chain.wallet import NO_PREFLIGHT, SOL, Wallets, build, memo, pay_sol
 
@@ -48,7 +48,9 @@ async def balance(node: ChainNode, key: Keypair) -> int:
 
 
 async def test_base58_and_base64_are_both_understood(node: ChainNode, payment: VersionedTransaction) -> None:
-    sent = await node.result("sendTransaction", base58.encode(bytes(payment)), {"preflightCommitment": "processed"})
+    sent = await node.result(
+        "sendTransaction", base58.b58encode(bytes(payment)).decode(), {"preflightCommitment": "processed"}
+    )
     assert sent == str(payment.signatures[0])
     assert await node.result("sendTransaction", wire(payment), BLIND) == sent
 

@@ -4,6 +4,7 @@ import base64
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import base58
 import psycopg
 from google.protobuf import json_format
 from google.protobuf.message import Message
@@ -11,7 +12,6 @@ from psycopg import sql
 from temporalio.client import Client
 
 from autopay.stack_file import KEYRING_FILE, OWNER_FILE
-from localnet.chain.base58 import encode as base58
 
 SECRET_FILES = {KEYRING_FILE, OWNER_FILE}
 """What a home holds on purpose, readable by its owner only."""
@@ -19,7 +19,7 @@ SECRET_FILES = {KEYRING_FILE, OWNER_FILE}
 
 def written(secret: bytes) -> set[bytes]:
     """The secret as bytes, hex, base58, a list of numbers, and base64 at any place in something longer."""
-    forms = {secret, secret.hex().encode(), secret.hex().upper().encode(), base58(secret).encode()}
+    forms = {secret, secret.hex().encode(), secret.hex().upper().encode(), base58.b58encode(secret)}
     forms |= {separator.join(str(byte) for byte in secret).encode() for separator in (",", ", ")}
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         for before in range(3):

@@ -3,10 +3,10 @@
 import base64
 from typing import Any
 
+import base58
 from solders.account import Account
 from solders.pubkey import Pubkey
 
-from localnet.chain import base58
 from localnet.chain.rpc.params import DataSlice, not_for_base58
 from localnet.chain.token_state import (
     TOKEN_PROGRAMS,
@@ -48,7 +48,7 @@ def _show_data(account: Account, encoding: str, read: ReadAccount, part: DataSli
         return [base64.b64encode(data).decode(), "base64"]
     if len(data) > _MAX_BASE58:
         raise not_for_base58()
-    text = base58.encode(data)
+    text = base58.b58encode(data).decode()
     return text if encoding == "binary" else [text, "base58"]
 
 

@@ -7,11 +7,10 @@ it cannot parse.
 import base64
 from typing import Any
 
+import base58
 from solders.instruction import CompiledInstruction
 from solders.message import Message, MessageV0
 from solders.transaction import VersionedTransaction
-
-from localnet.chain import base58
 
 
 def show_transaction(transaction: VersionedTransaction, encoding: str) -> Any:
@@ -19,7 +18,7 @@ def show_transaction(transaction: VersionedTransaction, encoding: str) -> Any:
     if encoding == "base64":
         return [base64.b64encode(bytes(transaction)).decode(), encoding]
     if encoding == "base58":
-        return [base58.encode(bytes(transaction)), encoding]
+        return [base58.b58encode(bytes(transaction)).decode(), encoding]
     message = transaction.message
     shown = _parsed_message(message) if encoding == "jsonParsed" else _message(message)
     return {"signatures": [str(each) for each in transaction.signatures], "message": shown}
@@ -44,7 +43,7 @@ def _instruction(instruction: CompiledInstruction) -> dict[str, Any]:
     return {
         "programIdIndex": instruction.program_id_index,
         "accounts": list(instruction.accounts),
-        "data": base58.encode(bytes(instruction.data)),
+        "data": base58.b58encode(bytes(instruction.data)).decode(),
         "stackHeight": None,
     }
 
@@ -55,7 +54,7 @@ def _parsed_message(message: Message | MessageV0) -> dict[str, Any]:
         {
             "programId": keys[each.program_id_index],
             "accounts": [keys[index] for index in each.accounts],
-            "data": base58.encode(bytes(each.data)),
+            "data": base58.b58encode(bytes(each.data)).decode(),
             "stackHeight": None,
         }
         for each in message.instructions

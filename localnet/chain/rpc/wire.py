@@ -3,9 +3,9 @@
 import base64
 import binascii
 
+import base58
 from solders.transaction import VersionedTransaction
 
-from localnet.chain import base58
 from localnet.chain.errors import invalid_param
 
 MAX_BYTES = 1_232  # an IPv6 packet's minimum MTU less headers; Agave's PACKET_DATA_SIZE
@@ -15,7 +15,7 @@ _TYPE = "solana_transaction::versioned::VersionedTransaction"
 def decode_transaction(text: str, encoding: str) -> VersionedTransaction:
     """A transaction from base58 or base64; RpcError -32602 for anything else."""
     try:
-        raw = decode_base64(text) if encoding == "base64" else base58.decode(text)
+        raw = decode_base64(text) if encoding == "base64" else base58.b58decode(text)
     except ValueError as error:
         raise invalid_param(f"invalid {encoding} encoding: {error}") from error
     if len(raw) > MAX_BYTES:
