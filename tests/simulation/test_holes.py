@@ -6,7 +6,7 @@ from random import Random
 
 from autopay.domain.payment.chain import HistoryEntry, LandedTransaction, TokenAccount
 from autopay.domain.payment.offer import Offer
-from autopay.domain.payment.payment import Seen, SellerAnswer, Settled, Verdict
+from autopay.domain.payment.payment import MAX_SENDS, Content, Seen, SellerAnswer, Settled, Verdict
 from autopay.domain.payment.run import PaymentRun
 from autopay.domain.payment.settlement import check_settlement
 from autopay.domain.payment.steps import AttemptRef, PaymentOrder, SignInput
@@ -79,6 +79,34 @@ def test_a_person_who_calls_such_a_payment_dead_lets_its_request_go_on() -> None
         return stuck, [result.status.value, *(each.status.value for each in world.ledger.store.attempts.values())]
 
     assert run_virtually(story()) == (True, ["delivered", "FAILED", "VERIFIED"])
+
+
+def test_the_chain_is_looked_at_while_the_seller_lets_a_payment_wait() -> None:
+    async def story() -> tuple[bool, str, SellerAnswer]:
+        world = await world_where_sellers("settles_and_answers_late")
+        began = now_ms()
+        submitting = asyncio.create_task(signed_and_sent(world))
+        while not (rows := world.ledger.store.attempts) or next(iter(rows.values())).status != "VERIFIED":
+            assert now_ms() - began < PATIENCE_S * 1000
+            await sleep_ms(100)
+        waits = not submitting.done()
+        return waits, next(iter(rows.values())).status.value, await submitting
+
+    waits, status, answer = run_virtually(story())
+    assert (waits, status) == (True, "VERIFIED")
+    assert isinstance(answer, Content)
+
+
+def test_what_settles_when_all_sends_are_used_up_is_asked_for_and_delivered() -> None:
+    async def story() -> tuple[RequestStatus, int, int]:
+        world = await world_where_sellers("settles_late_and_then_delivers")
+        result = await asyncio.wait_for(Shell(world, Activities.over(world), ORDER).run(), PATIENCE_S)
+        [attempt] = world.ledger.store.attempts.values()
+        return result.status, attempt.sends, attempt.settled_sends
+
+    status, sends, settled_sends = run_virtually(story())
+    assert (status, settled_sends) == (RequestStatus.DELIVERED, 1)
+    assert sends == MAX_SENDS + 1, "all that it had before it settled, and one more"
 
 
 class LookedAtTwice(SimNode):

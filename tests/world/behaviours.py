@@ -219,6 +219,22 @@ async def never_answers(till: Till, payment: Payment) -> Reply:
     raise SellerUnavailable("timed out")
 
 
+async def settles_and_answers_late(till: Till, payment: Payment) -> Reply:
+    """The money is there long before the content."""
+    till.broadcast(payment, till.rng.randint(0, 5_000))
+    await sleep_ms(till.rng.randint(20_000, 110_000))
+    return till.content(payment)
+
+
+async def settles_late_and_then_delivers(till: Till, payment: Payment) -> Reply:
+    """No answer until the payment has landed, which takes longer than all sends before it."""
+    landed = till.chain.by_message.get(message_hash_of(payment["message"]))
+    if landed is None:
+        till.broadcast(payment, 45_000)
+        raise SellerUnavailable("reset")
+    return till.content(payment, till.receipt(landed))
+
+
 async def memo_copied_by_a_stranger(till: Till, payment: Payment) -> Reply:
     """The memo is no secret to the seller: anybody can put it on a transaction that names our account."""
     message = payment["message"]
@@ -248,6 +264,8 @@ BEHAVIOURS: dict[str, Behaviour] = {
         content_without_settling,
         content_before_settling,
         never_answers,
+        settles_and_answers_late,
+        settles_late_and_then_delivers,
         memo_copied_by_a_stranger,
     )
 }
