@@ -42,11 +42,13 @@ from autopay.adapters.vault import Keyring, Vault
 from autopay.adapters.x402.facilitator import HttpFacilitators
 from autopay.adapters.x402.seller import HttpSeller
 from autopay.domain.agent.ports import AccountWatch, AgentLedger
+from autopay.domain.command_line import CALL, command_line
 from autopay.domain.errors import PermanentFault, TransientFault
 from autopay.domain.payment.ports import Chain, Facilitator, Seller, SessionStore, Signer
 from autopay.domain.payment.ports import Sealer as VaultPort
 from autopay.domain.policy.reach import Reach
 from autopay.logs import set_up_logging
+from autopay.processes import own_call
 from autopay.settings import Settings, SettingsError
 from autopay.temporal.connection import connect
 from autopay.temporal.rollout import DEPLOYMENT
@@ -180,7 +182,8 @@ async def run(settings: Settings, alive: Path | None = None) -> None:
         stack.push_async_callback(ledger.dispose)
         await until_it_answers(ledger.maintenance.check_schema)
         if await may_alter_history(ledger.database.engine):
-            log.warning("this database role may alter history: give the worker autopay_work, see `starter.py db roles`")
+            see = command_line("db", "roles")
+            log.warning(f"this database role may alter history: give the worker autopay_work, see: {see}")
         chain = SolanaChain(await stack.enter_async_context(NodeRpc(settings.solana_rpc_url, settings.network)))
         await until_it_answers(chain.check_network)
         reach = Reach.of(settings.allowed_http_hosts, settings.allowed_private_hosts)
@@ -236,6 +239,7 @@ def main() -> int:
         case _:
             sys.stderr.write("usage: python worker.py [--alive FILE]\n")
             return 2
+    CALL.set(own_call())
     try:
         settings = Settings.load().resolve().for_work()
         set_up_logging(settings.log_format)

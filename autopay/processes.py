@@ -1,8 +1,19 @@
-"""Which process a pid means: a pid alone can be reused, a pid with the time of its start cannot."""
+"""Processes: how this one was called, and which one a pid means.
+
+A pid alone can be reused, a pid with the time of its start cannot.
+"""
 
 import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
 
 import psutil
+
+from autopay.domain.command_line import Call
+
+STARTER = "starter.py"
 
 
 def start_time(pid: int) -> str | None:
@@ -30,3 +41,23 @@ def own_start_time() -> str:
     started = start_time(os.getpid())
     assert started is not None
     return started
+
+
+def own_call() -> Call:
+    """How this process was called: `.venv/bin/python starter.py`, or `autopay` where it is installed.
+
+    A worker names the command line beside it.
+    """
+    script, python = Path(sys.argv[0]), _as_typed(sys.executable)
+    starter = script if script.name == STARTER else script.with_name(STARTER)
+    if starter.is_file():
+        return Call(program=f"{python} {_as_typed(str(starter))}", python=python)
+    name = script.name if script.suffix != ".py" and shutil.which(script.name) is not None else Call.program
+    return Call(program=shlex.quote(name), python=python)
+
+
+def _as_typed(path: str) -> str:
+    """The path, quoted, and relative when it is beneath the working directory."""
+    given = Path(path).absolute()
+    shown = given.relative_to(Path.cwd()) if given.is_relative_to(Path.cwd()) else given
+    return shlex.quote(str(shown))

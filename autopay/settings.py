@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from autopay.database_url import parse_database_url
 from autopay.domain.agent.spec import AGENT_TASK_QUEUE
+from autopay.domain.command_line import command_line
 from autopay.domain.money import Currency
 from autopay.domain.network import Network, cash_mint, usdc_mint
 from autopay.domain.policy.reach import Reach
@@ -28,7 +29,6 @@ from autopay.stack_file import KEYRING_FILE, StackFile, running_stack
 PREFIX = "AUTOPAY_"
 ENV_FILE = ".env"
 DEFAULT_HOME = Path(".autopay")
-START_STACK = "start the embedded stack: python starter.py up"
 
 ENV_ENCODING = "utf-8-sig"
 """UTF-8, with the mark at its beginning that some editors write."""
@@ -87,12 +87,15 @@ class Settings(BaseSettings):
     )
     facilitator_url: str = Field("", repr=False, description="The older name of a list of one")
     facilitator_verify: bool = Field(False, description="Ask the payment's facilitator to verify it before it leaves")
-    keyring: SecretStr = Field(SecretStr(""), description="Keys that seal secrets: made by `starter.py keyring`")
+    keyring: SecretStr = Field(SecretStr(""), description="Keys that seal secrets; the command `keyring` makes them")
     cash_mint: str = Field("", description="Phantom CASH's mint, where the network does not have a public one")
     slot_ms: int = Field(400, ge=1, le=10_000, description="Milliseconds a slot takes on this network")
     task_queue: str = Field(AGENT_TASK_QUEUE, min_length=1, max_length=200)
     build_id: str = Field(
-        "", max_length=100, pattern=r"^[A-Za-z0-9._+-]*$", description="This worker's build; see `starter.py rollout`"
+        "",
+        max_length=100,
+        pattern=r"^[A-Za-z0-9._+-]*$",
+        description="This worker's build, which `rollout` names",
     )
     body_limit_bytes: int = Field(5_000_000, ge=1_000, le=100_000_000, description="Of what is kept of a free answer")
     paid_body_limit_bytes: int = Field(
@@ -163,7 +166,7 @@ class Settings(BaseSettings):
     @classmethod
     def _keys(cls, value: SecretStr) -> SecretStr:
         if value.get_secret_value() and not _KEYRING.fullmatch(value.get_secret_value().strip()):
-            raise ValueError("should look like 1:<base64 of 32 bytes>; `starter.py keyring` makes one")
+            raise ValueError(f"should look like 1:<base64 of 32 bytes>; make one: {command_line('keyring')}")
         return value
 
     @field_validator("database_url")
@@ -228,7 +231,7 @@ class Settings(BaseSettings):
         filled._refuse_mixture()
         for name in needed or NEEDED:
             if not filled._has(name):
-                raise SettingsError(f"{PREFIX}{name.upper()} is not set: set it, or {START_STACK}")
+                raise SettingsError(f"{PREFIX}{name.upper()} is not set: set it, or {start_stack()}")
         return filled
 
     def for_work(self) -> Self:
@@ -277,6 +280,11 @@ class Settings(BaseSettings):
                 raise SettingsError("AUTOPAY_DATABASE_URL is not set: MAINNET needs a database of its own")
             if self.keyring.get_secret_value() and self.keyring.get_secret_value() == self._keyring_of_stack():
                 raise SettingsError("AUTOPAY_KEYRING is not set: MAINNET needs a keyring of its own")
+
+
+def start_stack() -> str:
+    """What to do when there is no stack, in words."""
+    return f"start the embedded stack: {command_line('up', '--worker')}"
 
 
 def _ws_of(rpc_url: str) -> str:

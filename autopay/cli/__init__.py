@@ -1,4 +1,4 @@
-"""The commands behind `starter.py`: a folder for each group, and in it a module for each command.
+"""The commands of the command line: a folder for each group, and in it a module for each command.
 
 `app.py` says which module a command is in. Folders import only those before them: connect, session, agent, request,
 policy and ledger, operate, demo.

@@ -5,16 +5,17 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NoReturn
 
 import typer
 
 from autopay.cli.connect.console import note
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, exit_codes_help
+from autopay.domain.command_line import CALL, home_among
 from autopay.domain.errors import Fault, PermanentFault, TransientFault
+from autopay.processes import own_call
 from autopay.settings import SettingsError
-
-PROGRAM = "starter.py"
 
 MODULE_OF = {
     "demo": "demo.demo",
@@ -39,6 +40,7 @@ MODULE_OF = {
     "approve": "request.approvals",
     "deny": "request.approvals",
     "ledger": "ledger.group",
+    "show": "request.show",
     "retry": "request.retry",
     "weather": "operate.weather",
     "faucet": "operate.faucet",
@@ -56,7 +58,7 @@ MODULE_OF = {
 def build_app(arguments: Sequence[str]) -> typer.Typer:
     """The command line; only with the called command when that is clear, as importing all of them takes a second."""
     app = typer.Typer(
-        name=PROGRAM,
+        name=CALL.get().program,
         help="Autopay buys data from paid HTTP APIs (x402 on Solana), exactly once.",
         epilog=exit_codes_help(),
         no_args_is_help=True,
@@ -78,8 +80,9 @@ def _autopay() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; an error is one line on stderr."""
+    called = CALL.set(replace(CALL.get(), home=home_among(list(arguments))))
     try:
-        build_app(arguments)(list(arguments), prog_name=PROGRAM)
+        build_app(arguments)(list(arguments), prog_name=CALL.get().program)
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else ExitCode.FAULT
     except CommandError as error:
@@ -96,11 +99,14 @@ def run(arguments: Sequence[str]) -> int:
         return ExitCode.FAULT
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
+    finally:
+        CALL.reset(called)
     return ExitCode.OK
 
 
 def main() -> NoReturn:
     """The process: run, flush, and leave at once, as the Temporal SDK's threads may abort a normal exit."""
+    CALL.set(own_call())
     try:
         code = run(sys.argv[1:])
     except Exception:  # a bug: whoever reports it needs all of it

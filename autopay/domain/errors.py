@@ -4,13 +4,23 @@ A fault is what nobody decided; an expected outcome (a refusal, a failed payment
 Temporal matches non-retryable error types by exact name, so `permanent_names` lists the leaves.
 """
 
+from typing import ClassVar
+
+from autopay.domain.command_line import command_line
+
 
 class Fault(Exception):
-    """Something that was not decided went wrong; the docstring of a leaf is its message."""
+    """Something that was not decided went wrong; the docstring of a leaf is its message.
+
+    `remedy` is the command that would help, which the message names at its end.
+    """
+
+    remedy: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, detail: str = "") -> None:
         lead = (type(self).__doc__ or "").strip().split("\n")[0].rstrip(".")
-        super().__init__(f"{lead}: {detail}" if detail else lead)
+        said = f"{lead}: {detail}" if detail else lead
+        super().__init__(f"{said}; run: {command_line(*self.remedy)}" if self.remedy else said)
 
 
 class TransientFault(Fault):
@@ -34,7 +44,9 @@ class LedgerUnavailable(TransientFault):
 
 
 class LedgerFenced(TransientFault):
-    """The ledger was restored and may have forgotten payments; run `starter.py ledger reconcile --book`."""
+    """The ledger was restored and may have forgotten payments."""
+
+    remedy = ("ledger", "reconcile", "--book")
 
 
 class SellerUnavailable(TransientFault):
@@ -54,7 +66,9 @@ class WrongNetwork(PermanentFault):
 
 
 class UnknownAgent(PermanentFault):
-    """There is no agent of that name; see `starter.py agents`."""
+    """There is no agent of that name."""
+
+    remedy = ("agents",)
 
 
 class UnknownRequest(PermanentFault):
@@ -70,7 +84,9 @@ class ContentPruned(PermanentFault):
 
 
 class NotMigrated(PermanentFault):
-    """The database is not at this version's schema; run `starter.py db upgrade`."""
+    """The database is not at this version's schema."""
+
+    remedy = ("db", "upgrade")
 
 
 class DatabaseUrlWrong(PermanentFault):

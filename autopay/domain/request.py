@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from datetime import datetime
 from enum import StrEnum
 from typing import Literal, Self
 from uuid import UUID
@@ -141,7 +142,10 @@ def agent_workflow_id(agent: str) -> str:
 
 
 class RequestRecord(Value):
-    """A request as the ledger has it: what was asked, how it stands; `closed` once nothing can change any more."""
+    """A request as the ledger has it: what was asked, how it stands; `closed` once nothing can change any more.
+
+    `ended_at` is when that was, or when its content came.
+    """
 
     request_key: str
     agent_id: UUID
@@ -149,6 +153,7 @@ class RequestRecord(Value):
     spec: RequestSpec
     result: RequestResult
     closed: bool = False
+    ended_at: datetime | None = None
 
 
 class HttpMethod(StrEnum):

@@ -16,7 +16,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.adapters.vault import Keyring
 from autopay.domain.errors import PermanentFault, TransientFault
-from autopay.settings import START_STACK, Settings, SettingsError, environment
+from autopay.settings import Settings, SettingsError, environment, start_stack
 from autopay.temporal.attributes import ALL
 from autopay.temporal.converter import data_converter
 
@@ -45,7 +45,7 @@ async def connect(settings: Settings) -> Client:
     config = connect_config(environment("TEMPORAL_"))
     if not config.get("target_host"):
         if settings.stack is None:
-            raise SettingsError(f"TEMPORAL_ADDRESS is not set: set it, or {START_STACK}")
+            raise SettingsError(f"TEMPORAL_ADDRESS is not set: set it, or {start_stack()}")
         config["target_host"] = settings.stack.temporal
     converter = data_converter(_keyring(settings))
     try:
@@ -67,7 +67,7 @@ async def connect(settings: Settings) -> Client:
             ) from None
         cause = "connection refused" if "refused" in str(error) else str(error).split(":")[0]
         where = f"{config['target_host']} ({cause})"
-        raise TemporalUnreachable(f"{where}; check TEMPORAL_ADDRESS, or {START_STACK}") from None
+        raise TemporalUnreachable(f"{where}; check TEMPORAL_ADDRESS, or {start_stack()}") from None
     return client
 
 

@@ -87,7 +87,7 @@ class Buyers:
         return True
 
     def spec(self, purchase: Purchase) -> RequestSpec:
-        """What is asked; the body is sealed as `starter.py request` seals it."""
+        """What is asked; the body is sealed as `autopay request` seals it."""
         sealed, body_hash = None, None
         if purchase.body is not None:
             extras = RequestExtras(headers={"Content-Type": "application/json"}, body=purchase.body)

@@ -89,7 +89,7 @@ async def test_a_question_that_expired_is_told_with_what_to_do(asking: Book, dat
     as_owner_of_the_database(database_url, "approvals", "expires_at = now() - interval '1 second'")
     said = await refusal(asking, await found(asking, question), approve=True)
     assert "the approval expired at" in said
-    assert "request it again: starter.py request" in said
+    assert "request it again: autopay request" in said
 
 
 async def test_a_request_that_has_ended_can_be_answered_no_more(asking: Book) -> None:

@@ -1,62 +1,28 @@
 """The commands that read the ledger, on a real PostgreSQL and nothing else."""
 
-import asyncio
 import csv
 import io
 import json
 import time
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pytest
 import typer
 from rich.console import Console
 
-from autopay.adapters.postgres import open_ledger
-from autopay.adapters.vault import Keyring
-from autopay.cli.app import run
 from autopay.cli.ledger.filters import parse_time
 from autopay.cli.ledger.output import PAYMENT_FIELDS, SPEND_FIELDS, print_payments
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.report.rows import PaymentRow
 from autopay.domain.request import RequestStatus
-from tests.ledger.books import Book, open_book
+from tests.ledger.books import Book
+from tests.ledger.operator import Operator
 
 NOW = datetime(2026, 11, 22, 12, 30, tzinfo=UTC)
 """Long ago or far ahead, it does not matter: only `parse_time` is asked about it."""
-
-
-class Operator:
-    """Somebody with a shell and a database."""
-
-    def __init__(self, url: str, capsys: pytest.CaptureFixture[str]) -> None:
-        self._url = url
-        self._capsys = capsys
-
-    def __call__(self, *arguments: str, code: int = 0) -> tuple[str, str]:
-        """Run a command that must end with that code; stdout and stderr."""
-        found = run(list(arguments))
-        out, err = self._capsys.readouterr()
-        assert found == code, f"{arguments} ended with {found}: {out}{err}"
-        return out, err
-
-    def lines(self, *arguments: str) -> list[dict[str, Any]]:
-        """What a command with --json says."""
-        return [json.loads(line) for line in self(*arguments, "--json")[0].splitlines()]
-
-    def do(self, work: Callable[[Book], Awaitable[None]]) -> None:
-        """Have something in the ledger."""
-
-        async def all_of_it() -> None:
-            ledger = open_ledger(self._url)
-            await work(await open_book(ledger))
-            await ledger.dispose()
-
-        asyncio.run(all_of_it())
 
 
 async def three_payments(book: Book) -> None:
@@ -67,17 +33,6 @@ async def three_payments(book: Book) -> None:
     await book.end(first.request_key, RequestStatus.DELIVERED)
     await book.ledger.payments.record_dead((await book.recorded()).attempt_id, "expired_unsettled")
     await book.recorded()
-
-
-@pytest.fixture
-def operator(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Operator:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("AUTOPAY_DATABASE_URL", database_url)
-    monkeypatch.setenv("AUTOPAY_KEYRING", Keyring.generate().dump())
-    monkeypatch.setenv("AUTOPAY_SOLANA_RPC_URL", "http://127.0.0.1:1")
-    return Operator(database_url, capsys)
 
 
 def test_show_pages_as_table_lines_and_csv(operator: Operator) -> None:

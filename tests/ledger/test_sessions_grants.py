@@ -64,7 +64,7 @@ async def record_of(ledger: PostgresLedger, session_id: UUID) -> SessionRecord:
 async def test_a_session_pays_nothing_before_the_chain_shows_its_grant(ledger: PostgresLedger) -> None:
     session_id = await waiting(ledger)
     assert await paying(ledger) == (
-        f"the agent's session waits for its owner's signature: starter.py session submit {session_id}"
+        f"the agent's session waits for its owner's signature: autopay session submit {session_id}"
     )
     book = Book(ledger, "buyer", session_id)
     refused = await book.reserve(await book.accepted())

@@ -123,7 +123,7 @@ async def test_what_waits_is_listed_and_canceled(shell: Operator) -> None:
     await shell("stop", name, "--wait")
     out, err = await shell("queue", name)
     assert "two" in out
-    assert "does not run: starter.py launch waits" in err
+    assert "does not run: autopay launch waits" in err
     assert "until then 'two' waits in its queue" in (await shell("cancel", name, "two", code=2))[1]
 
 
@@ -137,7 +137,7 @@ async def test_a_paused_agent_says_what_would_help(shell: Operator) -> None:
     await until(is_short)
     out, _ = await shell("status", name)
     assert out.startswith("short is paused: ")
-    assert "0.2 USDC needed: starter.py session grant short --allowance 1" in out
+    assert "0.2 USDC needed: autopay session grant short --allowance 1" in out
     assert "session has 0." in out
     (line,) = [each for each in await shell.json("agents", "--live", "--state", "paused") if each["name"] == name]
     assert (line["live"], "0.2 USDC needed" in line["why"]) == (True, True)

@@ -56,10 +56,11 @@ async def test_any_address_gets_test_money(operator: Operator) -> None:
     assert out == f"1 USDC to {wallet}, in its account {got['usdc']['account']}\n"
 
 
-async def test_the_same_id_with_other_terms_is_refused(operator: Operator) -> None:
-    await operator("request", operator.feed, "--id", "terms")
-    result = await operator.json("request", operator.feed + "?other", "--id", "terms", code=3)
+async def test_the_same_id_with_other_terms_buys_nothing_and_tells_of_the_first(operator: Operator) -> None:
+    first = await operator.json("request", operator.feed, "--id", "terms")
+    result = await operator.json("request", operator.feed + "?other", "--id", "terms", code=2)
     assert result["error"]["type"] == "terms_differ"
+    assert (result["status"], result["price"]) == ("delivered", first["price"])
 
 
 async def test_a_price_above_the_maximum_is_refused_and_nothing_is_paid(operator: Operator) -> None:

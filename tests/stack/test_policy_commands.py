@@ -83,14 +83,14 @@ async def test_a_request_says_what_it_waits_for_and_is_paid_when_a_person_approv
     listed = (await person("approvals", "careful"))[0]
     for said in (question["approval_id"], "0.001 USDC to", question["terms"]["mint"], f"GET {person.feed}", "left"):
         assert said in listed
-    assert "payments wait for a person: starter.py approvals careful" in (await person("status", "careful"))[0]
+    assert "payments wait for a person: autopay approvals careful" in (await person("status", "careful"))[0]
     # As a process it comes late enough: the one that asks must have said what it waits for.
     code, out, err = await starter("approve", question["approval_id"][:-4], "--wait", "--home", str(person.home))
     assert (code, "approved" in err) == (0, True)
     assert "yes: delivered, paid 0.001" in out
     code, content, remarks = await asking
     assert (code, "quotes" in content) == (0, True)
-    assert f"waits for approval {question['approval_id']}: {question['why']}; starter.py approve" in remarks
+    assert f"waits for approval {question['approval_id']}: {question['why']}; autopay approve" in remarks
 
 
 async def test_a_request_that_a_person_denies_is_refused(person: Person) -> None:

@@ -73,7 +73,7 @@ async def test_a_session_is_granted_listed_and_revoked(shell: Owner) -> None:
 async def test_a_newer_grant_ends_the_older_and_says_where_its_money_is(shell: Owner) -> None:
     first = await shell.json("session", "grant", "two")
     _, err = await shell("session", "grant", "two")
-    assert f"1 USDC is left in ended session {first['session_id']}: starter.py session revoke" in err
+    assert f"1 USDC is left in ended session {first['session_id']}: autopay session revoke" in err
     assert [each["state"] for each in await shell.sessions("two")] == ["active", "expired"]
     assert "is left in ended session" in (await shell("session", "list", "two"))[1]
     revoked = await shell.json("session", "revoke", "--agent", "two")

@@ -66,7 +66,7 @@ def test_every_command_has_help_with_examples(command: str, capsys: pytest.Captu
     assert run([*command.split(), "--help"]) == 0
     text = capsys.readouterr().out
     assert "Examples:" in text
-    assert f"starter.py {command}" in text
+    assert f"autopay {command}" in text
 
 
 def test_the_help_lists_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,10 +119,10 @@ def test_the_help_lists_every_exit_code(capsys: pytest.CaptureFixture[str]) -> N
         (["agents"], "AUTOPAY_DATABASE_URL is not set"),
         (["request", "http://x"], "AUTOPAY_DATABASE_URL is not set"),
         (["pause", "a"], "TEMPORAL_ADDRESS is not set"),
-        (["ledger", "show"], "starter.py up"),
+        (["ledger", "show"], "autopay up"),
         (["ledger", "reconcile"], "AUTOPAY_DATABASE_URL is not set"),
         (["ledger", "reconcile", "--agent", "a/b"], "not an agent's name"),
-        (["ledger", "disputes"], "starter.py up"),
+        (["ledger", "disputes"], "autopay up"),
         (["retry"], "Missing argument"),
         (["retry", "a b"], "not a request id"),
         (["retry", "a", "--timeout", "soon"], "not a duration"),
@@ -201,7 +201,7 @@ def test_what_a_downgrade_loses_is_said(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_weather_without_a_stack_is_exit_code_6(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["weather"]) == ExitCode.UNREACHABLE
-    assert "starter.py up" in capsys.readouterr().err
+    assert "autopay up" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_a_pause_by_hand_is_ended_by_resume() -> None:
     driver = AgentDriver()
     driver.state.pause = "the audit"
     assert is_paused_by_hand(driver.status())
-    assert advice(driver.status()) == ["to let it go on: starter.py resume buyer"]
+    assert advice(driver.status()) == ["to let it go on: autopay resume buyer"]
     assert lines_of(driver)[0] == "buyer is paused: the audit (phase FULL)"
 
 
@@ -46,9 +46,7 @@ def test_an_allowance_that_is_used_up_needs_a_grant() -> None:
     read(driver, PRICE, account="account")
     assert not is_paused_by_hand(driver.status())
     (line,) = advice(driver.status())
-    assert (
-        line == "0.001 USDC spendable by its allowance, 0.002 USDC needed: starter.py session grant buyer --allowance 1"
-    )
+    assert line == "0.001 USDC spendable by its allowance, 0.002 USDC needed: autopay session grant buyer --allowance 1"
 
 
 def test_a_session_that_ended_needs_a_grant_in_its_currency() -> None:
@@ -62,7 +60,7 @@ def test_a_session_that_ended_needs_a_grant_in_its_currency() -> None:
 def test_a_balance_that_is_used_up_needs_a_transfer_or_test_money() -> None:
     driver = AgentDriver(funds=PRICE)
     assert advice(driver.status())[0].endswith("send 0.001 USDC or more to account")
-    assert advice(driver.status(), on_localnet=True)[0].endswith("starter.py fund buyer 1")
+    assert advice(driver.status(), on_localnet=True)[0].endswith("autopay fund buyer 1")
 
 
 def test_both_a_person_and_money_can_hold_an_agent_up() -> None:
@@ -78,7 +76,7 @@ def test_an_open_breaker_is_shown_with_its_next_probe() -> None:
     driver = AgentDriver()
     for _ in range(FAULTS):
         driver.state.record_balances_fault(driver.now)
-    assert "to ask the chain at once: starter.py resume buyer" in advice(driver.status())
+    assert "to ask the chain at once: autopay resume buyer" in advice(driver.status())
     assert "the chain does not answer: nothing is sent to it; tried again at 00:00:30 UTC, in 30 s" in lines_of(driver)
 
 
@@ -88,10 +86,8 @@ def test_a_held_request_says_whose_word_it_waits_for() -> None:
     driver.start()
     driver.hold("held", "approval")
     driver.wait(90)
-    assert any(
-        "held has waited 1 m 30 s for a person (starter.py approvals buyer)" in line for line in lines_of(driver)
-    )
-    assert "payments wait for a person: starter.py approvals buyer" in advice(driver.status())
+    assert any("held has waited 1 m 30 s for a person (autopay approvals buyer)" in line for line in lines_of(driver))
+    assert "payments wait for a person: autopay approvals buyer" in advice(driver.status())
 
 
 def test_watches_are_shown_with_last_and_next_purchase_and_price() -> None:

@@ -175,7 +175,7 @@ def test_the_example_has_no_secret_and_no_default_of_its_own() -> None:
 )
 def test_every_command_exists(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run([*line.split(), "--help"]) == 0
-    assert f"Usage: starter.py {line.split(maxsplit=1)[0]}" in capsys.readouterr().out
+    assert f"Usage: autopay {line.split(maxsplit=1)[0]}" in capsys.readouterr().out
 
 
 def test_only_the_web_ui_and_its_codec_server_are_published_and_only_on_loopback() -> None:

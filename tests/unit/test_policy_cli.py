@@ -37,7 +37,7 @@ def test_every_command_has_help_with_examples(command: str, capsys: pytest.Captu
     assert run([*command.split(), "--help"]) == 0
     text = capsys.readouterr().out
     assert "Examples:" in text
-    assert f"starter.py {command}" in text
+    assert f"autopay {command}" in text
 
 
 def test_the_example_is_a_policy(capsys: pytest.CaptureFixture[str]) -> None:

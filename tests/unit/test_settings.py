@@ -111,7 +111,7 @@ def test_hosts_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_missing_is_named_with_a_way_out() -> None:
-    with pytest.raises(SettingsError, match=r"AUTOPAY_DATABASE_URL is not set.*starter\.py up"):
+    with pytest.raises(SettingsError, match=r"AUTOPAY_DATABASE_URL is not set.*autopay up"):
         Settings.load().resolve()
 
 

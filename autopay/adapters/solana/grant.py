@@ -37,6 +37,7 @@ from spl.token.models import ApproveCheckedParams, InitializeAccount3Params, Tra
 from autopay.adapters.solana.extensions import account_length
 from autopay.adapters.solana.owner_transaction import OwnerNode, OwnerRefused, OwnerUnknown, signed_by
 from autopay.adapters.vault import Vault
+from autopay.domain.command_line import command_line
 from autopay.domain.errors import PermanentFault, TransientFault
 from autopay.domain.money import DECIMALS, Currency, show
 from autopay.domain.session import OwnerTransaction, SessionGrants, SessionRecord
@@ -146,7 +147,7 @@ async def send_grant(node: OwnerNode, sessions: SessionGrants, record: SessionRe
         await sessions.end(record.session_id)
         raise
     except TransientFault as fault:
-        again = f"see whether it did: starter.py session submit {record.session_id}"
+        again = f"see whether it did: {command_line('session', 'submit', record.session_id)}"
         raise OwnerUnknown(f"{fault}; {again}") from None
 
 
@@ -160,14 +161,13 @@ async def finish_grant(node: OwnerNode, sessions: SessionGrants, record: Session
     deadline = time.monotonic() + SHOWN_PATIENCE_S
     while not await is_shown(node, record):
         if time.monotonic() > deadline:
-            raise OwnerUnknown(
-                f"the chain does not show the delegation yet; look again: starter.py session submit {record.session_id}"
-            )
+            again = command_line("session", "submit", record.session_id)
+            raise OwnerUnknown(f"the chain does not show the delegation yet; look again: {again}")
         await asyncio.sleep(SHOWN_POLL_S)
     if not await sessions.mark_granted(record.session_id):
         raise OwnerRefused(
             f"session {record.session_id} was ended in the meantime, and its account was funded all the same; "
-            f"bring it back: starter.py session revoke {record.session_id}"
+            f"bring it back: {command_line('session', 'revoke', record.session_id)}"
         )
 
 

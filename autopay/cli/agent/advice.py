@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from autopay.domain.agent.breakers import BreakerState
 from autopay.domain.agent.money import Balances
 from autopay.domain.agent.status import AgentState, AgentStatus, Spendable
+from autopay.domain.command_line import command_line
 from autopay.domain.money import show, to_units
 from autopay.domain.phase import Phase
 
@@ -21,7 +22,7 @@ def advice(status: AgentStatus, *, on_localnet: bool = False) -> list[str]:
     """
     name = status.name
     if status.state in (AgentState.STOPPING, AgentState.STOPPED):
-        return [f"to start it again{_when_it_has(status)}: starter.py launch {name}"]
+        return [f"to start it again{_when_it_has(status)}: {command_line('launch', name)}"]
     return [*_pause(status), *_money(status, on_localnet=on_localnet), *_others(status)]
 
 
@@ -37,7 +38,7 @@ def _when_it_has(status: AgentStatus) -> str:
 
 def _pause(status: AgentStatus) -> Iterator[str]:
     if is_paused_by_hand(status):
-        yield f"to let it go on: starter.py resume {status.name}"
+        yield f"to let it go on: {command_line('resume', status.name)}"
 
 
 def _money(status: AgentStatus, *, on_localnet: bool) -> Iterator[str]:
@@ -50,12 +51,12 @@ def _money(status: AgentStatus, *, on_localnet: bool) -> Iterator[str]:
 def _more_money(name: str, each: Spendable, needed: int, *, on_localnet: bool) -> Iterator[str]:
     why = each.session_problem or f"{show(each.spendable_atomic, each.currency)} spendable by its {_limit(each)}"
     grant = f"{to_units(max(LEAST_GRANT_ATOMIC, needed)).normalize():f}"
-    currency = "" if each.currency == "USDC" else f" --currency {each.currency}"
+    currency = () if each.currency == "USDC" else ("--currency", each.currency)
     shortage = f"{why}, {show(needed, each.currency)} needed"
     if each.limit != "balance" or each.account is None:
-        yield f"{shortage}: starter.py session grant {name} --allowance {grant}{currency}"
+        yield f"{shortage}: {command_line('session', 'grant', name, '--allowance', grant, *currency)}"
     elif on_localnet:
-        yield f"{shortage}: starter.py fund {name} {grant}{currency}"
+        yield f"{shortage}: {command_line('fund', name, grant, *currency)}"
     else:
         yield f"{shortage}: send {show(needed - each.spendable_atomic, each.currency)} or more to {each.account}"
 
@@ -66,8 +67,8 @@ def _limit(each: Spendable) -> str:
 
 def _others(status: AgentStatus) -> Iterator[str]:
     if any(held.why == "approval" for held in status.held):
-        yield f"payments wait for a person: starter.py approvals {status.name}"
+        yield f"payments wait for a person: {command_line('approvals', status.name)}"
     if any(each.of == "rpc" and each.state is BreakerState.OPEN for each in status.breakers):
-        yield f"to ask the chain at once: starter.py resume {status.name}"
+        yield f"to ask the chain at once: {command_line('resume', status.name)}"
     if status.phase is Phase.DEMO and status.payments >= status.rules.demo_payments:
-        yield f"to let it go on after its demo: starter.py phase {status.name} full"
+        yield f"to let it go on after its demo: {command_line('phase', status.name, 'full')}"

@@ -17,6 +17,7 @@ from autopay.cli.connect.exit_codes import CommandError, examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption
 from autopay.domain.agent.records import AgentSummary
 from autopay.domain.agent.status import AgentState, AgentStatus
+from autopay.domain.command_line import command_line
 from autopay.domain.money import Currency, show
 from autopay.domain.request import agent_workflow_id
 from autopay.settings import Settings, SettingsError
@@ -93,7 +94,8 @@ def agents(
     if as_json:
         print_json([asdict(line) for line in lines])
     elif not lines:
-        note("No agent is in that state." if state is not None else "There are no agents yet: starter.py launch NAME")
+        first = f"there are no agents yet; launch one: {command_line('launch', 'trader')}"
+        note("no agent is in that state" if state is not None else first)
     else:
         columns = ("agent", "phase", "state", "spendable", "today", "spent", "payments", "queue", "held", "why")
         print_table(columns, (_cells(line) for line in lines))
@@ -154,7 +156,7 @@ def _why(each: AgentSummary, state: str) -> Iterator[str]:
             have = record.problem or f"{show(record.spendable_atomic, record.currency)} spendable"
             yield f"{have}, {needed} needed"
         if not is_short:
-            yield f"by a person: starter.py status {each.agent.name}"
+            yield f"by a person: {command_line('status', each.agent.name)}"
     if each.asked and state in set(AgentState):
         yield f"{each.asked} wait for approval"
 

@@ -10,6 +10,7 @@ from autopay.cli.connect.console import note
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, examples_help
 from autopay.cli.connect.options import AgentArgument, HomeOption, agent_name, amount_atomic, currency_of
+from autopay.domain.command_line import command_line
 from autopay.domain.money import Currency, show
 from autopay.domain.refusal import Refused
 from autopay.settings import Settings
@@ -51,7 +52,7 @@ async def _fund(settings: Settings, name: str, currency: Currency, amount: int) 
     try:
         wallet = Pubkey.from_string(agent.wallet_address)
     except ValueError:
-        raise CommandError(f"agent {name!r} has no wallet yet: starter.py launch {name}") from None
+        raise CommandError(f"agent {name!r} has no wallet yet: {command_line('launch', name)}") from None
     with chain_errors():
         await faucet(settings.solana_rpc_url, wallet, mint, amount)
     if isinstance(session, Refused):

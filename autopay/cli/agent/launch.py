@@ -10,7 +10,7 @@ import typer
 from autopay.cli.agent.launch_file import EXAMPLE, LaunchFileError, read_launch_file
 from autopay.cli.agent.launch_steps import LaunchOrder, LaunchOutcome, check_orders, launch_agent, launch_all
 from autopay.cli.agent.watch import WATCH_EXAMPLE, watches_of
-from autopay.cli.connect.agent_handle import START_WORKER, AgentHandle
+from autopay.cli.connect.agent_handle import AgentHandle, start_worker
 from autopay.cli.connect.connections import ledger_and_temporal, vault_of
 from autopay.cli.connect.console import note, print_json, print_table
 from autopay.cli.connect.event_loop import run_async
@@ -115,7 +115,7 @@ def launch(
         spends = f"it may spend {_money(order)}" if order.grants else "it spends what its sessions allow"
         note(f"agent {order.name} runs in phase {order.phase.value}; {spends}", "green")
     if not has_worker:
-        note(f"no worker runs, so the agent waits; {START_WORKER}", "yellow")
+        note(f"no worker runs, so the agent waits; {start_worker()}", "yellow")
 
 
 async def _launch(settings: Settings, order: LaunchOrder) -> bool:
@@ -186,7 +186,7 @@ def _launch_file(home: Path | None, orders: list[LaunchOrder], *, as_json: bool)
 
     has_worker = run_async(_launch_all(settings, orders, print_outcome))
     if not has_worker:
-        note(f"no worker runs, so the agents wait; {START_WORKER}", "yellow")
+        note(f"no worker runs, so the agents wait; {start_worker()}", "yellow")
     failed = sum(each.outcome == "failed" for each in done)
     if failed:
         raise CommandError(f"{failed} of {len(orders)} agents were not launched", ExitCode.FAULT)

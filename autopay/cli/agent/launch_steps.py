@@ -24,6 +24,7 @@ from autopay.cli.connect.exit_codes import CommandError
 from autopay.cli.session.owner import known_wallet, owner_key, owner_node
 from autopay.domain.agent.spec import AgentSpec, Rules, Watch
 from autopay.domain.agent.status import AgentState
+from autopay.domain.command_line import command_line
 from autopay.domain.errors import Fault, UnknownAgent
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
@@ -41,7 +42,7 @@ class AlreadyRunning(CommandError):
     """An agent is launched twice."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"agent {name!r} is already running: see `starter.py status {name}`, or stop it first")
+        super().__init__(f"agent {name!r} is already running; see: {command_line('status', name)}")
 
 
 @dataclass(frozen=True)
@@ -189,8 +190,8 @@ async def _require_sessions(ledger: PostgresLedger, order: LaunchOrder) -> None:
             session = Refused(reason=RefusalReason.SESSION_MISSING, message=f"there is no agent {order.name!r} yet")
         if isinstance(session, Refused):
             raise CommandError(
-                f"{session.message}: grant it a session first, starter.py session grant {order.name}, "
-                "or launch it without --no-grant"
+                f"{session.message}; launch it without --no-grant, or grant it a session first: "
+                f"{command_line('session', 'grant', order.name)}"
             )
 
 

@@ -17,6 +17,7 @@ from autopay.cli.connect.options import AgentArgument, HomeOption, JsonOption, a
 from autopay.domain.agent.priority import score_at, sort_key
 from autopay.domain.agent.status import AgentStatus
 from autopay.domain.agent.steps import QueuedRequest
+from autopay.domain.command_line import command_line
 from autopay.domain.money import show
 from autopay.settings import Settings
 
@@ -44,7 +45,7 @@ def queue(name: AgentArgument, home: HomeOption = None, as_json: JsonOption = Fa
     else:
         print_line(f"nothing waits in the queue of {name}")
     if status is None:
-        note(f"agent {name} does not run: starter.py launch {name}", "yellow")
+        note(f"agent {name} does not run: {command_line('launch', name)}", "yellow")
     elif status.reason is not None:
         note(f"agent {name} is {status.state.value}: {status.reason}", "yellow")
 

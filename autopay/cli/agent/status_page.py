@@ -10,6 +10,7 @@ from autopay.cli.connect.console import make_table
 from autopay.cli.connect.formats import ago, span, until
 from autopay.domain.agent.breakers import BreakerState
 from autopay.domain.agent.status import AgentStatus, BreakerStatus, HeldRequest, WatchStatus
+from autopay.domain.command_line import command_line
 from autopay.domain.money import show
 from autopay.domain.session import SessionRecord
 
@@ -84,7 +85,7 @@ def _breaker(each: BreakerStatus, now: datetime) -> str:
 
 
 def _held(each: HeldRequest, name: str, now: datetime) -> str:
-    whom = f"a person (starter.py approvals {name})" if each.why == "approval" else "the chain"
+    whom = f"a person ({command_line('approvals', name)})" if each.why == "approval" else "the chain"
     said = f": {each.message}" if each.message else ""
     return f"{each.request_id} has waited {span((now - each.since).total_seconds())} for {whom}{said}"
 

@@ -23,6 +23,7 @@ from autopay.cli.connect.options import (
     whole_seconds,
 )
 from autopay.domain.agent.spec import MAX_WATCHES, Watch
+from autopay.domain.command_line import command_line
 from autopay.domain.values import validation_message
 from autopay.settings import Settings
 
@@ -56,7 +57,7 @@ def watch(
     wanted = watch_of(what)
     run_async(update_agent(Settings.load(home=home), name, "watch", wanted))
     note(f"agent {name} keeps {wanted.url} fresh, every {span(wanted.every_s)}", "green")
-    note(f"to end that: starter.py unwatch {name} {wanted.name}")
+    note(f"to end that: {command_line('unwatch', name, wanted.name)}")
 
 
 def unwatch(

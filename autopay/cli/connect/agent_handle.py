@@ -30,6 +30,7 @@ from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.cli.connect.options import agent_name
 from autopay.domain.agent.status import Accepted, AgentStatus
 from autopay.domain.agent.steps import QueuedRequest
+from autopay.domain.command_line import command_line, worker_command_line
 from autopay.domain.refusal import RefusalReason
 from autopay.domain.request import RequestError, RequestSpec, agent_workflow_id
 from autopay.settings import Settings
@@ -41,7 +42,6 @@ ANSWER_TIMEOUT_S = 15
 BUSY_PAUSE_S = (0.1, 0.5)
 BUSY = (RPCStatusCode.RESOURCE_EXHAUSTED, RPCStatusCode.UNKNOWN)
 """Too many updates at once, or a server in the middle of its start: the same request again finds what was begun."""
-START_WORKER = "start one: starter.py up --worker, or worker.py"
 
 NOT_NOW = frozenset({"ledger_unavailable", "step_timed_out"})
 """Types of updates that failed for want of the ledger: the same again may work."""
@@ -54,7 +54,8 @@ class AgentNotRunning(CommandError):
     """No workflow of that agent runs."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"no agent {name!r} runs: see `starter.py agents`, or `starter.py launch {name}`")
+        launch = command_line("launch", name)
+        super().__init__(f"agent {name!r} is not running; launch it: {launch}")
 
 
 class AgentNotAnswering(CommandError):
@@ -215,8 +216,13 @@ class AgentHandle:
     async def _silent(self) -> AgentNotAnswering:
         # A worker that ended is listed for some minutes more.
         why = "its workers are busy, or ended" if await self.has_worker() else "no worker runs"
-        why = f"{why}; {START_WORKER}"
+        why = f"{why}; {start_worker()}"
         return AgentNotAnswering(f"agent {self.name!r} does not answer: {why}", ExitCode.UNREACHABLE)
+
+
+def start_worker() -> str:
+    """What to do when no worker runs, in words."""
+    return f"start one: {worker_command_line()}"
 
 
 def temporal_error(error: RPCError) -> CommandError:

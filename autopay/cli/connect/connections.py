@@ -13,6 +13,7 @@ from autopay.adapters.solana.rpc import NodeRpc
 from autopay.adapters.vault import Keyring, Vault
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.domain.agent.records import AgentRecord
+from autopay.domain.command_line import command_line
 from autopay.domain.errors import UnknownAgent
 from autopay.domain.money import Currency
 from autopay.domain.network import usdc_mint
@@ -90,12 +91,12 @@ async def known_agent(ledger: PostgresLedger, name: str) -> AgentRecord:
     try:
         return await ledger.agents.get(name)
     except UnknownAgent:
-        raise CommandError(f"there is no agent {name!r}: see `starter.py agents`, or launch it") from None
+        raise CommandError(f"there is no agent {name!r}; see: {command_line('agents')}") from None
 
 
 async def known_session(ledger: PostgresLedger, session_id: UUID) -> SessionRecord:
     """The session as the ledger has it, or an error that says what to do."""
     record = await ledger.sessions.get(session_id)
     if record is None:
-        raise CommandError(f"there is no session {session_id}: see `starter.py session list`")
+        raise CommandError(f"there is no session {session_id}; see: {command_line('session', 'list')}")
     return record

@@ -2,6 +2,7 @@
 
 from enum import IntEnum
 
+from autopay.domain.command_line import CALL
 from autopay.domain.request import RequestStatus
 
 
@@ -22,7 +23,7 @@ class ExitCode(IntEnum):
 MEANINGS = {
     ExitCode.OK: "done; of a request: delivered, free or fresh",
     ExitCode.FAULT: "the command itself failed, or ledger and chain differ",
-    ExitCode.USAGE: "wrong arguments or settings, or no such agent",
+    ExitCode.USAGE: "wrong arguments or settings, no such agent, or an --id that other terms belong to",
     ExitCode.REFUSED: "refused: by policy, terms or a person; nothing was paid",
     ExitCode.FAILED: "failed: no content, and it is proven that nothing was paid",
     ExitCode.UNDELIVERED: "undelivered: paid, and the seller did not deliver",
@@ -61,4 +62,4 @@ def exit_codes_help() -> str:
 
 def examples_help(*lines: str) -> str:
     """Command lines for the end of a `--help`."""
-    return "\n".join(["\b", "Examples:", *(f"  starter.py {line}" for line in lines)])
+    return "\n".join(["\b", "Examples:", *(f"  {CALL.get().program} {line}" for line in lines)])

@@ -14,6 +14,7 @@ from uuid import UUID
 import typer
 
 from autopay.domain import durations, money
+from autopay.domain.command_line import command_line
 from autopay.domain.hosts import check_url, parse_host_rule
 from autopay.domain.money import Currency, to_atomic
 from autopay.domain.phase import Phase
@@ -115,7 +116,7 @@ def session_uuid(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a session's id: see `starter.py session list`") from None
+        raise typer.BadParameter(f"{text!r} is not a session's id; see: {command_line('session', 'list')}") from None
 
 
 def solana_address(text: str, *, signs: bool = False) -> "Pubkey":

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ from autopay.cli.demo.chapters import CHAPTERS
 from autopay.cli.demo.context import DemoContext, stop_earlier_agents
 from autopay.cli.demo.display import Display, console_of_demo
 from autopay.cli.demo.summary import DemoSummary, print_summary, summarize
+from autopay.domain.command_line import CALL, command_line
 from autopay.domain.money import show
 from autopay.settings import Settings
 from autopay.temporal.connection import connect
@@ -52,6 +54,7 @@ def demo(
     except ModuleNotFoundError as error:
         raise CommandError(f"the embedded stack needs {error.name}: pip install 'autopay[localnet]'") from None
     settings = Settings.load(home=home or HOME)
+    CALL.set(replace(CALL.get(), home=str(settings.home)))
     display = Display(console_of_demo())
     stack = Stack(settings.home, slot_ms=settings.slot_ms, report=display.note)
     run = _DemoRun(stack, settings, display)
@@ -131,13 +134,12 @@ class _DemoRun:
             )
 
     def _explain(self, context: DemoContext, *, keep: bool) -> None:
-        home = f" --home {context.settings.home}" if context.settings.home != Path(".autopay") else ""
         print_line(f"All of this took {self._display.seconds:.0f} s, the start of the stack included.")
         if keep:
-            starter = ".venv/bin/python starter.py"
             print_line(f"\nThe stack keeps running; Temporal's web UI: {context.addresses.temporal_ui}")
-            print_line(f"In another terminal: {starter} ledger show{home}")
-            print_line(f"                     {starter} request {context.addresses.market_api}/api/market-feed{home}")
+            print_line(f"In another terminal: {command_line('ledger', 'show')}")
+            feed = f"{context.addresses.market_api}/api/market-feed"
+            print_line(f"                     {command_line('request', feed)}")
             print_line("Stop with Ctrl-C.")
         else:
             print_line(f"To keep looking at it: make demo ARGS=--keep, then open {context.addresses.temporal_ui}")

@@ -12,6 +12,7 @@ from autopay.cli.connect.console import note, print_json, print_table
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption, agent_name
+from autopay.cli.request.next_step import retry_command
 from autopay.domain.money import show, units_text
 from autopay.domain.payment.adoption import next_ask
 from autopay.domain.report.rows import DisputeRow
@@ -50,7 +51,9 @@ def disputes(
         for row in rows:
             if row.location is not None:
                 note(f"{row.request_id}: the seller says that the content is at {row.location}", "yellow")
-        note("to ask a seller at once, without paying: starter.py retry REQUEST --agent AGENT")
+        first = rows[0]
+        again = retry_command(first.agent, first.request_id or "")
+        note(f"to ask a seller at once, without paying, for the first: {again}")
 
 
 async def _disputes(settings: Settings, agent: str | None) -> Sequence[DisputeRow]:

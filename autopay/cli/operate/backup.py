@@ -14,14 +14,10 @@ from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption
 from autopay.cli.operate.db_roles import AdminOption
+from autopay.domain.command_line import command_line
 from autopay.settings import Settings
 
 DIRECTORY = "backups"
-
-NEXT = (
-    "nothing is signed until you book what was paid after the backup: starter.py ledger reconcile --book",
-    "workers may run meanwhile; requests that need a payment are held",
-)
 
 
 def register(app: typer.Typer) -> None:
@@ -123,6 +119,7 @@ def _show_restored(done: Restored) -> None:
         note(f"the ledger before the restore is kept as database {done.kept_as}")
     for name in done.leftovers:
         note(f"an interrupted restore left the database {name}: drop it", "yellow")
-    for line in NEXT:
-        note(line)
+    book = command_line("ledger", "reconcile", "--book")
+    note(f"nothing is signed until you book what was paid after the backup: {book}")
+    note("workers may run meanwhile; requests that need a payment are held")
     print_line(done.database)

@@ -16,11 +16,12 @@ from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption
 from autopay.cli.operate import db_roles as roles
+from autopay.domain.command_line import command_line
 from autopay.settings import Settings
 
 LOST = (
     "You lose idempotency keys, so that requests that were paid could be paid again under the same id, and what is "
-    "needed to recover open payments. Make a backup first: starter.py backup"
+    "needed to recover open payments. Make a backup first"
 )
 
 db = typer.Typer(help="Migrate the ledger's database, and make its roles.", no_args_is_help=True)
@@ -58,7 +59,7 @@ def downgrade(
     url = Settings.load(home=home).resolve("database_url").database_url
     now = migrations.current(url)
     if not yes:
-        note(LOST, "yellow")
+        note(f"{LOST}: {command_line('backup')}", "yellow")
         typer.confirm(f"Drop what was recorded between {revision} and {now}?", abort=True, err=True)
     with _revision_errors():
         migrations.downgrade(url, revision)
@@ -73,7 +74,7 @@ def current(home: HomeOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"current": now, "head": newest})
     else:
-        behind = "" if now == newest else f" (newest is {newest}: starter.py db upgrade)"
+        behind = "" if now == newest else f" (newest is {newest}: {command_line('db', 'upgrade')})"
         print_line(f"{now or 'never migrated'}{behind}")
 
 
@@ -89,7 +90,7 @@ def seed(home: HomeOption = None) -> None:
     """Put sample rows into the ledger."""
     settings = Settings.load(home=home).resolve("database_url")
     run_async(_seed(settings))
-    note("seeded; see `starter.py agents` and `starter.py ledger show`", "green")
+    note(f"seeded; see: {command_line('agents')}", "green")
 
 
 async def _seed(settings: Settings) -> None:

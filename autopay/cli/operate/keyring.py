@@ -29,7 +29,7 @@ def keyring(
     can be read again. The embedded stack makes its own, HOME/keyring.
 
     To rotate: keyring --add, give the result to all workers and commands (stop the workers first: one that lacks the
-    new key cannot read what the others write), then `starter.py vault rotate`, which says when an old key may go.
+    new key cannot read what the others write), then `vault rotate`, which says when an old key may go.
     Version 0 is the key from which memos are derived: it encrypts nothing, and must always stay.
     """
     made = _present(Settings.load(home=home)).with_new_key() if add else Keyring.generate()

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from autopay.cli.connect.agent_handle import start_worker
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import in_foreground
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
-from autopay.settings import DEFAULT_HOME, Settings
+from autopay.settings import Settings
 from autopay.stack_file import StackFile
 
 if TYPE_CHECKING:
@@ -84,6 +85,5 @@ def _show(addresses: StackFile, names: list[str], as_json: bool) -> None:
         print_line(f"{title:<20}{getattr(addresses, key)}")
     workers = [name for name in names if name.startswith("worker-")]
     if not workers:
-        place = "" if Path(addresses.home) == DEFAULT_HOME.absolute() else f"AUTOPAY_HOME={addresses.home} "
-        note(f"no worker runs yet: start one with `{place}python worker.py`, or `starter.py up --worker`")
+        note(f"no worker runs yet; {start_worker()}")
     note("Ready. Stop with Ctrl-C.")

@@ -8,7 +8,7 @@ import typer
 from autopay.cli.connect.console import print_json, print_table
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption, duration_s
-from autopay.settings import START_STACK, Settings
+from autopay.settings import Settings, start_stack
 from autopay.stack_file import StackFile
 
 SERVICES = ("chain", "facilitator", "market", "knowledge")
@@ -101,7 +101,7 @@ def stack_of(settings: Settings) -> StackFile:
     """The running embedded stack of the home."""
     stack = settings.resolve("home").stack
     if stack is None:
-        raise CommandError(f"no embedded stack runs in {settings.home}; {START_STACK}", ExitCode.UNREACHABLE)
+        raise CommandError(f"no embedded stack runs in {settings.home}; {start_stack()}", ExitCode.UNREACHABLE)
     return stack
 
 

@@ -11,6 +11,7 @@ from autopay.cli.connect.exit_codes import CommandError, examples_help
 from autopay.cli.connect.files import name_of, read_toml_text
 from autopay.cli.connect.options import HomeOption, agent_name
 from autopay.cli.policy.show import changes
+from autopay.domain.command_line import CALL
 from autopay.domain.policy.file import read_policy
 from autopay.domain.policy.policy import Policy
 from autopay.domain.toml_file import TomlFileError
@@ -22,7 +23,7 @@ def register(policy: typer.Typer) -> None:
     shown = examples_help(
         "policy set policy.toml",
         "policy set trader.toml --agent trader",
-        "policy example | starter.py policy set - --agent trader",
+        f"policy example | {CALL.get().program} policy set - --agent trader",
     )
     policy.command("set", epilog=shown)(set_policy)
 

@@ -12,6 +12,7 @@ from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.formats import utc
 from autopay.cli.connect.options import HomeOption, JsonOption, agent_name
+from autopay.domain.command_line import command_line
 from autopay.domain.durations import format_duration
 from autopay.domain.money import show as show_amount
 from autopay.domain.phase import Phase
@@ -89,7 +90,7 @@ def _show_agent(held: PolicyInForce, phase: Phase, sessions: Sequence[SessionRec
             (_session(each) for each in sessions),
         )
     else:
-        note(f"it has no session, so it cannot pay: starter.py session grant {held.agent}", "yellow")
+        note(f"it has no session, so it cannot pay: {command_line('session', 'grant', held.agent)}", "yellow")
 
 
 def _session(record: SessionRecord) -> Sequence[object]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import shlex
 from typing import NoReturn
 
 from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
@@ -10,9 +9,11 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.connect.agent_handle import ANSWER_TIMEOUT_S, START_WORKER, AgentHandle, temporal_error
+from autopay.cli.connect.agent_handle import ANSWER_TIMEOUT_S, AgentHandle, start_worker, temporal_error
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.cli.connect.formats import utc
+from autopay.cli.request.next_step import try_again
+from autopay.domain.command_line import command_line
 from autopay.domain.policy.policy import Decision
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.refusal import RefusalReason
@@ -23,7 +24,10 @@ from autopay.temporal.connection import connect
 PREFIX = re.compile(r"[0-9a-f]{4,32}")
 POLL_S = 0.3
 NOT_AWAITING = "not_awaiting"  # workflows/paid_request.py
-SEE = "see `starter.py approvals --all`"
+
+
+def _see() -> str:
+    return f"see: {command_line('approvals', '--all')}"
 
 
 async def find_approval(ledger: PostgresLedger, text: str) -> ApprovalRecord:
@@ -35,10 +39,10 @@ async def find_approval(ledger: PostgresLedger, text: str) -> ApprovalRecord:
     """
     wanted = text.lower().replace("-", "")
     if not PREFIX.fullmatch(wanted):
-        raise CommandError(f"{text!r} is not an approval's id, or at least its first 4 characters: {SEE}")
+        raise CommandError(f"{text!r} is not an approval's id, or at least its first 4 characters; {_see()}")
     found = [row for row in await ledger.policies.approvals(undecided=False) if row.approval_id.hex.startswith(wanted)]
     if not found:
-        raise CommandError(f"there is no approval {text!r}: {SEE}")
+        raise CommandError(f"there is no approval {text!r}; {_see()}")
     if len(found) > 1:
         ids = ", ".join(str(row.approval_id) for row in found[-5:])
         raise CommandError(f"{text!r} may mean {len(found)} approvals: {ids}{', …' if len(found) > 5 else ''}")
@@ -69,8 +73,8 @@ async def decide_approval(settings: Settings, ledger: PostgresLedger, row: Appro
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             await send_decision(client, ledger, row, "approve" if approve else "deny")
     except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
-        why = f"its workers are busy, or ended; {START_WORKER}" if await agent.has_worker() else START_WORKER
-        message = f"the payment does not answer: {why}; your decision may still arrive: {SEE}"
+        why = f"its workers are busy, or ended; {start_worker()}" if await agent.has_worker() else start_worker()
+        message = f"the payment does not answer: {why}; your decision may still arrive; {_see()}"
         raise CommandError(message, ExitCode.UNREACHABLE) from None
     return True
 
@@ -107,7 +111,6 @@ async def send_decision(client: Client, ledger: PostgresLedger, row: ApprovalRec
 async def _require_open(ledger: PostgresLedger, row: ApprovalRecord) -> None:
     """End the command when the approval can no longer be decided."""
     request = f"request {row.terms.request_id!r} of agent {row.agent}"
-    again = f"request it again: starter.py request {shlex.quote(row.terms.url)} --agent {row.agent}"
     if row.status == "CONSUMED":
         raise CommandError(f"it was approved, and the payment of {request} is signed already", ExitCode.REFUSED)
     if row.status in ("APPROVED", "DENIED"):
@@ -116,6 +119,7 @@ async def _require_open(ledger: PostgresLedger, row: ApprovalRecord) -> None:
         row.approval_id != each.approval_id for each in await ledger.policies.approvals(row.agent)
     ):
         record = await ledger.requests.get(row.request_key)
+        again = f"to request it again: {try_again(row.agent, record.spec)}"
         if record.closed:
             raise CommandError(f"{request} has ended: {record.result.status.value}; {again}", ExitCode.REFUSED)
         raise CommandError(f"the approval expired at {utc(row.expires_at)}; {again}", ExitCode.REFUSED)
@@ -123,7 +127,7 @@ async def _require_open(ledger: PostgresLedger, row: ApprovalRecord) -> None:
 
 def _refuse(row: ApprovalRecord, cause: BaseException) -> NoReturn:
     if isinstance(cause, ApplicationError) and cause.type == RefusalReason.TERMS_DIFFER:
-        see = f"starter.py approvals {row.agent}"
+        see = command_line("approvals", row.agent)
         raise CommandError(f"the seller has changed its terms; approve the new ones instead: {see}", ExitCode.REFUSED)
     if isinstance(cause, ApplicationError) and cause.type in set(RefusalReason):
         raise CommandError(cause.message, ExitCode.REFUSED)

@@ -1,7 +1,6 @@
 """`approvals`, `approve` and `deny`: payments that wait for a person, and the person's decision."""
 
 import asyncio
-import shlex
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,7 +15,9 @@ from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.connect.formats import span, utc
 from autopay.cli.connect.options import HomeOption, JsonOption, agent_name, duration_s
 from autopay.cli.request.approval_steps import decide_approval, find_approval
+from autopay.cli.request.next_step import wait_command
 from autopay.cli.request.output import result_line
+from autopay.domain.command_line import command_line
 from autopay.domain.money import show, units_text
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.request import CLOSED, RequestResult
@@ -56,7 +57,8 @@ def approvals(
         for row in rows:
             _print_terms(row)
         if not everything:
-            note("to decide: starter.py approve ID, or starter.py deny ID; the beginning of an id is enough")
+            first = rows[0].approval_id
+            note(f"to decide the first: {command_line('approve', first)}, or {command_line('deny', first)}")
 
 
 def approve(
@@ -79,8 +81,7 @@ def approve(
     result = run_async(_wait_for_result(settings, row, time.monotonic() + timeout_s))
     print_line(result_line(result))
     if result.status not in CLOSED:
-        again = f"starter.py request {shlex.quote(row.terms.url)} --agent {row.agent} --id {result.request_id}"
-        note(f"not finished yet; ask again with: {again}", "yellow")
+        note(f"not finished yet; to wait for its end: {wait_command(row.agent, result.request_id)}", "yellow")
     raise typer.Exit(exit_code_of(result.status))
 
 
@@ -118,7 +119,7 @@ async def _wait_for_result(settings: Settings, row: ApprovalRecord, deadline: fl
                 return result
             for other in await ledger.policies.approvals(row.agent):
                 if other.request_key == row.request_key and other.approval_id != row.approval_id:
-                    again = f"starter.py approve {other.approval_id}"
+                    again = f"to approve: {command_line('approve', other.approval_id)}"
                     raise CommandError(f"it waits for another approval: {other.why}; {again}", ExitCode.UNFINISHED)
             await asyncio.sleep(min(POLL_S, left_s))
         return result

@@ -16,6 +16,7 @@ from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help, exit_code_of
 from autopay.cli.connect.options import AgentArgument, HomeOption, agent_name, duration_s, request_id
 from autopay.cli.request.output import result_line
+from autopay.domain.command_line import command_line
 from autopay.domain.errors import UnknownRequest
 from autopay.domain.request import CLOSED, RequestResult, payment_workflow_id, x402_request_id
 from autopay.settings import Settings
@@ -73,7 +74,7 @@ async def _require_open(ledger: PostgresLedger, name: str, wanted: str) -> None:
     try:
         record = await ledger.requests.get(x402_request_id(name, wanted))
     except UnknownRequest:
-        raise CommandError(f"agent {name!r} has no request {wanted!r}: see `starter.py queue {name}`") from None
+        raise CommandError(f"agent {name!r} has no request {wanted!r}; see: {command_line('queue', name)}") from None
     if record.closed:
         raise CommandError(f"request {wanted!r} of agent {name!r} has ended: {result_line(record.result)}")
 

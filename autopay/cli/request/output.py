@@ -1,8 +1,9 @@
 """How the end of a request is printed: its content to stdout, one line about it to stderr."""
 
+import codecs
 import sys
 
-from autopay.cli.connect.console import note
+from autopay.cli.connect.console import note, printable
 from autopay.cli.connect.exit_codes import ExitCode, exit_code_of
 from autopay.domain.money import units_text
 from autopay.domain.request import RequestResult, RequestStatus
@@ -27,7 +28,12 @@ def note_result(result: RequestResult, text: str | None = None) -> None:
 
 def result_line(result: RequestResult) -> str:
     """What became of a request, in one line."""
-    parts = [f"{result.request_id}: {result.status.value}"]
+    return f"{result.request_id}: {outcome_text(result)}"
+
+
+def outcome_text(result: RequestResult) -> str:
+    """What became of a request, without its name."""
+    parts: list[str] = [result.status.value]
     if result.price_atomic is not None and result.currency is not None:
         verb = "paid" if result.transaction else "price"
         parts.append(f"{verb} {units_text(result.price_atomic)} {result.currency.value}")
@@ -46,3 +52,12 @@ def result_line(result: RequestResult) -> str:
     if result.error is not None:
         parts.append(f"{result.error.type}: {result.error.message}")
     return ", ".join(parts)
+
+
+def content_text(content: bytes) -> str | None:
+    """Content as text, when it is UTF-8 that a terminal can show; a character cut at the end is left out."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(content)
+    except UnicodeDecodeError:
+        return None
+    return text if printable(text.replace("\r", "")) == text.replace("\r", "") else None

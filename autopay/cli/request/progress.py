@@ -10,6 +10,7 @@ from autopay.cli.connect.console import ProgressCallback
 from autopay.cli.connect.exit_codes import CommandError
 from autopay.cli.connect.formats import span
 from autopay.domain.agent.status import AgentState, AgentStatus
+from autopay.domain.command_line import command_line
 from autopay.domain.payment.notice import WAITS_FOR
 from autopay.domain.payment.payment import Attempt, Dead, Payment
 
@@ -55,7 +56,7 @@ class ProgressReporter:
         try:
             return describe_queued(await self._agent.status(), self._request_id)
         except AgentNotRunning:
-            return f"agent {self._agent.name} is not running: starter.py launch {self._agent.name}"
+            return f"agent {self._agent.name} is not running: {command_line('launch', self._agent.name)}"
         except CommandError as error:
             return str(error)
 

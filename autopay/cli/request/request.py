@@ -26,10 +26,13 @@ from autopay.cli.connect.options import (
     request_id,
     whole_seconds,
 )
+from autopay.cli.request.next_step import ended_text, next_step, wait_command
 from autopay.cli.request.output import note_result, print_content
 from autopay.cli.request.request_steps import DEFAULT_AGENT, RequestOrder, RequestOutcome, make_request
+from autopay.domain.command_line import command_line
 from autopay.domain.errors import TransientFault
 from autopay.domain.policy.records import ApprovalRecord
+from autopay.domain.refusal import RefusalReason
 from autopay.domain.request import CLOSED, RequestStatus
 from autopay.settings import Settings
 
@@ -103,15 +106,14 @@ def request(
         with _spinner() as progress:
             outcome = run_async(make_request(settings, order, _note_approval, progress))
     except TransientFault as fault:  # the request may be under way all the same
-        again = f"ask again with: --agent {order.agent} --id {order.request_id}"
-        raise CommandError(f"{fault}; {again}", ExitCode.UNREACHABLE) from None
+        raise CommandError(f"{fault}; {order.ask_again()}", ExitCode.UNREACHABLE) from None
     except KeyboardInterrupt:
-        note(f"interrupted; ask again with --agent {order.agent} --id {order.request_id}")
+        note(f"interrupted; {order.ask_again()}")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     _show(outcome, order, as_json)
     if outcome.pruned is not None and not as_json:
-        raise CommandError(f"{outcome.pruned}; to buy it again, use another --id", ExitCode.FAULT)
-    raise typer.Exit(exit_code_of(outcome.result.status))
+        raise CommandError(outcome.pruned, ExitCode.FAULT)
+    raise typer.Exit(ExitCode.USAGE if outcome.terms_differ else exit_code_of(outcome.result.status))
 
 
 @contextmanager
@@ -132,20 +134,26 @@ def _spinner() -> Iterator[ProgressCallback | None]:
 
 
 def _note_approval(approval: ApprovalRecord) -> None:
-    note(
-        f"waits for approval {approval.approval_id}: {approval.why}; starter.py approve {approval.approval_id}",
-        "yellow",
-    )
+    approve = command_line("approve", approval.approval_id)
+    note(f"waits for approval {approval.approval_id}: {approval.why}; to approve: {approve}", "yellow")
 
 
 def _show(outcome: RequestOutcome, order: RequestOrder, as_json: bool) -> None:
+    before = outcome.ended_before
     if as_json:
-        print_json(outcome.result)
+        ended = None if before is None or before.ended_at is None else before.ended_at.isoformat()
+        print_json(outcome.result.model_dump(mode="json") | {"asked_now": before is None, "ended_at": ended})
+        return
+    if outcome.terms_differ and outcome.result.error is not None:
+        note(f"{order.request_id}: {RefusalReason.TERMS_DIFFER.value}: {outcome.result.error.message}", "yellow")
+        note(f"to see that one: {command_line('show', order.request_id, '--agent', order.agent)}")
         return
     print_content(outcome.content)
     note_result(outcome.result, _fresh_line(outcome))
-    if outcome.result.status not in CLOSED:
-        note(f"ask again with: --agent {order.agent} --id {order.request_id}")
+    if before is not None:
+        note(f"{ended_text(before, datetime.now(UTC))}; nothing was asked or paid now; {next_step(before)}")
+    elif outcome.result.status not in CLOSED:
+        note(f"to wait for its end: {wait_command(order.agent, order.request_id)}")
 
 
 def _fresh_line(outcome: RequestOutcome) -> str | None:

@@ -22,9 +22,12 @@ from autopay.cli.connect.agent_handle import (
 from autopay.cli.connect.connections import known_agent, ledger_of, vault_of
 from autopay.cli.connect.console import ProgressCallback
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
+from autopay.cli.connect.formats import utc
+from autopay.cli.request.output import outcome_text
 from autopay.cli.request.progress import ProgressReporter
+from autopay.domain.command_line import command_line
 from autopay.domain.errors import ContentPruned, UnknownRequest
-from autopay.domain.money import Currency, to_atomic
+from autopay.domain.money import Currency, to_atomic, units_text
 from autopay.domain.payment.exchange import RequestExtras
 from autopay.domain.phase import Phase
 from autopay.domain.policy.records import ApprovalRecord
@@ -33,6 +36,7 @@ from autopay.domain.request import (
     CLOSED,
     Method,
     RequestError,
+    RequestRecord,
     RequestResult,
     RequestSpec,
     RequestStatus,
@@ -94,6 +98,20 @@ class RequestOrder:
             max_age_s=self.max_age_s,
         )
 
+    def ask_again(self) -> str:
+        """How to ask for the same again, when nobody knows whether the agent has it; headers and body are secrets."""
+        ids = f"--agent {self.agent} --id {self.request_id}"
+        if self.headers or self.body is not None:
+            return f"give the same command again, with {ids}"
+        words = ["request", self.url, "--agent", self.agent, "--id", self.request_id, "--method", self.method]
+        if self.max_price_atomic is not None:
+            words += ["--max-price", units_text(self.max_price_atomic)]
+        if self.currency is not None:
+            words += ["--currency", self.currency.value]
+        if self.max_age_s is not None:
+            words += ["--max-age", f"{self.max_age_s}s"] if self.max_age_s else ["--fresh"]
+        return f"ask again: {command_line(*words)}"
+
     def refused(self, error: RequestError) -> RequestResult:
         """The result of a request that the agent did not accept."""
         return RequestResult(
@@ -108,13 +126,17 @@ class RequestOrder:
 class RequestOutcome:
     """The request's result, or its status so far, and its content; `pruned` says why delivered content is gone.
 
-    `content_at` is when content was delivered that was bought before (status FRESH).
+    `content_at` is when content was delivered that was bought before (status FRESH). `ended_before` is the request as
+    it was found, when it had ended already or was made with other terms: nothing was asked now. With
+    `terms_differ` the result is what became of that other request.
     """
 
     result: RequestResult
     content: bytes | None = None
     pruned: str | None = None
     content_at: datetime | None = None
+    ended_before: RequestRecord | None = None
+    terms_differ: bool = False
 
 
 async def make_request(
@@ -125,7 +147,8 @@ async def make_request(
 ) -> RequestOutcome:
     """Hand the request to its agent and wait for the result in the ledger, at most `timeout_s`.
 
-    A request that has ended is answered from the ledger alone.
+    A request that has ended is answered from the ledger alone, and so is one with another request's id. What the agent
+    refuses is no refusal of a request that it had accepted before.
 
     Args:
         settings: where the ledger and Temporal are.
@@ -137,20 +160,63 @@ async def make_request(
     vault = vault_of(settings)
     spec = order.spec(vault)
     async with ledger_of(settings) as ledger:
+        before = await _recorded(ledger, order.key)
+        if before is not None and (differing := _terms_differ(before, spec)) is not None:
+            return differing
+        if before is not None and before.result.status in CLOSED:
+            return await _with_content(ledger, order, before.result, before)
         progress = None
-        if not await _is_closed(ledger, order.key):
-            try:
-                agent = await _hand_over(settings, ledger, vault, order, spec)
-            except AgentRefused as refusal:
-                return RequestOutcome(order.refused(refusal.error))
+        try:
+            agent = await _hand_over(settings, ledger, vault, order, spec)
+        except (AgentRefused, AgentNotRunning) as error:
+            before = await _recorded(ledger, order.key)
+            answer = _without_agent(order, spec, before, error)
+            if answer is not None:
+                return answer
+        else:
             if on_progress is not None:
                 progress = ProgressReporter(ledger, agent, order.request_id, settings.slot_ms, on_progress)
-        recorded = await ledger.requests.get(order.key)
-        if recorded.spec.terms_hash() != spec.terms_hash():
-            message = f"request {order.request_id!r} was made before with {recorded.spec.differs_from(spec)}"
-            return RequestOutcome(order.refused(RequestError(type=RefusalReason.TERMS_DIFFER.value, message=message)))
         result = await _wait(ledger, order, deadline, on_approval, progress)
         return await _with_content(ledger, order, result)
+
+
+def _without_agent(
+    order: RequestOrder, spec: RequestSpec, before: RequestRecord | None, error: AgentRefused | AgentNotRunning
+) -> RequestOutcome | None:
+    """The answer when the agent does not take the request; None when that was paid for, and only its end is awaited.
+
+    Raises:
+        CommandError: the agent does not run, so that nobody goes on with it.
+    """
+    if before is not None and (differing := _terms_differ(before, spec)) is not None:
+        return differing
+    if before is not None and before.result.status is not RequestStatus.WAITING:
+        return None
+    if isinstance(error, AgentNotRunning):
+        raise CommandError(str(error), ExitCode.UNREACHABLE) from None
+    if before is None:
+        return RequestOutcome(order.refused(error.error))
+    return RequestOutcome(before.result.model_copy(update={"error": error.error}))
+
+
+def _terms_differ(before: RequestRecord, spec: RequestSpec) -> RequestOutcome | None:
+    """What became of the request that this id belongs to, if that has other terms."""
+    if before.spec.terms_hash() == spec.terms_hash():
+        return None
+    when = f" at {utc(before.ended_at)}" if before.result.status in CLOSED and before.ended_at is not None else ""
+    message = (
+        f"the id {spec.request_id!r} belongs to a request with {before.spec.differs_from(spec)}, which is "
+        f"{outcome_text(before.result)}{when}; nothing was asked now: use another --id"
+    )
+    error = RequestError(type=RefusalReason.TERMS_DIFFER.value, message=message)
+    return RequestOutcome(before.result.model_copy(update={"error": error}), ended_before=before, terms_differ=True)
+
+
+async def _recorded(ledger: PostgresLedger, key: str) -> RequestRecord | None:
+    try:
+        return await ledger.requests.get(key)
+    except UnknownRequest:
+        return None
 
 
 async def _hand_over(
@@ -171,11 +237,7 @@ async def _hand_over(
         await agent.request(spec, max(min(order.timeout_s, ANSWER_TIMEOUT_S), 1))
     except AgentNotAnswering as error:
         # It may still accept the request once a worker runs: the same id finds it then.
-        again = f"ask again with --agent {order.agent} --id {order.request_id}"
-        raise CommandError(f"{error}; {again}", ExitCode.UNREACHABLE) from None
-    except AgentNotRunning:
-        message = f"agent {order.agent!r} is not running: starter.py launch {order.agent}"
-        raise CommandError(message, ExitCode.UNREACHABLE) from None
+        raise CommandError(f"{error}; {order.ask_again()}", ExitCode.UNREACHABLE) from None
     return agent
 
 
@@ -202,22 +264,18 @@ async def _wait(
     return result
 
 
-async def _with_content(ledger: PostgresLedger, order: RequestOrder, result: RequestResult) -> RequestOutcome:
+async def _with_content(
+    ledger: PostgresLedger, order: RequestOrder, result: RequestResult, ended_before: RequestRecord | None = None
+) -> RequestOutcome:
     content_at = None
     if result.status is RequestStatus.FRESH and result.content_of is not None:
         content_at = await ledger.requests.content_at(x402_request_id(order.agent, result.content_of))
     try:
         stored = await ledger.requests.content(order.key)
     except ContentPruned as gone:
-        return RequestOutcome(result, pruned=str(gone), content_at=content_at)
-    return RequestOutcome(result, stored.body if stored else None, content_at=content_at)
-
-
-async def _is_closed(ledger: PostgresLedger, key: str) -> bool:
-    try:
-        return (await ledger.requests.result(key)).status in CLOSED
-    except UnknownRequest:
-        return False
+        return RequestOutcome(result, pruned=str(gone), content_at=content_at, ended_before=ended_before)
+    content = stored.body if stored else None
+    return RequestOutcome(result, content, content_at=content_at, ended_before=ended_before)
 
 
 def _default_agent(name: str) -> LaunchOrder:

@@ -1,7 +1,6 @@
 """`retry`: asks a seller once more for what was paid and is undelivered; never pays."""
 
 import asyncio
-import shlex
 from typing import Annotated
 
 import typer
@@ -10,14 +9,16 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.connect.agent_handle import START_WORKER, AgentHandle, temporal_error
+from autopay.cli.connect.agent_handle import AgentHandle, start_worker, temporal_error
 from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import print_json
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help, exit_code_of, exit_codes_help
 from autopay.cli.connect.options import HomeOption, JsonOption, agent_name, duration_s, request_id
+from autopay.cli.request.next_step import retry_command, try_again, wait_command
 from autopay.cli.request.output import note_result, print_content
 from autopay.cli.request.request_steps import DEFAULT_AGENT, RequestOutcome
+from autopay.domain.command_line import command_line
 from autopay.domain.errors import UnknownRequest
 from autopay.domain.payment.payment import Settled
 from autopay.domain.payment.steps import AttemptRef, PaymentOrder
@@ -65,7 +66,7 @@ async def _retry(settings: Settings, agent: str | None, request: str, timeout_s:
         ref = await _undelivered(ledger, name, request)
         client = await connect(settings)
         if not await AgentHandle(client, name, settings.task_queue).has_worker():
-            raise CommandError(f"no worker runs to ask the seller; {START_WORKER}", ExitCode.UNREACHABLE)
+            raise CommandError(f"no worker runs to ask the seller; {start_worker()}", ExitCode.UNREACHABLE)
         result = await _redeliver(client, settings.task_queue, ref, timeout_s)
         stored = await ledger.requests.content(ref.order.request_key)
     return RequestOutcome(result, stored.body if stored else None)
@@ -88,7 +89,8 @@ async def _undelivered(ledger: PostgresLedger, agent: str, request: str) -> Atte
     try:
         record = await ledger.requests.get(key)
     except UnknownRequest:
-        raise CommandError(f"agent {agent!r} has no request {request!r}: see `starter.py ledger disputes`") from None
+        see = command_line("ledger", "disputes")
+        raise CommandError(f"agent {agent!r} has no request {request!r}; see: {see}") from None
     if not record.closed or record.result.status is not RequestStatus.UNDELIVERED:
         raise CommandError(f"request {request!r} of agent {agent!r} {_why_not(record)}")
     last = (await ledger.payments.recall(key)).last
@@ -101,14 +103,14 @@ async def _undelivered(ledger: PostgresLedger, agent: str, request: str) -> Atte
 
 
 def _why_not(record: RequestRecord) -> str:
-    again = f"starter.py request {shlex.quote(record.spec.url)} --agent {record.agent} --id {record.spec.request_id}"
+    show = command_line("show", record.spec.request_id, "--agent", record.agent)
     match record.result.status:
         case RequestStatus.DELIVERED | RequestStatus.FREE | RequestStatus.FRESH:
-            return f"is delivered; print it with: {again}"
+            return f"is delivered; to print it: {show}"
         case RequestStatus.REFUSED | RequestStatus.FAILED:
-            return f"was not paid ({record.result.status.value}): request it again with another --id"
+            return f"was not paid ({record.result.status.value}); to try again: {try_again(record.agent, record.spec)}"
         case _:
-            return f"has not ended yet; wait for it with: {again}"
+            return f"has not ended yet; to wait for its end: {wait_command(record.agent, record.spec.request_id)}"
 
 
 async def _redeliver(client: Client, task_queue: str, ref: AttemptRef, timeout_s: float) -> RequestResult:
@@ -121,8 +123,8 @@ async def _redeliver(client: Client, task_queue: str, ref: AttemptRef, timeout_s
             result: RequestResult = await handle.result()
             return result
     except TimeoutError:
-        message = f"the seller has not answered yet; try again with: starter.py retry {order.request_id}"
-        raise CommandError(f"{message} --agent {order.agent}", ExitCode.UNFINISHED) from None
+        again = retry_command(order.agent, order.request_id)
+        raise CommandError(f"the seller has not answered yet; to try again: {again}", ExitCode.UNFINISHED) from None
     except WorkflowFailureError as error:
         cause = error.cause
         why = f"{cause.type}: {cause.message}" if isinstance(cause, ApplicationError) else str(cause)

@@ -15,6 +15,7 @@ from autopay.cli.connect.options import HomeOption, JsonOption, session_uuid
 from autopay.cli.session.output import describe_grant
 from autopay.cli.session.owner import owner_node
 from autopay.cli.session.signing_file import check_export, export_for_signing
+from autopay.domain.command_line import command_line
 from autopay.settings import Settings
 
 
@@ -44,10 +45,10 @@ async def _export(settings: Settings, session_id: UUID, file: Path, as_json: boo
     async with ledger_of(settings) as ledger, owner_node(settings) as node:
         record = await known_session(ledger, session_id)
         if record.granted or record.status != "ACTIVE":
-            hint = f"to take its money back: starter.py session revoke {session_id} --export {file}"
+            hint = f"to take its money back: {command_line('session', 'revoke', session_id, '--export', file)}"
             raise CommandError(f"session {session_id} does not wait for a grant; {hint}")
         if await is_shown(node, record):
-            raise CommandError(f"the grant is on chain already: starter.py session submit {session_id}")
+            raise CommandError(f"the grant is on chain already: {command_line('session', 'submit', session_id)}")
         asked = await draft_again(node, ledger.sessions, record)
         line = await export_for_signing(settings, node, record, asked, describe_grant(record), file, quiet=as_json)
         if as_json:

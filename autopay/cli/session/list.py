@@ -14,6 +14,7 @@ from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption, agent_name
 from autopay.cli.session.output import money_left_line, session_json
 from autopay.cli.session.owner import owner_node
+from autopay.domain.command_line import command_line
 from autopay.domain.errors import TransientFault
 from autopay.domain.money import show
 from autopay.domain.payment.chain import TokenAccount
@@ -48,7 +49,7 @@ def list_sessions(
     if as_json:
         print_json([_json(record, reading) for record, reading in found])
     elif not found:
-        note("there is no session yet: starter.py session grant AGENT")
+        note(f"there is no session yet; grant one: {command_line('session', 'grant', name or 'trader')}")
     else:
         columns = ("session", "agent", "status", "spent", "open", "payments", "expires (UTC)", "on chain", "account")
         print_table(columns, (_cells(record, reading) for record, reading in found))
@@ -128,7 +129,9 @@ def _note_money_left(found: Sequence[tuple[SessionRecord, AccountReading]]) -> N
             note(money_left_line(record, reading.amount_atomic), "yellow")
         if status_of(record) == "WAITING":
             what = "is granted on chain, complete it" if isinstance(reading, TokenAccount) else "waits for its owner"
-            note(f"session {record.session_id} {what}: starter.py session submit {record.session_id}", "yellow")
+            note(
+                f"session {record.session_id} {what}: {command_line('session', 'submit', record.session_id)}", "yellow"
+            )
     problem = next((reading for _, reading in found if isinstance(reading, str)), None)
     if problem:
         note(problem, "yellow")

@@ -10,6 +10,7 @@ from autopay.cli.connect.connections import known_session
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.formats import span, utc
 from autopay.cli.session.owner import notify_agent
+from autopay.domain.command_line import command_line
 from autopay.domain.money import show
 from autopay.domain.session import SessionRecord
 from autopay.settings import Settings
@@ -63,7 +64,7 @@ async def print_granted(
     else:
         locked = f"{show(record.allowance_atomic, record.currency)} is locked in {record.source_account}"
         print_line(f"session {record.session_id} granted: {locked}, until {utc(record.expires_at)}")
-        note(f"to take it back: starter.py session revoke {record.session_id}")
+        note(f"to take it back: {command_line('session', 'revoke', record.session_id)}")
     if problem:
         note(problem, "yellow")
     for older in await ledger.sessions.list(record.agent):
@@ -80,7 +81,8 @@ async def _note_money_left(node: OwnerNode, ended: SessionRecord) -> None:
 def money_left_line(ended: SessionRecord, amount_atomic: int) -> str:
     """How much money is left in an ended session, and how to get it back."""
     what = show(amount_atomic, ended.currency)
-    return f"{what} is left in ended session {ended.session_id}: starter.py session revoke {ended.session_id}"
+    revoke = command_line("session", "revoke", ended.session_id)
+    return f"{what} is left in ended session {ended.session_id}: {revoke}"
 
 
 def revoked_line(record: SessionRecord, plan: RevokePlan | None, signature: str | None) -> str:

@@ -12,11 +12,10 @@ from autopay.adapters.solana.owner_transaction import OwnerNode, unsigned
 from autopay.cli.connect.console import note, print_line
 from autopay.cli.connect.exit_codes import CommandError
 from autopay.cli.session.output import session_json
+from autopay.domain.command_line import command_line
 from autopay.domain.network import Network
 from autopay.domain.session import OwnerTransaction, SessionRecord
 from autopay.settings import Settings
-
-HOW_TO = "sign `transaction` (base64) in the owner's wallet unchanged; then: starter.py session submit FILE"
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,11 @@ class Submission:
     session_id: UUID | None
     transaction: str | None
     signature: str | None
+
+
+def default_file(record: SessionRecord) -> str:
+    """A name for the file with which the owner of this session signs."""
+    return f"session-{record.session_id.hex[:8]}.json"
 
 
 def check_export(path: Path) -> None:
@@ -54,14 +58,15 @@ def write_export(
         "message": asked.message,
         "lastValidBlockHeight": asked.last_valid_block_height,
         "validUntilAbout": f"{until:%Y-%m-%dT%H:%M:%SZ}",
-        "next": HOW_TO,
+        "next": "sign `transaction` (base64) in the owner's wallet unchanged; then: "
+        + command_line("session", "submit", path),
     }
     try:
         path.expanduser().write_text(json.dumps(content, indent=2) + "\n")
     except OSError as error:
         raise CommandError(
-            f"--export {path}: {error.strerror}; the session waits: "
-            f"starter.py session export {record.session_id} ANOTHER_FILE"
+            f"--export {path}: {error.strerror}; the session waits; write another file: "
+            f"{command_line('session', 'export', record.session_id, default_file(record))}"
         ) from None
 
 
@@ -101,8 +106,8 @@ async def export_for_signing(
     write_export(file, record, asked, words, settings.network, until)
     if not quiet:
         print_line(f"session {record.session_id}: {record.owner} must sign {file} before about {until:%T} UTC")
-        note(f"then: starter.py session submit {file}")
+        note(f"then: {command_line('session', 'submit', file)}")
         if asked.does == "grant":
-            note(f"if that is too late: starter.py session export {record.session_id} {file}")
+            note(f"if that is too late: {command_line('session', 'export', record.session_id, file)}")
     waiting = {"state": "waiting", "export": str(file), "valid_until_about": until.isoformat(timespec="seconds")}
     return session_json(record) | waiting

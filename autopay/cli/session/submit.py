@@ -27,7 +27,8 @@ from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption
 from autopay.cli.session.output import print_granted, revoked_line, session_json
 from autopay.cli.session.owner import notify_agent, owner_node
-from autopay.cli.session.signing_file import Submission, read_submission
+from autopay.cli.session.signing_file import Submission, default_file, read_submission
+from autopay.domain.command_line import command_line
 from autopay.domain.session import OwnerTransaction, SessionRecord
 from autopay.settings import Settings
 
@@ -96,7 +97,7 @@ async def _session_of(ledger: PostgresLedger, given: Submission) -> SessionRecor
     if found is None:
         raise CommandError(
             "no session waits for that transaction: it was submitted already, a newer one was exported, or the wallet "
-            "changed it; see `starter.py session list`"
+            f"changed it; see: {command_line('session', 'list')}"
         )
     return found
 
@@ -125,9 +126,9 @@ async def _grant(
 async def _sent(
     node: OwnerNode, record: SessionRecord, asked: OwnerTransaction, signed: VersionedTransaction | None
 ) -> str:
-    again = f"starter.py session export {record.session_id} FILE"
+    again = command_line("session", "export", record.session_id, file := default_file(record))
     if asked.does == "revoke":
-        again = f"starter.py session revoke {record.session_id} --export FILE"
+        again = command_line("session", "revoke", record.session_id, "--export", file)
     if signed is None:
         raise CommandError(
             f"session {record.session_id} waits, and the chain does not show it yet: submit what {record.owner} "

@@ -1,13 +1,14 @@
-"""What reports are made of: a payment, a row of the audit trail, a dispute, a sum."""
+"""What reports are made of: a payment, one request, a row of the audit trail, a dispute, a sum."""
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.report.filter import Cursor
+from autopay.domain.request import RequestRecord
 from autopay.domain.values import Value
 
 
@@ -65,6 +66,43 @@ class PaymentRow(TimelineRow):
     def cursor(self) -> str:
         """Where a list that ended with this row goes on."""
         return str(Cursor(at=self.created_at, row_id=self.attempt_id))
+
+
+class AttemptRow(Value):
+    """One payment of a request. `transaction` is the settlement's signature on chain, `receipt` the seller's word."""
+
+    number: int
+    created_at: datetime
+    status: str
+    amount_atomic: int
+    currency: Currency
+    network: Network
+    pay_to: str | None
+    transaction: str | None
+    sends: int
+    last_answer: str | None
+    error_type: str | None
+    error_code: str | None
+    receipt: dict[str, Any] | None
+
+
+class ContentRow(Value):
+    """What is kept of a request's content, without its bytes; `size_bytes` is None once it was pruned."""
+
+    content_type: str | None
+    size_bytes: int | None
+    sha256: str | None
+    came_at: datetime | None
+    pruned_at: datetime | None
+
+
+class RequestDetails(Value):
+    """One request: what was asked, what became of it, its payments (oldest first), and its content."""
+
+    record: RequestRecord
+    asked_at: datetime
+    attempts: tuple[AttemptRow, ...]
+    content: ContentRow | None
 
 
 class TrailRow(Value):

@@ -9,7 +9,14 @@ from autopay.domain.money import DECIMALS
 from autopay.domain.payment.attempt import RecordedAttempt
 from autopay.domain.payment.payment import Attempt, ContentFacts, Dead, Payment, Settled, Settlement
 from autopay.domain.payment.status import OPEN, Delivery, TransactionStatus
-from autopay.domain.request import HttpMethod, RequestResult, RequestSpec, RequestStatus, payment_workflow_id
+from autopay.domain.request import (
+    HttpMethod,
+    RequestRecord,
+    RequestResult,
+    RequestSpec,
+    RequestStatus,
+    payment_workflow_id,
+)
 from autopay.domain.session import SessionKey
 
 
@@ -120,6 +127,20 @@ def request_spec(row: RequestRow) -> RequestSpec:
             "sealed_extras": row.sealed_extras,
             "watch": row.watch,
         }
+    )
+
+
+def request_record(row: RequestRow, agent: str, attempts: list[TransactionRow]) -> RequestRecord:
+    """The request: what was asked, and how it stands."""
+    assert row.x402_request_id is not None
+    return RequestRecord(
+        request_key=row.x402_request_id,
+        agent_id=row.agent_id,
+        agent=agent,
+        spec=request_spec(row),
+        result=request_result(row, agent, attempts),
+        closed=row.closed_at is not None,
+        ended_at=row.closed_at or row.answered_at,
     )
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
-from autopay.adapters.postgres.database.rows import atomic, is_open, request_result, request_spec
+from autopay.adapters.postgres.database.rows import atomic, is_open, request_record, request_result, request_spec
 from autopay.adapters.postgres.database.transaction import Database, agent_named, locked_request, request_and_agent
 from autopay.adapters.postgres.payments.content import Prepared, prepared, storable, storable_text
 from autopay.adapters.postgres.tables.core import AgentRow, QueueRow, RequestRow, TransactionRow
@@ -188,14 +188,7 @@ class Requests:
         async with self._database.transaction() as db:
             row, agent = await request_and_agent(db, request_key)
             attempts = await attempts_of(db, request_key)
-        return RequestRecord(
-            request_key=request_key,
-            agent_id=row.agent_id,
-            agent=agent,
-            spec=request_spec(row),
-            result=request_result(row, agent, attempts),
-            closed=row.closed_at is not None,
-        )
+        return request_record(row, agent, attempts)
 
     async def result(self, request_key: str) -> RequestResult:
         """The request's state now: live while it is open, its recorded end afterwards."""

@@ -18,7 +18,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from sqlalchemy import BigInteger, Row, Select, Text, cast, func, select, tuple_
+from sqlalchemy import BigInteger, Row, Select, Subquery, Text, cast, func, select, tuple_, union_all
 
 from autopay.adapters.postgres.database.connection import connect_arguments
 from autopay.adapters.postgres.database.notifier import CHANNEL
@@ -26,6 +26,7 @@ from autopay.adapters.postgres.database.rows import atomic
 from autopay.adapters.postgres.database.transaction import Database, agent_named
 from autopay.adapters.postgres.tables.audit import AuditEventRow
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, TransactionRow
+from autopay.adapters.postgres.tables.policy import ApprovalRow
 from autopay.domain.errors import CursorLost, LedgerUnavailable
 from autopay.domain.money import Currency
 from autopay.domain.values import Value
@@ -89,6 +90,17 @@ class Events:
             agent_id = None if agent is None else (await agent_named(db, agent)).id
             found = await db.execute(events_query(None, agent_id, limit))
             return [_event(row) for row in found]
+
+    async def of_request(self, request_key: str) -> Sequence[LedgerEvent]:
+        """What happened to one request: its own events, and those of its payments and approvals; the oldest first."""
+        rows = union_all(
+            *(select(table.id).where(table.x402_request_id == request_key) for table in (RequestRow, TransactionRow)),
+            select(ApprovalRow.id).where(ApprovalRow.x402_request_id == request_key),
+        )
+        async with self._database.transaction() as db:
+            ids = (await db.scalars(rows)).all()
+            chosen = select(AuditEventRow).where(AuditEventRow.row_id.in_(ids)).subquery()
+            return [_event(row) for row in await db.execute(_with_names(chosen))]
 
     async def follow(
         self, *, after: str | None = None, tail: int = 0, agent: str | None = None, on_outage: Outage | None = None
@@ -191,7 +203,11 @@ def events_query(after: tuple[int, int] | None, agent_id: UUID | None, limit: in
         chosen = chosen.where(tuple_(of.xid, of.id) > after).order_by(of.xid, of.id)
     else:
         chosen = chosen.order_by(of.xid.desc(), of.id.desc())
-    page = chosen.limit(limit).subquery()
+    return _with_names(chosen.limit(limit).subquery())
+
+
+def _with_names(page: Subquery) -> Select[*tuple[Any, ...]]:
+    """These events with what they are about, oldest first."""
     event = page.c
     asked, own = RequestRow.__table__.alias("asked"), RequestRow.__table__.alias("own")
     paid, agent = TransactionRow.__table__, AgentRow.__table__

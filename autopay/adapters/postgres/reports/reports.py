@@ -11,15 +11,25 @@ from uuid import UUID
 from sqlalchemy import Row, and_, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from autopay.adapters.postgres.database.rows import atomic
-from autopay.adapters.postgres.database.transaction import Database, agent_named
+from autopay.adapters.postgres.database.rows import atomic, request_record
+from autopay.adapters.postgres.database.transaction import Database, agent_named, request_and_agent
+from autopay.adapters.postgres.payments.requests import attempts_of
 from autopay.adapters.postgres.reports.queries import SpendBy, payments_query, spend_query, trail_query
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, TransactionRow
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.status import SPENT, Delivery, TransactionStatus
 from autopay.domain.report.filter import Cursor, Filter, Page
-from autopay.domain.report.rows import DisputeRow, PaymentRow, SpendRow, TimelineRow, TrailRow
+from autopay.domain.report.rows import (
+    AttemptRow,
+    ContentRow,
+    DisputeRow,
+    PaymentRow,
+    RequestDetails,
+    SpendRow,
+    TimelineRow,
+    TrailRow,
+)
 
 EXPORT_PAGE = 1_000
 """Rows in memory at a time when everything is read."""
@@ -104,6 +114,29 @@ class Reports:
         """Payments with the requests that they were for, newest first."""
         return (await self.payments(Filter(agent=agent), limit=limit)).rows
 
+    async def request(self, request_key: str) -> RequestDetails:
+        """All that is known of one request but its bytes and its timeline.
+
+        Raises:
+            UnknownRequest: there is none.
+        """
+        async with self._database.transaction() as db:
+            row, agent = await request_and_agent(db, request_key)
+            attempts = await attempts_of(db, request_key)
+            size = await db.scalar(select(func.octet_length(RequestRow.body)).where(RequestRow.id == row.id))
+        return RequestDetails(
+            record=request_record(row, agent, attempts),
+            asked_at=row.created_at,
+            attempts=tuple(_attempt_row(attempt) for attempt in attempts),
+            content=_content_row(row, size),
+        )
+
+    async def owners(self, request_id: str) -> Sequence[str]:
+        """The agents that have a request of that id."""
+        query = select(AgentRow.name).join(RequestRow, RequestRow.agent_id == AgentRow.id)
+        async with self._database.transaction() as db:
+            return (await db.scalars(query.where(RequestRow.request_id == request_id).order_by(AgentRow.name))).all()
+
     async def disputes(self, agent: str | None = None) -> Sequence[DisputeRow]:
         """Requests that were paid and not delivered: first those whose payment still asks, then the newest."""
         query = (
@@ -140,6 +173,26 @@ def _spend_row(row: Row[Any]) -> SpendRow:
     values = dict(row._mapping)
     amounts = {f"{name}_atomic": atomic(values.pop(f"{name}_amount")) for name in ("settled", "open")}
     return SpendRow.model_validate(values | amounts)
+
+
+def _attempt_row(row: TransactionRow) -> AttemptRow:
+    assert row.attempt_number is not None
+    own = {"number": row.attempt_number, "status": row.status.value, "amount_atomic": atomic(row.amount)}
+    more = {"transaction": row.hash, "receipt": row.facilitator_response}
+    same = AttemptRow.model_fields.keys() - own.keys() - more.keys()
+    return AttemptRow.model_validate({name: getattr(row, name) for name in same} | own | more)
+
+
+def _content_row(row: RequestRow, size_bytes: int | None) -> ContentRow | None:
+    if row.body_sha256 is None:
+        return None
+    return ContentRow(
+        content_type=row.content_type,
+        size_bytes=size_bytes,
+        sha256=row.body_sha256,
+        came_at=row.answered_at,
+        pruned_at=row.body_pruned_at,
+    )
 
 
 def _dispute_row(request: RequestRow, paid: TransactionRow, agent: str) -> DisputeRow:

@@ -26,6 +26,7 @@ from autopay.adapters.postgres.sessions.scope import (
     with_owner_transaction,
 )
 from autopay.adapters.postgres.tables.core import AgentRow, SessionRow, TransactionRow
+from autopay.domain.command_line import command_line
 from autopay.domain.errors import LedgerUnavailable
 from autopay.domain.money import Currency, show, to_units
 from autopay.domain.payment.status import SPENT, TransactionStatus
@@ -280,7 +281,8 @@ def refusal_of(row: SessionRow, payments: int, now: datetime) -> Refused | None:
     if row.status is SessionStatus.REVOKED:
         return Refused(reason=RefusalReason.SESSION_MISSING, message="the agent's session was revoked")
     if row.status is SessionStatus.ACTIVE and not is_granted(row):
-        message = f"the agent's session waits for its owner's signature: starter.py session submit {row.id}"
+        submit = command_line("session", "submit", row.id)
+        message = f"the agent's session waits for its owner's signature: {submit}"
         return Refused(reason=RefusalReason.SESSION_MISSING, message=message)
     if row.status is SessionStatus.EXPIRED and row.expires_at > now:
         return Refused(
