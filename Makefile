@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test simulate chaos bench-ledger bench-agents histories check format lock clean help
+.PHONY: demo test simulate chaos messages bench-ledger bench-agents histories check format lock clean help
 
 help:            ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -20,6 +20,10 @@ simulate: $(READY) ## run SEEDS simulated worlds of payments among faults
 
 chaos: $(READY)  ## run payments on the real stack among kill -9 and bad weather (ARGS="--requests 300 --kills 30")
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+messages: $(READY) ## any message at any await of the workflows, in STORIES stories of each (20 in `make test`)
+	@AUTOPAY_MESSAGES=$(or $(STORIES),1000) $(BIN)/python -m pytest -q --timeout 7200 \
+		tests/workflow/test_any_message_at_any_await.py $(ARGS)
 
 bench-ledger: $(READY) ## how fast the ledger reads at a million payments (ARGS="--rows 100000")
 	@$(BIN)/python -m benchmarks.ledger $(ARGS)
