@@ -38,7 +38,7 @@ from autopay.adapters.solana.account_watch import SolanaAccountWatch
 from autopay.adapters.solana.chain import SolanaChain
 from autopay.adapters.solana.rpc import NodeRpc
 from autopay.adapters.solana.signer import PaymentSigner
-from autopay.adapters.vault import Keyring, Vault
+from autopay.adapters.vault import Vault
 from autopay.adapters.x402.facilitator import HttpFacilitators
 from autopay.adapters.x402.seller import HttpSeller
 from autopay.domain.agent.ports import AccountWatch, AgentLedger
@@ -50,7 +50,7 @@ from autopay.domain.policy.reach import Reach
 from autopay.logs import set_up_logging
 from autopay.processes import own_call
 from autopay.settings import Settings, SettingsError
-from autopay.temporal.connection import connect
+from autopay.temporal.connection import connect, keyring_of
 from autopay.temporal.rollout import DEPLOYMENT
 from autopay.temporal.schedules import schedule_adoption
 from workflows.adopt import Adopt
@@ -177,10 +177,13 @@ async def beat(client: Client, alive: Path) -> None:
 async def run(settings: Settings, alive: Path | None = None) -> None:
     """Build everything, check that each part answers, work until a signal comes, and drain."""
     async with AsyncExitStack() as stack:
-        vault = Vault(Keyring.parse(settings.keyring.get_secret_value()))
+        keyring = keyring_of(settings)
+        vault = Vault(keyring)
         ledger = open_ledger(settings.database_url)
         stack.push_async_callback(ledger.dispose)
         await until_it_answers(ledger.maintenance.check_schema)
+        if (refused := await ledger.keys.refuse_or_register(keyring)) is not None:
+            raise SettingsError(refused)
         if await may_alter_history(ledger.database.engine):
             see = command_line("db", "roles")
             log.warning(f"this database role may alter history: give the worker autopay_work, see: {see}")
@@ -194,7 +197,7 @@ async def run(settings: Settings, alive: Path | None = None) -> None:
             timeout_s=settings.request_timeout_s,
         )
         stack.push_async_callback(seller.close)
-        client = await connect(settings)
+        client = await connect(settings, ledger.keys.knows)
         facilitator = None
         if settings.facilitators:
             facilitator = HttpFacilitators(settings.facilitators, verifies=settings.facilitator_verify)

@@ -99,6 +99,11 @@ class Keyring:
         """
         return hmac.digest(self.key(version), b"autopay/subkey/" + label.encode(), hashlib.sha256)
 
+    def check_values(self) -> dict[int, str]:
+        """What tells each key from another, by version, 32 hex digits: the ledger keeps these, and not the keys."""
+        label = b"autopay/check-value"
+        return {version: hmac.digest(key, label, hashlib.sha256)[:16].hex() for version, key in self._keys.items()}
+
     def derive(self, label: str) -> bytes:
         """32 bytes for another use, from the root: they stay the same while keys rotate."""
         return hmac.digest(self._keys[min(self._keys)], b"autopay/derive/" + label.encode(), hashlib.sha256)

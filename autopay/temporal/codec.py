@@ -13,7 +13,7 @@ sealed.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -22,7 +22,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadCodec
 
 from autopay.adapters.vault import NONCE_BYTES, Keyring
-from autopay.domain.errors import SecretUnreadable
+from autopay.domain.errors import SecretUnreadable, TransientFault
 
 ENCODING = b"binary/encrypted"
 KEY_ID = "encryption-key-id"
@@ -37,11 +37,19 @@ MARKED = b"autopay/unreadable"
 WHY = "why"
 
 
+MAX_VERSION_DIGITS = 6
+
+
+class KeyringOutdated(TransientFault):
+    """This worker's keyring is an older copy: stop it, and start it with the present AUTOPAY_KEYRING."""
+
+
 class SealedPayloads(PayloadCodec):
     """The codec over a keyring; the newest key seals, all of them open."""
 
-    def __init__(self, keyring: Keyring) -> None:
+    def __init__(self, keyring: Keyring, knows: Callable[[int], Awaitable[bool]] | None = None) -> None:
         self._keyring = keyring
+        self._knows = knows
         self._ciphers: dict[int, AESGCM] = {}
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
@@ -49,8 +57,22 @@ class SealedPayloads(PayloadCodec):
         return [self._sealed(payload) for payload in payloads]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Open what is sealed, mark what cannot be opened (`why_marked`), and pass the rest through."""
+        """Open what is sealed, mark what cannot be opened (`why_marked`), and pass the rest through.
+
+        Raises:
+            KeyringOutdated: a payload names a newer key that the ledger knows (`knows`).
+        """
+        for payload in payloads:
+            await self._refuse_newer(payload)
         return [self._opened(payload) for payload in payloads]
+
+    async def _refuse_newer(self, payload: Payload) -> None:
+        """What a newer key of the ledger has sealed is for a worker that has it: marking it here would drop it."""
+        named = payload.metadata.get(KEY_ID, b"") if payload.metadata.get("encoding") == ENCODING else b""
+        if self._knows is None or not named.isdigit() or len(named) > MAX_VERSION_DIGITS:
+            return
+        if (version := int(named)) > self._keyring.newest and await self._knows(version):
+            raise KeyringOutdated(f"it lacks key version {version}")
 
     def is_newest(self, payload: Payload) -> bool:
         """Whether the newest key sealed it."""

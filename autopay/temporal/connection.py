@@ -4,7 +4,7 @@ What must not live here: what is sent over it.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from temporalio.api.enums.v1 import IndexedValueType
@@ -14,8 +14,9 @@ from temporalio.client import Client
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.service import RPCError, RPCStatusCode
 
+from autopay.adapters.postgres import open_ledger
 from autopay.adapters.vault import Keyring
-from autopay.domain.errors import PermanentFault, TransientFault
+from autopay.domain.errors import LedgerUnavailable, PermanentFault, TransientFault
 from autopay.settings import Settings, SettingsError, environment, start_stack
 from autopay.temporal.attributes import ALL
 from autopay.temporal.converter import data_converter
@@ -34,11 +35,14 @@ class AttributesMissing(PermanentFault):
     """Temporal lacks search attributes that Autopay's workflows set."""
 
 
-async def connect(settings: Settings) -> Client:
+async def connect(settings: Settings, knows: Callable[[int], Awaitable[bool]] | None = None) -> Client:
     """A client of the Temporal that TEMPORAL_* variables or a profile name, else of the embedded stack's.
 
+    `knows` tells of a key version whether the ledger knows it: a worker gives it, see codec.py.
+
     Raises:
-        SettingsError: no address is known, a setting of Temporal's is wrong, or there is no keyring.
+        SettingsError: no address is known, a setting of Temporal's is wrong, or there is no keyring or another one than
+            the ledger's.
         TemporalUnreachable: nothing answers there.
         AttributesMissing: its namespace lacks search attributes; with the command that makes them.
     """
@@ -47,7 +51,10 @@ async def connect(settings: Settings) -> Client:
         if settings.stack is None:
             raise SettingsError(f"TEMPORAL_ADDRESS is not set: set it, or {start_stack()}")
         config["target_host"] = settings.stack.temporal
-    converter = data_converter(_keyring(settings))
+    keyring = keyring_of(settings)
+    if settings.database_url:
+        await _check_keyring(settings.database_url, keyring)
+    converter = data_converter(keyring, knows)
     try:
         client = await Client.connect(**config, data_converter=converter)
         await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
@@ -134,7 +141,26 @@ def _type_name(kind: int) -> str:
     return name.removeprefix("INDEXED_VALUE_TYPE_").title().replace("_", "")
 
 
-def _keyring(settings: Settings) -> Keyring:
+async def _check_keyring(database_url: str, keyring: Keyring) -> None:
+    """Refuse a keyring that is not the ledger's. A ledger that does not answer hinders nobody: stop must always work,
+    and workflows drop what they cannot read."""
+    ledger = open_ledger(database_url)
+    try:
+        refused = await ledger.keys.refuse_or_register(keyring)
+    except LedgerUnavailable:
+        return
+    finally:
+        await ledger.dispose()
+    if refused is not None:
+        raise SettingsError(refused)
+
+
+def keyring_of(settings: Settings) -> Keyring:
+    """The keys of AUTOPAY_KEYRING.
+
+    Raises:
+        SettingsError: it is not set, or not valid.
+    """
     text = settings.keyring.get_secret_value()
     if not text:
         raise SettingsError("AUTOPAY_KEYRING is not set: what Temporal keeps is sealed with it; use your workers' one")

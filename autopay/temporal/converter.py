@@ -7,7 +7,7 @@ result of a step are wanted by the workflow itself: its task fails and is tried 
 read them. Temporal's UI shows that failure with its name.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import reduce
 from itertools import repeat
 from operator import or_
@@ -120,10 +120,10 @@ def _is_stored_elsewhere(payload: Payload) -> bool:
     return is_reference or STORED_ELSEWHERE in payload.metadata
 
 
-def data_converter(keyring: Keyring) -> DataConverter:
+def data_converter(keyring: Keyring, knows: Callable[[int], Awaitable[bool]] | None = None) -> DataConverter:
     """How values travel: pydantic models as JSON, sealed; so are the texts and stack traces of failures."""
     return SealedDataConverter(
         payload_converter_class=ReadingConverter,
-        payload_codec=SealedPayloads(keyring),
+        payload_codec=SealedPayloads(keyring, knows),
         failure_converter_class=NamedFailures,
     )

@@ -31,6 +31,7 @@ REVISIONS = [
     "0006_audit",
     "0007_readers",
     "0008_content",
+    "0009_key_checks",
 ]
 
 ROWS_OF_0001 = """

@@ -5,6 +5,7 @@ from autopay.adapters.postgres.audit.audit import Audit
 from autopay.adapters.postgres.audit.reconciliation import Reconciliation
 from autopay.adapters.postgres.database.connection import open_engine
 from autopay.adapters.postgres.database.transaction import Database
+from autopay.adapters.postgres.maintenance.keys import KeyChecks
 from autopay.adapters.postgres.maintenance.maintenance import Maintenance
 from autopay.adapters.postgres.maintenance.reseal import SealedColumns
 from autopay.adapters.postgres.payments.fence import Fence
@@ -37,6 +38,7 @@ class PostgresLedger:
         self.events = Events(database)
         self.maintenance = Maintenance(database)
         self.sealed = SealedColumns(database)
+        self.keys = KeyChecks(database)
 
     async def dispose(self) -> None:
         """Close every connection."""

@@ -10,7 +10,7 @@ from temporalio.client import Client
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.adapters.solana.rpc import NodeRpc
-from autopay.adapters.vault import Keyring, Vault
+from autopay.adapters.vault import Vault
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.domain.agent.records import AgentRecord
 from autopay.domain.command_line import command_line
@@ -19,7 +19,7 @@ from autopay.domain.money import Currency
 from autopay.domain.network import usdc_mint
 from autopay.domain.session import SessionRecord
 from autopay.settings import Settings, SettingsError
-from autopay.temporal.connection import connect
+from autopay.temporal.connection import connect, keyring_of
 
 NODE_TIMEOUT_S = 30.0
 
@@ -58,12 +58,17 @@ def vault_of(settings: Settings) -> Vault:
     return Vault(keyring_of(settings))
 
 
-def keyring_of(settings: Settings) -> Keyring:
-    """The keys of AUTOPAY_KEYRING."""
-    try:
-        return Keyring.parse(settings.keyring.get_secret_value())
-    except ValueError as error:
-        raise SettingsError(f"AUTOPAY_KEYRING is not valid: {error}") from None
+async def vault_for(ledger: PostgresLedger, settings: Settings) -> Vault:
+    """The vault that seals what this command records in that ledger.
+
+    Raises:
+        SettingsError: its keyring is another one than the ledger's.
+    """
+    keyring = keyring_of(settings)
+    refused = await ledger.keys.refuse_or_register(keyring)
+    if refused is not None:
+        raise SettingsError(refused)
+    return Vault(keyring)
 
 
 def mint_of(settings: Settings, currency: Currency) -> str:

@@ -6,15 +6,15 @@ from uuid import UUID
 
 import typer
 
-from autopay.adapters.postgres import open_ledger
 from autopay.adapters.postgres.maintenance.reseal import COLUMNS, SealedColumn, SealedColumns
-from autopay.adapters.vault import Keyring, Vault
-from autopay.cli.connect.connections import keyring_of
+from autopay.adapters.vault import Vault
+from autopay.cli.connect.connections import ledger_of, vault_for
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import ExitCode, examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption
 from autopay.settings import Settings
+from autopay.temporal.connection import keyring_of
 
 ROUNDS = 20
 """Walks over the rows; only those that a payment held at that moment are left for the next."""
@@ -79,7 +79,7 @@ def rotate(home: HomeOption = None, as_json: JsonOption = False) -> None:
     Version 0 must always stay. Exits 1 while rows remain that are encrypted with older keys.
     """
     settings = Settings.load(home=home).resolve("database_url", "keyring")
-    rotation = run_async(_rotate(settings, keyring_of(settings)))
+    rotation = run_async(_rotate(settings))
     if as_json:
         print_json(rotation.as_json())
     else:
@@ -87,16 +87,15 @@ def rotate(home: HomeOption = None, as_json: JsonOption = False) -> None:
     raise typer.Exit(ExitCode.FAULT if rotation.remaining else ExitCode.OK)
 
 
-async def _rotate(settings: Settings, keyring: Keyring) -> Rotation:
+async def _rotate(settings: Settings) -> Rotation:
+    keyring = keyring_of(settings)
     rotation = Rotation(keyring.newest, keyring.old)
-    ledger = open_ledger(settings.database_url)
-    try:
+    async with ledger_of(settings) as ledger:
+        vault = await vault_for(ledger, settings)
         for column in COLUMNS:
-            await _reseal(ledger.sealed, column, Vault(keyring), rotation)
+            await _reseal(ledger.sealed, column, vault, rotation)
         for column in COLUMNS:
             rotation.sealed[column.name] = await ledger.sealed.key_versions(column)
-    finally:
-        await ledger.dispose()
     return rotation
 
 

@@ -9,7 +9,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from autopay.adapters.solana.grant import GrantTerms, finish_grant, open_grant, send_grant
-from autopay.cli.connect.connections import ledger_and_temporal, mint_of, vault_of
+from autopay.cli.connect.connections import ledger_and_temporal, mint_of, vault_for
 from autopay.cli.connect.console import note, print_json
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
@@ -95,12 +95,12 @@ def grant(
 
 
 async def _grant(settings: Settings, order: GrantOrder, as_json: bool) -> None:
-    vault = vault_of(settings)
     async with (
         ledger_and_temporal(settings) as (ledger, _),
         owner_node(settings) as node,
         ledger.sessions.lock_agent(order.agent),
     ):
+        vault = await vault_for(ledger, settings)
         await node.chain.check_network()
         key = None if order.owner else await owner_key(settings, order.owner_keypair, [order.terms])
         owner = order.owner or _address_of(key)

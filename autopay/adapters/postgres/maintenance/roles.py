@@ -65,6 +65,7 @@ WORK: Mapping[str, May] = {
     "counterparties": May(insert="*"),
     "approvals": May(insert="*", update="status decided_at attempt_id"),
     "fences": May(insert="id reason"),
+    "key_checks": May(insert="version check_value"),
 }
 """What a worker does with each table beside reading it. A fence it may raise; only a person's command lifts it.
 
