@@ -35,6 +35,10 @@ def postgres() -> Iterator[EmbeddedPostgres]:
     with tempfile.TemporaryDirectory(prefix="autopay-test-") as directory:
         server = EmbeddedPostgres(Path(directory) / "data", database=TEMPLATE)
         server.start()
+        with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")  # its databases live for a test each
+            connection.execute("ALTER SYSTEM SET full_page_writes = off")
+            connection.execute("SELECT pg_reload_conf()")
         yield server
         server.stop()
 

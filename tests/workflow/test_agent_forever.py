@@ -1,4 +1,4 @@
-"""An agent that runs and runs: a week of purchases through many new runs.
+"""An agent that runs and runs: days of purchases through many new runs.
 
 The test server cannot have a worker replaced (what was scheduled for the old one waits for ever, with time standing
 still): every history is replayed at the end instead, and workers are killed in the chaos tests, on a real server.
@@ -21,7 +21,7 @@ from tests.workflow.world import PRICE, SLOT_MS, agent_with_session
 from worker import WORKFLOWS, activities
 from workflows.agent import Agent
 
-DAYS, A_DAY = 7, 8
+DAYS, A_DAY = 4, 8
 HISTORY = 200
 RULES = Rules(thresholds={Currency.USDC: 2 * PRICE}, balance_every_s=21_600, history_events=HISTORY)
 
@@ -46,7 +46,7 @@ def week_worker(world: World) -> Worker:
     )
 
 
-async def test_a_week_of_purchases_ends_accounted_for_with_small_histories(world: World) -> None:
+async def test_days_of_purchases_end_accounted_for_with_small_histories(world: World) -> None:
     await agent_with_session(world.ledger, world.vault, world.chain, "week", tx_limit=1000)
     watch = Watch(name="feed", url=URL, every_s=86_400 // A_DAY)
     spec = AgentSpec(name="week", phase=Phase.FULL, watches=(watch,), rules=RULES)
