@@ -15,6 +15,7 @@ from autopay.domain.agent.steps import (
     EnqueueInput,
     InFlightQuery,
     PhaseChange,
+    Withdrawn,
 )
 from autopay.domain.errors import PermanentFault
 from autopay.domain.money import Currency
@@ -49,10 +50,13 @@ class AgentSteps:
         return await self._ledger.requests.backlog(spec.name)
 
     @activity.defn(name="change_phase")
-    async def change_phase(self, change: PhaseChange) -> None:
-        """Set the phase of the agent; holds from the next payment on that is signed."""
+    async def change_phase(self, change: PhaseChange) -> list[Withdrawn] | None:
+        """Set the phase of the agent, from the next payment on that is signed; the questions that this withdraws.
+
+        None in histories of 0.2.0, which withdrew none.
+        """
         self._reject_demo_on_mainnet(change.agent, Phase(change.phase))
-        await self._ledger.agents.set_phase(change.agent, Phase(change.phase))
+        return list(await self._ledger.agents.set_phase(change.agent, Phase(change.phase)))
 
     def _reject_demo_on_mainnet(self, agent: str, phase: Phase) -> None:
         if phase == Phase.DEMO and self._network == Network.MAINNET:

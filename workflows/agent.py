@@ -73,6 +73,7 @@ class Agent:
             if self._should_continue_as_new():
                 await self._continue_as_new()
             await self._wait()
+            self.payments.close_questions()
         self.has_ended = True
         self.top_up.end()
         await workflow.wait_condition(workflow.all_handlers_finished)
@@ -250,7 +251,8 @@ class Agent:
 
     @workflow.signal
     def stop(self) -> None:
-        """Start nothing new, let what is in flight settle, then end. What waits stays in the ledger's queue."""
+        """Start nothing new, let what is in flight settle, then end. What waits stays in the ledger's queue; what
+        waits for a person is canceled, as nobody would go on with it."""
         self.state.stopping = True
         self._wake()
 
@@ -344,12 +346,15 @@ class Agent:
         self._reject_if_stopping()
 
     @workflow.update
-    async def phase(self, phase: Phase) -> None:
-        """Change how much the agent may do without a person: in the ledger, where payments look, then here."""
+    async def phase(self, phase: Phase) -> list[str]:
+        """Change how much the agent may do without a person: in the ledger, where payments look, then here.
+
+        Returns the requests whose questions to a person are withdrawn by that: they go on by themselves.
+        """
         async with self.phase_changes:
             try:
                 with named_faults():
-                    await workflow.execute_local_activity_method(
+                    withdrawn = await workflow.execute_local_activity_method(
                         AgentSteps.change_phase,
                         PhaseChange(agent=self.state.spec.name, phase=phase.value),
                         start_to_close_timeout=policies.LEDGER_STEP,
@@ -359,7 +364,9 @@ class Agent:
             except StepFailed as failed:
                 raise _rejection(failed.type, failed.message) from None
             self.state.change_phase(phase)
+            await self.payments.withdraw(withdrawn or [])
             self._wake()
+        return [each.request_id for each in withdrawn or []]
 
     @phase.validator
     def _may_change_phase(self, phase: Phase) -> None:

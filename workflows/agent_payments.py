@@ -10,7 +10,7 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 with workflow.unsafe.imports_passed_through():
     from activities.agent_steps import AgentSteps
     from autopay.domain.agent.state import DurableState
-    from autopay.domain.agent.steps import Enqueued, EnqueueInput, QueuedRequest
+    from autopay.domain.agent.steps import Enqueued, EnqueueInput, QueuedRequest, Withdrawn
     from autopay.domain.hosts import host_of
     from autopay.domain.payment.steps import PaymentOrder
     from autopay.domain.refusal import Refused
@@ -96,6 +96,24 @@ class AgentPayments:
             except ApplicationError as gone:
                 workflow.logger.info("nothing to cancel for %s: %s", request_id, gone.message)
             queue.cancels.remove(request_id)
+
+    async def withdraw(self, questions: list[Withdrawn]) -> None:
+        """Tell payments that wait for a person that they need none any more."""
+        for question in questions:
+            self._state.queue.end_hold(question.request_id)
+            workflow_id = payment_workflow_id(self._state.spec.name, question.request_id)
+            try:
+                await workflow.get_external_workflow_handle(workflow_id).signal("withdraw", str(question.approval_id))
+            except ApplicationError as gone:
+                workflow.logger.info("nobody waits in %s: %s", workflow_id, gone.message)
+
+    def close_questions(self) -> None:
+        """A stopping agent asks nobody any more: its loop cancels what waits for a person."""
+        questions = self._state.queue.questions()
+        if self._state.stopping and questions and workflow.patched("stop-closes-questions"):
+            for request_id in questions:
+                self._state.queue.add_cancel(request_id)
+                self._state.queue.end_hold(request_id)
 
     async def start(self, request: QueuedRequest, *, canceled: bool = False, breaker: str | None = None) -> None:
         """Start the payment, unless it already runs. One that has ended has sent its notice, or is in the ledger."""

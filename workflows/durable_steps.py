@@ -61,6 +61,7 @@ class DurableSteps:
         self.host = host_of(order.url)
         self.awaiting: Awaiting | None = None
         self.decided = False
+        self.withdrawn: set[str] = set()
 
     async def recall(self, order: PaymentOrder) -> RecallResult:
         """How the ledger knows the request."""
@@ -159,12 +160,12 @@ class DurableSteps:
         await workflow.sleep(timedelta(milliseconds=wait_ms), summary=why)
 
     async def wait_for_approval(self, awaiting: Awaiting) -> None:
-        """Wait for an update `approve` or `deny`, for as long as the question is good."""
+        """Wait for an update `approve` or `deny`, for as long as the question is good and not withdrawn."""
         workflow.upsert_search_attributes([STATUS.value_set("awaiting_approval")])
         self.awaiting, self.decided = awaiting, False
         try:
             await workflow.wait_condition(
-                lambda: self.decided or self.order.canceled,
+                lambda: self.decided or self.order.canceled or str(awaiting.approval_id) in self.withdrawn,
                 timeout=max(awaiting.expires_at - workflow.now(), SECOND) + SECOND,
                 timeout_summary=f"until a person decides, at most until {awaiting.expires_at:%F %T}",
             )

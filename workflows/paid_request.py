@@ -59,6 +59,11 @@ class PaidRequest:
             with suppress(asyncio.CancelledError):
                 await workflow.wait_condition(workflow.all_handlers_finished)
 
+    @workflow.signal
+    def withdraw(self, approval_id: str) -> None:
+        """Nobody needs to answer this question any more: the agent may decide by itself, so it is judged again."""
+        self.steps.withdrawn.add(approval_id)
+
     @workflow.update
     async def approve(self, terms_hash: str) -> None:
         """A person says yes to exactly the terms of that hash; they are paid if the seller still asks the same."""

@@ -242,3 +242,45 @@ async def test_a_held_request_frees_its_slot_and_its_agent_says_what_it_waits_fo
     ended = await agent.result()
     assert (ended.delivered, ended.refused, ended.held) == (1, 1, ())
     assert ended.spent_atomic == {Currency.USDC: PRICE}
+
+
+async def both_asked(office: Office) -> WorkflowHandle[Agent, AgentStatus]:
+    """An agent in phase INTERACTIVE with two requests that wait for a person."""
+    rules = Rules(thresholds={Currency.USDC: PRICE}, balance_every_s=600, max_in_flight=2)
+    spec = AgentSpec(name="tester", phase=Phase.INTERACTIVE, rules=rules)
+    agent = await office.client.start_workflow(Agent.run, spec, id="agent/tester", task_queue="autopay")
+    questions: list[ApprovalRecord] = []
+    for name in ("one", "two"):
+        await agent.execute_update(Agent.request, RequestSpec(request_id=name, url=URL))
+        questions.append(await office.question(*questions))
+        office.started.add(f"pay/tester/{name}")
+    await office.both_held(agent)
+    return agent
+
+
+async def test_phase_full_withdraws_the_questions_and_the_payments_go_on(office: Office) -> None:
+    agent = await both_asked(office)
+    assert await agent.execute_update(Agent.phase, Phase.FULL) == ["one", "two"]
+    assert (await agent.query(Agent.status)).held == ()
+    assert await office.ledger.policies.approvals("tester") == []
+    for name in ("one", "two"):
+        result = await office.client.get_workflow_handle(f"pay/tester/{name}", result_type=RequestResult).result()
+        assert result.status == RequestStatus.DELIVERED
+    rows = await office.ledger.policies.approvals("tester", undecided=False)
+    assert [(row.status, row.is_withdrawn) for row in rows] == [("EXPIRED", True)] * 2
+    await agent.signal(Agent.stop)
+    ended = await agent.result()
+    assert (ended.delivered, ended.phase) == (2, Phase.FULL)
+
+
+async def test_a_stopped_agent_leaves_no_question_that_could_still_be_approved(office: Office) -> None:
+    agent = await both_asked(office)
+    (question, _) = await office.ledger.policies.approvals("tester")
+    await agent.signal(Agent.stop)
+    ended = await agent.result()
+    assert (ended.held, ended.in_flight, ended.refused) == ((), (), 2)
+    assert await office.ledger.policies.approvals("tester") == []
+    assert [each.asked for each in await office.ledger.agents.summaries()] == [0]
+    assert office.seller.paid == []
+    with pytest.raises(CommandError, match="has ended: refused"):
+        await send_decision(office.client, office.ledger, question, "approve")

@@ -1,9 +1,14 @@
 """`MemoryLedger`: the port `AgentLedger` in memory, with the same rules, limits and legal moves as PostgreSQL's."""
 
+from collections.abc import Sequence
+
 from autopay.domain.agent.records import AgentRecord
+from autopay.domain.agent.steps import Withdrawn
 from autopay.domain.errors import IllegalTransition
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase
+from autopay.domain.policy.records import ApprovalStatus
+from tests.world.clock import now_ms
 from tests.world.faults import Faults
 from tests.world.ledger_payments import MemoryPayments
 from tests.world.ledger_policies import MemoryPolicies
@@ -29,9 +34,18 @@ class MemoryAgents:
         return self.store.agent_row(name)
 
     @transaction
-    def set_phase(self, name: str, phase: Phase) -> None:
-        """How much the agent may do without a person, from now on."""
+    def set_phase(self, name: str, phase: Phase) -> Sequence[Withdrawn]:
+        """How much the agent may do without a person, from now on; withdraws what is asked unless INTERACTIVE."""
         self.store.agents[name] = self.store.agent_row(name).model_copy(update={"phase": phase.value})
+        if phase is Phase.INTERACTIVE:
+            return []
+        withdrawn = []
+        for row in self.store.approvals:
+            request = self.store.requests[row.request_key]
+            if row.agent == name and row.status is ApprovalStatus.PENDING and not request.closed:
+                row.status, row.decided_at_ms = ApprovalStatus.EXPIRED, now_ms()
+                withdrawn.append(Withdrawn(request_id=request.spec.request_id, approval_id=row.approval_id))
+        return withdrawn
 
     @transaction
     def record_balance(

@@ -168,7 +168,9 @@ class MemoryPolicies:
     def approval_of(self, row: RequestEntry, terms: Terms) -> ApprovalEntry | None:
         """The newest question about exactly these terms."""
         asked = [each for each in self.store.approvals if each.request_key == row.key]
-        return next((each for each in reversed(asked) if each.terms.hash() == terms.hash()), None)
+        newest = next((each for each in reversed(asked) if each.terms.hash() == terms.hash()), None)
+        withdrawn = newest is not None and newest.status is ApprovalStatus.EXPIRED and newest.decided_at_ms is not None
+        return None if withdrawn else newest
 
     def approval_state(self, row: RequestEntry, terms: Terms) -> ApprovalState | None:
         """What a person decided; used by an attempt that is dead, it counts as given."""

@@ -13,7 +13,7 @@ from typing import Literal
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.solana.grant import GrantedSession, GrantTerms, grant_session
@@ -24,13 +24,14 @@ from autopay.cli.connect.exit_codes import CommandError
 from autopay.cli.session.owner import known_wallet, owner_key, owner_node
 from autopay.domain.agent.spec import AgentSpec, Rules, Watch
 from autopay.domain.agent.status import AgentState
+from autopay.domain.agent.steps import Withdrawn
 from autopay.domain.command_line import command_line
 from autopay.domain.errors import Fault, UnknownAgent
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.phase import Phase
 from autopay.domain.refusal import RefusalReason, Refused
-from autopay.domain.request import agent_workflow_id
+from autopay.domain.request import agent_workflow_id, payment_workflow_id
 from autopay.settings import Settings, SettingsError
 from autopay.temporal.attributes import agent_attributes
 
@@ -101,7 +102,7 @@ async def launch_agent(
         granted = await grant_all(settings, ledger, vault, order) if order.grants else []
         if not order.grants:
             await _require_sessions(ledger, order)
-        await ledger.agents.set_phase(order.name, order.phase)
+        await _withdraw(client, order.name, await ledger.agents.set_phase(order.name, order.phase))
         await _start_workflow(client, settings.task_queue, order.spec(settings.network))
     return granted
 
@@ -193,6 +194,17 @@ async def _require_sessions(ledger: PostgresLedger, order: LaunchOrder) -> None:
                 f"{session.message}; launch it without --no-grant, or grant it a session first: "
                 f"{command_line('session', 'grant', order.name)}"
             )
+
+
+async def _withdraw(client: Client, name: str, questions: Sequence[Withdrawn]) -> None:
+    """Tell payments that a run before left waiting for a person that they need none any more."""
+    for question in questions:
+        handle = client.get_workflow_handle(payment_workflow_id(name, question.request_id))
+        try:
+            await handle.signal("withdraw", str(question.approval_id))
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:  # it is adopted, and starts over
+                raise temporal_error(error) from None
 
 
 async def _start_workflow(client: Client, task_queue: str, spec: AgentSpec) -> None:

@@ -48,11 +48,14 @@ def phase(
     """Change how much an agent may do without a person.
 
     demo ends after a few payments, counted from here. interactive asks a person about what its policy does not let it
-    pay by itself. full goes on by itself. Payments that are signed already are not touched.
+    pay by itself. full goes on by itself. Payments that are signed already are not touched; what waits for a person in
+    phase interactive is judged again, without one.
     """
     wanted = phase_of(to)
-    run_async(update_agent(Settings.load(home=home), name, "phase", wanted))
+    withdrawn = run_async(update_agent(Settings.load(home=home), name, "phase", wanted)) or []
     note(f"agent {name} is in phase {wanted.value} from now on", "green")
+    if withdrawn:
+        note(f"no person is asked any more about {', '.join(withdrawn)}: judged again by the policy")
 
 
 def rules(

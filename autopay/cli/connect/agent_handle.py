@@ -126,8 +126,8 @@ class AgentHandle:
                 raise await self._silent() from None
             raise self._named(error) from None
 
-    async def update(self, name: str, argument: Any) -> None:
-        """Change something of the agent.
+    async def update(self, name: str, argument: Any) -> Any:
+        """Change something of the agent; returns what it answers.
 
         Raises:
             CommandError: it rejects the change, or cannot make it now.
@@ -135,7 +135,7 @@ class AgentHandle:
         """
         async with self._guarded(ANSWER_TIMEOUT_S):
             try:
-                await self._send_update(name, argument)
+                return await self._send_update(name, argument)
             except WorkflowUpdateFailedError as error:
                 raise self._rejection(error) from None
 
@@ -236,6 +236,6 @@ async def agent_handle(settings: Settings, name: str) -> AgentHandle:
     return AgentHandle(await connect(settings), agent_name(name), settings.task_queue)
 
 
-async def update_agent(settings: Settings, name: str, update: str, argument: Any) -> None:
+async def update_agent(settings: Settings, name: str, update: str, argument: Any) -> Any:
     """Send one update to an agent; see `AgentHandle.update`."""
-    await (await agent_handle(settings, name)).update(update, argument)
+    return await (await agent_handle(settings, name)).update(update, argument)

@@ -9,7 +9,13 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.connect.agent_handle import ANSWER_TIMEOUT_S, AgentHandle, start_worker, temporal_error
+from autopay.cli.connect.agent_handle import (
+    ANSWER_TIMEOUT_S,
+    AgentHandle,
+    AgentNotRunning,
+    start_worker,
+    temporal_error,
+)
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.cli.connect.formats import utc
 from autopay.cli.request.next_step import try_again
@@ -69,6 +75,8 @@ async def decide_approval(settings: Settings, ledger: PostgresLedger, row: Appro
         row = await find_approval(ledger, str(row.approval_id))
     await _require_open(ledger, row)
     agent = AgentHandle(client := await connect(settings), row.agent, settings.task_queue)
+    if approve and not await agent.is_running():
+        raise CommandError(f"nothing is approved for it: {AgentNotRunning(row.agent)}", ExitCode.REFUSED)
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             await send_decision(client, ledger, row, "approve" if approve else "deny")
@@ -122,6 +130,9 @@ async def _require_open(ledger: PostgresLedger, row: ApprovalRecord) -> None:
         again = f"to request it again: {try_again(row.agent, record.spec)}"
         if record.closed:
             raise CommandError(f"{request} has ended: {record.result.status.value}; {again}", ExitCode.REFUSED)
+        if row.is_withdrawn:
+            message = f"nobody is asked any more since {utc(row.decided_at)}: the agent's phase was changed"
+            raise CommandError(message, ExitCode.REFUSED)
         raise CommandError(f"the approval expired at {utc(row.expires_at)}; {again}", ExitCode.REFUSED)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 
-from autopay.domain.agent.steps import Backlog, Enqueued
+from autopay.domain.agent.steps import Backlog, Enqueued, Withdrawn
 from autopay.domain.money import Currency
 from autopay.domain.payment.ports import Ledger, RequestStore
 from autopay.domain.phase import Phase
@@ -42,8 +42,11 @@ class AgentRequests(RequestStore, Protocol):
 class AgentStore(Protocol):
     """Agents and their balances. Raises LedgerUnavailable, NotMigrated or UnknownAgent."""
 
-    async def set_phase(self, name: str, phase: Phase) -> None:
-        """How much the agent may do without a person, from the next payment on that is signed."""
+    async def set_phase(self, name: str, phase: Phase) -> Sequence[Withdrawn]:
+        """How much the agent may do without a person, from the next payment on that is signed.
+
+        Unless the phase is INTERACTIVE, the questions that wait for a person are withdrawn; returns them.
+        """
         ...
 
     async def record_balance(

@@ -63,6 +63,14 @@ class RequestQueue(BaseModel):
             held = held.model_copy(update={"since": before.since})
         self.held[held.request_id] = held
 
+    def end_hold(self, request_id: str) -> None:
+        """A held request goes on, or is ended: it waits for nobody any more."""
+        self.held.pop(request_id, None)
+
+    def questions(self) -> list[str]:
+        """Requests that wait for a person's decision."""
+        return [request_id for request_id, held in self.held.items() if held.why == "approval"]
+
     def end(self, request_id: str) -> None:
         """A request in flight is final on chain."""
         self.in_flight.pop(request_id)

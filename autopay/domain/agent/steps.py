@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Annotated, Literal
+from uuid import UUID
 
 from pydantic import Field
 
@@ -79,6 +80,13 @@ class TopUpQuery(Value):
     agent: str
     currencies: tuple[Currency, ...]
     timeout_s: float
+
+
+class Withdrawn(Value):
+    """A question to a person that nobody needs to answer any more: the agent may decide by itself."""
+
+    request_id: str
+    approval_id: UUID
 
 
 class PhaseChange(Value):

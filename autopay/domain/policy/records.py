@@ -24,6 +24,11 @@ class ApprovalRecord(Value):
     expires_at: datetime
     decided_at: datetime | None
 
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether it was taken back, by a change of phase: nobody decided, and its time had not run out."""
+        return self.status == "EXPIRED" and self.decided_at is not None
+
 
 class PayeeRecord(Value):
     """A payee that an origin is known by; `accepted_by` is the first payment, an approval, or a person."""

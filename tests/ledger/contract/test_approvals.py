@@ -204,6 +204,21 @@ async def test_an_agent_that_may_act_alone_by_now_needs_no_answer(asking: AnyBoo
     await paid(asking, key=key)
 
 
+async def test_a_question_is_withdrawn_by_a_phase_that_asks_nobody_and_can_be_asked_again(asking: AnyBook) -> None:
+    key = await accepted(asking)
+    first = await asked(asking, key=key)
+    (withdrawn,) = await asking.ledger.agents.set_phase(asking.agent, Phase.FULL)
+    assert withdrawn.approval_id == first.approval_id
+    assert (await approval(asking, first.approval_id)).is_withdrawn
+    assert await asking.ledger.policies.approvals(asking.agent) == []
+    assert await decide(asking, first, approve=True) is RefusalReason.APPROVAL_EXPIRED
+    assert await asking.ledger.agents.set_phase(asking.agent, Phase.INTERACTIVE) == []
+    again = await asked(asking, key=key)
+    assert again.approval_id != first.approval_id
+    assert await decide(asking, again, approve=True) is None
+    await paid(asking, key=key)
+
+
 async def test_up_to_the_amount_that_needs_no_approval_nobody_is_asked(asking: AnyBook) -> None:
     await set_limits(asking, auto_approve_atomic=PRICE)
     await paid(asking)

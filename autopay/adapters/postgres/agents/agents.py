@@ -9,8 +9,10 @@ from sqlalchemy.dialects.postgresql import distinct_on, insert
 from autopay.adapters.postgres.agents.summaries import summaries
 from autopay.adapters.postgres.database.rows import agent_record, atomic
 from autopay.adapters.postgres.database.transaction import Database, agent_named
+from autopay.adapters.postgres.payments.policy_check import withdraw_questions
 from autopay.adapters.postgres.tables.core import AgentRow, BalanceSnapshotRow
 from autopay.domain.agent.records import AgentRecord, AgentSummary, BalanceRecord, BalanceStatus
+from autopay.domain.agent.steps import Withdrawn
 from autopay.domain.money import Currency, to_units
 from autopay.domain.phase import Phase
 from autopay.uuid7 import uuid7
@@ -49,9 +51,12 @@ class Agents:
             )
             return agent_record(await agent_named(db, name))
 
-    async def set_phase(self, name: str, phase: Phase) -> None:
-        """How much the agent may do without a person, from now on."""
-        await self._change(name, autonomy_phase=phase)
+    async def set_phase(self, name: str, phase: Phase) -> Sequence[Withdrawn]:
+        """How much the agent may do without a person, from now on; see the port."""
+        async with self._database.transaction() as db:
+            row = await agent_named(db, name, lock=True)
+            row.autonomy_phase = phase
+            return [] if phase is Phase.INTERACTIVE else await withdraw_questions(db, row.id)
 
     async def set_wallet(self, name: str, wallet_address: str) -> None:
         """The owner's wallet that the agent draws from."""

@@ -14,6 +14,7 @@ from autopay.adapters.postgres.database.rows import atomic
 from autopay.adapters.postgres.sessions.records import COUNTS_AS_SPENT
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, TransactionRow
 from autopay.adapters.postgres.tables.policy import ApprovalRow, CounterpartyRow, PolicyRow
+from autopay.domain.agent.steps import Withdrawn
 from autopay.domain.hosts import host_and_port, origin_text, resource_of
 from autopay.domain.money import show
 from autopay.domain.payment.offer import Offer
@@ -136,6 +137,26 @@ async def ask_person(db: AsyncSession, request: RequestRow, check: PolicyCheck) 
     )
 
 
+async def withdraw_questions(db: AsyncSession, agent_id: UUID) -> list[Withdrawn]:
+    """Nobody is asked any more what this agent may decide by itself by now.
+
+    A question that is EXPIRED and has a time of decision was withdrawn; the same terms can be asked about again.
+    """
+    query = (
+        select(ApprovalRow, RequestRow.request_id)
+        .join(RequestRow, RequestRow.x402_request_id == ApprovalRow.x402_request_id)
+        .where(ApprovalRow.agent_id == agent_id, ApprovalRow.status == ApprovalStatus.PENDING)
+        .where(RequestRow.closed_at.is_(None))
+        .order_by(ApprovalRow.created_at)
+        .with_for_update(of=ApprovalRow)
+    )
+    rows = (await db.execute(query)).all()
+    now = await db.scalar(select(func.clock_timestamp()))
+    for row, _ in rows:
+        row.status, row.decided_at = ApprovalStatus.EXPIRED, now
+    return [Withdrawn(request_id=request_id, approval_id=row.id) for row, request_id in rows]
+
+
 async def use_up_approval(db: AsyncSession, check: PolicyCheck, attempt_id: UUID) -> None:
     """The attempt is being recorded: use up the approval, and remember the payee of the first payment."""
     verdict, terms = check.verdict, check.terms
@@ -206,6 +227,8 @@ async def _approval(db: AsyncSession, request: RequestRow, terms: Terms) -> Appr
         .with_for_update()
     )
     row = await db.scalar(query)
+    if row is not None and row.status is ApprovalStatus.EXPIRED and row.decided_at is not None:
+        return None  # withdrawn
     live = (ApprovalStatus.PENDING, ApprovalStatus.APPROVED)
     if row is not None and row.status in live:
         over = update(ApprovalRow).where(ApprovalRow.id == row.id, ApprovalRow.expires_at <= func.clock_timestamp())
