@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -242,3 +243,25 @@ def test_a_broken_way_to_pay_does_not_hide_a_good_one() -> None:
         entry(extra=[]),
     ]
     agreed(b64(v2(*broken, entry())))
+
+
+MANY_KEYS = ",".join(f'"{number:x}": 1' for number in range(22_000))
+LISTS = f"[{'[],' * 84_000}[]]"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(f'{{"x402Version": 2, "accepts": [], "accepts": [], {MANY_KEYS}}}', id="many keys, one twice"),
+        pytest.param(json.dumps(v2(extensions="HERE")).replace('"HERE"', f"{{{MANY_KEYS}}}"), id="many extensions"),
+        pytest.param(json.dumps(v2(extensions={"a": "HERE"})).replace('"HERE"', LISTS), id="lists in an extension"),
+        pytest.param(json.dumps(v2(entry(extra={"a": "HERE"}))).replace('"HERE"', LISTS), id="lists in an entry"),
+        pytest.param(f'{{"x402Version": 2, "accepts": [{"{}," * 80_000}{{}}]}}', id="empty entries"),
+        pytest.param("[" * 260_000, id="deep"),
+        pytest.param("9" * 260_000, id="digits"),
+    ],
+)
+def test_the_longest_offer_does_not_hold_up_a_worker(content: str) -> None:
+    began = time.process_time()
+    read_challenge({}, content.encode())
+    assert time.process_time() - began < 1

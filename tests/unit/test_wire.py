@@ -182,6 +182,30 @@ def test_a_receipt_is_read_from_either_header_and_broken_ones_are_none() -> None
         assert read_receipt({"payment-response": broken}) is None
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"payer": 7},
+        {"network": None},
+        {"extensions": "x"},
+        {"amount": 1000},
+        {"more": {"a": []}},
+        {"payer": "\ud800"},
+    ],
+    ids=repr,
+)
+def test_a_receipt_is_read_whatever_stands_beside_what_it_claims(changes: dict[str, Any]) -> None:
+    content = {"success": True, "transaction": "5x", "network": "solana-devnet", "payer": "p"} | changes
+    text = json.dumps(content).encode()
+    for encoded in (base64.b64encode(text), base64.urlsafe_b64encode(text).rstrip(b"=")):
+        found = read_receipt({"payment-response": encoded.decode()})
+        assert found is not None
+        assert (found[0].success, found[0].transaction) == (True, "5x")
+        assert found[1]["transaction"] == "5x"
+    assert read_receipt({"payment-response": "!!!", "x-payment-response": encoded.decode()}) == found
+
+
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),

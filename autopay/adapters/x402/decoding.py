@@ -7,6 +7,7 @@ Doubled keys, numbers that are not finite and half characters are not refused he
 import base64
 import json
 import math
+from collections import Counter
 from typing import Any
 
 MAX_DEPTH = 64
@@ -83,9 +84,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) == len(pairs):
         return content
-    names = [name for name, _ in pairs]
     doubled = DoubledKeys(content)
-    doubled.twice = frozenset(name for name in content if names.count(name) > 1)
+    doubled.twice = frozenset(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
     return doubled
 
 

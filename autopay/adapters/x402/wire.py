@@ -10,12 +10,11 @@ from typing import Any
 
 from pydantic import ValidationError
 from x402.extensions.payment_identifier import PAYMENT_IDENTIFIER, is_payment_identifier_extension
-from x402.http.utils import decode_payment_response_header
 from x402.schemas import PaymentRequirements, ResourceInfo
 
 from autopay.adapters.x402.decoding import DoubledKeys, base64_bytes, is_echoable, read_json
 from autopay.domain.payment.exchange import Receipt
-from autopay.domain.payment.offer import Challenge, Option
+from autopay.domain.payment.offer import MAX_ACCEPTED_BYTES, Challenge, Option
 from autopay.domain.refusal import RefusalReason, Refused
 
 MAX_OFFER_BYTES = 262_144
@@ -56,18 +55,31 @@ def read_challenge(headers: Mapping[str, str], body: bytes) -> Challenge | Refus
 
 
 def read_receipt(headers: Mapping[str, str]) -> tuple[Receipt, dict[str, object]] | None:
-    """The receipt of an answer and its raw content, from either version's header; None when there is none to read."""
-    value = headers.get("payment-response") or headers.get("x-payment-response")
-    if value is None or len(value) > MAX_RECEIPT_CHARS:
-        return None
+    """The receipt of an answer and its raw content, from either version's header; None when there is none to read.
+
+    It is a claim, so that only `success` must be there; the chain is asked with what it names, or without.
+    """
+    for name in ("payment-response", "x-payment-response"):
+        if (value := headers.get(name)) and len(value) <= MAX_RECEIPT_CHARS and (found := _receipt(value)) is not None:
+            return found
+    return None
+
+
+def _receipt(value: str) -> tuple[Receipt, dict[str, object]] | None:
     try:
-        settled = decode_payment_response_header(value)
-    except (ValueError, ValidationError, RecursionError):
+        content = read_json(base64_bytes(value))
+    except ValueError:
         return None
-    receipt = Receipt(
-        success=settled.success, transaction=settled.transaction or None, error_reason=settled.error_reason
+    if not isinstance(content, dict) or not isinstance(content.get("success"), bool):
+        return None
+    transaction, reason = (
+        text if isinstance(text := content.get(name), str) and is_echoable(text) else None
+        for name in ("transaction", "errorReason")
     )
-    return receipt, settled.model_dump(mode="json", by_alias=True, exclude_none=True)
+    receipt = Receipt(success=content["success"], transaction=transaction or None, error_reason=reason)
+    told = {"success": receipt.success, "transaction": transaction, "errorReason": reason}
+    kept = (content if is_echoable(content) else {}) | told
+    return receipt, {name: value for name, value in kept.items() if value is not None}
 
 
 def _read(size: int, content: Callable[[], bytes]) -> Challenge | Refused:
@@ -128,7 +140,10 @@ def _options(accepts: list[Any], version: int) -> tuple[Option, ...]:
 
 
 def _option(entry: Any, version: int) -> Option | None:
-    """The entry, None when a term is missing, of another type or doubled; a v2 entry must also be fit to be echoed."""
+    """The entry, None when a term is missing, of another type or doubled; a v2 entry must also be fit to be echoed.
+
+    A payment in v1 echoes nothing of the entry, whose schemas may be long: only its terms are kept.
+    """
     terms = _TERMS[version]
     if not isinstance(entry, dict) or not all(isinstance(entry.get(name), str) for name in terms):
         return None
@@ -140,7 +155,12 @@ def _option(entry: Any, version: int) -> Option | None:
         return None
     if _is_doubled(entry, (*terms, "extra")) or _is_doubled(extra, tuple(told)):
         return None
-    if version == 2 and not (is_echoable(entry) and _is_valid(PaymentRequirements, entry)):
+    raw = _text(entry if version == 2 else {name: entry[name] for name in terms} | {"extra": told})
+    if (
+        version == 2
+        and len(raw) <= MAX_ACCEPTED_BYTES
+        and not (is_echoable(entry) and _is_valid(PaymentRequirements, entry))
+    ):
         return None
     return Option(
         scheme=entry["scheme"],
@@ -150,16 +170,15 @@ def _option(entry: Any, version: int) -> Option | None:
         pay_to=entry["payTo"],
         fee_payer=told["feePayer"],
         memo=memo or None,
-        # A payment in v1 echoes nothing of the entry, whose schemas may be long.
-        raw=json.dumps(entry if version == 2 else {name: entry[name] for name in terms} | {"extra": told}),
+        raw=raw[: MAX_ACCEPTED_BYTES + 1],  # what is longer is refused
     )
 
 
 def _resource_to_echo(content: dict[str, Any]) -> dict[str, Any] | None:
     resource = content.get("resource")
-    if _is_doubled(content, ("resource",)) or not isinstance(resource, dict) or not is_echoable(resource):
+    if _is_doubled(content, ("resource",)) or not isinstance(resource, dict):
         return None
-    fits = len(json.dumps(resource)) <= MAX_RESOURCE_ECHO_BYTES and _is_valid(ResourceInfo, resource)
+    fits = _size(resource) <= MAX_RESOURCE_ECHO_BYTES and is_echoable(resource) and _is_valid(ResourceInfo, resource)
     return resource if fits else None
 
 
@@ -172,10 +191,11 @@ def _extensions_to_echo(content: dict[str, Any]) -> dict[str, Any]:
     left = MAX_EXTENSIONS_ECHO_BYTES
     for name in sorted(extensions, key=lambda each: each != PAYMENT_IDENTIFIER):
         pair = {name: extensions[name]}
-        if _is_doubled(extensions, (name,)) or not is_echoable(pair) or len(json.dumps(pair)) > left:
+        size = _size(pair)
+        if size > left or _is_doubled(extensions, (name,)) or not is_echoable(pair):
             continue
         kept |= pair
-        left -= len(json.dumps(pair))
+        left -= size
     return kept
 
 
@@ -185,6 +205,19 @@ def _resource_url(resource: Any) -> str | None:
         resource = resource[0].get("resource") if resource and isinstance(resource[0], dict) else None
     url = resource.get("url") if isinstance(resource, dict) else resource
     return url[:MAX_SHOWN_CHARS].encode("utf-8", "replace").decode() if isinstance(url, str) and url else None
+
+
+def _text(value: Any) -> str:
+    """The value as JSON; nothing, which no term can be read from, when it is nested deeper than it could be written."""
+    try:
+        return json.dumps(value)
+    except RecursionError:
+        return ""
+
+
+def _size(value: Any) -> int:
+    """Bytes of the value as JSON."""
+    return len(_text(value)) or MAX_OFFER_BYTES
 
 
 def _is_doubled(content: dict[str, Any], names: tuple[str, ...]) -> bool:
