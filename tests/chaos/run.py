@@ -6,12 +6,14 @@ What must not live here: the parts of it, and what is printed.
 import asyncio
 import contextlib
 import hashlib
+import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from autopay.adapters.postgres import open_ledger
 from autopay.adapters.vault import Keyring, Vault
@@ -37,13 +39,15 @@ PRODUCT = ("activities", "autopay", "localnet", "workflows", "worker.py")
 
 @dataclass(frozen=True)
 class Conditions:
-    """How a plan is run. `patience_s` is the longest wait between two faults, `liveness_s` from fair weather on."""
+    """How a plan is run. `patience_s` is the longest wait between two faults, `liveness_s` from fair weather on, and
+    `content_ask_s` for how long a payment asks for what has settled: some of the sellers here never give it again."""
 
     home: Path
     workers: int = 2
     slot_ms: int = 50
     patience_s: float = 4
     liveness_s: float = 300
+    content_ask_s: float = 60
 
 
 @dataclass
@@ -82,12 +86,13 @@ class Run:
         """To the end; what goes wrong on the way is in the outcome, too."""
         at, code = self.conditions, _code()
         stack = Stack(at.home, slot_ms=at.slot_ms, workers=at.workers, ephemeral=True, report=self._said.append)
-        async with self._timed("start"):
-            addresses = await stack.start()
-        try:
-            await self._on(stack, addresses)
-        finally:
-            await stack.stop()
+        with mock.patch.dict(os.environ, {"AUTOPAY_CONTENT_ASK_S": str(at.content_ask_s)}):  # for the workers
+            async with self._timed("start"):
+                addresses = await stack.start()
+            try:
+                await self._on(stack, addresses)
+            finally:
+                await stack.stop()
         if _code() != code:
             self.outcome.wrong.append("the code changed during the run: its workers replayed each other's histories")
         return self.outcome

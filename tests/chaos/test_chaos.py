@@ -19,7 +19,7 @@ async def test_payments_among_kills_and_bad_weather_are_all_explained(
         if name.startswith(("AUTOPAY_", "TEMPORAL_")):
             monkeypatch.delenv(name)
     plan = make_plan(SEED, requests=25, kills=5, workers=2)
-    outcome = await Run(plan, Conditions(tmp_path / "home", patience_s=1.5, liveness_s=120)).run()
+    outcome = await Run(plan, Conditions(tmp_path / "home", patience_s=1.5, liveness_s=120, content_ask_s=10)).run()
     show(plan, outcome)  # with the seed: CHAOS_SEED repeats it
     assert outcome.wrong == []
     assert outcome.requests.total() == len(plan.purchases)
