@@ -80,6 +80,9 @@ def _autopay() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; an error is one line on stderr."""
+    if (empty := _empty_value(arguments)) is not None:
+        note(f"error: {empty} is empty: give it a value, or leave it out", "red")
+        return ExitCode.USAGE
     called = CALL.set(replace(CALL.get(), home=home_among(list(arguments))))
     try:
         build_app(arguments)(list(arguments), prog_name=CALL.get().program)
@@ -102,6 +105,16 @@ def run(arguments: Sequence[str]) -> int:
     finally:
         CALL.reset(called)
     return ExitCode.OK
+
+
+def _empty_value(arguments: Sequence[str]) -> str | None:
+    """What was given an empty value, as an unset variable of a shell does; it must not mean that nothing was given."""
+    for before, word in zip(["", *arguments], arguments, strict=False):
+        if word == "":
+            return before if before.startswith("-") else "an argument"
+        if word.startswith("--") and word.endswith("=") and word.count("=") == 1:
+            return word.removesuffix("=")
+    return None
 
 
 def main() -> NoReturn:

@@ -160,6 +160,27 @@ def test_the_faucet_is_on_the_embedded_chain_only(
     assert says in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["request", "http://x", "--agent", ""], "--agent"),
+        (["request", "http://x", "--agent="], "--agent"),
+        (["request", "http://x", "--method", ""], "--method"),
+        (["ledger", "show", "--agent", ""], "--agent"),
+        (["session", "revoke", "--agent", ""], "--agent"),
+        (["retry", "r1", "--agent", ""], "--agent"),
+        (["agents", "--home", ""], "--home"),
+        (["pause", ""], "an argument"),
+        (["launch", "", "--phase", "full"], "an argument"),
+    ],
+)
+def test_an_empty_value_never_means_that_none_was_given(
+    arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == ExitCode.USAGE
+    assert capsys.readouterr().err == f"error: {named} is empty: give it a value, or leave it out\n"
+
+
 def test_a_wrong_setting_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTOPAY_TYPO", "1")
     assert run(["agents"]) == ExitCode.USAGE

@@ -7,7 +7,9 @@ import typer
 
 from autopay.cli.agent.watch import watch_of, watches_of
 from autopay.cli.connect import options
+from autopay.cli.connect.options import session_scope
 from autopay.domain.money import Currency
+from autopay.domain.phase import Phase
 
 
 @pytest.mark.parametrize(
@@ -112,3 +114,19 @@ def test_a_body_is_json_from_the_command_line_or_a_file(tmp_path: Path) -> None:
 def test_what_is_no_agents_name_is_refused(name: str) -> None:
     with pytest.raises(typer.BadParameter):
         options.agent_name(name)
+
+
+@pytest.mark.parametrize(
+    ("phase", "given", "scope"),
+    [
+        pytest.param(Phase.DEMO, (None, None), (3, 3_600), id="a demo ends soon"),
+        pytest.param(Phase.INTERACTIVE, (None, None), (100, 86_400), id="a day of questions"),
+        pytest.param(Phase.FULL, (None, None), (10_000, 7 * 86_400), id="a week by itself"),
+        pytest.param(Phase.FULL, (5, None), (5, 7 * 86_400), id="what is given holds"),
+        pytest.param(Phase.DEMO, (None, 60), (3, 60), id="each by itself"),
+    ],
+)
+def test_what_a_session_allows_suits_the_phase_unless_it_is_given(
+    phase: Phase, given: tuple[int | None, int | None], scope: tuple[int, int]
+) -> None:
+    assert session_scope(phase, *given) == scope

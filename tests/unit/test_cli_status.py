@@ -7,7 +7,7 @@ import typer
 
 from autopay.cli.agent.advice import advice, is_paused_by_hand
 from autopay.cli.agent.rules import changed_rules, thresholds_of
-from autopay.cli.agent.status_page import status_page
+from autopay.cli.agent.status_page import LedgerView, status_page
 from autopay.cli.connect.formats import ago, span, until
 from autopay.cli.request.progress import describe_payment, describe_queued
 from autopay.domain.agent.breakers import FAULTS
@@ -15,12 +15,14 @@ from autopay.domain.agent.spec import Rules, Watch
 from autopay.domain.agent.status import Spendable
 from autopay.domain.money import Currency
 from autopay.domain.payment.payment import Conflict, Dead, NoAnswer, Payment, Rejected
+from autopay.domain.policy.policy import Policy
+from autopay.domain.policy.records import PolicyInForce
 from tests.unit.agent_driver import PRICE, START, A, AgentDriver
 
 
 def lines_of(driver: AgentDriver) -> list[str]:
     """The page's lines, without its tables."""
-    return [each for each in status_page(driver.status(), (), driver.now) if isinstance(each, str)]
+    return [each for each in status_page(driver.status(), LedgerView(), driver.now) if isinstance(each, str)]
 
 
 def read(driver: AgentDriver, spendable: int, **more: object) -> None:
@@ -47,6 +49,28 @@ def test_an_allowance_that_is_used_up_needs_a_grant() -> None:
     assert not is_paused_by_hand(driver.status())
     (line,) = advice(driver.status())
     assert line == "0.001 USDC spendable by its allowance, 0.002 USDC needed: autopay session grant buyer --allowance 1"
+
+
+def money_lines(policy: Policy, spent_today: int) -> list[str]:
+    held = PolicyInForce(agent="buyer", policy=policy, own=True, set_at=None, spent_today_atomic=spent_today)
+    page = status_page(AgentDriver().status(), LedgerView(policy=held), START)
+    return [each for each in page if isinstance(each, str) and ("can spend" in each or "policy show" in each)]
+
+
+def test_what_an_agent_can_spend_counts_the_limit_a_day_of_its_policy() -> None:
+    assert money_lines(Policy(per_agent_day_atomic=5 * PRICE), spent_today=4 * PRICE) == [
+        "can spend 0.001 USDC, by its policy's limit a day, which begins anew at 00:00 UTC"
+    ]
+    used_up = money_lines(Policy(per_agent_day_atomic=PRICE), spent_today=2 * PRICE)
+    assert used_up[0].startswith("can spend 0 USDC, by its policy's limit a day")
+    assert used_up[1].endswith("autopay policy show buyer")
+    (line,) = money_lines(Policy(currencies=(Currency.CASH,)), spent_today=0)
+    assert line == "can spend 0 USDC: its policy does not allow USDC"
+
+
+def test_a_limit_a_day_above_what_is_there_changes_nothing() -> None:
+    (line,) = money_lines(Policy(per_agent_day_atomic=10**12), spent_today=0)
+    assert line.endswith("by its balance")
 
 
 def test_a_session_that_ended_needs_a_grant_in_its_currency() -> None:

@@ -32,6 +32,7 @@ SAMPLES = {
     "order.name": "trader",
     "agent": "trader",
     "held.agent": "trader",
+    "found.name": "trader",
     "row.agent": "trader",
     "record.agent": "trader",
     "order.agent": "trader",

@@ -19,17 +19,17 @@ from autopay.cli.connect.files import name_of, read_toml_text
 from autopay.cli.connect.formats import span
 from autopay.cli.connect.options import (
     DEFAULT_ALLOWANCE,
-    DEFAULT_SESSION,
-    DEFAULT_TX_LIMIT,
-    MAX_TX_LIMIT,
+    DurationOption,
     HomeOption,
     JsonOption,
     OwnerKeypairOption,
+    TxLimitOption,
     agent_name,
     amount_atomic,
     currency_of,
     phase_of,
     session_s,
+    session_scope,
 )
 from autopay.domain.money import Currency, show, units_text
 from autopay.domain.network import Network
@@ -59,10 +59,8 @@ def launch(
     ] = "demo",
     allowance: Annotated[str, typer.Option(help="What its session may spend, in each currency.")] = DEFAULT_ALLOWANCE,
     currency: Annotated[list[str] | None, typer.Option(help="USDC or CASH; repeatable.", show_default="USDC")] = None,
-    tx_limit: Annotated[
-        int, typer.Option(min=1, max=MAX_TX_LIMIT, help="How many payments its session allows.")
-    ] = DEFAULT_TX_LIMIT,
-    duration: Annotated[str, typer.Option(help="How long its session lasts: 1h, 7d.")] = DEFAULT_SESSION,
+    tx_limit: TxLimitOption = None,
+    duration: DurationOption = None,
     owner_keypair: OwnerKeypairOption = None,
     no_grant: Annotated[
         bool, typer.Option("--no-grant", help="Start it with the sessions that it has; see `session grant`.")
@@ -96,13 +94,15 @@ def launch(
         return
     if name is None or dry_run:
         raise typer.BadParameter("--dry-run is for --file" if dry_run else "say which agent, or --file FILE")
+    chosen = phase_of(phase)
+    payments, lasts_s = session_scope(chosen, tx_limit, None if duration is None else session_s(duration))
     order = LaunchOrder(
         name=agent_name(name),
-        phase=phase_of(phase),
+        phase=chosen,
         currencies=tuple(dict.fromkeys(currency_of(each) for each in currency or ["USDC"])),
         allowance_atomic=amount_atomic(allowance),
-        tx_limit=tx_limit,
-        duration_s=session_s(duration),
+        tx_limit=payments,
+        duration_s=lasts_s,
         watches=watches_of(watch or []),
         owner_keypair=owner_keypair,
         grants=not no_grant,

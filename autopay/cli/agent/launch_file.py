@@ -12,8 +12,6 @@ from autopay.cli.agent.rules import RULE_FIELDS
 from autopay.cli.agent.watch import watches_of
 from autopay.cli.connect.options import (
     DEFAULT_ALLOWANCE,
-    DEFAULT_SESSION,
-    DEFAULT_TX_LIMIT,
     MAX_TX_LIMIT,
     agent_name,
     amount_atomic,
@@ -21,6 +19,7 @@ from autopay.cli.connect.options import (
     currency_of,
     phase_of,
     session_s,
+    session_scope,
     whole_seconds,
 )
 from autopay.domain.agent.spec import Rules
@@ -193,13 +192,15 @@ class _Reader:
                 self._add(table, "watches", f"{watch.name} wants {watch.currency}, the agent pays in {pays_in}")
         if name is None or rules is None:
             return None
+        phase = found.get("phase", Phase.DEMO)
+        tx_limit, duration_s = session_scope(phase, found.get("tx-limit"), found.get("duration"))
         return LaunchOrder(
             name=whose,
-            phase=found.get("phase", Phase.DEMO),
+            phase=phase,
             currencies=currencies,
             allowance_atomic=found.get("allowance", amount_atomic(DEFAULT_ALLOWANCE)),
-            tx_limit=found.get("tx-limit", DEFAULT_TX_LIMIT),
-            duration_s=found.get("duration", session_s(DEFAULT_SESSION)),
+            tx_limit=tx_limit,
+            duration_s=duration_s,
             watches=found.get("watches", ()),
             rules=rules,
         )

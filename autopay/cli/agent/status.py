@@ -1,7 +1,7 @@
 """`status`: what one agent does, once or every second."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Annotated
@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from autopay.cli.agent.status_page import current_sessions, status_page
+from autopay.cli.agent.status_page import LedgerView, current_sessions, status_page
 from autopay.cli.connect.agent_handle import AgentHandle, AgentNotAnswering, agent_handle
 from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import note, print_json, print_line, printable, stdout_console
@@ -20,7 +20,6 @@ from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.options import AgentArgument, HomeOption, JsonOption, agent_name
 from autopay.domain.agent.status import AgentState, AgentStatus
 from autopay.domain.errors import Fault
-from autopay.domain.session import SessionRecord
 from autopay.settings import Settings
 
 REFRESH_S = 1.0
@@ -49,40 +48,41 @@ def status(
 async def _status(settings: Settings, name: str, *, watch: bool, as_json: bool) -> None:
     agent = await agent_handle(settings, name)
     screen = stdout_console()
-    async with _sessions(settings, name, as_json=as_json) as sessions:
+    async with _ledger(settings, name, as_json=as_json) as view:
         if not watch:
-            _print(await agent.status(), await sessions(), settings, as_json=as_json)
+            _print(await agent.status(), await view(), settings, as_json=as_json)
         elif screen.is_terminal and not as_json:
             with Live(console=screen, auto_refresh=False, vertical_overflow="visible") as live:
                 async for found in _every_second(agent):
-                    page = status_page(found, await sessions(), datetime.now(UTC), on_localnet=settings.on_localnet)
+                    page = status_page(found, await view(), datetime.now(UTC), on_localnet=settings.on_localnet)
                     lines = (Text(printable(each)) if isinstance(each, str) else each for each in page)
                     live.update(Group(*lines), refresh=True)
         else:
             async for found in _every_second(agent):
-                _print(found, await sessions(), settings, as_json=as_json)
+                _print(found, await view(), settings, as_json=as_json)
 
 
 @asynccontextmanager
-async def _sessions(
+async def _ledger(
     settings: Settings, name: str, *, as_json: bool
-) -> AsyncIterator[Callable[[], Awaitable[Sequence[SessionRecord]]]]:
-    """A function that reads the agent's sessions from the ledger; without a ledger it returns none."""
+) -> AsyncIterator[Callable[[], Awaitable[LedgerView]]]:
+    """A function that reads the agent's sessions and policy; without a ledger it returns none."""
     if as_json or not settings.database_url:
 
-        async def none() -> Sequence[SessionRecord]:
-            return ()
+        async def none() -> LedgerView:
+            return LedgerView()
 
         yield none
         return
     async with ledger_of(settings) as ledger:
 
-        async def read() -> Sequence[SessionRecord]:
+        async def read() -> LedgerView:
             try:
-                return current_sessions(await ledger.sessions.list(name))
+                sessions = current_sessions(await ledger.sessions.list(name))
+                return LedgerView(sessions, await ledger.policies.in_force(name))
             except Fault as fault:
-                note(f"sessions are unknown: {fault}", "yellow")
-                return ()
+                note(f"sessions and policy are unknown: {fault}", "yellow")
+                return LedgerView()
 
         yield read
 
@@ -101,11 +101,11 @@ async def _every_second(agent: AgentHandle) -> AsyncIterator[AgentStatus]:
         await asyncio.sleep(REFRESH_S)
 
 
-def _print(found: AgentStatus, sessions: Sequence[SessionRecord], settings: Settings, *, as_json: bool) -> None:
+def _print(found: AgentStatus, view: LedgerView, settings: Settings, *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    for each in status_page(found, sessions, datetime.now(UTC), on_localnet=settings.on_localnet):
+    for each in status_page(found, view, datetime.now(UTC), on_localnet=settings.on_localnet):
         if isinstance(each, str):
             print_line(each)
         else:

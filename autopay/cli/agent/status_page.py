@@ -1,6 +1,7 @@
 """An agent's status as lines and tables: what it does, why, and what would change that. No I/O."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from rich.table import Table
@@ -12,30 +13,47 @@ from autopay.domain.agent.breakers import BreakerState
 from autopay.domain.agent.status import AgentStatus, BreakerStatus, HeldRequest, WatchStatus
 from autopay.domain.command_line import command_line
 from autopay.domain.money import show
+from autopay.domain.policy.records import PolicyInForce
 from autopay.domain.session import SessionRecord
 
 MOST_NAMES = 5
 """Requests that are named in a line; of the others only the number is shown."""
 
 
+@dataclass(frozen=True)
+class LedgerView:
+    """What the ledger adds to an agent's own status: sessions that can pay now, and the policy that holds."""
+
+    sessions: Sequence[SessionRecord] = ()
+    policy: PolicyInForce | None = None
+
+
 def status_page(
-    found: AgentStatus, sessions: Sequence[SessionRecord], now: datetime, *, on_localnet: bool = False
+    found: AgentStatus, ledger: LedgerView, now: datetime, *, on_localnet: bool = False
 ) -> Iterator[str | Table]:
     """Lines and tables, the most important first."""
     why = f": {found.reason}" if found.reason and found.reason != found.state.value else ""
     yield f"{found.name} is {found.state.value}{why} (phase {found.phase.value})"
     for line in advice(found, on_localnet=on_localnet):
         yield f"  {line}"
-    yield from _money(found)
-    yield from (_session(each, now) for each in sessions)
+    yield from _money(found, ledger.policy)
+    yield from (_session(each, now) for each in ledger.sessions)
     yield from _under_way(found, now)
     yield from _tables(found, now)
 
 
-def _money(found: AgentStatus) -> Iterator[str]:
+def _money(found: AgentStatus, policy: PolicyInForce | None) -> Iterator[str]:
+    left_today = None if policy is None else policy.left_today_atomic
     for money in found.spendable:
         limit = f": {money.session_problem}" if money.session_problem else f", by its {money.limit.replace('_', ' ')}"
-        yield f"can spend {show(money.spendable_atomic, money.currency)}{limit}"
+        amount = money.spendable_atomic
+        if policy is not None and policy.policy.currencies and money.currency not in policy.policy.currencies:
+            amount, limit = 0, f": its policy does not allow {money.currency.value}"
+        elif left_today is not None and left_today < amount:
+            amount, limit = left_today, ", by its policy's limit a day, which begins anew at 00:00 UTC"
+        yield f"can spend {show(amount, money.currency)}{limit}"
+    if left_today == 0:
+        yield f"to see its policy, and what is used of it: {command_line('policy', 'show', found.name)}"
     spent = ", ".join(show(amount, currency) for currency, amount in found.spent_atomic.items())
     yield (
         f"spent {spent or 'nothing'} in {found.payments} payments: {found.delivered} delivered, {found.fresh} fresh, "

@@ -35,10 +35,30 @@ OwnerKeypairOption = Annotated[
     Path | None, typer.Option(help="File with the owner's key, which signs; used once, stored nowhere.")
 ]
 
-DEFAULT_ALLOWANCE, DEFAULT_TX_LIMIT, DEFAULT_SESSION = "1.00", 3, "1h"
-"""What a session is granted with when the command or file does not say."""
+DEFAULT_ALLOWANCE = "1.00"
+"""What a session may spend when the command or file does not say."""
+
+DEFAULT_SCOPES = {Phase.DEMO: (3, "1h"), Phase.INTERACTIVE: (100, "1d"), Phase.FULL: (10_000, "7d")}
+"""How many payments a session allows, and how long it lasts, when the command or file does not say."""
 
 MAX_TX_LIMIT = 1_000_000
+TxLimitOption = Annotated[
+    int | None,
+    typer.Option(
+        "--tx-limit",
+        min=1,
+        max=MAX_TX_LIMIT,
+        help="How many payments the session allows.",
+        show_default="3 demo, 100 interactive, 10000 full",
+    ),
+]
+DurationOption = Annotated[
+    str | None,
+    typer.Option(
+        "--duration", help="How long the session lasts: 1h, 7d.", show_default="1h demo, 1d interactive, 7d full"
+    ),
+]
+
 MAX_URL_CHARS = 2048  # RequestSpec.url
 MAX_SESSION_S = 366 * 86_400
 
@@ -69,6 +89,12 @@ def session_s(text: str) -> int:
     if seconds > MAX_SESSION_S:
         raise typer.BadParameter(f"{text!r} is longer than a session may last: at most {MAX_SESSION_S // 86_400}d")
     return seconds
+
+
+def session_scope(phase: Phase, tx_limit: int | None, duration_s: int | None) -> tuple[int, int]:
+    """How many payments a session allows, and how many seconds it lasts: what is given, else what suits the phase."""
+    payments, lasts = DEFAULT_SCOPES[phase]
+    return tx_limit or payments, duration_s or session_s(lasts)
 
 
 def amount_or_zero(text: str) -> int:

@@ -135,9 +135,8 @@ def _print_terms(row: ApprovalRecord) -> None:
         "until": f"{utc(row.expires_at)}{_left(row)}",
     }
     if row.status != "PENDING":
-        lines["answer"] = ("WITHDRAWN" if row.is_withdrawn else row.status) + (
-            f" at {utc(row.decided_at)}" if row.decided_at else ""
-        )
+        answer = "WITHDRAWN" if row.is_withdrawn else row.status
+        lines["answer"] = answer + (f" at {utc(row.decided_at)}" if row.decided_at else "")
     print_line(f"{row.approval_id}  agent {row.agent}, request {terms.request_id}")
     for name, text in lines.items():
         print_line(f"  {name:<8} {text}")

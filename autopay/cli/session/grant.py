@@ -9,28 +9,30 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from autopay.adapters.solana.grant import GrantTerms, finish_grant, open_grant, send_grant
-from autopay.cli.connect.connections import ledger_and_temporal, mint_of, vault_for
+from autopay.cli.connect.connections import ledger_and_temporal, ledger_of, mint_of, vault_for
 from autopay.cli.connect.console import note, print_json
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.options import (
     DEFAULT_ALLOWANCE,
-    DEFAULT_SESSION,
-    DEFAULT_TX_LIMIT,
-    MAX_TX_LIMIT,
+    DurationOption,
     HomeOption,
     JsonOption,
     OwnerKeypairOption,
+    TxLimitOption,
     agent_name,
     amount_atomic,
     currency_of,
     host_rules,
     session_s,
+    session_scope,
     solana_address,
 )
 from autopay.cli.session.output import describe_grant, print_granted
 from autopay.cli.session.owner import known_wallet, owner_key, owner_node
 from autopay.cli.session.signing_file import check_export, export_for_signing
+from autopay.domain.errors import UnknownAgent
+from autopay.domain.phase import Phase
 from autopay.settings import Settings
 
 
@@ -59,10 +61,8 @@ def grant(
     agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent's name; made if there is none.")],
     allowance: Annotated[str, typer.Option(help="The most that the session can spend, in all.")] = DEFAULT_ALLOWANCE,
     currency: Annotated[str, typer.Option(help="USDC or CASH.")] = "USDC",
-    tx_limit: Annotated[
-        int, typer.Option(min=1, max=MAX_TX_LIMIT, help="How many payments it may make.")
-    ] = DEFAULT_TX_LIMIT,
-    duration: Annotated[str, typer.Option(help="How long it lasts from the grant on: 1h, 7d.")] = DEFAULT_SESSION,
+    tx_limit: TxLimitOption = None,
+    duration: DurationOption = None,
     host: Annotated[
         list[str] | None,
         typer.Option(help="Pay only this host: api.example.com, '*.example.com', api.example.com:8443; repeatable."),
@@ -85,13 +85,24 @@ def grant(
         raise typer.BadParameter(
             "for another wallet to sign, give --owner ADDRESS and --export FILE, without --owner-keypair"
         )
-    name, money, amount, lasts = agent_name(agent), currency_of(currency), amount_atomic(allowance), session_s(duration)
+    name, money, amount = agent_name(agent), currency_of(currency), amount_atomic(allowance)
+    lasts = None if duration is None else session_s(duration)
     hosts, address = host_rules(host or []), None if owner is None else solana_address(owner, signs=True)
     if export_to is not None:
         check_export(export_to)
     settings = Settings.load(home=home).resolve("database_url", "solana_rpc_url")
-    terms = GrantTerms(money, mint_of(settings, money), amount, tx_limit, lasts, hosts)
+    payments, lasts_s = session_scope(run_async(_phase(settings, name)), tx_limit, lasts)
+    terms = GrantTerms(money, mint_of(settings, money), amount, payments, lasts_s, hosts)
     run_async(_grant(settings, GrantOrder(name, terms, owner_keypair, address, export_to), as_json))
+
+
+async def _phase(settings: Settings, name: str) -> Phase:
+    """The agent's phase, which its session should suit; DEMO of one that is not there yet."""
+    async with ledger_of(settings) as ledger:
+        try:
+            return Phase((await ledger.agents.get(name)).phase)
+        except UnknownAgent:
+            return Phase.DEMO
 
 
 async def _grant(settings: Settings, order: GrantOrder, as_json: bool) -> None:

@@ -53,6 +53,12 @@ class PolicyInForce(Value):
     spent_today_atomic: int
     by_host_today_atomic: dict[str, int] = {}
 
+    @property
+    def left_today_atomic(self) -> int | None:
+        """What the limit a day leaves the agent until midnight UTC; None without such a limit."""
+        limit = self.policy.per_agent_day_atomic
+        return None if limit is None else max(0, limit - self.spent_today_atomic)
+
 
 class ApprovalStatus(StrEnum):
     """`approvals.status`; PENDING and APPROVED end as EXPIRED when their time runs out."""

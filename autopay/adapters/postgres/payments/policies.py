@@ -35,6 +35,9 @@ class Policies:
                 return Refused(reason=RefusalReason.TERMS_DIFFER, message="nobody was asked about these terms")
             if row.status is wanted:
                 return None
+            if row.status is ApprovalStatus.EXPIRED and row.decided_at is not None:
+                message = f"the question was withdrawn at {row.decided_at:%F %T}: the agent's phase was changed"
+                return Refused(reason=RefusalReason.APPROVAL_EXPIRED, message=message)
             now = await db.scalar(select(func.clock_timestamp()))
             assert now is not None
             if row.status is ApprovalStatus.EXPIRED or (row.status is ApprovalStatus.PENDING and row.expires_at <= now):
