@@ -105,6 +105,7 @@ def activities(
         closing.log,
         closing.recall,
         agent.recover,
+        agent.save_agent,
         agent.change_phase,
         agent.enqueue,
         agent.ended_among,

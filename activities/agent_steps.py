@@ -5,7 +5,7 @@ from typing import Literal
 from temporalio import activity
 
 from autopay.domain.agent.ports import AgentLedger
-from autopay.domain.agent.spec import AgentSpec
+from autopay.domain.agent.spec import AgentSpec, SavedAgent
 from autopay.domain.agent.status import Spendable
 from autopay.domain.agent.steps import (
     Backlog,
@@ -48,6 +48,11 @@ class AgentSteps:
         """What the ledger holds for this agent: requests that wait, and requests that have begun."""
         self._reject_demo_on_mainnet(spec.name, spec.phase)
         return await self._ledger.requests.backlog(spec.name)
+
+    @activity.defn(name="save_agent")
+    async def save_agent(self, saved: SavedAgent) -> None:
+        """Keep in the ledger what the agent is to do, so that it can be brought back."""
+        await self._ledger.agents.save(saved)
 
     @activity.defn(name="change_phase")
     async def change_phase(self, change: PhaseChange) -> list[Withdrawn] | None:

@@ -28,6 +28,7 @@ MODULE_OF = {
     "pause": "agent.pause_resume_stop",
     "resume": "agent.pause_resume_stop",
     "stop": "agent.pause_resume_stop",
+    "revive": "agent.revive",
     "phase": "agent.rules",
     "rules": "agent.rules",
     "watch": "agent.watch",

@@ -4,6 +4,7 @@ import psycopg
 import pytest
 
 from autopay.adapters.postgres import PostgresLedger
+from autopay.domain.agent.spec import AgentSpec, SavedAgent
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.attempt import RecordedAttempt
@@ -49,9 +50,12 @@ async def test_an_agents_name_is_made_once_and_stays_as_it_is(ledger: PostgresLe
     assert await ledger.agents.create("buyer", Phase.FULL, "other") == first
     await ledger.agents.set_phase("buyer", Phase.FULL)
     await ledger.agents.set_wallet("buyer", "new wallet")
-    await ledger.agents.set_rules("buyer", None)
+    assert await ledger.agents.saved("buyer") is None, "the rules of an earlier release are no agent"
+    saved = SavedAgent(spec=AgentSpec(name="buyer", phase=Phase.FULL), pause="lunch")
+    await ledger.agents.save(saved)
+    assert await ledger.agents.saved("buyer") == saved
     agent = await ledger.agents.get("buyer")
-    assert (agent.phase, agent.wallet_address, agent.priority_rules) == ("FULL", "new wallet", None)
+    assert (agent.phase, agent.wallet_address) == ("FULL", "new wallet")
     assert agent.agent_id == first.agent_id
 
 

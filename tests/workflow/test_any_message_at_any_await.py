@@ -305,7 +305,7 @@ class AnyMessageToAnAgent(AnyMessage):
                 return data.draw(st.lists(spendables, min_size=1, max_size=1)) if data else []
             case "wait_for_top_up":
                 return data.draw(st.booleans()) if data else True
-            case "change_phase":
+            case "change_phase" | "save_agent":
                 return None
         raise AssertionError(f"an activity that nobody plays: {pending.name}")
 
@@ -471,6 +471,12 @@ def step(core: Core, name: str) -> Pending:
     return found
 
 
+def begun(core: Core) -> None:
+    """It has read the ledger, which has nothing, and keeps itself there."""
+    done(core, "recover", Backlog())
+    done(core, "save_agent", None)
+
+
 def done(core: Core, name: str, result: object) -> None:
     """The step has ended."""
     core.succeed(step(core, name), result)
@@ -490,7 +496,7 @@ W1, W2 = (Watch(name=name, url=f"{URL}?{name}", every_s=1) for name in ("w1", "w
 
 def test_a_watch_that_is_removed_while_another_is_enqueued_is_not_enqueued() -> None:
     core = launched(W1, W2)
-    done(core, "recover", Backlog())
+    begun(core)
     done(core, "balances", [])
     core.pass_time(timedelta(seconds=5))
     core.send()
@@ -498,26 +504,28 @@ def test_a_watch_that_is_removed_while_another_is_enqueued_is_not_enqueued() -> 
         core.update("unwatch", [to_payload(name)])
     core.send()
     done(core, "enqueue", Enqueued(status=RequestStatus.FREE))
+    done(core, "save_agent", None)
     assert [each.name for each in core.pending.values() if each.name] == []
     assert status_of(core).watches == ()
 
 
 def test_a_watch_that_is_replaced_while_another_is_enqueued_is_bought_when_it_is_due() -> None:
     core = launched(W1, W2)
-    done(core, "recover", Backlog())
+    begun(core)
     done(core, "balances", [])
     core.pass_time(timedelta(seconds=5))
     core.send()
     core.update("watch", [to_payload(W2.model_copy(update={"every_s": 3600}))])
     core.send()
     done(core, "enqueue", Enqueued(status=RequestStatus.FREE))
+    done(core, "save_agent", None)
     assert [each.name for each in core.pending.values() if each.name] == []
     assert [each.watch.every_s for each in status_of(core).watches] == [1, 3600]
 
 
 def test_a_request_for_a_watch_that_has_no_plan_yet_is_taken() -> None:
     core = launched(W1)
-    done(core, "recover", Backlog())
+    begun(core)
     asked = core.update("request", [to_payload(RequestSpec(request_id="r1", url=URL, watch="w1"))])
     core.send()
     done(core, "enqueue", Enqueued(status=RequestStatus.WAITING))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from autopay.domain.agent.records import AgentRecord
+from autopay.domain.agent.spec import SavedAgent
 from autopay.domain.agent.steps import Withdrawn
 from autopay.domain.errors import IllegalTransition
 from autopay.domain.money import Currency
@@ -46,6 +47,11 @@ class MemoryAgents:
                 row.status, row.decided_at_ms = ApprovalStatus.EXPIRED, now_ms()
                 withdrawn.append(Withdrawn(request_id=request.spec.request_id, approval_id=row.approval_id))
         return withdrawn
+
+    @transaction
+    def save(self, saved: SavedAgent) -> None:
+        """Nobody brings an agent back here."""
+        self.store.agent_row(saved.spec.name)
 
     @transaction
     def record_balance(

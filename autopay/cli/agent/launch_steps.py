@@ -23,6 +23,7 @@ from autopay.cli.connect.connections import mint_of
 from autopay.cli.connect.exit_codes import CommandError
 from autopay.cli.session.owner import known_wallet, owner_key, owner_node
 from autopay.domain.agent.spec import AgentSpec, Rules, Watch
+from autopay.domain.agent.state import DurableState
 from autopay.domain.agent.status import AgentState
 from autopay.domain.agent.steps import Withdrawn
 from autopay.domain.command_line import command_line
@@ -103,7 +104,7 @@ async def launch_agent(
         if not order.grants:
             await _require_sessions(ledger, order)
         await _withdraw(client, order.name, await ledger.agents.set_phase(order.name, order.phase))
-        await _start_workflow(client, settings.task_queue, order.spec(settings.network))
+        await start_agent(client, settings.task_queue, order.spec(settings.network))
     return granted
 
 
@@ -207,11 +208,16 @@ async def _withdraw(client: Client, name: str, questions: Sequence[Withdrawn]) -
                 raise temporal_error(error) from None
 
 
-async def _start_workflow(client: Client, task_queue: str, spec: AgentSpec) -> None:
+async def start_agent(client: Client, task_queue: str, spec: AgentSpec, pause: str | None = None) -> None:
+    """Start its workflow, which finds the rest in the ledger; with `pause` it is paused from the start.
+
+    Raises:
+        AlreadyRunning: it runs.
+    """
     try:
         await client.start_workflow(
             "Agent",
-            spec,
+            args=[spec] if pause is None else [spec, DurableState(spec=spec, pause=pause)],
             id=agent_workflow_id(spec.name),
             task_queue=task_queue,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 
+from autopay.domain.agent.spec import SavedAgent
 from autopay.domain.agent.steps import Backlog, Enqueued, Withdrawn
 from autopay.domain.money import Currency
 from autopay.domain.payment.ports import Ledger, RequestStore
@@ -47,6 +48,10 @@ class AgentStore(Protocol):
 
         Unless the phase is INTERACTIVE, the questions that wait for a person are withdrawn; returns them.
         """
+        ...
+
+    async def save(self, saved: SavedAgent) -> None:
+        """Keep what the agent is to do, in place of what was kept before."""
         ...
 
     async def record_balance(

@@ -92,5 +92,12 @@ class AgentSpec(StrictValue):
     rules: Rules = Rules()
 
 
+class SavedAgent(StrictValue):
+    """What the ledger keeps of an agent, so that it can be brought back: what it is to do, and a person's pause."""
+
+    spec: AgentSpec
+    pause: str | None = None
+
+
 AGENT_TASK_QUEUE = "autopay"
 """The one task queue of agents and payments."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
@@ -12,6 +13,7 @@ from autopay.adapters.postgres.database.transaction import Database, agent_named
 from autopay.adapters.postgres.payments.policy_check import withdraw_questions
 from autopay.adapters.postgres.tables.core import AgentRow, BalanceSnapshotRow
 from autopay.domain.agent.records import AgentRecord, AgentSummary, BalanceRecord, BalanceStatus
+from autopay.domain.agent.spec import SavedAgent
 from autopay.domain.agent.steps import Withdrawn
 from autopay.domain.money import Currency, to_units
 from autopay.domain.phase import Phase
@@ -62,9 +64,21 @@ class Agents:
         """The owner's wallet that the agent draws from."""
         await self._change(name, wallet_address=wallet_address)
 
-    async def set_rules(self, name: str, priority_rules: Mapping[str, object] | None) -> None:
-        """The agent's rules, as JSON."""
-        await self._change(name, priority_rules=dict(priority_rules) if priority_rules is not None else None)
+    async def save(self, saved: SavedAgent) -> None:
+        """Keep what the agent is to do, in the column `priority_rules`; see the port."""
+        await self._change(saved.spec.name, priority_rules=saved.model_dump(mode="json"))
+
+    async def saved(self, name: str) -> SavedAgent | None:
+        """What the agent was to do when it last said so; None if it never has, or an earlier release's rules are there.
+
+        Raises:
+            UnknownAgent: see the port.
+        """
+        kept = (await self.get(name)).priority_rules
+        try:
+            return SavedAgent.model_validate(kept) if kept else None
+        except ValidationError:
+            return None
 
     async def _change(self, name: str, **values: Any) -> None:
         async with self._database.transaction() as db:

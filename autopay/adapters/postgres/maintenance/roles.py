@@ -47,7 +47,7 @@ class May(NamedTuple):
 WORK: Mapping[str, May] = {
     "alembic_version": May(),
     "policies": May(),
-    "agents": May(update="autonomy_phase updated_at"),
+    "agents": May(update="autonomy_phase priority_rules updated_at"),
     "sessions": May(update="status session_token"),
     "api_request_logs": May(
         insert="*",
