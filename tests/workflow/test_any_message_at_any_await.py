@@ -17,7 +17,7 @@ from temporalio.exceptions import ApplicationError
 
 from autopay.domain.agent.spec import AgentSpec, Rules, Watch
 from autopay.domain.agent.status import AgentStatus, Spendable
-from autopay.domain.agent.steps import Backlog, Enqueued, InFlightQuery, QueuedRequest
+from autopay.domain.agent.steps import Backlog, Enqueued, InFlightQuery, QueuedRequest, Withdrawn
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.notice import Notice
@@ -123,6 +123,7 @@ signals = st.one_of(
     st.tuples(st.just("cancel"), ids | st.text(max_size=200)),
     st.tuples(st.just("notice"), notices),
 )
+withdrawn = st.builds(Withdrawn, request_id=ids, approval_id=st.just(UUID(int=1)))
 refusals = st.builds(Refused, reason=st.sampled_from(RefusalReason), message=st.text(max_size=9))
 spendables = st.builds(
     Spendable,
@@ -305,7 +306,9 @@ class AnyMessageToAnAgent(AnyMessage):
                 return data.draw(st.lists(spendables, min_size=1, max_size=1)) if data else []
             case "wait_for_top_up":
                 return data.draw(st.booleans()) if data else True
-            case "change_phase" | "save_agent":
+            case "change_phase":
+                return data.draw(st.lists(withdrawn, max_size=2)) if data else []
+            case "save_agent":
                 return None
         raise AssertionError(f"an activity that nobody plays: {pending.name}")
 
@@ -342,6 +345,10 @@ class AnyMessageToAPayment(AnyMessage):
     @rule(name=st.sampled_from(["approve", "deny"]), terms=st.sampled_from(["terms", "others"]), ok=readable, other=bad)
     def somebody_decides(self, name: str, terms: str, ok: bool, other: list[Payload]) -> None:
         self.core.update(name, [to_payload(terms)] if ok else other)
+
+    @rule(which=st.sampled_from([str(UUID(int=1)), "another"]), ok=readable, other=bad)
+    def a_question_is_withdrawn(self, which: str, ok: bool, other: list[Payload]) -> None:
+        self.core.signal("withdraw", [to_payload(which)] if ok else other)
 
     @rule(name=st.sampled_from(["approve", "stop", "notice"]), other=bad)
     def a_signal_comes_that_it_does_not_know(self, name: str, other: list[Payload]) -> None:
