@@ -18,7 +18,7 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from activities.agent_steps import AgentSteps
     from autopay.domain.agent.report import build_status
-    from autopay.domain.agent.spec import MAX_WATCHES, AgentSpec, Rules, SavedAgent, Watch
+    from autopay.domain.agent.spec import MAX_WATCHES, AgentSpec, Rules, Watch
     from autopay.domain.agent.state import DurableState
     from autopay.domain.agent.status import Accepted, AgentStatus
     from autopay.domain.agent.steps import InFlightQuery, PhaseChange, QueuedRequest
@@ -33,6 +33,7 @@ with workflow.unsafe.imports_passed_through():
 
 from workflows import policies
 from workflows.agent_balances import BalanceReader, TopUpWait
+from workflows.agent_kept import KeptAgent
 from workflows.agent_page import page
 from workflows.agent_payments import AgentPayments
 from workflows.durable_steps import named_faults
@@ -41,9 +42,6 @@ MIN_WAIT = timedelta(milliseconds=200)
 
 RECOVERY = timedelta(seconds=30)
 """How long the update `request` waits for the ledger when a run begins; then it fails, and may be sent again."""
-
-SAVED = "agent-kept-in-ledger"
-"""The patch since which an agent keeps its watches and rules in the ledger."""
 
 READ_AGAIN = "watches-read-again"
 """The patch since which a watch that is no longer due, after the step before, is not enqueued."""
@@ -91,7 +89,7 @@ class Agent:
         self.payments = AgentPayments(self.state, self._wake)
         self.balances = BalanceReader(self.state, self._wake)
         self.top_up = TopUpWait(self.state, self._wake)
-        self.saved: SavedAgent | None = None
+        self.kept = KeptAgent(self.state)
         self.is_recovered = False
         self.is_awake = False
         self.has_ended = False
@@ -106,7 +104,7 @@ class Agent:
         try:
             if not self.is_recovered:
                 await self._recover()
-            await self._save_if_changed()
+            await self.kept.save_if_changed()
             await self.payments.cancel_requested()
             await self.balances.read_if_due()
             await self._check_in_flight()
@@ -139,21 +137,6 @@ class Agent:
         early, self.state.early_notices = self.state.early_notices, []
         for notice in early:
             self.state.apply_notice(notice, workflow.now())
-
-    async def _save_if_changed(self) -> None:
-        """The ledger keeps what this agent is to do: with that it can be brought back, whatever happens to this run."""
-        now = SavedAgent(spec=self.state.spec, pause=self.state.pause)
-        if now == self.saved or not workflow.patched(SAVED):
-            return
-        with named_faults():
-            await workflow.execute_local_activity_method(
-                AgentSteps.save_agent,
-                now,
-                start_to_close_timeout=policies.LEDGER_STEP,
-                retry_policy=policies.AGENT_RETRIES,
-                summary=f"keep {len(now.spec.watches)} watches and the rules in the ledger",
-            )
-        self.saved = now
 
     async def _check_in_flight(self) -> None:
         """Ask the ledger, now and then, about what is in flight: a notice can be lost with a restored server."""
