@@ -1,4 +1,4 @@
-"""`KeptAgent`: what an agent is to do, kept in the ledger, so that it can be brought back whatever happens to its run."""
+"""`KeptAgent`: what an agent is to do, kept in the ledger, by which it can be brought back."""
 
 from temporalio import workflow
 
