@@ -30,13 +30,18 @@ from spl.token.instructions import (
 )
 from spl.token.models import MintToParams
 
-from autopay.domain.errors import TransientFault
+from autopay.adapters.solana.key_file import read_key_file
+from autopay.domain.errors import PermanentFault, TransientFault
 from localnet.chain.genesis import MINT_AUTHORITY
 
 T = TypeVar("T")
 
 LAMPORTS_PER_SOL = 1_000_000_000
 POLL_SECONDS = 0.02
+
+
+class KeyFileDamaged(PermanentFault):
+    """A key that the embedded stack keeps cannot be read."""
 
 
 class TokenError(TransientFault):
@@ -56,7 +61,10 @@ def load_or_create_keypair(path: Path) -> Keypair:
             pass
         finally:
             draft.unlink()
-    return Keypair.from_bytes(bytes(json.loads(path.read_text())))
+    try:
+        return read_key_file(path)
+    except (OSError, ValueError) as error:
+        raise KeyFileDamaged(f"{path}: {error}") from None
 
 
 async def wait_for_chain(rpc_url: str, timeout_s: float = 60) -> None:

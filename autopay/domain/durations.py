@@ -3,6 +3,9 @@
 import re
 
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+MOST_SECONDS = 100 * 366 * 86_400
+"""Nothing here lasts longer, and every point in time that far from now is a date."""
+
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)?")
 
 
@@ -10,12 +13,15 @@ def parse_duration(text: str) -> float:
     """Seconds of a number with its unit; without a unit they are seconds.
 
     Raises:
-        ValueError: anything else.
+        ValueError: anything else, or more than a hundred years.
     """
     match = _DURATION.fullmatch(text.strip().lower())
     if match is None:
         raise ValueError(f"{text!r} is not a duration like 30s, 2m, 1h or 200ms")
-    return float(match[1]) * _SECONDS[match[2] or "s"]
+    seconds = float(match[1]) * _SECONDS[match[2] or "s"]
+    if seconds > MOST_SECONDS:
+        raise ValueError(f"{text!r} is longer than {MOST_SECONDS // 31_622_400} years")
+    return seconds
 
 
 def parse_whole_seconds(text: str) -> int:

@@ -7,6 +7,7 @@
 | a sentence for people | | `show`, `price_text` |
 """
 
+import re
 from decimal import Decimal, InvalidOperation, Overflow
 from enum import StrEnum
 from typing import Annotated, Protocol
@@ -17,6 +18,7 @@ DECIMALS = 6
 """USDC and Phantom CASH both have six decimals; a mint that says otherwise is refused (Circle, Phantom docs)."""
 
 _SCALE = 10**DECIMALS
+_AMOUNT = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,9})?")
 MAX_ATOMIC = 2**64 - 1
 """SPL amounts are u64."""
 
@@ -46,6 +48,10 @@ def to_atomic(units: Decimal | str) -> int:
     Raises:
         ValueError: not a number, negative, not finite, finer than a base unit, or beyond u64.
     """
+    if isinstance(units, str) and not _AMOUNT.fullmatch(
+        units.strip()
+    ):  # Decimal also reads `1_0`, and digits of all scripts
+        raise ValueError(f"{units[:100]!r} is not an amount of 0 or more")
     try:
         amount = Decimal(units)
     except InvalidOperation:

@@ -19,6 +19,10 @@ REQUEST_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,119}$"
 AGENT_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$"
 
 
+MAX_AGE_S = 31_536_000
+"""A year: how old what was bought before may be."""
+
+
 def x402_request_id(agent: str, request_id: str) -> str:
     """The id that a seller sees as payment-identifier, and the ledger's key: `ap_` and 48 hex digits."""
     return "ap_" + hashlib.sha256(f"{agent}/{request_id}".encode()).hexdigest()[:48]
@@ -47,7 +51,7 @@ class RequestSpec(Value):
     body_hash: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     sealed_extras: str | None = Field(None, max_length=400_000)
     watch: str | None = Field(None, max_length=120)
-    max_age_s: int | None = Field(None, ge=0, le=31_536_000)
+    max_age_s: int | None = Field(None, ge=0, le=MAX_AGE_S)
 
     @model_validator(mode="after")
     def _askable(self) -> Self:

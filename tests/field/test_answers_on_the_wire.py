@@ -34,6 +34,13 @@ def answer(body: bytes, *headers: bytes) -> bytes:
     return HEAD + b"".join(each + b"\r\n" for each in (b"Content-Length: %d" % len(body), *headers)) + b"\r\n" + body
 
 
+async def test_a_header_beyond_ascii_is_sent_as_utf8() -> None:
+    async with Till().open(answer(DATA)) as till, selling() as seller:
+        extras = RequestExtras(headers={"X-City": "Zürich"})
+        await seller.ask(f"http://127.0.0.1:{till.port}/", "GET", extras)
+        assert "X-City: Zürich".encode() in till.asked[0]
+
+
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"3b6\r\n%b\r\n" % DATA * 4
 
 WHOLE = {

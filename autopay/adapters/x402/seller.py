@@ -153,7 +153,7 @@ class HttpSeller:
             async with (
                 asyncio.timeout(timeout.read),  # httpx's own bound each read, not a drip of them
                 self._http.stream(
-                    method, url, headers={**own, **payment}, content=extras.body, timeout=timeout
+                    method, url, headers=_as_bytes({**own, **payment}), content=extras.body, timeout=timeout
                 ) as response,
             ):
                 await received.read(response)
@@ -226,3 +226,8 @@ def _retry_after_ms(value: str | None) -> int | None:
         moment = moment.replace(tzinfo=UTC)
     wait = (moment - datetime.now(UTC)).total_seconds()
     return int(min(max(wait, 0) * 1000, MAX_RETRY_AFTER_MS))
+
+
+def _as_bytes(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    """Headers as they are sent: UTF-8, which is ASCII for all that needs no more (RFC 9110, 5.5)."""
+    return [(name.encode("ascii"), value.encode()) for name, value in headers.items()]

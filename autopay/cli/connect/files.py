@@ -1,16 +1,17 @@
 """Files that options name: TOML from a file or stdin, and key files of the Solana CLI."""
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autopay.bounded_file import read_bounded
 from autopay.cli.connect.exit_codes import CommandError
 
 if TYPE_CHECKING:
     from solders.keypair import Keypair
 
 STDIN = "-"
+MOST_TOML_BYTES = 5_000_000
 
 
 def name_of(file: str) -> str:
@@ -25,7 +26,7 @@ def read_toml_text(file: str) -> str:
         CommandError: it cannot be read, or is not UTF-8; one line that names the file.
     """
     try:
-        raw = sys.stdin.buffer.read() if file == STDIN else Path(file).expanduser().read_bytes()
+        raw = sys.stdin.buffer.read() if file == STDIN else read_bounded(Path(file), MOST_TOML_BYTES)
         return raw.decode()
     except OSError as error:
         raise CommandError(f"{name_of(file)}: {error.strerror}") from None
@@ -40,11 +41,11 @@ def read_keypair(path: Path, option: str = "--owner-keypair") -> "Keypair":
     Raises:
         CommandError: the file cannot be read, or holds no key; the message names the option.
     """
-    from solders.keypair import Keypair  # noqa: PLC0415 (slow to load)
+    from autopay.adapters.solana.key_file import read_key_file  # noqa: PLC0415 (slow to load)
 
     try:
-        return Keypair.from_bytes(bytes(json.loads(path.expanduser().read_text())))
+        return read_key_file(path)
     except OSError as error:
         raise CommandError(f"{option} {path}: {error.strerror}") from None
-    except (ValueError, TypeError):
-        raise CommandError(f"{option} {path}: not a key as `solana-keygen` writes it") from None
+    except ValueError as error:
+        raise CommandError(f"{option} {path}: {error}") from None

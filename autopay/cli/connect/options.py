@@ -4,7 +4,6 @@ Every function takes a value as it was typed and raises `typer.BadParameter` wit
 slow to import, as each command pays for it.
 """
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,18 +11,38 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 from uuid import UUID
 
 import typer
+from pydantic_core import from_json
 
+from autopay.bounded_file import read_bounded
 from autopay.domain import durations, money
 from autopay.domain.command_line import command_line
 from autopay.domain.hosts import check_url, parse_host_rule
 from autopay.domain.money import Currency, to_atomic
 from autopay.domain.phase import Phase
-from autopay.domain.request import AGENT_NAME_PATTERN, REQUEST_ID_PATTERN, Method
+from autopay.domain.request import AGENT_NAME_PATTERN, MAX_AGE_S, REQUEST_ID_PATTERN, Method
 
 if TYPE_CHECKING:
     from solders.pubkey import Pubkey
 
 T = TypeVar("T")
+
+
+class WrongValue(typer.BadParameter):
+    """A value that means nothing; says of which option or argument, wherever it was found out."""
+
+    def __init__(self, text: str, message: str) -> None:
+        super().__init__(message)
+        self.text = text
+
+    def format_message(self) -> str:
+        """The message, with the name of the one parameter that has this value."""
+        if self.ctx is not None and self.param is None:
+            for name, given in self.ctx.params.items():
+                if self.text in (given if isinstance(given, list) else [str(given)]):
+                    self.param = next(each for each in self.ctx.command.params if each.name == name)  # type: ignore[assignment]
+                    break
+        return super().format_message()
+
 
 HomeOption = Annotated[
     Path | None, typer.Option("--home", help="Folder of the embedded stack, if you use it.", show_default=".autopay")
@@ -60,9 +79,17 @@ DurationOption = Annotated[
 ]
 
 MAX_URL_CHARS = 2048  # RequestSpec.url
+SHOWN_CHARS = 100
+MOST_BODY_BYTES = 1_000_000
+"""More than a request can carry, sealed."""
 MAX_SESSION_S = 366 * 86_400
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
+
+
+def shown(text: str) -> str:
+    """A value as messages quote it: short, and in one line."""
+    return ascii(text) if len(text) <= SHOWN_CHARS and not text.isprintable() else repr(text[:SHOWN_CHARS])
 
 
 def _parsed(parse: Callable[[str], T], text: str) -> T:
@@ -70,7 +97,7 @@ def _parsed(parse: Callable[[str], T], text: str) -> T:
     try:
         return parse(text)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise WrongValue(text, str(error)) from None
 
 
 def duration_s(text: str) -> float:
@@ -87,7 +114,15 @@ def session_s(text: str) -> int:
     """How long a session lasts: at most a year."""
     seconds = whole_seconds(text)
     if seconds > MAX_SESSION_S:
-        raise typer.BadParameter(f"{text!r} is longer than a session may last: at most {MAX_SESSION_S // 86_400}d")
+        raise WrongValue(text, f"{shown(text)} is longer than a session may last: at most {MAX_SESSION_S // 86_400}d")
+    return seconds
+
+
+def age_s(text: str) -> int:
+    """How old data may be that was bought before: at most a year."""
+    seconds = whole_seconds(text)
+    if seconds > MAX_AGE_S:
+        raise WrongValue(text, f"{shown(text)} is longer than possible: at most {MAX_AGE_S // 86_400}d")
     return seconds
 
 
@@ -106,7 +141,7 @@ def amount_atomic(text: str) -> int:
     """Base units of an amount above zero in token units."""
     amount = amount_or_zero(text)
     if amount == 0:
-        raise typer.BadParameter("the amount must be above 0")
+        raise WrongValue(text, "the amount must be above 0")
     return amount
 
 
@@ -120,20 +155,20 @@ def phase_of(text: str) -> Phase:
     try:
         return Phase(text.upper())
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a phase: demo, interactive or full") from None
+        raise WrongValue(text, f"{shown(text)} is not a phase: demo, interactive or full") from None
 
 
 def agent_name(text: str) -> str:
     """An agent's name: letters, digits, dot, dash and underscore."""
     if not re.fullmatch(AGENT_NAME_PATTERN, text):
-        raise typer.BadParameter(f"{text!r} is not an agent's name: up to 60 letters, digits, '.', '_' and '-'")
+        raise WrongValue(text, f"{shown(text)} is not an agent's name: up to 60 letters, digits, '.', '_' and '-'")
     return text
 
 
 def request_id(text: str) -> str:
     """A request id: the caller's idempotency key."""
     if not re.fullmatch(REQUEST_ID_PATTERN, text):
-        raise typer.BadParameter(f"{text!r} is not a request id: up to 120 letters, digits and '._:@-'")
+        raise WrongValue(text, f"{shown(text)} is not a request id: up to 120 letters, digits and '._:@-'")
     return text
 
 
@@ -142,7 +177,7 @@ def session_uuid(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a session's id; see: {command_line('session', 'list')}") from None
+        raise WrongValue(text, f"{shown(text)} is not a session's id; see: {command_line('session', 'list')}") from None
 
 
 def solana_address(text: str, *, signs: bool = False) -> "Pubkey":
@@ -152,9 +187,9 @@ def solana_address(text: str, *, signs: bool = False) -> "Pubkey":
     try:
         key = Pubkey.from_string(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a Solana address") from None
+        raise WrongValue(text, f"{shown(text)} is not a Solana address") from None
     if signs and not key.is_on_curve():
-        raise typer.BadParameter(f"{text} is not a wallet: nobody can sign for it")
+        raise WrongValue(text, f"{text} is not a wallet: nobody can sign for it")
     return key
 
 
@@ -167,7 +202,7 @@ def http_url(text: str) -> str:
     """A URL that can be asked: http or https, with a host."""
     _parsed(check_url, text)
     if len(text) > MAX_URL_CHARS:
-        raise typer.BadParameter(f"the URL has {len(text)} characters, {MAX_URL_CHARS} are possible")
+        raise WrongValue(text, f"the URL has {len(text)} characters, {MAX_URL_CHARS} are possible")
     return text
 
 
@@ -179,7 +214,7 @@ def method_of(text: str) -> Method:
         case "POST":
             return "POST"
         case _:
-            raise typer.BadParameter(f"{text!r} is not a method: GET or POST")
+            raise WrongValue(text, f"{shown(text)} is not a method: GET or POST")
 
 
 def headers_of(lines: list[str]) -> dict[str, str]:
@@ -188,9 +223,9 @@ def headers_of(lines: list[str]) -> dict[str, str]:
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon or not _HEADER_NAME.fullmatch(name.strip()) or not value.isprintable():
-            raise typer.BadParameter(f"{line!r} is not a header like 'Accept: application/json'")
+            raise WrongValue(line, f"{shown(line)} is not a header like 'Accept: application/json'")
         if name.strip().lower() in ("x-payment", "payment-signature"):
-            raise typer.BadParameter(f"{name.strip()} carries the payment, which Autopay makes itself")
+            raise WrongValue(line, f"{name.strip()} carries the payment, which Autopay makes itself")
         headers[name.strip()] = value.strip()
     return headers
 
@@ -199,13 +234,13 @@ def json_body(text: str) -> bytes:
     """The bytes of a JSON text, or of the file after an `@`."""
     if text.startswith("@"):
         try:
-            raw = Path(text[1:]).expanduser().read_bytes()
+            raw = read_bounded(Path(text[1:]), MOST_BODY_BYTES)
         except OSError as error:
-            raise typer.BadParameter(f"{text[1:]}: {error.strerror}") from None
+            raise WrongValue(text, f"{text[1:]}: {error.strerror}") from None
     else:
-        raw = text.encode()
+        raw = text.encode(errors="surrogateescape")
     try:
-        json.loads(raw)
+        from_json(raw)
     except ValueError as error:
-        raise typer.BadParameter(f"the body is not JSON: {error}") from None
+        raise WrongValue(text, f"the body is not JSON in UTF-8: {error}") from None
     return raw

@@ -1,6 +1,5 @@
 """`ledger anchor`: writes one hash over the whole ledger into the Solana chain."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,8 @@ from autopay.adapters.solana.anchoring import AnchorChain, AnchorResult, anchor_
 from autopay.cli.connect.connections import chain_errors, node_rpc
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import CommandError, examples_help
+from autopay.cli.connect.exit_codes import examples_help
+from autopay.cli.connect.files import read_keypair
 from autopay.cli.connect.options import HomeOption, JsonOption
 from autopay.settings import Settings, SettingsError
 from autopay.stack_file import OWNER_FILE
@@ -78,9 +78,4 @@ def _key(settings: Settings) -> Keypair:
         from localnet.tokens import load_or_create_keypair  # noqa: PLC0415 (an extra)
 
         return load_or_create_keypair(settings.home / OWNER_FILE)
-    try:
-        return Keypair.from_bytes(bytes(json.loads(Path(settings.anchor_keypair).expanduser().read_text())))
-    except OSError as error:
-        raise CommandError(f"{settings.anchor_keypair}: {error.strerror}") from None
-    except (ValueError, TypeError):
-        raise CommandError(f"{settings.anchor_keypair}: not a key as `solana-keygen` writes it") from None
+    return read_keypair(Path(settings.anchor_keypair), "--keypair or AUTOPAY_ANCHOR_KEYPAIR")

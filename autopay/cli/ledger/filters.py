@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from autopay.cli.connect.options import agent_name, amount_or_zero, currency_of, duration_s
+from autopay.cli.connect.options import WrongValue, agent_name, amount_or_zero, currency_of, duration_s, shown
 from autopay.domain.payment.status import TransactionStatus
 from autopay.domain.report.filter import Cursor, Filter
 
@@ -75,7 +75,7 @@ def parse_time(text: str, now: datetime) -> datetime:
         pass
     else:
         return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-    wrong = typer.BadParameter(f"{text!r} is not a time like {TIME_EXAMPLES}")
+    wrong = WrongValue(text, f"{shown(text)} is not a time like {TIME_EXAMPLES}")
     if not word[-1:].isalpha():  # a bare number is a duration elsewhere; here it would be a mistyped date
         raise wrong
     try:
@@ -93,13 +93,13 @@ def cursor_of(text: str) -> str:
     try:
         Cursor.parse(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a cursor: use the one that the page before printed") from None
+        raise WrongValue(text, f"{shown(text)} is not a cursor: use the one that the page before printed") from None
     return text
 
 
 def _status(word: str, *, payments: bool) -> str:
     if payments and word.upper() not in list(TransactionStatus):
-        raise typer.BadParameter(f"{word!r} is not a payment's status: {', '.join(TransactionStatus)}")
+        raise WrongValue(word, f"{shown(word)} is not a payment's status: {', '.join(TransactionStatus)}")
     if not _WORD.fullmatch(word):
-        raise typer.BadParameter(f"{word!r} is not a status")
+        raise WrongValue(word, f"{shown(word)} is not a status")
     return word.upper()

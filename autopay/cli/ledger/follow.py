@@ -11,7 +11,7 @@ from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.event_text import event_line
 from autopay.cli.connect.exit_codes import examples_help
-from autopay.cli.connect.options import HomeOption, agent_name
+from autopay.cli.connect.options import HomeOption, WrongValue, agent_name, shown
 from autopay.cli.ledger.filters import AgentOption, LinesOption
 from autopay.cli.ledger.output import quiet_broken_pipe
 from autopay.domain.errors import LedgerUnavailable
@@ -75,5 +75,5 @@ def _cursor(text: str) -> str:
     try:
         parse_cursor(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a cursor: take one from --json, or `start`") from None
+        raise WrongValue(text, f"{shown(text)} is not a cursor: take one from --json, or `start`") from None
     return text

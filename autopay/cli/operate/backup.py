@@ -48,11 +48,12 @@ def backup(
     """
     settings = Settings.load(home=home).resolve("database_url")
     server = Server(settings.database_url)
-    file = _target(to, settings.home / DIRECTORY, server.name)
     try:
+        file = _target(to, settings.home / DIRECTORY, server.name)
         found = back_up(server, file)
     except OSError as error:
-        raise CommandError(f"{error.filename or file}: {error.strerror}", ExitCode.FAULT) from None
+        named = str(error.filename or to or settings.home)[:200]
+        raise CommandError(f"--to {named}: {error.strerror}", ExitCode.FAULT) from None
     if as_json:
         print_json(found)
     else:

@@ -15,6 +15,7 @@ from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.connect.formats import ago
 from autopay.cli.connect.options import (
     HomeOption,
+    age_s,
     agent_name,
     amount_atomic,
     currency_of,
@@ -24,7 +25,6 @@ from autopay.cli.connect.options import (
     json_body,
     method_of,
     request_id,
-    whole_seconds,
 )
 from autopay.cli.request.next_step import ended_text, next_step, wait_command
 from autopay.cli.request.output import note_result, print_content
@@ -99,7 +99,7 @@ def request(
         max_price_atomic=None if max_price is None else amount_atomic(max_price),
         currency=None if currency is None else currency_of(currency),
         timeout_s=duration_s(timeout),
-        max_age_s=0 if fresh else None if max_age is None else whole_seconds(max_age),
+        max_age_s=0 if fresh else None if max_age is None else age_s(max_age),
     )
     settings = Settings.load(home=home).resolve()
     try:

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from autopay.adapters.solana.owner_transaction import OwnerNode, unsigned
+from autopay.bounded_file import read_bounded
 from autopay.cli.connect.console import note, print_line
 from autopay.cli.connect.exit_codes import CommandError
 from autopay.cli.session.output import session_json
@@ -27,6 +28,9 @@ class Submission:
     signature: str | None
 
 
+MOST_BYTES = 1_000_000
+
+
 def default_file(record: SessionRecord) -> str:
     """A name for the file with which the owner of this session signs."""
     return f"session-{record.session_id.hex[:8]}.json"
@@ -34,8 +38,12 @@ def default_file(record: SessionRecord) -> str:
 
 def check_export(path: Path) -> None:
     """Refuse a path that cannot be written, before anything happens."""
-    if path.is_dir() or not path.expanduser().resolve().parent.is_dir():
-        raise CommandError(f"--export {path}: must be a file in a directory that exists")
+    try:
+        fits = not path.is_dir() and path.expanduser().resolve().parent.is_dir()
+    except (OSError, RuntimeError, ValueError):
+        fits = False
+    if not fits:
+        raise CommandError(f"--export {str(path)[:200]}: must be a file in a directory that exists")
 
 
 def valid_until(asked: OwnerTransaction, height: int, slot_ms: int) -> datetime:
@@ -73,7 +81,7 @@ def write_export(
 def read_submission(path: Path) -> Submission:
     """A signed transaction in base64, or the exported JSON with the signed `transaction` or a `signature` in it."""
     try:
-        text = path.expanduser().read_text().strip()
+        text = read_bounded(path, MOST_BYTES).decode().strip()
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}; give a file, or a session's id") from None
     except UnicodeDecodeError:
@@ -83,7 +91,7 @@ def read_submission(path: Path) -> Submission:
     try:
         content = json.loads(text)
         session = UUID(content["session"]) if "session" in content else None
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         raise CommandError(f"{path}: not the JSON that was exported, with the signed transaction in it") from None
     given = {name: content.get(name) for name in ("transaction", "signature")}
     if not all(each is None or isinstance(each, str) for each in given.values()):

@@ -1,0 +1,25 @@
+"""Key files of the Solana CLI: a JSON list of 64 numbers. What is in one is never quoted."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
+from solders.keypair import Keypair
+
+from autopay.bounded_file import read_bounded
+
+MOST_BYTES = 10_000
+_NUMBERS = TypeAdapter(list[Annotated[int, Field(strict=True, ge=0, le=255)]])
+
+
+def read_key_file(path: Path) -> Keypair:
+    """The key in a file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it holds no key.
+    """
+    try:
+        return Keypair.from_bytes(bytes(_NUMBERS.validate_json(read_bounded(path, MOST_BYTES))))
+    except (ValidationError, ValueError):
+        raise ValueError("not a key as `solana-keygen` writes it") from None
