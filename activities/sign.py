@@ -9,7 +9,7 @@
 from temporalio import activity
 
 from autopay.domain.errors import LedgerFenced
-from autopay.domain.money import DECIMALS, price_text, show
+from autopay.domain.money import price_text, show
 from autopay.domain.payment.attempt import RecordedAttempt, UnsignedPayment
 from autopay.domain.payment.chain import MintFacts, TokenAccount
 from autopay.domain.payment.offer import Offer
@@ -83,10 +83,8 @@ class SignStep:
         mint = await self._chain.mint_facts(offer.mint)
         if mint is None:
             return Refused(reason=RefusalReason.MINT_UNUSABLE, message=f"there is no mint {offer.mint} on this network")
-        if mint.decimals != DECIMALS:
-            return Refused(reason=RefusalReason.MINT_UNUSABLE, message=f"the mint has {mint.decimals} decimals")
-        if mint.problem is not None:
-            return Refused(reason=RefusalReason.MINT_UNUSABLE, message=mint.problem)
+        if mint.unusable is not None:
+            return Refused(reason=RefusalReason.MINT_UNUSABLE, message=mint.unusable)
         return mint
 
     async def _accounts(self, agent: str, offer: Offer, opened: OpenSession, destination: str) -> Refused | None:

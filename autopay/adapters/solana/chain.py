@@ -84,11 +84,7 @@ class SolanaChain:
     async def mint_facts(self, mint: str) -> MintFacts | None:
         """The mint's program, decimals and what speaks against it; None when there is no such mint."""
         account = (await self.account(mint)).value
-        if account is None or account.owner not in TOKEN_PROGRAMS or len(account.data) < MINT_LEN:
-            return None
-        with readable(f"mint {mint}"):
-            decimals = Mint.from_bytes(account.data[:MINT_LEN]).decimals
-        return MintFacts(mint=mint, program=account.owner, decimals=decimals, problem=mint_problem(account.data))
+        return None if account is None else read_mint(mint, account.owner, account.data)
 
     async def token_account(
         self, address: str, *, final: bool = False, min_slot: int | None = None
@@ -204,6 +200,15 @@ def _landed(found: TransactionInBlock, signature: str, *, final: bool) -> Landed
     assert found.meta is not None
     with readable(f"transaction {signature}"):
         return read_landed(found.transaction, signature, found.slot, failed=found.meta.err is not None, final=final)
+
+
+def read_mint(mint: str, owner: str, data: bytes) -> MintFacts | None:
+    """What a mint's account says; None when it is none of the token programs'."""
+    if owner not in TOKEN_PROGRAMS or len(data) < MINT_LEN:
+        return None
+    with readable(f"mint {mint}"):
+        decimals = Mint.from_bytes(data[:MINT_LEN]).decimals
+    return MintFacts(mint=mint, program=owner, decimals=decimals, problem=mint_problem(data))
 
 
 def read_token_account(address: str, account: AccountData | None, slot: int) -> TokenAccount | None:

@@ -34,6 +34,7 @@ from spl.token.instructions import (
 )
 from spl.token.models import ApproveCheckedParams, InitializeAccount3Params, TransferCheckedParams
 
+from autopay.adapters.solana.chain import read_mint
 from autopay.adapters.solana.extensions import account_length
 from autopay.adapters.solana.owner_transaction import OwnerNode, OwnerRefused, OwnerUnknown, signed_by
 from autopay.adapters.vault import Vault
@@ -189,6 +190,10 @@ async def _steps(
     if info is None:
         raise OwnerLacks(f"there is no mint {mint} on this network")
     program, data, _ = info
+    facts = read_mint(str(mint), str(program), data)
+    why = "it is no mint of a token program" if facts is None else facts.unusable
+    if why is not None:  # as payments do: what cannot be paid with is not locked in a session
+        raise OwnerLacks(f"no session in {terms.currency} ({mint}): {why}")
     size, amount = account_length(data), terms.allowance_atomic
     home = get_associated_token_address(me, mint, program)
     rent = await node.rent(size)

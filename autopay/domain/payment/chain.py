@@ -1,5 +1,6 @@
 """What the chain shows: blockhashes, finality, mints, token accounts and transactions."""
 
+from autopay.domain.money import DECIMALS
 from autopay.domain.values import Value
 
 
@@ -56,6 +57,11 @@ class MintFacts(Value):
     program: str
     decimals: int
     problem: str | None = None
+
+    @property
+    def unusable(self) -> str | None:
+        """Why nothing is paid in this mint, and no session granted; None when it can be."""
+        return self.problem if self.decimals == DECIMALS else f"the mint has {self.decimals} decimals"
 
 
 class TokenAccount(Value):
