@@ -41,18 +41,17 @@ def build_app(home: Path, slot_ms: int = DEFAULT_SLOT_MS, weather: WeatherState 
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        store = Store(home / FILE_NAME)
-        bank = Bank(store)
-        app.state.node = Node(bank, weather)
-        app.state.pubsub = pubsub = PubSub(bank, weather, rpc_subscriptions.METHODS)
-        clock = asyncio.create_task(_run_slots(bank, weather, slot_ms / 1000, pubsub))
-        try:
-            yield
-        finally:
-            clock.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await clock
-            store.close()
+        with contextlib.closing(Store(home / FILE_NAME)) as store:
+            bank = Bank(store)
+            app.state.node = Node(bank, weather)
+            app.state.pubsub = pubsub = PubSub(bank, weather, rpc_subscriptions.METHODS)
+            clock = asyncio.create_task(_run_slots(bank, weather, slot_ms / 1000, pubsub))
+            try:
+                yield
+            finally:
+                clock.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await clock
 
     async def answer(request: Request) -> Response:
         body = await request.body()

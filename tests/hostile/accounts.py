@@ -3,6 +3,7 @@
 What must not live here: who owns them (`scene`).
 """
 
+import contextlib
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -89,7 +90,6 @@ def wallet(lamports: int) -> Account:
 
 def begin_chain(home: Path, accounts: Mapping[Pubkey, Account]) -> None:
     """A chain in `home` that has these accounts from its beginning, for a node that is started there next."""
-    store = Store(home / FILE_NAME)
-    Bank(store)
-    store.begin_chain([], accounts)
-    store.close()
+    with contextlib.closing(Store(home / FILE_NAME)) as store:
+        Bank(store)
+        store.begin_chain([], accounts)
