@@ -23,6 +23,9 @@ from autopay.temporal.codec import SealedPayloads
 CATCH_UP = timedelta(minutes=1)
 """Runs that were missed while Temporal was down are not made up for: one is enough."""
 
+LONGEST_RUN = timedelta(minutes=5)
+"""A run that nobody can carry out (its order is sealed with a key that is gone) makes way for the next one then."""
+
 
 async def schedule_adoption(client: Client, task_queue: str) -> None:
     """Create the schedule; one that exists stays as it is, paused or not, but for its task queue and an old seal.
@@ -44,6 +47,7 @@ def _schedule(task_queue: str) -> Schedule:
             AdoptOrder(),
             id=ADOPT_ID,
             task_queue=task_queue,
+            execution_timeout=LONGEST_RUN,
             static_summary="give open requests their workflow back",
         ),
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(seconds=EVERY_S))]),
@@ -62,6 +66,7 @@ def _moved(known: ScheduleUpdateInput, wanted: Schedule, codec: PayloadCodec | N
     if (
         isinstance(action, ScheduleActionStartWorkflow)
         and action.task_queue == ours.task_queue
+        and action.execution_timeout == ours.execution_timeout
         and isinstance(codec, SealedPayloads)
         and all(isinstance(order, Payload) and codec.is_newest(order) for order in action.args)
     ):
