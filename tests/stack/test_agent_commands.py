@@ -74,7 +74,7 @@ async def test_a_running_agent_is_changed(shell: Operator) -> None:
         (["unwatch", "rejects", "nothing"], "agent 'rejects' rejects that: there is no watch 'nothing'"),
         (["watch", "rejects", "http://127.0.0.1/x every=1h currency=CASH"], "this agent pays in USDC, not in CASH"),
         (["rules", "rejects", "--max-in-flight", "1000"], "less than or equal to 100"),
-        (["phase", "nobody", "full"], "no agent 'nobody' runs"),
+        (["phase", "nobody", "full"], "agent 'nobody' is not running"),
         (["queue", "nobody"], "there is no agent 'nobody'"),
         (["cancel", "rejects", "nothing"], "has no request 'nothing'"),
     ],
@@ -118,8 +118,8 @@ async def test_what_waits_is_listed_and_canceled(shell: Operator) -> None:
     assert "is paused: paused by signal" in (await shell("queue", name))[1]
     assert "one: refused, canceled" in (await shell("cancel", name, "one", "--wait"))[0]
     assert "has ended: one: refused" in (await shell("cancel", name, "one", code=2))[1]
-    refused = await shell.json("request", url, "--agent", name, "--id", "two", "--max-price", "0.5", code=3)
-    assert refused["error"]["message"].endswith("was used before with another maximum price (none, not 0.500000)")
+    refused = await shell.json("request", url, "--agent", name, "--id", "two", "--max-price", "0.5", code=2)
+    assert "another maximum price (none, not 0.500000), which is waiting" in refused["error"]["message"]
     await shell("stop", name, "--wait")
     out, err = await shell("queue", name)
     assert "two" in out

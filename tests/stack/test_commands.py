@@ -90,7 +90,7 @@ async def test_an_agents_life_from_launch_to_stop(operator: Operator) -> None:
     assert {agent["name"]: agent["state"] for agent in await operator.json("agents", "--live")}["lifer"] == "running"
     await operator("stop", "lifer", "--wait")
     assert {agent["name"]: agent["state"] for agent in await operator.json("agents", "--live")}["lifer"] == "stopped"
-    assert "no agent 'lifer' runs" in (await operator("pause", "lifer", code=2))[1]
+    assert "agent 'lifer' is not running" in (await operator("pause", "lifer", code=2))[1]
     await operator("launch", "lifer", "--phase", "full")
     await operator("stop", "lifer", "--wait")
 

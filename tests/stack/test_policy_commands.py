@@ -57,7 +57,7 @@ async def test_a_policy_is_set_shown_and_says_what_changed(person: Person, tmp_p
     host = person.feed.split("/")[2]
     assert (shown["whose"], shown["phase"], shown["spent_today_atomic"]) == ("its own", "INTERACTIVE", 1000)
     assert shown["by_host_today_atomic"] == {host: 1000}
-    assert (shown["sessions"][0]["left_atomic"], shown["sessions"][0]["payments_left"]) == (999_000, 2)
+    assert (shown["sessions"][0]["left_atomic"], shown["sessions"][0]["payments_left"]) == (999_000, 99)
     text = (await person("policy", "show", "careful"))[0]
     assert "0.001 USD, 0.0005 USD left" in text
     assert "0.999 USDC of 1 USDC" in text
@@ -90,7 +90,8 @@ async def test_a_request_says_what_it_waits_for_and_is_paid_when_a_person_approv
     assert "yes: delivered, paid 0.001" in out
     code, content, remarks = await asking
     assert (code, "quotes" in content) == (0, True)
-    assert f"waits for approval {question['approval_id']}: {question['why']}; autopay approve" in remarks
+    assert f"waits for approval {question['approval_id']}: {question['why']}; to approve: " in remarks
+    assert f"starter.py approve {question['approval_id']} --home" in remarks
 
 
 async def test_a_request_that_a_person_denies_is_refused(person: Person) -> None:
