@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from autopay.domain.policy.policy import Decision
     from autopay.domain.refusal import RefusalReason
     from autopay.domain.request import RequestResult, RequestStatus
+    from autopay.domain.unreadable import Unreadable
     from autopay.temporal.attributes import STATUS
 
 from workflows import policies
@@ -60,8 +61,9 @@ class PaidRequest:
                 await workflow.wait_condition(workflow.all_handlers_finished)
 
     @workflow.signal
-    def withdraw(self, approval_id: str) -> None:
+    def withdraw(self, approval_id: str | Unreadable) -> None:
         """Nobody needs to answer this question any more: the agent may decide by itself, so it is judged again."""
+        assert not isinstance(approval_id, Unreadable)  # messages.py drops it
         self.steps.withdrawn.add(approval_id)
 
     @workflow.update
