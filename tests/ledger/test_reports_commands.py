@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from autopay.cli.ledger.filters import parse_time
-from autopay.cli.ledger.output import PAYMENT_FIELDS, SPEND_FIELDS, print_payments
+from autopay.cli.ledger.output import PAYMENT_FIELDS, SPEND_FIELDS, WIDE, print_payments
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.report.rows import PaymentRow
@@ -158,7 +158,7 @@ def test_what_is_no_moment_is_refused(text: str) -> None:
         parse_time(text, NOW)
 
 
-@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("width", [60, 80, 109, 120, 200])
 def test_a_table_is_readable_in_a_terminal_of_that_width(width: int) -> None:
     row = PaymentRow(
         attempt_id=UUID(int=1), created_at=NOW, agent="market-watcher", request_id="market-20261122T161632-again",
@@ -169,7 +169,11 @@ def test_a_table_is_readable_in_a_terminal_of_that_width(width: int) -> None:
     stream = io.StringIO()
     print_payments([row, row], Console(file=stream, width=width, force_terminal=False))
     lines = stream.getvalue().splitlines()
-    assert len(lines) == 3
+    rows = [lines[1:2], lines[2:3]] if width >= WIDE else [lines[1:3], lines[3:5]]
+    assert len(lines) == (3 if width >= WIDE else 5)
     assert max(map(len, lines)) <= width
-    for whole in ("12:30:00", "market-w", "market-2026", "FAILED", "1.234567 USDC"):
-        assert whole in lines[1]
+    for shown in rows:
+        for whole in ("12:30:00", "market", "FAILED"[: width // 10], "1.234567 USDC"):
+            assert whole in shown[0]
+        for whole in ("UNDELIVERED", "hhhhhh"):
+            assert whole in shown[-1]

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 import typer
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from autopay.cli.connect.console import printable, stdout_console
 from autopay.cli.connect.exit_codes import ExitCode
@@ -20,7 +21,7 @@ from autopay.domain.money import show, to_atomic, units_text
 from autopay.domain.report.rows import PaymentRow, SpendRow, TrailRow
 
 WIDE = 110
-"""Columns from which a table shows all that it can."""
+"""Columns from which a row is one line; in a narrower terminal its last two cells are a second one."""
 
 PAYMENT_FIELDS = (*(name for name in PaymentRow.model_fields if name != "amount_atomic"), "amount", "cursor")
 TRAIL_FIELDS = (*TrailRow.model_fields, "cursor")
@@ -91,25 +92,23 @@ def quiet_broken_pipe() -> Iterator[None]:
 
 
 def print_payments(rows: Sequence[PaymentRow], console: Console | None = None) -> None:
-    """Print payments as a table; a narrow one leaves out delivery and transaction."""
+    """Print payments as a table."""
     to = console or stdout_console()
-    wide = to.width >= WIDE
-    names = ("time (UTC)", "agent", "request", "status", "amount")
-    _show(to, (*names, "delivery", "transaction") if wide else names, (_payment_cells(row, wide, to) for row in rows))
+    names = ("time (UTC)", "agent", "request", "status", "amount", "delivery", "transaction")
+    _show(to, names, [_payment_cells(row, to) for row in rows], second_line=2)
 
 
 def print_trail(rows: Sequence[TrailRow], console: Console | None = None) -> None:
-    """Print rows of the audit trail as a table; a narrow one leaves out endpoint and transaction."""
+    """Print rows of the audit trail as a table."""
     to = console or stdout_console()
-    wide = to.width >= WIDE
-    names = ("time (UTC)", "agent", "what", "request", "status", "amount")
-    _show(to, (*names, "endpoint", "transaction") if wide else names, (_trail_cells(row, wide, to) for row in rows))
+    names = ("time (UTC)", "agent", "what", "request", "status", "amount", "endpoint", "transaction")
+    _show(to, names, [_trail_cells(row, to) for row in rows], second_line=2)
 
 
 def print_spend(rows: Sequence[SpendRow], key: str | None, console: Console | None = None) -> None:
     """Print sums; what is final and what is open are never added up."""
     names = ("network", "final", "payments", "open", "open payments", "failed payments")
-    cells = (
+    cells = [
         (
             *((row.key or "-",) if key else ()),
             row.network.value,
@@ -120,30 +119,34 @@ def print_spend(rows: Sequence[SpendRow], key: str | None, console: Console | No
             row.failed or "",
         )
         for row in rows
-    )
+    ]
     _show(console or stdout_console(), (key, *names) if key else names, cells)
 
 
-def _payment_cells(row: PaymentRow, wide: bool, to: Console) -> Sequence[object]:
+def _payment_cells(row: PaymentRow, to: Console) -> Sequence[object]:
     status = f"{row.status} {row.error_code}" if row.error_code else row.status
-    if not wide and row.delivery == "UNDELIVERED":
-        status = f"{status} UNDELIVERED"
-    time = f"{row.created_at:%F %T}" if wide else f"{row.created_at:%m-%d %T}"
-    cells = (time, row.agent, row.request_id, status, show(row.amount_atomic, row.currency))
-    return (*cells, row.delivery, _shown_hash(row.hash, to)) if wide else cells
+    amount = show(row.amount_atomic, row.currency)
+    return (_time(row, to), row.agent, row.request_id, status, amount, row.delivery, _shown_hash(row.hash, to))
 
 
-def _trail_cells(row: TrailRow, wide: bool, to: Console) -> Sequence[object]:
+def _trail_cells(row: TrailRow, to: Console) -> Sequence[object]:
     status = f"{row.status or ''} {row.error or ''}".strip()
     amount = show(to_atomic(row.amount), row.currency or "") if row.amount is not None else None
-    time = f"{row.created_at:%F %T}" if wide else f"{row.created_at:%m-%d %T}"
-    cells = (time, row.agent, row.kind, row.request_id, status, amount)
-    return (*cells, row.endpoint, _shown_hash(row.hash, to)) if wide else cells
+    known = (row.agent, row.kind, row.request_id, status, amount, row.endpoint)
+    return (_time(row, to), *known, _shown_hash(row.hash, to))
 
 
-def _show(to: Console, names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def _time(row: PaymentRow | TrailRow, to: Console) -> str:
+    return f"{row.created_at:%F %T}" if to.width >= WIDE else f"{row.created_at:%m-%d %T}"
+
+
+def _show(to: Console, names: Sequence[str], rows: Sequence[Sequence[object]], second_line: int = 0) -> None:
+    """Print the table. In a narrow terminal the last `second_line` cells of a row stand below it, by their names."""
     cells = [[printable("" if cell is None else str(cell)) for cell in row] for row in rows]
-    widths = _fitting([max(map(cell_len, column)) for column in zip(names, *cells, strict=True)], names, to.width)
+    if second_line and to.width < WIDE:
+        _show_in_two_lines(to, names, cells, len(names) - second_line)
+        return
+    widths = _widths(to, names, cells)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name, width in zip(names, widths, strict=True):
         number = name in ("amount", "final", "open")
@@ -151,6 +154,29 @@ def _show(to: Console, names: Sequence[str], rows: Iterable[Sequence[object]]) -
     for row in cells:
         table.add_row(*map(escape, row))
     to.print(table)
+
+
+def _show_in_two_lines(to: Console, names: Sequence[str], cells: Sequence[Sequence[str]], first: int) -> None:
+    widths = _widths(to, names[:first], [row[:first] for row in cells])
+    to.print(Text(_line(names[:first], widths), style="bold"), no_wrap=True, overflow="ellipsis")
+    for row in cells:
+        to.print(Text(_line(row[:first], widths)), no_wrap=True, overflow="ellipsis")
+        below = "  ".join(f"{name} {cell}" for name, cell in zip(names[first:], row[first:], strict=True) if cell)
+        if below:
+            to.print(Text(f"  {below}", style="dim"), overflow="fold")
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """Cells side by side; what is too long for its column ends in an ellipsis."""
+    fitted = (
+        set_cell_size(cell, width) if cell_len(cell) <= width else f"{set_cell_size(cell, width - 1)}…"
+        for cell, width in zip(cells, widths, strict=True)
+    )
+    return "  ".join(fitted).rstrip()
+
+
+def _widths(to: Console, names: Sequence[str], cells: Sequence[Sequence[str]]) -> Sequence[int]:
+    return _fitting([max(map(cell_len, column)) for column in zip(names, *cells, strict=True)], names, to.width)
 
 
 def _fitting(widths: list[int], names: Sequence[str], available: int) -> Sequence[int]:
