@@ -27,6 +27,7 @@ SESSION = "0193fa2c-0000-7000-8000-000000000001"
 SAMPLES = {
     "name": "trader",
     "self.name": "trader",
+    "agent.name": "trader",
     "self._agent.name": "trader",
     "status.name": "trader",
     "order.name": "trader",
