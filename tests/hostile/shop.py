@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.hostile.scene import Scene
+from tests.localnet.stack import free_port
 
 PAYMENT_HEADERS = ("payment-signature", "x-payment")
 
@@ -66,8 +67,8 @@ class Shop:
 
     async def open(self) -> str:
         """Listen; the URL of what is sold here."""
-        self._server = await asyncio.start_server(self._meet, "127.0.0.1", 0)
-        port = self._server.sockets[0].getsockname()[1]
+        port = free_port()  # nobody's before: an origin is known by whom it was paid at
+        self._server = await asyncio.start_server(self._meet, "127.0.0.1", port)
         self.scene.url = f"http://127.0.0.1:{port}/data"
         return self.scene.url
 

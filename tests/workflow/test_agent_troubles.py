@@ -77,17 +77,28 @@ async def test_a_request_that_waits_for_a_person_holds_up_nothing(world: World) 
     assert (held.why, status.in_flight, status.watches[0].waits) == ("approval", (), "held: approval")
     await ask(handle, "free", FREE)
     await reach(world, handle, lambda status: status.delivered == 1, step_s=1)
-    with world.env.auto_time_skipping_disabled():  # the question must not run out meanwhile
-        await end(handle)
     payment = world.client.get_workflow_handle_for(PaidRequest.run, f"pay/tester/{held.request_id}")
     assert (await payment.describe()).status == WorkflowExecutionStatus.RUNNING
+    await payment.execute_update(PaidRequest.approve, await terms_hash(world, held.request_id))
+    await reach(world, handle, lambda status: status.payments == 1, step_s=1)
+    await end(handle)
+    assert world.chain.spent == PRICE
+
+
+async def test_a_stopping_agent_closes_its_questions_and_a_new_one_asks_anew(world: World) -> None:
+    await world.ledger.agents.set_phase("tester", Phase.INTERACTIVE)
+    handle = await launch(world, Phase.INTERACTIVE, WATCH)
+    status = await reach(world, handle, lambda status: bool(status.held), step_s=1)
+    first = status.held[0].request_id
+    await end(handle)
+    payment = world.client.get_workflow_handle_for(PaidRequest.run, f"pay/tester/{first}")
+    result = await payment.result()
+    assert (result.status, result.error and result.error.type) == (RequestStatus.REFUSED, "canceled")
     again = await launch(world, Phase.INTERACTIVE, WATCH)
     status = await reach(world, again, lambda status: bool(status.held), step_s=1)
-    assert [each.request_id for each in status.held] == [held.request_id], "a new agent finds it in the ledger"
-    await payment.execute_update(PaidRequest.approve, await terms_hash(world, held.request_id))
-    status = await reach(world, again, lambda status: status.payments == 1, step_s=1)
+    assert status.held[0].request_id != first
     await end(again)
-    assert world.chain.spent == PRICE
+    assert world.chain.spent == 0
 
 
 async def terms_hash(world: World, request_id: str) -> str:
