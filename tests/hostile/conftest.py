@@ -13,7 +13,7 @@ from tests.hostile.town import Outcome, Town
 from tests.hostile.way import Way
 from tests.hostile.ways.all import WAYS
 
-AT_ONCE = 12
+AT_ONCE = 8
 """Few, so that a payment is settled while its blockhash lives; ways that wait for its death hold no place."""
 
 TRIAL_S = 180
