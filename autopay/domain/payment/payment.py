@@ -134,6 +134,11 @@ class Attempt(Value):
     retry_after_ms: int = 0
     seller_wait_ms: int = 0
 
+    @property
+    def refused_since_settled(self) -> bool:
+        """Whether the seller refused for good when it could know that it was paid."""
+        return self.settled_sends > 0 and self.last_answer == "conflict"
+
 
 class ContentFacts(Value):
     """What is known of the content: see `RequestResult`."""
@@ -311,5 +316,4 @@ def _wait_before_sending(last: Attempt) -> int:
 
 def _may_ask_again(payment: Payment, last: Attempt) -> bool:
     """Whether the seller is asked once more for what is paid. A refusal for good counts from when it could know."""
-    refused = last.settled_sends > 0 and last.last_answer == "conflict"
-    return not refused and last.settled_sends < payment.max_settled_sends
+    return not last.refused_since_settled and last.settled_sends < payment.max_settled_sends

@@ -72,7 +72,7 @@ def payment(request: RequestRow, attempts: list[TransactionRow]) -> Payment:
     """The payment so far; `looks` start again, as only a running workflow counts them."""
     answered = any(row.last_answer is not None for row in attempts)
     return Payment(
-        attempts=tuple(_attempt(row) for row in attempts),
+        attempts=tuple(attempt(row) for row in attempts),
         delivered=request.delivery is Delivery.DELIVERED,
         http_status=request.response_status if answered else None,
         content=ContentFacts(
@@ -82,7 +82,8 @@ def payment(request: RequestRow, attempts: list[TransactionRow]) -> Payment:
     )
 
 
-def _attempt(row: TransactionRow) -> Attempt:
+def attempt(row: TransactionRow) -> Attempt:
+    """The attempt as a payment knows it."""
     assert row.attempt_number is not None
     outcome: Settled | Dead | None = None
     if row.status is TransactionStatus.VERIFIED:

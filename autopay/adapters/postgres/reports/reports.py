@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Row, and_, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from autopay.adapters.postgres.database.rows import atomic, request_record
+from autopay.adapters.postgres.database.rows import atomic, attempt, request_record
 from autopay.adapters.postgres.database.transaction import Database, agent_named, request_and_agent
 from autopay.adapters.postgres.payments.requests import attempts_of
 from autopay.adapters.postgres.reports.queries import SpendBy, payments_query, spend_query, trail_query
@@ -209,6 +209,6 @@ def _dispute_row(request: RequestRow, paid: TransactionRow, agent: str) -> Dispu
         http_status=request.response_status if paid.last_answer is not None else None,
         sends=paid.sends,
         sent_at=paid.sent_at,
-        refused=paid.settled_sends > 0 and paid.last_answer == "conflict",
+        refused=attempt(paid).refused_since_settled,
         location=request.content_location,
     )
