@@ -34,7 +34,6 @@ class ParseStep:
         spec = (await self._ledger.requests.get(order.request_key)).spec
         mints: dict[Currency, str] = {}
         budgets: dict[Currency, int] = {}
-        own_keys: set[str] = set()
         closed: list[Refused] = []
         for currency in [spec.currency] if spec.currency else self._mints:
             session = await self._ledger.sessions.current(order.agent, currency)
@@ -43,7 +42,6 @@ class ParseStep:
             elif currency in self._mints:
                 mints[currency] = self._mints[currency]
                 budgets[currency] = session.key.allowance_atomic - session.spent_atomic
-                own_keys |= {session.key.owner, session.key.authority, session.key.source_account}
         if not mints and closed:
             return closed[0]
         wants = BuyerLimits(
@@ -51,7 +49,7 @@ class ParseStep:
             mints=mints,
             max_price_atomic=spec.max_price_atomic,
             budgets=budgets,
-            own_keys=frozenset(own_keys),
+            own_keys=await self._ledger.sessions.own_among(order.agent, challenge.addresses()),
         )
         _note_resource(order, spec.url, challenge.resource_url)
         chosen = choose(challenge, wants)

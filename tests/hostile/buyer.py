@@ -145,18 +145,24 @@ class Buyer:
         self.steps = RealSteps({step.__name__: step for step in steps}, way.approves)
 
     async def open(self) -> None:
-        """The agent, its policy and its session."""
-        session_id = uuid4()
+        """The agent, its policy, its session, and one in the currency that it does not pay in here."""
         await self._ledger.agents.create(self.agent, self._way.phase)
         await self._ledger.policies.set(self._way.policy, self.agent)
+        other = next(each for each in Currency if each is not self.currency)
+        await self._grant(other, "a mint of another currency", "other ")
+        await self._grant(self.currency, str(self._scene.mint.address))
+
+    async def _grant(self, currency: Currency, mint: str, which: str = "") -> None:
+        session_id = uuid4()
+        key = bytes(self._scene.key(f"{which}session"))
         await self._ledger.sessions.create(
             agent=self.agent,
-            currency=self.currency,
-            mint=str(self._scene.mint.address),
-            source_account=self._scene.address("source"),
-            owner=self._scene.address("owner"),
-            authority=self._scene.address("session"),
-            sealed_key=self._vault.seal(bytes(self._scene.key("session")), purpose="session-key", row=str(session_id)),
+            currency=currency,
+            mint=mint,
+            source_account=self._scene.address(f"{which}source"),
+            owner=self._scene.address(f"{which}owner"),
+            authority=self._scene.address(f"{which}session"),
+            sealed_key=self._vault.seal(key, purpose="session-key", row=str(session_id)),
             allowance_atomic=ALLOWANCE,
             tx_limit=100,
             duration_s=3_600,

@@ -35,6 +35,10 @@ FACILITATOR = key("facilitator")
 """Pays the fees of every honest settlement."""
 
 
+OURS = ("owner", "session", "source", "other owner", "other session", "other source")
+"""The roles that are the buyer's: of the session that pays, and of the one in the other currency."""
+
+
 @dataclass
 class Places:
     """Where everything is, once it runs, and how sellers get there; `stranger` is a transaction of nobody here."""
@@ -82,7 +86,7 @@ class Scene:
         owner, session = self.key("owner").pubkey(), self.key("session").pubkey()
         source = token_account(self.mint, owner, FUNDS, delegate=session, delegated_atomic=ALLOWANCE)
         found = {self.key("source").pubkey(): source}
-        for role in ("owner", "session", "source", "payee", "thief"):
+        for role in (*OURS, "payee", "thief"):
             frozen = role == "payee" and self.frozen_payee
             found[self.account_of(role)] = token_account(self.mint, self.key(role).pubkey(), frozen=frozen)
         for role in ("payee", "thief"):

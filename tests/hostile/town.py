@@ -161,7 +161,8 @@ class Town:
             await shop.close()
         rows = list(await self._ledger.reports.timeline(buyer.agent))
         moved, drawn = await self.gone(way)
-        [record] = await self._ledger.sessions.list(buyer.agent)
+        sessions = await self._ledger.sessions.list(buyer.agent)
+        [record] = [each for each in sessions if each.currency is buyer.currency]
         unsettled = await self._ledger.sessions.in_flight_atomic(record.session_id)
         return Outcome(results, rows, moved, drawn, unsettled, shop, buyer)
 

@@ -167,3 +167,8 @@ def test_money_converts_exactly_and_refuses_what_it_cannot_hold() -> None:
     for bad in ("0.0000001", "-1", "NaN", "Infinity", "abc", "99999999999999999999"):
         with pytest.raises(ValueError, match=json.dumps(bad)[1:-1]):
             to_atomic(bad)
+
+
+def test_a_challenge_names_its_addresses_and_nothing_that_is_none() -> None:
+    options = (option(), option(pay_to=US, fee_payer=None), option(pay_to="a\0b", fee_payer="\ud83d"))
+    assert challenge(*options).addresses() == {SELLER, FACILITATOR, US}

@@ -1,6 +1,6 @@
 """Sessions of the in-memory ledger: which key may pay, and how much of its allowance is spent."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from autopay.domain.hosts import is_any_of
@@ -80,6 +80,12 @@ class MemorySessions:
             tx_limit=newest.tx_limit,
             expires_at=moment(newest.expires_at_ms),
         )
+
+    @transaction
+    def own_among(self, agent: str, addresses: Collection[str]) -> frozenset[str]:
+        """Those of the addresses that are the agent's own."""
+        mine = [each.key for each in self.store.sessions if each.agent == agent]
+        return frozenset(addresses) & {each for key in mine for each in (key.owner, key.authority, key.source_account)}
 
     def usage_of(self, session_id: UUID) -> tuple[int, int]:
         """Payments and base units: reserved until proven dead."""

@@ -52,6 +52,11 @@ class Challenge(Value):
     extensions_raw: str | None = None
     offers_payment_identifier: bool = False
 
+    def addresses(self) -> frozenset[str]:
+        """The payees and fee payers that its options name, as far as they are addresses at all."""
+        named = (each for option in self.options for each in (option.pay_to, option.fee_payer))
+        return frozenset(each for each in named if each is not None and _is_address(each))
+
 
 class Offer(Value):
     """The option that we chose, believed: what is decided here is exactly what will be signed."""
@@ -74,7 +79,8 @@ class Offer(Value):
 class BuyerLimits(Value):
     """What the buyer brings to the choice: its limits, the currencies that it can pay in and what is left of each.
 
-    `fee_payers`: when given, no other may pay the fees.
+    `own_keys`: addresses of ours, in whatever currency, which may neither be paid nor pay the fees. `fee_payers`: when
+    given, no other may pay the fees.
     """
 
     network: Network

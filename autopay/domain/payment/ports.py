@@ -3,7 +3,7 @@
 Every method may raise the faults of `errors.py` and nothing else; expected outcomes are return values.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
@@ -118,6 +118,7 @@ class PaymentStore(Protocol):
     | `recall` | reads only: attempts with their sends and outcomes; each run starts from it |
     | `requests.record_plain` | free content is stored and never bought; a challenge may be asked for again |
     | `sessions.current` | reads only, but marks sessions EXPIRED whose time is over |
+    | `sessions.own_among` | reads only |
     | `permit` | nothing is reserved or signed; a question to a person is asked once for the same terms |
     | `record_attempt` | the money is reserved and the signed bytes are kept: the next run gets the same attempt back,
     and no other attempt is recorded until this one is proven dead |
@@ -184,6 +185,10 @@ class SessionStore(Protocol):
 
     async def current(self, agent: str, currency: Currency) -> OpenSession | Refused:
         """The agent's newest ACTIVE session in that currency that has not ended; marks ended ones EXPIRED."""
+        ...
+
+    async def own_among(self, agent: str, addresses: Collection[str]) -> frozenset[str]:
+        """Those of the addresses that are an owner, a key or an account of any session that the agent ever had."""
         ...
 
     async def in_flight_atomic(self, session_id: UUID) -> int:

@@ -23,6 +23,12 @@ _PAYEES = [
         ("our own wallet", "wants us to pay ourselves", its("owner"), RefusalReason.PAYEE_INVALID),
         ("our session key", "wants us to pay our session key", its("session"), RefusalReason.PAYEE_INVALID),
         ("our source account", "wants us to pay our own account", its("source"), RefusalReason.PAYEE_INVALID),
+        ("our other wallet", "wants us to pay the wallet of our other currency", its("other owner"),
+         RefusalReason.PAYEE_INVALID),
+        ("our other session key", "wants us to pay the key of our other currency", its("other session"),
+         RefusalReason.PAYEE_INVALID),
+        ("our other source account", "wants us to pay our account of the other currency", its("other source"),
+         RefusalReason.PAYEE_INVALID),
         ("without an account", "cannot be paid at all", its("nobody"), RefusalReason.PAYEE_ACCOUNT_MISSING),
         ("a token account", "names an account for a wallet", lambda scene: str(scene.account_of("payee")),
          RefusalReason.PAYEE_ACCOUNT_MISSING),
@@ -48,6 +54,9 @@ _FEE_PAYERS = [
         ("our own wallet", its("owner")),
         ("our session key", its("session")),
         ("our source account", its("source")),
+        ("our other wallet", its("other owner")),
+        ("our other session key", its("other session")),
+        ("our other source account", its("other source")),
         ("our associated account", lambda scene: str(scene.account_of("owner"))),
     )
 ] + [

@@ -1,5 +1,7 @@
 """Sessions: who may pay, from what, and until when."""
 
+from uuid import UUID
+
 from autopay.domain.money import Currency
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.session import OpenSession
@@ -58,3 +60,16 @@ async def test_creating_a_session_twice_changes_nothing(book: AnyBook) -> None:
     session = await book.ledger.sessions.current("buyer", Currency.USDC)
     assert isinstance(session, OpenSession)
     assert session.sealed_key == "sealed key"
+
+
+async def test_own_addresses_are_those_of_every_session_that_the_agent_ever_had(book: AnyBook) -> None:
+    sessions = book.ledger.sessions
+    await open_book(book.ledger, "somebody else")
+    for currency, number in ((Currency.USDC, 1), (Currency.CASH, 2), (Currency.CASH, 3)):
+        named = (f"{each}-{number}" for each in ("source", "owner", "key"))
+        await sessions.create(book.agent, currency, "mint", *named, "sealed", 5, 5, 5, UUID(int=number))
+    assert await sessions.end(UUID(int=3))
+    ours = {f"{each}-{number}" for each in ("source", "owner", "key") for number in (1, 2, 3)} | {"delegate"}
+    assert await sessions.own_among(book.agent, {*ours, "seller", "mint", ""}) == ours
+    assert await sessions.own_among("somebody else", ours) == {"delegate"}
+    assert await sessions.own_among(book.agent, ()) == frozenset()

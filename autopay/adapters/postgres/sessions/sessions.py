@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, text, union, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
@@ -133,6 +133,14 @@ class Sessions:
                 tx_limit=tx_limit_of(row),
                 expires_at=row.expires_at,
             )
+
+    async def own_among(self, agent: str, addresses: Collection[str]) -> frozenset[str]:
+        """Those of the addresses that are an owner, a key or an account of any session that the agent ever had."""
+        ours = (SessionRow.owner_wallet, SessionRow.public_key, SessionRow.source_account)
+        async with self._database.transaction() as db:
+            mine = SessionRow.agent_id == (await agent_named(db, agent)).id
+            found = union(*(select(each).where(mine, each.in_(addresses)) for each in ours))
+            return frozenset((await db.scalars(found)).all())
 
     async def list(self, agent: str | None = None) -> Sequence[SessionRecord]:
         """Every session of the agent, or of all, newest first."""
