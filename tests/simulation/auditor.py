@@ -199,7 +199,10 @@ class _Audit:
         for request in self.requests:
             if request.result is None or request.result.status.value != "undelivered" or request.key in canceled:
                 continue
-            [paid] = [each for each in request.attempts if each.status.value == "VERIFIED"]
+            settled = [each for each in request.attempts if each.status.value == "VERIFIED"]
+            if len(settled) != 1:  # paid never, or more than once: other rules say so
+                continue
+            [paid] = settled
             refused = paid.settled_sends > 0 and paid.last_answer == "conflict"
             if not refused and paid.settled_sends < LEAST_ASKS:
                 yield f"{request.key} ended as undelivered, after {paid.settled_sends} sends since it settled"
