@@ -24,6 +24,7 @@ from autopay.domain.money import Currency
 from autopay.domain.network import Network, cash_mint, usdc_mint
 from autopay.domain.policy.reach import Reach
 from autopay.domain.values import validation_message
+from autopay.secret_file import SecretFileError, read_secret_text
 from autopay.stack_file import KEYRING_FILE, StackFile, running_stack
 
 PREFIX = "AUTOPAY_"
@@ -36,6 +37,7 @@ ENV_ENCODING = "utf-8-sig"
 SECRET = frozenset(
     (
         "keyring",
+        "keyring_file",  # a keyring is pasted there easily
         "database_url",
         "solana_rpc_url",
         "solana_ws_url",
@@ -49,6 +51,8 @@ SECRET = frozenset(
 SHOWN_CHARS = 60
 
 _KEYRING = re.compile(r"\d+:[A-Za-z0-9+/]{43}=(,\s*\d+:[A-Za-z0-9+/]{43}=)*", re.ASCII)
+
+NO_KEYRING = "should look like 1:<base64 of 32 bytes>; make one: {make}"
 
 NEEDED = ("database_url", "solana_rpc_url", "keyring")
 """What a worker cannot do without."""
@@ -88,6 +92,7 @@ class Settings(BaseSettings):
     facilitator_url: str = Field("", repr=False, description="The older name of a list of one")
     facilitator_verify: bool = Field(False, description="Ask the payment's facilitator to verify it before it leaves")
     keyring: SecretStr = Field(SecretStr(""), description="Keys that seal secrets; the command `keyring` makes them")
+    keyring_file: str = Field("", repr=False, description="A file with the keyring, in place of the keyring itself")
     cash_mint: str = Field("", description="Phantom CASH's mint, where the network does not have a public one")
     slot_ms: int = Field(400, ge=1, le=10_000, description="Milliseconds a slot takes on this network")
     task_queue: str = Field(AGENT_TASK_QUEUE, min_length=1, max_length=200)
@@ -166,7 +171,7 @@ class Settings(BaseSettings):
     @classmethod
     def _keys(cls, value: SecretStr) -> SecretStr:
         if value.get_secret_value() and not _KEYRING.fullmatch(value.get_secret_value().strip()):
-            raise ValueError(f"should look like 1:<base64 of 32 bytes>; make one: {command_line('keyring')}")
+            raise ValueError(NO_KEYRING.format(make=command_line("keyring")))
         return value
 
     @field_validator("database_url")
@@ -182,15 +187,32 @@ class Settings(BaseSettings):
         """Settings from the environment and `.env`; what is `given` (and not None) wins over both.
 
         Raises:
-            SettingsError: an unknown AUTOPAY_* variable, or a value that cannot be.
+            SettingsError: an unknown AUTOPAY_* variable, a value that cannot be, or a file of a secret that cannot be
+                read.
         """
         _refuse_unknown(set(cls.model_fields) - {"stack"}, env_file_values())
         try:
-            return cls(**{name: value for name, value in given.items() if value is not None})
+            found = cls(**{name: value for name, value in given.items() if value is not None})
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0])
             raise SettingsError(f"{PREFIX}{name.upper()}{_wrong(first)}") from None
+        return found._with_keyring_of_file()
+
+    def _with_keyring_of_file(self) -> Self:
+        """These settings, with the keyring that `keyring_file` names, as if it had been given itself."""
+        if not self.keyring_file.strip():
+            return self
+        if self.keyring.get_secret_value():
+            raise SettingsError("AUTOPAY_KEYRING and AUTOPAY_KEYRING_FILE are both set: set one of them")
+        try:
+            text = read_secret_text(Path(self.keyring_file.strip()))
+        except SecretFileError as error:
+            raise SettingsError(f"AUTOPAY_KEYRING_FILE names a file that {error}") from None
+        if not _KEYRING.fullmatch(text):
+            wrong = NO_KEYRING.format(make=command_line("keyring"))
+            raise SettingsError(f"AUTOPAY_KEYRING_FILE names a file that holds no keyring: it {wrong}")
+        return self.model_copy(update={"keyring": SecretStr(text)})
 
     def mints(self) -> dict[Currency, str]:
         """The currencies that can be paid in on this network."""
@@ -231,7 +253,8 @@ class Settings(BaseSettings):
         filled._refuse_mixture()
         for name in needed or NEEDED:
             if not filled._has(name):
-                raise SettingsError(f"{PREFIX}{name.upper()} is not set: set it, or {start_stack()}")
+                set_it = "set it or AUTOPAY_KEYRING_FILE" if name == "keyring" else "set it"
+                raise SettingsError(f"{PREFIX}{name.upper()} is not set: {set_it}, or {start_stack()}")
         return filled
 
     def for_work(self) -> Self:
@@ -262,16 +285,7 @@ class Settings(BaseSettings):
         return found
 
     def _keyring_of_stack(self) -> str:
-        file = self.home / KEYRING_FILE
-        try:
-            text = file.read_text(encoding="ascii").strip()
-        except FileNotFoundError:
-            return ""
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(
-                f"{file} cannot be read ({type(error).__name__}): the stack's keyring is there"
-            ) from None
-        return text
+        return keyring_of_home(self.home)
 
     def _refuse_mixture(self) -> None:
         """Real money must never be booked in the embedded stack's ledger, nor sealed with its keyring."""
@@ -280,6 +294,19 @@ class Settings(BaseSettings):
                 raise SettingsError("AUTOPAY_DATABASE_URL is not set: MAINNET needs a database of its own")
             if self.keyring.get_secret_value() and self.keyring.get_secret_value() == self._keyring_of_stack():
                 raise SettingsError("AUTOPAY_KEYRING is not set: MAINNET needs a keyring of its own")
+
+
+def keyring_of_home(home: Path) -> str:
+    """The keyring that the embedded stack of that home has made for itself; "" when there is none yet.
+
+    Raises:
+        SettingsError: its file cannot be read.
+    """
+    file = home / KEYRING_FILE
+    try:
+        return read_secret_text(file) if file.exists() else ""
+    except (SecretFileError, OSError) as error:
+        raise SettingsError(f"{file}, the keyring of the embedded stack, {error}") from None
 
 
 def start_stack() -> str:

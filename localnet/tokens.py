@@ -63,8 +63,8 @@ def load_or_create_keypair(path: Path) -> Keypair:
             draft.unlink()
     try:
         return read_key_file(path)
-    except (OSError, ValueError) as error:
-        raise KeyFileDamaged(f"{path}: {error}") from None
+    except ValueError as error:
+        raise KeyFileDamaged(f"{path} {error}") from None
 
 
 async def wait_for_chain(rpc_url: str, timeout_s: float = 60) -> None:

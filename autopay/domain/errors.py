@@ -43,6 +43,10 @@ class LedgerUnavailable(TransientFault):
     """The ledger's database (AUTOPAY_DATABASE_URL) does not answer."""
 
 
+class LedgerForbids(TransientFault):
+    """The role of AUTOPAY_DATABASE_URL may not do this: commands need the owner of the tables, workers `db roles`."""
+
+
 class LedgerFenced(TransientFault):
     """The ledger was restored and may have forgotten payments."""
 

@@ -6,7 +6,12 @@ the key. The ledger keeps one of each version that was ever used with it.
 
 from collections.abc import Mapping
 
-KEEP = "use the keyring of the workers of this ledger (AUTOPAY_KEYRING, or AUTOPAY_HOME of the stack)"
+from autopay.domain.command_line import command_line
+
+KEEP = (
+    "use the keyring of the workers of this ledger (AUTOPAY_KEYRING_FILE or AUTOPAY_KEYRING, or AUTOPAY_HOME of the "
+    "stack)"
+)
 
 Checks = Mapping[int, str]
 """Check values by key version."""
@@ -22,11 +27,17 @@ def why_refused(known: Checks, keyring: Checks) -> str | None:
         return None
     others = [version for version, check in keyring.items() if known.get(version, check) != check]
     if others:
-        return f"AUTOPAY_KEYRING is another keyring than this ledger's: its key {_named(others)} differs; {KEEP}"
+        said = f"AUTOPAY_KEYRING is another keyring than this ledger's: its key {_named(others)} differs"
+        return f"{said}; {KEEP}{_if_lost(max(others))}"
     missing = [version for version in {min(known), max(known)} if version not in keyring]
     if missing:
-        return f"AUTOPAY_KEYRING lacks key {_named(missing)} of this ledger: it is another, or an older copy; {KEEP}"
+        said = f"AUTOPAY_KEYRING lacks key {_named(missing)} of this ledger: it is another, or an older copy"
+        return f"{said}; {KEEP}{_if_lost(max(missing))}"
     return None
+
+
+def _if_lost(version: int) -> str:
+    return f"; if key {version} is lost for good: {command_line('keyring', '--forget', version)}"
 
 
 def _named(versions: list[int]) -> str:

@@ -1,6 +1,7 @@
 """The ledger knows its keyring by check values: the first that comes is taken, every other one refused by name."""
 
 import asyncio
+import io
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from autopay.cli.app import run
 from autopay.settings import Settings, SettingsError
 from autopay.temporal.codec import KeyringOutdated, SealedPayloads, why_marked
 from autopay.temporal.connection import connect
+from tests.ledger.books import open_book
 from tests.workflow.world import PlayedChain, agent_with_session
 
 OURS, FOREIGN = Keyring.generate(), Keyring.generate()
@@ -35,6 +37,62 @@ async def test_the_first_keyring_is_taken_and_rotated_ones_after_it(ledger: Post
     assert await ledger.keys.refuse_or_register(rotated) is None
     assert await ledger.keys.known() == rotated.check_values()
     assert "older copy" in (await ledger.keys.refuse_or_register(OURS) or "")
+
+
+def forget(capsys: pytest.CaptureFixture[str], version: int, *more: str) -> tuple[int, str]:
+    """What `keyring --forget` ends with, and what it says."""
+    capsys.readouterr()
+    code = run(["keyring", "--forget", str(version), *more])
+    return code, capsys.readouterr().err
+
+
+def test_a_key_that_was_lost_before_it_was_used_is_forgotten(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up(monkeypatch, tmp_path, database_url, OURS.with_new_key())
+    assert run(["pause", "trader"]) == 6, "the new key is known, and then lost"
+    set_up(monkeypatch, tmp_path, database_url, OURS)
+    capsys.readouterr()
+    assert run(["pause", "trader"]) == 2
+    assert "if key 2 is lost for good" in (said := capsys.readouterr().err)
+    assert "keyring --forget 2" in said
+    assert forget(capsys, 7, "--yes") == (2, "error: this ledger knows no key of version 7; it knows 0, 1, 2\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    code, said = forget(capsys, 2)
+    assert (code, "what Temporal keeps encrypted with it" in said) == (1, True)
+    assert run(["pause", "trader"]) == 2, "nothing is forgotten that nobody confirmed"
+    assert forget(capsys, 2, "--yes")[0] == 0
+    assert run(["pause", "trader"]) == 6
+
+
+async def test_a_key_that_anything_is_sealed_with_is_not_forgotten(
+    ledger: PostgresLedger,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def never() -> None: ...
+
+    set_up(monkeypatch, tmp_path, database_url, OURS)
+    assert await ledger.keys.refuse_or_register(OURS.with_new_key()) is None
+    await agent_with_session(ledger, Vault(OURS), PlayedChain(never, None))  # type: ignore[arg-type]
+    code, said = await asyncio.to_thread(forget, capsys, 1, "--yes")
+    assert (code, "1 session keys encrypted with it" in said) == (2, True)
+    await (await open_book(ledger, "payer")).recorded()
+    code, said = await asyncio.to_thread(forget, capsys, 0, "--yes")
+    assert (code, "memos of 1 payments" in said) == (2, True)
+    assert set(await ledger.keys.known()) == {0, 1, 2}
+
+
+def test_a_first_keyring_that_was_lost_before_anything_was_paid_is_forgotten_whole(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up(monkeypatch, tmp_path, database_url, OURS)
+    assert run(["pause", "trader"]) == 6
+    set_up(monkeypatch, tmp_path, database_url, FOREIGN)
+    assert [forget(capsys, version, "--yes")[0] for version in (0, 1)] == [0, 0]
+    assert run(["pause", "trader"]) == 6
 
 
 async def test_of_two_keyrings_that_come_at_once_one_is_taken(ledger: PostgresLedger) -> None:

@@ -18,8 +18,9 @@ from autopay.adapters.postgres.maintenance.roles import (
     missing_roles,
 )
 from autopay.adapters.postgres.maintenance.server import RightsMissing, Server
+from autopay.adapters.vault import Keyring
 from autopay.cli import app
-from autopay.domain.errors import LedgerFenced
+from autopay.domain.errors import LedgerFenced, LedgerForbids
 from autopay.domain.request import RequestStatus
 from localnet.postgres.server import EmbeddedPostgres
 from tests.ledger.books import Book, open_book
@@ -116,6 +117,14 @@ async def test_a_worker_can_rewrite_nothing(book: Book, work_url: str) -> None:
     for statement in REFUSED:
         with psycopg.connect(work_url, autocommit=True) as db, pytest.raises(psycopg.errors.InsufficientPrivilege):
             db.execute(statement)
+
+
+async def test_what_a_role_may_not_do_is_a_named_fault(book: Book, work_url: str) -> None:
+    await book.ledger.keys.refuse_or_register(Keyring.generate())
+    ledger = open_ledger(work_url)
+    with pytest.raises(LedgerForbids, match="permission denied for table key_checks"):
+        await ledger.keys.forget(1)
+    await ledger.dispose()
 
 
 async def test_the_writer_of_events_cannot_be_put_on_another_table(book: Book, server: Server, work_url: str) -> None:

@@ -50,6 +50,7 @@ SAMPLES = {
     "first": SESSION,
     "approval.approval_id": SESSION,
     "other.approval_id": SESSION,
+    "version": "2",
     "grant": "1.5",
     "feed": "http://127.0.0.1:8403/api/market-feed",
     "file": "my grant.json",

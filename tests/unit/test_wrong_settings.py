@@ -5,9 +5,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from solders.keypair import Keypair
 
 from autopay.adapters.postgres.database.connection import connect_arguments, engine_url, search_path
 from autopay.adapters.vault import Keyring
+from autopay.cli.connect.exit_codes import CommandError
+from autopay.cli.connect.files import read_keypair
 from autopay.database_url import LIBPQ, parse_database_url
 from autopay.settings import Settings, SettingsError, environment
 from autopay.temporal.connection import connect, connect_config
@@ -135,6 +138,90 @@ def test_nothing_secret_is_in_what_a_program_may_print(monkeypatch: pytest.Monke
     for text in (repr(found), str(found), repr(parts), str(engine_url(found.database_url).set(query={}))):
         assert SECRET not in text
         assert KEYRING not in text
+
+
+KEY_FILES = [
+    pytest.param(b"", "is empty", id="empty"),
+    pytest.param(b" \r\n", "is empty", id="blank"),
+    pytest.param(KEYRING.encode("utf-16"), "UTF-16", id="as PowerShell writes it"),
+    pytest.param(KEYRING.encode("utf-16-le"), "UTF-16", id="UTF-16 without its mark"),
+    pytest.param(KEYRING.encode() + b"\xff", "is not UTF-8", id="no text"),
+    pytest.param(b"x" * 200_000, "cannot be read: larger than", id="endless"),
+]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        *KEY_FILES,
+        pytest.param(SECRET.encode(), "holds no keyring", id="something else"),
+        pytest.param(f"AUTOPAY_KEYRING={KEYRING}".encode(), "holds no keyring", id="a line of .env"),
+        pytest.param(KEYRING.encode()[:-3], "holds no keyring", id="cut"),
+    ],
+)
+def test_a_keyring_file_that_holds_none_is_named_and_not_quoted(tmp_path: Path, content: bytes, says: str) -> None:
+    file = tmp_path / "keys"
+    file.write_bytes(content)
+    said = refusal(AUTOPAY_KEYRING_FILE=str(file))
+    assert said.startswith("AUTOPAY_KEYRING_FILE names a file that ")
+    assert says in said
+    assert said.isprintable()
+    assert not any(part in said for part in (SECRET, KEYRING[2:20]))
+
+
+def test_a_keyring_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "open").write_text(KEYRING)
+    (tmp_path / "open").chmod(0o666)
+    for file, says in (("none", "No such file"), ("folder", "Is a directory"), ("~nobody/x", "No such file")):
+        said = refusal(AUTOPAY_KEYRING_FILE=file)
+        assert said.startswith("AUTOPAY_KEYRING_FILE names a file that cannot be read: ")
+        assert says in said
+    assert "written by everybody: chmod 600" in refusal(AUTOPAY_KEYRING_FILE="open")
+    assert KEYRING not in refusal(AUTOPAY_KEYRING_FILE=KEYRING), "the keyring itself, given as its file's name"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_keyring_file_of_somebody_else_is_named(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text(KEYRING)
+    (tmp_path / "keys").chmod(0)
+    assert "Permission denied" in refusal(AUTOPAY_KEYRING_FILE="keys")
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_keyring_is_read_from_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, mark: str) -> None:
+    (tmp_path / "keys").write_bytes(f"{mark}{KEYRING}{end}".encode())
+    (tmp_path / "keys").chmod(0o444)  # as container engines mount secrets
+    monkeypatch.setenv("AUTOPAY_KEYRING_FILE", "keys")
+    monkeypatch.setenv("AUTOPAY_KEYRING", "")
+    found = Settings.load().resolve("keyring")
+    assert found.keyring.get_secret_value() == KEYRING
+    assert KEYRING not in repr(found)
+
+
+def test_a_keyring_and_its_file_are_not_both_given(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text(KEYRING)
+    said = refusal(AUTOPAY_KEYRING=KEYRING, AUTOPAY_KEYRING_FILE="keys")
+    assert said == "AUTOPAY_KEYRING and AUTOPAY_KEYRING_FILE are both set: set one of them"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"), [*KEY_FILES, pytest.param(KEYRING.encode(), "solana-keygen", id="something else")]
+)
+def test_a_wallets_key_file_is_read_as_a_keyrings(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "id.json").write_bytes(content)
+    with pytest.raises(CommandError) as refused:
+        read_keypair(Path("id.json"), "--keypair")
+    assert str(refused.value).startswith("--keypair: id.json ")
+    assert says in str(refused.value)
+    assert KEYRING[2:20] not in str(refused.value)
+
+
+def test_a_wallets_key_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    key = Keypair()
+    (tmp_path / "id.json").write_text(f"\ufeff{list(bytes(key))}\r\n", encoding="utf-8")
+    assert read_keypair(Path("id.json")) == key
 
 
 @pytest.mark.parametrize(

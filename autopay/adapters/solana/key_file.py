@@ -6,9 +6,8 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 from solders.keypair import Keypair
 
-from autopay.bounded_file import read_bounded
+from autopay.secret_file import read_secret_text
 
-MOST_BYTES = 10_000
 _NUMBERS = TypeAdapter(list[Annotated[int, Field(strict=True, ge=0, le=255)]])
 
 
@@ -16,10 +15,11 @@ def read_key_file(path: Path) -> Keypair:
     """The key in a file.
 
     Raises:
-        OSError: it cannot be read.
+        SecretFileError: it cannot be read.
         ValueError: it holds no key.
     """
+    text = read_secret_text(path)
     try:
-        return Keypair.from_bytes(bytes(_NUMBERS.validate_json(read_bounded(path, MOST_BYTES))))
+        return Keypair.from_bytes(bytes(_NUMBERS.validate_json(text)))
     except (ValidationError, ValueError):
-        raise ValueError("not a key as `solana-keygen` writes it") from None
+        raise ValueError("holds no key as `solana-keygen` writes it") from None

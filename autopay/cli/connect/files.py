@@ -45,7 +45,5 @@ def read_keypair(path: Path, option: str = "--owner-keypair") -> "Keypair":
 
     try:
         return read_key_file(path)
-    except OSError as error:
-        raise CommandError(f"{option} {path}: {error.strerror}") from None
     except ValueError as error:
-        raise CommandError(f"{option} {path}: {error}") from None
+        raise CommandError(f"{option}: {path} {error}") from None

@@ -10,7 +10,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from autopay.database_url import parse_database_url
-from autopay.domain.errors import DatabaseUrlWrong, Fault, IllegalTransition, LedgerUnavailable, NotMigrated
+from autopay.domain.errors import (
+    DatabaseUrlWrong,
+    Fault,
+    IllegalTransition,
+    LedgerForbids,
+    LedgerUnavailable,
+    NotMigrated,
+)
 
 POOL_SIZE = 10
 CONNECT_TIMEOUT_S = 5
@@ -29,6 +36,7 @@ ISOLATION_LEVEL = "READ COMMITTED"
 
 _OPTION = re.compile(r"(?:-c|--)\s*([a-z_]+)\s*=")
 _REFUSED = "AP001"  # by the ledger's own triggers (alembic/sql/0006_guards.sql)
+_FORBIDDEN = "42501"  # insufficient privilege
 _MISSING = frozenset({"42P01", "42703", "42704", "3F000"})  # undefined table, column, type; invalid schema
 _UNAVAILABLE = frozenset({"25006", "57P01", "57P02", "57P03"})  # read-only after a failover, shutting down, starting
 
@@ -133,6 +141,8 @@ def fault_of(error: BaseException) -> Fault | None:
             state = getattr(original, "sqlstate", None)
             if state in _MISSING:
                 return NotMigrated(_first_line(original))
+            if state == _FORBIDDEN:
+                return LedgerForbids(_first_line(original))
             if state == _REFUSED:
                 return IllegalTransition(_first_line(original))
             if isinstance(error, ProgrammingError) and state is None:  # before there was a connection

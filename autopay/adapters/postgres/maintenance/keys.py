@@ -1,12 +1,14 @@
 """`KeyChecks`: the check values of the keys that this ledger's secrets are sealed with."""
 
-from sqlalchemy import select
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from autopay.adapters.postgres.database.transaction import Database
-from autopay.adapters.postgres.tables.core import SessionRow
+from autopay.adapters.postgres.maintenance.reseal import COLUMNS
+from autopay.adapters.postgres.tables.core import SessionRow, TransactionRow
 from autopay.adapters.postgres.tables.keys import KeyCheckRow
-from autopay.adapters.vault import Keyring, Vault
+from autopay.adapters.vault import ROOT, Keyring, Vault
 from autopay.domain.errors import SecretUnreadable
 from autopay.domain.keys import KEEP, why_refused
 
@@ -37,6 +39,22 @@ class KeyChecks:
             known = {row.version: row.check_value for row in await db.scalars(select(KeyCheckRow))}
             return why_refused(known, mine)
 
+    async def uses_of(self, version: int) -> dict[str, int]:
+        """How many rows of the ledger could not be read any more without the key of that version, by what they are.
+
+        Nothing is sealed with the root: payments count for it, as their memos are derived from it.
+        """
+        async with self._database.transaction() as db:
+            return await _uses_of(db, version)
+
+    async def forget(self, version: int) -> dict[str, int]:
+        """Delete the check value of a key that is lost, unless the ledger needs the key: see `uses_of`, returned."""
+        async with self._database.transaction() as db:
+            uses = await _uses_of(db, version)
+            if not any(uses.values()):
+                await db.execute(delete(KeyCheckRow).where(KeyCheckRow.version == version))
+            return uses
+
     async def knows(self, version: int) -> bool:
         """Whether a key of that version was ever used with this ledger."""
         async with self._database.transaction() as db:
@@ -51,6 +69,13 @@ class KeyChecks:
 _NEWEST_SESSION = (
     select(SessionRow).where(SessionRow.session_token.like("v%.%")).order_by(SessionRow.created_at.desc()).limit(1)
 )
+
+
+async def _uses_of(db: AsyncSession, version: int) -> dict[str, int]:
+    if version == ROOT:
+        return {"payments": await db.scalar(select(func.count()).select_from(TransactionRow)) or 0}
+    counts = {each.name: select(func.count()).where(each.sealed.startswith(f"v{version}.")) for each in COLUMNS}
+    return {name: await db.scalar(count) or 0 for name, count in counts.items()}
 
 
 def _opens(keyring: Keyring, session: SessionRow) -> bool:
