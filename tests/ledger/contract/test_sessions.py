@@ -66,8 +66,8 @@ async def test_own_addresses_are_those_of_every_session_that_the_agent_ever_had(
     sessions = book.ledger.sessions
     await open_book(book.ledger, "somebody else")
     for currency, number in ((Currency.USDC, 1), (Currency.CASH, 2), (Currency.CASH, 3)):
-        named = (f"{each}-{number}" for each in ("source", "owner", "key"))
-        await sessions.create(book.agent, currency, "mint", *named, "sealed", 5, 5, 5, UUID(int=number))
+        source, owner, key = (f"{each}-{number}" for each in ("source", "owner", "key"))
+        await sessions.create(book.agent, currency, "mint", source, owner, key, "sealed", 5, 5, 5, UUID(int=number))
     assert await sessions.end(UUID(int=3))
     ours = {f"{each}-{number}" for each in ("source", "owner", "key") for number in (1, 2, 3)} | {"delegate"}
     assert await sessions.own_among(book.agent, {*ours, "seller", "mint", ""}) == ours

@@ -140,7 +140,7 @@ class Sessions:
         async with self._database.transaction() as db:
             mine = SessionRow.agent_id == (await agent_named(db, agent)).id
             found = union(*(select(each).where(mine, each.in_(addresses)) for each in ours))
-            return frozenset((await db.scalars(found)).all())
+            return frozenset(each for each in await db.scalars(found) if each is not None)
 
     async def list(self, agent: str | None = None) -> Sequence[SessionRecord]:
         """Every session of the agent, or of all, newest first."""
