@@ -13,18 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autopay.processes import is_process, start_time
+from localnet.failures import one_line
 
 POLL_S = 0.03
 ZOMBIE_S = 5
 LOG_LIMIT_BYTES = 20_000_000
-TAIL_LINES = 15
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class StackError(Exception):
-    """The embedded stack cannot run; the message says which part and why."""
+    """The embedded stack cannot run; the message is one line: which part, why, where its log is, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +81,14 @@ class Child:
         deadline = time.monotonic() + timeout_s
         while True:
             if self.exit_code is not None:
-                raise StackError(f"{self.name} ended by itself ({self.ending()}):\n{self.tail()}")
+                raise StackError(self.failure(f"{self.name} did not start ({self.ending()})"))
             try:
-                if await self.program.answers():
+                if await self.program.answers() and self.exit_code is None:
                     return
             except OSError:
                 pass
             if time.monotonic() > deadline:
-                raise StackError(f"{self.name} does not answer after {timeout_s:.0f} s:\n{self.tail()}")
+                raise StackError(self.failure(f"{self.name} does not answer after {timeout_s:.0f} s"))
             await asyncio.sleep(POLL_S)
 
     async def stop(self) -> None:
@@ -112,10 +112,9 @@ class Child:
             log.seek(self._log_start)
             return log.read().decode(errors="replace")
 
-    def tail(self) -> str:
-        """The last lines of its log, and where the rest is."""
-        lines = self.written().rstrip().splitlines()[-TAIL_LINES:]
-        return "\n".join([*(f"  | {line}" for line in lines), f"  (all of it in {self.log})"])
+    def failure(self, what: str) -> str:
+        """`what` happened to it, in one line with the reason that its log gives."""
+        return one_line(what, self.written(), self.log, self.log.parent.parent)
 
     def _spawn(self) -> None:
         assert self.exit_code is not None, f"{self.name} runs"

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -13,6 +14,7 @@ from autopay.adapters.vault import Keyring
 from autopay.processes import is_process
 from autopay.stack_file import KEYRING_FILE, STACK_FILE, StackFile
 from localnet.child import StackError, end_process
+from localnet.failures import advice
 
 LOCK_FILE = "lock"
 PIDS_FILE = "pids.json"
@@ -57,10 +59,11 @@ class Home:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = (self.path / LOCK_FILE).open("a+")
         except OSError as error:
-            raise StackError(f"{self.path} cannot be used as home: {error.strerror}") from None
+            raise StackError(self._unusable(error)) from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            self._write_holder(lock)
+        except BlockingIOError:
             lock.seek(0)
             holder = lock.read().strip() or "unknown"
             lock.close()
@@ -68,18 +71,21 @@ class Home:
                 f"the stack of {self.path} is already running (pid {holder}): use it, stop it with Ctrl-C, "
                 "or give this one another --home"
             ) from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
+        except OSError as error:
+            with suppress(OSError):  # what could not be written is written once more
+                lock.close()
+            raise StackError(self._unusable(error)) from None
         self._lock = lock
 
     def release(self) -> None:
         """Give the home back: nobody is told any more that a stack runs here."""
-        (self.path / STACK_FILE).unlink(missing_ok=True)
-        (self.path / PIDS_FILE).unlink(missing_ok=True)
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        if self._lock is None:
+            return  # it was never ours, and may be somebody else's
+        for name in (STACK_FILE, PIDS_FILE):
+            with suppress(OSError):  # it names this process, so it tells nobody anything once that has ended
+                (self.path / name).unlink()
+        self._lock.close()
+        self._lock = None
 
     def publish(self, addresses: StackFile) -> None:
         """Tell commands and workers of this home where the stack is."""
@@ -110,6 +116,15 @@ class Home:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
+
+    def _unusable(self, error: OSError) -> str:
+        return f"{self.path} cannot be used as home: {error.strerror}; {advice(str(error), self.path)}"
+
+    @staticmethod
+    def _write_holder(lock: IO[str]) -> None:
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
 
     def _recorded(self) -> dict[str, tuple[int, str]]:
         try:

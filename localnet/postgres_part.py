@@ -6,23 +6,34 @@ import subprocess
 from pathlib import Path
 
 from autopay.processes import is_process, start_time
-from localnet.child import TAIL_LINES, StackError, end_process, until_waited_for
+from localnet.child import StackError, end_process, until_waited_for
+from localnet.failures import one_line
+from localnet.postgres.postmaster import running_postmaster
 from localnet.postgres.server import EmbeddedPostgres, PostgresNotStarted
 
 _KILL_GRACE_S = 10
+_STOP_GRACE_S = 20
 
 # Waits for the end of its input, which comes when the stack's process is gone, however it went; then a fast shutdown.
 _GUARD = 'cat > /dev/null; kill -INT "$0"'
 
 
 class PostgresPart:
-    """PostgreSQL on HOME/postgres; a daemon with its own supervisor, so we hold its pid and not a child."""
+    """PostgreSQL on HOME/postgres; a daemon with its own supervisor, so we hold its pid and not a child.
+
+    Raises:
+        StackError: its programs or its account are missing.
+    """
 
     name = "postgres"
 
     def __init__(self, home: Path, port: int) -> None:
+        self._home = home
         self._data_dir = home / "postgres"
-        self._server = EmbeddedPostgres(self._data_dir, port=port)
+        try:
+            self._server = EmbeddedPostgres(self._data_dir, port=port)
+        except (PostgresNotStarted, OSError, subprocess.SubprocessError) as error:
+            raise StackError(f"postgres cannot be run: {error}") from error
         self._guard: subprocess.Popen[bytes] | None = None
         self.log = home / "logs" / "postgres.log"
         self.pid = 0
@@ -46,7 +57,7 @@ class PostgresPart:
         try:
             self.url = await asyncio.to_thread(self._server.start)
         except (PostgresNotStarted, OSError, subprocess.SubprocessError) as error:
-            raise StackError(f"postgres did not start: {error}") from error
+            raise StackError(self._failure("postgres did not start", str(error))) from error
         self.pid = int((self._data_dir / "postmaster.pid").read_text().split("\n", 1)[0])
         self.started = start_time(self.pid) or ""
         self._set_guard()
@@ -57,13 +68,19 @@ class PostgresPart:
         """`start` has waited already."""
 
     async def stop(self) -> None:
-        """A fast shutdown: open transactions are rolled back."""
+        """A fast shutdown: open transactions are rolled back. One that still starts is waited for, then stopped."""
         self._dismiss_guard()
-        await asyncio.to_thread(self._server.stop)
+        try:
+            await asyncio.to_thread(self._server.stop)
+        except OSError:  # a home that cannot be written any more must not keep it alive
+            if self.exit_code is None:
+                await end_process(self.pid, self.started, signal.SIGINT, _STOP_GRACE_S)
 
     async def kill(self) -> None:
         """SIGKILL to the postmaster: what was committed survives."""
         self._dismiss_guard()
+        if not self.pid and (starting := running_postmaster(self._data_dir)) is not None:
+            self.pid, self.started = starting.pid, start_time(starting.pid) or ""
         if self.exit_code is None:
             await end_process(self.pid, self.started, signal.SIGKILL, _KILL_GRACE_S)
 
@@ -71,13 +88,13 @@ class PostgresPart:
         """How it ended, for people."""
         return "it is gone"
 
-    def tail(self) -> str:
-        """The last lines of its log, and where the rest is."""
-        try:
-            lines = self.log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
-        except OSError:
-            lines = []
-        return "\n".join([*(f"  | {line}" for line in lines), f"  (all of it in {self.log})"])
+    def failure(self, what: str) -> str:
+        """`what` happened to it, in one line with the reason that its log gives."""
+        return self._failure(what, self._server.log_end())
+
+    def _failure(self, what: str, written: str) -> str:
+        log = self._server.log
+        return one_line(what, written, log if log.exists() else None, self._home)
 
     def _set_guard(self) -> None:
         self._guard = subprocess.Popen(

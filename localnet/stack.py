@@ -14,13 +14,19 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+import psycopg
+from alembic.util import CommandError as AlembicError
+from sqlalchemy.exc import SQLAlchemyError
+
 from autopay.adapters.postgres.maintenance.migrations import upgrade
 from autopay.adapters.postgres.maintenance.roles import Role, apply_rights, make_roles
 from autopay.adapters.postgres.maintenance.server import Server
+from autopay.domain.errors import Fault
 from autopay.processes import own_start_time
 from autopay.stack_file import StackFile
 from localnet.chain.genesis import CASH_MINT, USDC_MINT
-from localnet.child import Child
+from localnet.child import Child, StackError
+from localnet.failures import first_line, one_line, os_error_line
 from localnet.home import Home
 from localnet.ports import PREFERRED, PortClaims, choose_ports
 from localnet.postgres_part import PostgresPart
@@ -48,6 +54,7 @@ class Stack:
         workers: how many worker processes to run beside the stack.
         ephemeral: take any free ports, so that several stacks run side by side.
         report: told, in a sentence each, what people should know.
+        check: told the addresses before any worker is started; what it raises ends the start.
     """
 
     def __init__(
@@ -58,12 +65,14 @@ class Stack:
         workers: int = 0,
         ephemeral: bool = False,
         report: Callable[[str], None] = logger.warning,
+        check: Callable[[StackFile], None] = lambda _addresses: None,
     ) -> None:
         self.home = Home(home)
         self._slot_ms = slot_ms
         self._workers = workers
         self._ephemeral = ephemeral
         self._report = report
+        self._check = check
         self._running: Supervisor | None = None
         self._claims = PortClaims()
 
@@ -83,27 +92,35 @@ class Stack:
         """
         self.home.hold()
         try:
-            leftovers = await self.home.end_leftovers()
-            if leftovers:
-                self._report(f"ended what an earlier stack left running: {', '.join(leftovers)}")
-            self._running = Supervisor(self._report, self._record)
-            ports = self._ports()
-            addresses = await self._start_parts(ports)
-            self.home.publish(addresses)
-            codec = Child(codec_program(self.home.path, ports), self.home.logs)
-            await all_of((self._supervisor.start(codec), self._start_workers(self._workers)))
-        except BaseException:
+            return await self._start()
+        except BaseException as error:
             await self.stop()
+            if isinstance(error, OSError):
+                raise StackError(os_error_line(error, self.home.path)) from error
             raise
+
+    async def _start(self) -> StackFile:
+        leftovers = await self.home.end_leftovers()
+        if leftovers:
+            self._report(f"ended what an earlier stack left running: {', '.join(leftovers)}")
+        self._running = Supervisor(self._report, self._record)
+        ports = self._ports()
+        addresses = await self._start_parts(ports)
+        self._check(addresses)
+        self.home.publish(addresses)
+        codec = Child(codec_program(self.home.path, ports), self.home.logs)
+        await all_of((self._supervisor.start(codec), self._start_workers(self._workers)))
         return addresses
 
     async def stop(self) -> None:
         """Stop everything in reverse order, and give the home back."""
-        if self._running is not None:
-            await self._running.stop_all()
-            self._running = None
-        self._claims.release()
-        self.home.release()
+        try:
+            if self._running is not None:
+                await self._running.stop_all()
+                self._running = None
+        finally:
+            self._claims.release()
+            self.home.release()
 
     async def run(self) -> None:
         """Return never, but raise when the stack cannot go on.
@@ -194,7 +211,11 @@ class Stack:
 
     async def _start_database(self, postgres: PostgresPart) -> None:
         await self._supervisor.start(postgres)
-        await asyncio.to_thread(_prepare, postgres.url)
+        try:
+            await asyncio.to_thread(_prepare, postgres.url)
+        except (AlembicError, Fault, SQLAlchemyError, psycopg.Error) as error:
+            what = f"the ledger's schema could not be brought to this version ({first_line(error)})"
+            raise StackError(one_line(what, "", postgres.log, self.home.path)) from error
 
     def _addresses(self, ports: dict[str, int], postgres: PostgresPart) -> StackFile:
         return StackFile(

@@ -31,7 +31,7 @@ class Part(Protocol):
     async def stop(self) -> None: ...
     async def kill(self) -> None: ...
     def ending(self) -> str: ...
-    def tail(self) -> str: ...
+    def failure(self, what: str) -> str: ...
 
 
 class Supervisor:
@@ -65,9 +65,12 @@ class Supervisor:
             del self.parts[name]
 
     async def stop_all(self) -> None:
-        """Stop every part, the newest first."""
+        """Stop every part, the newest first; one that cannot be stopped is reported, and keeps no other alive."""
         for name in reversed(list(self.parts)):
-            await self.stop(name)
+            try:
+                await self.stop(name)
+            except (StackError, OSError) as error:
+                self._report(f"{name} (pid {self.parts[name].pid}) could not be stopped: {error}")
         if self._given_up.done():
             self._given_up.exception()  # seen, whether anybody waited for it or not
 
@@ -121,7 +124,7 @@ class Supervisor:
                     deaths.popleft()
                 deaths.append(time.monotonic())
             if len(deaths) > len(BACKOFF_S):
-                self._give_up(f"{part.name} died {len(deaths)} times ({part.ending()}):\n{part.tail()}")
+                self._give_up(part.failure(f"{part.name} died {len(deaths)} times ({part.ending()})"))
                 return
             await self._revive(part, BACKOFF_S[max(len(deaths) - 1, 0)])
 
@@ -133,7 +136,7 @@ class Supervisor:
             self._changed()
             await part.wait_until_answers(START_TIMEOUT_S)
         except (StackError, OSError) as error:
-            self._report(str(error).splitlines()[0].rstrip(":"))
+            self._report(str(error))
             await part.kill()
         else:
             self._report(f"{part.name} is back")

@@ -66,7 +66,7 @@ class EmbeddedPostgres:
                     self._ensure_database()
                 except psycopg.OperationalError as error:  # found while it recovers, or while it dies
                     if time.monotonic() > deadline:
-                        raise PostgresNotStarted(f"{error}\n{self._log_end()}") from error
+                        raise PostgresNotStarted(f"{error}\n{self.log_end()}") from error
                     time.sleep(0.1)
                 else:
                     return self.url()
@@ -130,14 +130,14 @@ class EmbeddedPostgres:
             self._refuse_strangers(socket_dir)
         listen = "127.0.0.1" if self._port is not None else ""
         options = ["-k", str(socket_dir), "-h", listen, "-p", str(self._port or SOCKET_PORT), "-c", "timezone=UTC"]
-        command = ("-D", str(self.data_dir), "-l", str(self._log), "-w", "-t", str(START_TIMEOUT_S))
+        command = ("-D", str(self.data_dir), "-l", str(self.log), "-w", "-t", str(START_TIMEOUT_S))
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
             try:
                 self._run("pg_ctl", *command, "-o", shlex.join(options), "start")
             except PostgresNotStarted:
                 # Backends of a killed server hold its shared memory until they notice that it is gone.
-                if "shared memory block" not in self._log_end() or time.monotonic() > deadline:
+                if "shared memory block" not in self.log_end() or time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
             else:
@@ -218,15 +218,17 @@ class EmbeddedPostgres:
             output.seek(0)
             said = output.read()
         if done.returncode != 0:
-            raise PostgresNotStarted(f"{program}: {said.strip()}\n{self._log_end()}")
+            raise PostgresNotStarted(f"{program}: {said.strip()}\n{self.log_end()}")
 
     @property
-    def _log(self) -> Path:
+    def log(self) -> Path:
+        """Where the server writes its log."""
         return self.data_dir / "server.log"
 
-    def _log_end(self) -> str:
+    def log_end(self) -> str:
+        """The end of its log; "" when there is none."""
         with suppress(OSError):
-            return self._log.read_text(errors="replace")[-2000:]
+            return self.log.read_text(errors="replace")[-2000:]
         return ""
 
 

@@ -60,7 +60,7 @@ async def test_a_part_that_cannot_start_leaves_nothing_running(tmp_path: Path) -
     home.mkdir()
     (home / "temporal.db").write_text("this is no database")
     stack = Stack(home, ephemeral=True)
-    with pytest.raises(StackError, match="temporal ended by itself"):
+    with pytest.raises(StackError, match=r"temporal did not start \(exit 1\): .*; its log: .*temporal.log; "):
         await stack.start()
     assert not (home / "stack.json").exists()
     (home / "temporal.db").unlink()

@@ -12,6 +12,7 @@ from rich.live import Live
 from autopay.cli.agent.launch_steps import launch_agent
 from autopay.cli.connect.connections import ledger_of, vault_of
 from autopay.cli.connect.console import note, print_json, print_line
+from autopay.cli.connect.elsewhere import elsewhere_line, settings_elsewhere
 from autopay.cli.connect.event_loop import in_foreground, run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.demo.agent_setup import FIRST_ALLOWANCE, launch_order
@@ -21,7 +22,8 @@ from autopay.cli.demo.display import Display, console_of_demo
 from autopay.cli.demo.summary import DemoSummary, print_summary, summarize
 from autopay.domain.command_line import CALL, command_line
 from autopay.domain.money import show
-from autopay.settings import Settings
+from autopay.settings import Settings, SettingsError
+from autopay.stack_file import StackFile
 from autopay.temporal.connection import connect
 
 if TYPE_CHECKING:
@@ -56,7 +58,12 @@ def demo(
     settings = Settings.load(home=home or HOME)
     CALL.set(replace(CALL.get(), home=str(settings.home)))
     display = Display(console_of_demo())
-    stack = Stack(settings.home, slot_ms=settings.slot_ms, report=display.note)
+    stack = Stack(
+        settings.home,
+        slot_ms=settings.slot_ms,
+        report=display.note,
+        check=lambda addresses: check_settings(settings, addresses),
+    )
     run = _DemoRun(stack, settings, display)
     try:
         stack.home.hold()
@@ -68,6 +75,13 @@ def demo(
     if as_json:
         print_json(run.summary.as_json())
     raise typer.Exit(ExitCode.OK if run.summary.ok else ExitCode.FAULT)
+
+
+def check_settings(settings: Settings, addresses: StackFile) -> None:
+    """Refuse settings that would have the demo buy, sign or book anywhere else."""
+    clauses = settings_elsewhere(settings, addresses)
+    if clauses:
+        raise SettingsError(f"the demo plays on the embedded stack only, but: {elsewhere_line(clauses)}")
 
 
 class _DemoRun:

@@ -8,9 +8,11 @@ import typer
 
 from autopay.cli.connect.agent_handle import start_worker
 from autopay.cli.connect.console import note, print_json, print_line
+from autopay.cli.connect.elsewhere import elsewhere_line, settings_elsewhere
 from autopay.cli.connect.event_loop import in_foreground
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
-from autopay.settings import Settings
+from autopay.domain.command_line import worker_command_line
+from autopay.settings import Settings, SettingsError
 from autopay.stack_file import StackFile
 
 if TYPE_CHECKING:
@@ -50,6 +52,9 @@ def up(
 
     That is PostgreSQL, Temporal, a Solana chain, a facilitator and two paid APIs, all on this machine. It runs
     until Ctrl-C and keeps its state for the next time. Other commands with the same home find it by themselves.
+
+    Exits 0 when it is stopped, 130 when that is before all of it answered, 1 when a part does not start or keeps
+    dying, 2 when settings would send its workers to another chain, Temporal or ledger. No part is left running.
     """
     settings = Settings.load(home=home, slot_ms=slot_ms)
     try:
@@ -57,12 +62,39 @@ def up(
         from localnet.stack import Stack  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise CommandError(f"the embedded stack needs {error.name}: pip install 'autopay[localnet]'") from None
-    stack = Stack(settings.home, slot_ms=settings.slot_ms, workers=workers or int(worker), report=note)
+    count = workers or int(worker)
+    stack = Stack(
+        settings.home,
+        slot_ms=settings.slot_ms,
+        workers=count,
+        report=note,
+        check=lambda addresses: check_settings(settings, addresses, count),
+    )
+    stay = _Stay(stack, as_json)
     try:
         stack.home.hold()
-        asyncio.run(in_foreground(stack, _start_and_stay(stack, as_json), lambda: _tell_stopping(as_json)))
+        asyncio.run(in_foreground(stack, stay.run(), lambda: _tell_stopping(as_json)))
     except StackError as error:
         raise CommandError(str(error), ExitCode.FAULT) from None
+    except BrokenPipeError:
+        raise CommandError("nobody reads what `up` prints, so it was stopped", ExitCode.FAULT) from None
+    if not stay.ready:
+        raise typer.Exit(ExitCode.INTERRUPTED)
+
+
+def check_settings(settings: Settings, addresses: StackFile, workers: int) -> None:
+    """Refuse workers that would not work on this stack; tell of other commands, which take the same settings."""
+    clauses = settings_elsewhere(settings, addresses)
+    if clauses and workers:
+        raise SettingsError(
+            f"the worker would not work on the embedded stack, because of {elsewhere_line(clauses)}, "
+            f"or leave the worker to: {worker_command_line()}"
+        )
+    if clauses:
+        note(
+            f"workers and commands with these settings do not use all of this stack: {elsewhere_line(clauses)}",
+            "yellow",
+        )
 
 
 def _tell_stopping(as_json: bool) -> None:
@@ -70,11 +102,22 @@ def _tell_stopping(as_json: bool) -> None:
         note("stopping ... (Ctrl-C again to kill)")
 
 
-async def _start_and_stay(stack: "Stack", as_json: bool) -> None:
-    if not as_json:
-        note(f"starting the embedded stack in {stack.home.path} ...")
-    _show(await stack.start(), stack.names, as_json)
-    await stack.run()
+class _Stay:
+    """Starts the stack and stays; `ready` once everything answers."""
+
+    def __init__(self, stack: "Stack", as_json: bool) -> None:
+        self.ready = False
+        self._stack = stack
+        self._as_json = as_json
+
+    async def run(self) -> None:
+        """Return never; raise when the stack cannot go on."""
+        if not self._as_json:
+            note(f"starting the embedded stack in {self._stack.home.path} ...")
+        addresses = await self._stack.start()
+        self.ready = True
+        _show(addresses, self._stack.names, self._as_json)
+        await self._stack.run()
 
 
 def _show(addresses: StackFile, names: list[str], as_json: bool) -> None:
