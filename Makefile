@@ -10,7 +10,7 @@ help:            ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: $(READY)   ## run the main job on the embedded stack, and watch it
-	@$(BIN)/python starter.py demo $(ARGS)
+	@$(BIN)/autopay demo $(ARGS)
 
 test: $(READY)   ## run every test
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --max-worker-restart 2 --durations=20 $(ARGS)

@@ -13,7 +13,8 @@ import psutil
 
 from autopay.domain.command_line import Call
 
-STARTER = "starter.py"
+COMMAND, STARTER = "autopay", "starter.py"
+"""The command line as it is installed, and as the file in a checkout or image."""
 
 
 def start_time(pid: int) -> str | None:
@@ -44,16 +45,20 @@ def own_start_time() -> str:
 
 
 def own_call() -> Call:
-    """How this process was called: `.venv/bin/python starter.py`, or `autopay` where it is installed.
+    """How this process was called: `autopay` or its path where it is installed, or `.venv/bin/python starter.py`.
 
-    A worker names the command line beside it.
+    A worker names the command line that is installed beside its Python, or else lies beside itself.
     """
     script, python = Path(sys.argv[0]), _as_typed(sys.executable)
-    starter = script if script.name == STARTER else script.with_name(STARTER)
-    if starter.is_file():
+    installed = script if script.name == COMMAND else Path(sys.executable).with_name(COMMAND)
+    starter = script.with_name(STARTER)
+    if starter.is_file() and (script.name == STARTER or not installed.is_file()):
         return Call(program=f"{python} {_as_typed(str(starter))}", python=python)
-    name = script.name if script.suffix != ".py" and shutil.which(script.name) is not None else Call.program
-    return Call(program=shlex.quote(name), python=python)
+    if not installed.is_file():
+        return Call(python=python)
+    on_path = shutil.which(COMMAND)
+    is_found = on_path is not None and Path(on_path).absolute() == installed.absolute()
+    return Call(program=COMMAND if is_found else _as_typed(str(installed)), python=python)
 
 
 def _as_typed(path: str) -> str:

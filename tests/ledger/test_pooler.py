@@ -13,6 +13,7 @@ from autopay.adapters.postgres.database.connection import open_plain_engine
 from autopay.adapters.postgres.maintenance import migrations
 from autopay.adapters.postgres.maintenance.server import Server
 from autopay.adapters.postgres.reports.events import START
+from autopay.cli.app import run
 from autopay.domain.errors import PoolerInBetween
 from autopay.domain.payment.attempt import RecordedAttempt
 from tests.ledger.books import Book, open_book
@@ -146,3 +147,13 @@ def test_a_command_that_needs_a_session_of_its_own_says_so(database_url: str, tm
         Server(url).connected(),
     ):
         raise AssertionError("unreachable")
+
+
+def test_a_schema_is_not_upgraded_halfway_through_a_pooler(
+    empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pooled(empty_database_url, tmp_path) as url:
+        monkeypatch.setenv("AUTOPAY_DATABASE_URL", url)
+        assert run(["db", "upgrade"]) == 2
+        assert "server's own address" in capsys.readouterr().err
+        assert migrations.current(url) is None

@@ -195,16 +195,35 @@ def test_a_worker_is_started_for_the_same_home(in_a_home: None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("called", "program"),
+    ("called", "path", "program"),
     [
-        pytest.param("starter.py", ".venv/bin/python starter.py", id="from the checkout"),
-        pytest.param("worker.py", ".venv/bin/python starter.py", id="a worker names the command line beside it"),
-        pytest.param("/nowhere/bin/autopay", "autopay", id="installed"),
+        pytest.param("starter.py", "", ".venv/bin/python starter.py", id="the file of the checkout"),
+        pytest.param("worker.py", "", ".venv/bin/autopay", id="a worker names the command beside its Python"),
+        pytest.param("worker.py", ".venv/bin", "autopay", id="a worker whose environment is active"),
+        pytest.param(".venv/bin/autopay", "", ".venv/bin/autopay", id="by its path"),
+        pytest.param(".venv/bin/autopay", ".venv/bin", "autopay", id="found on the path"),
+        pytest.param(".venv/bin/autopay", "other/bin", ".venv/bin/autopay", id="another one is on the path"),
+        pytest.param("/nowhere/bin/autopay", "", "autopay", id="gone since"),
     ],
 )
-def test_the_program_is_named_as_it_was_called(called: str, program: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = Path(__file__).parents[2]
-    monkeypatch.chdir(root)
+def test_the_program_is_named_as_it_was_called(
+    called: str, path: str, program: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for place in (".venv/bin", "other/bin"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "autopay").touch(0o755)
+    for name in ("starter.py", "worker.py"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path / path) if path else "")
     monkeypatch.setattr("sys.argv", [called])
-    monkeypatch.setattr("sys.executable", str(root / ".venv/bin/python"))
+    monkeypatch.setattr("sys.executable", str(tmp_path / ".venv/bin/python"))
     assert own_call().program == program
+
+
+def test_an_image_without_the_installed_command_names_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "starter.py").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["worker.py"])
+    monkeypatch.setattr("sys.executable", str(tmp_path / "venv/bin/python"))
+    assert own_call().program == "venv/bin/python starter.py"

@@ -44,3 +44,12 @@ def test_what_stops_an_attack_is_in_the_module_that_is_named() -> None:
         sources = "\n".join(path.read_text(encoding="utf-8") for path in files)
         missing += [f"{name} in {module}" for name in re.findall(r"`(\w+)`", names) if name not in sources]
     assert missing == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_a_command_is_written_in_one_form(document: str) -> None:
+    """`autopay ...`; the image of containers has it as a file only."""
+    text = (ROOT / document).read_text(encoding="utf-8").replace("run --rm autopay:0.2.0 starter.py", "")
+    assert (
+        re.findall(r"(?:python |`)starter\.py \S+", text.replace("| `migrate` | `starter.py db upgrade` |", "")) == []
+    )

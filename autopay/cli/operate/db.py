@@ -40,9 +40,12 @@ def upgrade(
 ) -> None:
     """Migrate the database to the newest revision."""
     url = Settings.load(home=home).resolve("database_url").database_url
+    server = Server(url)
+    with server.connected():
+        pass  # behind a pooler the rights could not be given: it is refused before anything is changed
     with _revision_errors():
         migrations.upgrade(url, revision)
-    apply_rights(Server(url))  # of what is new, where there are roles
+    apply_rights(server)  # of what is new, where there are roles
     note(f"the database is at {migrations.current(url)}", "green")
 
 
