@@ -2,6 +2,7 @@
 
 | crash at | leaves |
 |---|---|
+| before `record_sending`, or in it before the commit | nothing: neither a counted send nor one that happened |
 | before the exchange | a counted send that did not happen; sending again is safe, the bytes are the same |
 | during it | bytes that may have arrived; the chain is asked, and the same bytes may go again |
 | during it, while the chain is asked | the same; what the chain showed is booked, or is asked for again |

@@ -43,7 +43,7 @@ class PaidRequest:
             except StepFailed as failed:
                 raise ApplicationError(failed.message, type=failed.type, non_retryable=True) from None
             else:
-                verified = self.payment_run.is_settled and result.status == RequestStatus.DELIVERED
+                verified = self.payment_run.payment.is_settled and result.status == RequestStatus.DELIVERED
                 status = "verified" if verified else result.status.value
                 workflow.upsert_search_attributes([STATUS.value_set(status)])
                 await self._finish_handlers()

@@ -10,9 +10,10 @@ from typing import Any
 from tests.simulation.audit_events import events_tell_the_truth, payment_row, request_row
 
 OPEN = ("PENDING", "RETRYING", "SUCCESS")
-LEAST_ASKS = 1
-"""Of a seller that keeps silent, since its money was there: in the simulated minute there is time for six, and those
-that the ledger's outages swallow are not in the ledger."""
+REFUSALS = (400, 409)
+"""Answers by which the simulated sellers refuse a payment for good."""
+LEAST_ASKS = 6
+"""Sends to a seller that keeps silent, since its money was there: as many as the simulated minute has."""
 
 
 def audit(chain: Any, trace: Any, rows: Any) -> list[str]:
@@ -203,9 +204,17 @@ class _Audit:
             if len(settled) != 1:  # paid never, or more than once: other rules say so
                 continue
             [paid] = settled
-            refused = paid.settled_sends > 0 and paid.last_answer == "conflict"
-            if not refused and paid.settled_sends < LEAST_ASKS:
-                yield f"{request.key} ended as undelivered, after {paid.settled_sends} sends since it settled"
+            asks, refused = self.since_settled(str(paid.attempt_id))
+            if not refused and asks < LEAST_ASKS:
+                yield f"{request.key} ended as undelivered, after {asks} sends since it settled"
+
+    def since_settled(self, attempt: str) -> tuple[int, bool]:
+        """Sends of an attempt since the ledger knew that it settled, and whether the last answer refused for good."""
+        mine = [event for event in self.events if str(event.facts.get("attempt")) == attempt]
+        settled = next(event.seq for event in mine if event.kind == "seen" and event.facts["final"])
+        asks = [event.seq for event in mine if event.kind == "sending" and event.seq > settled]
+        answers = [event for event in mine if event.kind == "answer" and asks and event.seq > asks[0]]
+        return len(asks), bool(answers) and answers[-1].facts["status"] in REFUSALS
 
     def an_end_tells_of_stored_content(self) -> Iterator[str]:
         """Content that was stored before a request ended is what it ended with; and nothing is signed after it."""

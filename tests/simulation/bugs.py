@@ -302,6 +302,13 @@ def counts_all_sends_together() -> list[Swap]:
     return [(LogStep, "recall", forgetful)]
 
 
+def counts_sends_that_never_left() -> list[Swap]:
+    async def count_it(self: PaymentRun) -> None:
+        self.payment = self.payment.with_answer(NoAnswer(reason="ledger_unavailable"))
+
+    return [(PaymentRun, "_recall_sends", count_it)]
+
+
 BUGS: dict[str, Bug] = {
     each.__name__: each
     for each in (
@@ -324,5 +331,6 @@ BUGS: dict[str, Bug] = {
         hears_no_cancel_while_the_seller_is_asked,
         calls_paid_and_undelivered_failed,
         counts_all_sends_together,
+        counts_sends_that_never_left,
     )
 }

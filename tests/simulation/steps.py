@@ -42,6 +42,10 @@ T = TypeVar("T")
 GIVEN_UP = ("fetch", "sign", "submit", "verify")
 """Steps with a limit to their retries: what they did by then may or may not have happened."""
 
+MAX_LOOK_MS = 20_000
+"""Between two looks whether a person has answered: there are hours of that, and a run that hears of it later is one of
+many."""
+
 ENVIRONMENT = ActivityEnvironment()
 
 
@@ -148,9 +152,11 @@ class SimSteps:
             self._recorded(index, "person")
             return
         self._commit()
+        look_ms = 500
         while moment(now_ms()) <= awaiting.expires_at and not self._decided(awaiting.approval_id):
-            await sleep_ms(500)
+            await sleep_ms(look_ms)
             self._process.check()
+            look_ms = min(2 * look_ms, MAX_LOOK_MS)
             if self.payment_run.canceled or self._journal.canceled_at is not None:
                 break
         self._done(Outcome("person"))

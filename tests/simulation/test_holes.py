@@ -1,25 +1,37 @@
 """Stories without chance, each of which once ended badly."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from random import Random
+from typing import Any
 
 from autopay.domain.payment.chain import HistoryEntry, LandedTransaction, TokenAccount
 from autopay.domain.payment.offer import Offer
-from autopay.domain.payment.payment import MAX_SENDS, Content, Seen, SellerAnswer, Settled, Verdict
+from autopay.domain.payment.payment import (
+    MAX_SENDS,
+    Content,
+    Seen,
+    SellerAnswer,
+    Settled,
+    Submit,
+    Verdict,
+    next_step,
+)
 from autopay.domain.payment.run import PaymentRun
 from autopay.domain.payment.settlement import check_settlement
 from autopay.domain.payment.steps import AttemptRef, PaymentOrder, SignInput
 from autopay.domain.refusal import RefusalReason
 from autopay.domain.request import RequestSpec, RequestStatus, x402_request_id
 from tests.simulation.journal import Journal
-from tests.simulation.product import Activities
+from tests.simulation.product import ASK_FOR_S, Activities
 from tests.simulation.shell import Shell
 from tests.simulation.steps import ENVIRONMENT, SimSteps
 from tests.world.chain import CONFIRMED_DEPTH, SLOT_MS
 from tests.world.clock import now_ms, run_virtually, sleep_ms
 from tests.world.faults import Process
 from tests.world.node import SimNode, View
+from tests.world.rows import AttemptEntry
 from tests.world.shop import Shop
 from tests.world.world import World
 
@@ -107,6 +119,49 @@ def test_what_settles_when_all_sends_are_used_up_is_asked_for_and_delivered() ->
     status, sends, settled_sends = run_virtually(story())
     assert (status, settled_sends) == (RequestStatus.DELIVERED, 1)
     assert sends == MAX_SENDS + 1, "all that it had before it settled, and one more"
+
+
+async def settled(world: World) -> AttemptEntry:
+    """The only attempt, as soon as the ledger knows that it settled."""
+    while not (rows := list(world.ledger.store.attempts.values())) or rows[0].status != "VERIFIED":
+        await sleep_ms(50)
+    return rows[0]
+
+
+def test_sends_that_a_long_outage_of_the_ledger_swallows_are_not_counted() -> None:
+    async def story() -> tuple[RequestStatus, int]:
+        world = await world_where_sellers("settles_late_and_then_delivers")
+        running = asyncio.create_task(Shell(world, Activities.over(world), ORDER).run())
+        attempt = await settled(world)
+        world.ledger.store.away_until_ms = now_ms() + 40 * ASK_FOR_S * 1000
+        result = await asyncio.wait_for(running, PATIENCE_S)
+        return result.status, attempt.settled_sends
+
+    assert run_virtually(story()) == (RequestStatus.DELIVERED, 1)
+
+
+def test_a_refusal_from_before_settlement_is_no_answer_to_what_is_asked_since() -> None:
+    """Another run begins when the seller has refused, was paid, and has not answered since."""
+
+    async def story() -> tuple[str | None, bool]:
+        world = await world_where_sellers("conflict")
+        await signed_and_sent(world)
+        attempt = next(iter(world.ledger.store.attempts.values()))
+        world.chain.broadcast(*handed_over(attempt))
+        await sleep_ms(60_000)
+        assert isinstance(await Activities.over(world).verify.verify(FIRST), Settled)
+        refused = attempt.last_answer
+        await world.ledger.payments.record_sending(attempt.attempt_id)
+        recalled = await Activities.over(world).log.recall(ORDER)
+        return refused, isinstance(next_step(recalled.payment), Submit)
+
+    assert run_virtually(story()) == ("conflict", True)
+
+
+def handed_over(attempt: AttemptEntry) -> tuple[dict[str, Any], str]:
+    """The message and its signature, as the seller gets them."""
+    payment = json.loads(attempt.signed.sealed.split("|", 2)[2])
+    return payment["message"], payment["signature"]
 
 
 class LookedAtTwice(SimNode):

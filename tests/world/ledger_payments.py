@@ -132,7 +132,9 @@ class MemoryPayments:
         if row.status is TransactionStatus.FAILED:
             raise IllegalTransition(f"attempt {attempt_id} is FAILED, it cannot be sent")
         row.sends += 1
-        row.settled_sends += row.status is TransactionStatus.VERIFIED
+        if row.status is TransactionStatus.VERIFIED:
+            row.last_answer = row.last_answer if row.settled_sends else None
+            row.settled_sends += 1
         if row.sends > 1:
             row.status = advance(row.status, TransactionStatus.RETRYING)
         self.store.faults.trace.add("sending", attempt=attempt_id, send=row.sends)

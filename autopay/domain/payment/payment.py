@@ -168,6 +168,21 @@ class Payment(Value):
         """The newest attempt; every earlier one is dead."""
         return self.attempts[-1] if self.attempts else None
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the newest attempt is final on chain."""
+        return self.last is not None and isinstance(self.last.outcome, Settled)
+
+    @property
+    def asks_for_what_settled(self) -> bool:
+        """Whether a send asks for content that is owed, and counts as such; never in runs that 0.2.0 began."""
+        return self.is_settled and self.max_settled_sends > 0
+
+    @property
+    def decided(self) -> tuple[bool, tuple[str | None, ...]]:
+        """What a run and the ledger must agree on before the request can end: the content, and every outcome."""
+        return self.delivered, tuple(each.outcome.kind if each.outcome else None for each in self.attempts)
+
     def _replace_last(self, **changes: object) -> "Payment":
         assert self.attempts
         last = self.attempts[-1].model_copy(update=changes)

@@ -10,6 +10,7 @@ the next step may act on it.
 | while a person is asked | the question is in the ledger, and so is the answer: it starts over, and finds it |
 | after sign, before submit | the recorded bytes: they are handed over |
 | in submit | maybe sent: the same bytes again, and the chain is asked |
+| in submit of what has settled, given up | the ledger is asked which sends it has: no other counts |
 | after submit, before verify | an attempt without an outcome: the chain is asked, nothing new is signed |
 | after verify, before log | the outcome is in the ledger: `recall` finds it |
 """
@@ -28,7 +29,6 @@ from autopay.domain.payment.payment import (
     NoAnswer,
     Payment,
     SellerAnswer,
-    Settled,
     Sign,
     Step,
     Submit,
@@ -68,6 +68,9 @@ RETRY = Backoff(timedelta(seconds=2), timedelta(minutes=1))
 OUTAGES = ("chain_unavailable", "node_behind", "ledger_unavailable", "ledger_fenced", "step_timed_out")
 """Faults of signing that pass: the request is held until they have. Nothing was recorded, so nothing can leave."""
 
+MAYBE_NOT_SENT = ("ledger_unavailable", "step_timed_out")
+"""Faults of submit that pass, and before which the bytes may or may not have left."""
+
 UNKNOWN_REQUEST = "unknown_request"
 """The fault of a ledger that was restored and has lost what this run knows: the run then goes on from what the ledger
 has. If the ledger does not have the request at all, the run ends, and the agent is told so that it can ask again."""
@@ -94,6 +97,7 @@ class PaymentRun:
         self._announced_hold: Held | None = None
         self._verify_failures = 0
         self._sign_failures = 0
+        self._submits_not_sent = 0
 
     async def run(self) -> RequestResult:
         """Step by step until the money is final and the request is closed."""
@@ -126,11 +130,6 @@ class PaymentRun:
             case _:
                 assert_never(step)
 
-    @property
-    def is_settled(self) -> bool:
-        """Whether the newest attempt is final on chain."""
-        return self.payment.last is not None and isinstance(self.payment.last.outcome, Settled)
-
     # How the request stands in the ledger
 
     async def _recall(self) -> None:
@@ -152,7 +151,7 @@ class PaymentRun:
         if result.status == RequestStatus.DELIVERED:
             return True
         recalled = await self.steps.recall(self.order)
-        if recalled.closed is None and _facts(recalled.payment) == _facts(self.payment):
+        if recalled.closed is None and recalled.payment.decided == self.payment.decided:
             return True
         self._result = None
         self._resume_from(recalled)
@@ -287,7 +286,7 @@ class PaymentRun:
 
     async def _submit_unless_canceled(self, step: Submit) -> None:
         """What has settled is asked for without a slot of the agent's, for minutes, and not when nobody wants it."""
-        if not (self.is_settled and self.payment.max_settled_sends):
+        if not self.payment.asks_for_what_settled:
             await self._submit(step)
         elif self.canceled:
             self._finish(Done(result="undelivered"))
@@ -306,11 +305,27 @@ class PaymentRun:
             if failed.type == UNKNOWN_REQUEST:
                 await self._recall()
                 return
+            if self.payment.asks_for_what_settled and failed.type in MAYBE_NOT_SENT:
+                await self._recall_sends()
+                return
             answer = NoAnswer(reason=failed.type)
+        self._submits_not_sent = 0
         self.payment = self.payment.with_answer(answer)
         if self.payment.delivered and not self._announced_answer:
             self._announced_answer = True
             await self.steps.announce(self._notice(self._result_as(RequestStatus.DELIVERED), final=False))
+
+    async def _recall_sends(self) -> None:
+        """Go on with the sends that the ledger has. One that it does not have never left: it is tried again, however
+        often, as a request must not end because its ledger was away."""
+        counted = self.payment.last.settled_sends if self.payment.last else 0
+        await self._recall()
+        last = self.payment.last
+        if self._result is not None or self.payment.delivered or last is None or last.settled_sends > counted:
+            self._submits_not_sent = 0
+        elif not self.canceled:
+            await self._wait(RETRY.wait_ms(self._submits_not_sent), "for the ledger")
+            self._submits_not_sent += 1
 
     # Step 5: verify
 
@@ -379,9 +394,3 @@ class PaymentRun:
 
     def _show(self, now: str) -> None:
         self.steps.show(now, self.payment)
-
-
-def _facts(payment: Payment) -> tuple[bool, tuple[str | None, ...]]:
-    """What a run and the ledger must agree on before the request can end: the content, and every outcome."""
-    outcomes = (attempt.outcome.kind if attempt.outcome else None for attempt in payment.attempts)
-    return payment.delivered, tuple(outcomes)

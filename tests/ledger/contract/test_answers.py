@@ -208,3 +208,18 @@ async def test_nothing_happens_to_an_attempt_that_was_never_recorded(book: AnyBo
     ):
         with pytest.raises(IllegalTransition, match="never recorded"):
             await call
+
+
+async def test_a_refusal_from_before_settlement_is_no_answer_to_what_is_asked_since(book: AnyBook) -> None:
+    attempt = await book.recorded()
+    await book.answered(attempt, Conflict(), SILENCE)
+    await book.settled(attempt)
+    answers = []
+    for _ in range(2):
+        await book.ledger.payments.record_sending(attempt.attempt_id)
+        last = (await book.ledger.payments.recall(attempt.request_key)).last
+        assert last is not None
+        answers.append((last.settled_sends, last.last_answer, last.refused_since_settled))
+        await book.answered(attempt, Conflict(), SILENCE)
+    assert answers[0] == (1, None, False)
+    assert answers[1][1:] == ("conflict", True)

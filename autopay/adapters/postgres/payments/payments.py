@@ -137,7 +137,10 @@ class Payments:
             now = await db.scalar(select(func.clock_timestamp()))
             assert now is not None
             row.sends += 1
-            row.settled_sends += row.status is TransactionStatus.VERIFIED
+            if row.status is TransactionStatus.VERIFIED:
+                # A refusal from before the seller could know that it was paid is no answer to what is asked now.
+                row.last_answer = row.last_answer if row.settled_sends else None
+                row.settled_sends += 1
             if row.sends > 1:
                 row.status = advance(row.status, TransactionStatus.RETRYING)
             if row.sent_at is not None:
