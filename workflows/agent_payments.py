@@ -23,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
         x402_request_id,
     )
     from autopay.temporal.attributes import request_attributes
+    from autopay.temporal.outcome import result_in
 
 from workflows import policies
 from workflows.durable_steps import named_faults
@@ -150,5 +151,5 @@ class AgentPayments:
         """Its result comes by its notice. A payment that was terminated sends none: it is adopted, and goes on."""
         self._running.discard(request_id)
         self._wake()
-        if ended.cancelled() or ended.exception() is not None:
+        if ended.cancelled() or (ended.exception() is not None and result_in(ended.exception()) is None):
             workflow.logger.warning("the workflow of %s ended badly; it will be adopted", request_id)

@@ -18,6 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from autopay.domain.request import RequestResult, RequestStatus
     from autopay.domain.unreadable import Unreadable
     from autopay.temporal.attributes import STATUS
+    from autopay.temporal.outcome import ENDS_AS_FAILED, failure_of
 
 from workflows import policies
 from workflows.durable_steps import DurableSteps
@@ -25,7 +26,7 @@ from workflows.durable_steps import DurableSteps
 
 @workflow.defn(name="PaidRequest")
 class PaidRequest:
-    """Pays for one request, exactly once or not at all, and returns what became of it."""
+    """Pays for one request, exactly once or not at all. Returns what became of it, or fails with it: see outcome.py."""
 
     @workflow.run
     async def run(self, order: PaymentOrder) -> RequestResult:
@@ -47,6 +48,9 @@ class PaidRequest:
                 status = "verified" if verified else result.status.value
                 workflow.upsert_search_attributes([STATUS.value_set(status)])
                 await self._finish_handlers()
+                failure = failure_of(result)
+                if failure is not None and workflow.patched(ENDS_AS_FAILED):
+                    raise failure
                 return result
 
     @workflow.init

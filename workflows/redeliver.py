@@ -11,13 +11,14 @@ with workflow.unsafe.imports_passed_through():
     from autopay.domain.payment.steps import AttemptRef, StepFailed
     from autopay.domain.request import RequestResult
     from autopay.temporal.attributes import STATUS
+    from autopay.temporal.outcome import ENDS_AS_FAILED, failure_of
 
 from workflows.durable_steps import DurableSteps
 
 
 @workflow.defn(name="Redeliver")
 class Redeliver:
-    """One more submit of a settled attempt; returns how the request stands then."""
+    """One more submit of a settled attempt; ends as the request stands then: see outcome.py."""
 
     @workflow.run
     async def run(self, ref: AttemptRef) -> RequestResult:
@@ -33,4 +34,8 @@ class Redeliver:
             raise ApplicationError("the request has not ended", type="request_open", non_retryable=True)
         status = None if isinstance(answer, NoAnswer) else answer.http_status
         workflow.upsert_search_attributes([STATUS.value_set(recalled.closed.status.value)])
-        return recalled.closed.model_copy(update={"http_status": status})
+        result = recalled.closed.model_copy(update={"http_status": status})
+        failure = failure_of(result)
+        if failure is not None and workflow.patched(ENDS_AS_FAILED):
+            raise failure
+        return result

@@ -100,6 +100,9 @@ class RequestStatus(StrEnum):
 
 CLOSED = frozenset(RequestStatus) - {RequestStatus.WAITING, RequestStatus.UNRESOLVED}
 
+WITHOUT_CONTENT = frozenset({RequestStatus.REFUSED, RequestStatus.FAILED, RequestStatus.UNDELIVERED})
+"""Ends of a request without what was asked for."""
+
 
 class RequestError(Value):
     """Why a request was refused or failed: a name for programs, a sentence for people."""
@@ -109,7 +112,7 @@ class RequestError(Value):
 
 
 class RequestResult(Value):
-    """What `request --json` prints and `PaidRequest` returns.
+    """What `request --json` prints and `PaidRequest` ends with (autopay/temporal/outcome.py).
 
     `price_atomic` is `price` in JSON, a decimal text in token units. `transaction` is the settlement's signature on
     chain, `content_of` the earlier request whose content answers this one (status FRESH). `content_complete` is False

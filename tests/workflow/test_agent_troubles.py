@@ -11,6 +11,7 @@ from autopay.domain.money import Currency
 from autopay.domain.payment.exchange import StoredContent
 from autopay.domain.phase import Phase
 from autopay.domain.request import RequestSpec, RequestStatus, x402_request_id
+from autopay.temporal.outcome import outcome_of
 from tests.workflow.conftest import World
 from tests.workflow.test_agent import RULES, WATCH, Handle, launch, reach
 from tests.workflow.world import PRICE
@@ -92,7 +93,7 @@ async def test_a_stopping_agent_closes_its_questions_and_a_new_one_asks_anew(wor
     first = status.held[0].request_id
     await end(handle)
     payment = world.client.get_workflow_handle_for(PaidRequest.run, f"pay/tester/{first}")
-    result = await payment.result()
+    result = await outcome_of(payment)
     assert (result.status, result.error and result.error.type) == (RequestStatus.REFUSED, "canceled")
     again = await launch(world, Phase.INTERACTIVE, WATCH)
     status = await reach(world, again, lambda status: bool(status.held), step_s=1)

@@ -21,6 +21,7 @@ from autopay.domain.phase import Phase
 from autopay.domain.policy.policy import Policy
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.request import RequestResult, RequestSpec, RequestStatus
+from autopay.temporal.outcome import outcome_of
 from tests.ledger.terms import as_owner_of_the_database
 from tests.workflow.conftest import SHUTDOWN_S, URL, World
 from tests.workflow.world import PRICE, SELLER, PlayedChain, agent_with_session
@@ -119,7 +120,7 @@ async def test_a_payment_waits_for_a_yes_and_is_made(office: Office) -> None:
     assert question.terms.url == URL
     assert office.seller.paid == []
     await office.tell(handle, "approve", question.terms_hash)
-    result = await handle.result()
+    result = await outcome_of(handle)
     assert (result.status, result.price_atomic) == (RequestStatus.DELIVERED, 1_000)
     assert office.chain.spent == PRICE
     (row,) = await office.ledger.policies.approvals("tester", undecided=False)
@@ -129,7 +130,7 @@ async def test_a_payment_waits_for_a_yes_and_is_made(office: Office) -> None:
 async def test_a_no_ends_the_request_and_nothing_is_paid(office: Office) -> None:
     handle = await office.pay()
     await office.tell(handle, "deny", (await office.question()).terms_hash)
-    result = await handle.result()
+    result = await outcome_of(handle)
     assert (result.status, error_of(result)) == (RequestStatus.REFUSED, "approval_denied")
     assert (office.chain.spent, office.seller.paid, result.attempts) == (0, [], 0)
 
@@ -145,7 +146,7 @@ async def test_a_word_on_other_terms_is_refused_and_leaves_no_event(office: Offi
     assert await count(handle, ACCEPTED) == 0
     assert [row.status for row in await office.ledger.policies.approvals("tester")] == ["PENDING"]
     await office.tell(handle, "approve", question.terms_hash)
-    assert (await handle.result()).status == RequestStatus.DELIVERED
+    assert (await outcome_of(handle)).status == RequestStatus.DELIVERED
     assert await count(handle, ACCEPTED) == 1
 
 
@@ -154,7 +155,7 @@ async def test_a_question_that_nobody_answers_in_time_ends_the_request(office: O
     await office.question()
     # The ledger's clock is real and decides; the workflow's timer is virtual, and only makes it look again.
     as_owner_of_the_database(database_url, "approvals", "expires_at = now() - interval '1 second'")
-    result = await handle.result()
+    result = await outcome_of(handle)
     assert (result.status, error_of(result)) == (RequestStatus.REFUSED, "approval_expired")
     assert office.chain.spent == 0
 
@@ -163,7 +164,7 @@ async def test_a_cancel_ends_the_wait_and_nothing_is_paid(office: Office) -> Non
     handle = await office.pay()
     await office.question()
     await handle.cancel()
-    result = await handle.result()
+    result = await outcome_of(handle)
     assert (result.status, error_of(result)) == (RequestStatus.REFUSED, "canceled")
     assert office.seller.paid == []
     assert await office.ledger.policies.approvals("tester") == []
@@ -179,7 +180,7 @@ async def test_a_price_that_changes_while_a_person_thinks_is_asked_about_anew(of
     assert second.terms.amount_atomic == PRICE // 2
     assert office.seller.paid == []
     await office.tell(handle, "deny", second.terms_hash)
-    assert error_of(await handle.result()) == "approval_denied"
+    assert error_of(await outcome_of(handle)) == "approval_denied"
 
 
 async def test_another_worker_goes_on_waiting_and_hears_the_yes(office: Office) -> None:
@@ -190,7 +191,7 @@ async def test_another_worker_goes_on_waiting_and_hears_the_yes(office: Office) 
     await office.close()
     await office.open()
     await office.tell(handle, "approve", question.terms_hash)
-    assert (await handle.result()).status == RequestStatus.DELIVERED
+    assert (await outcome_of(handle)).status == RequestStatus.DELIVERED
     assert [row.status for row in await office.ledger.policies.approvals("tester", undecided=False)] == ["CONSUMED"]
 
 
@@ -200,7 +201,7 @@ async def test_a_run_after_a_termination_finds_the_question_and_the_answer(offic
     await handle.terminate("a careless operator")
     again = await office.start("r1")
     await office.tell(again, "approve", question.terms_hash)
-    assert (await again.result()).status == RequestStatus.DELIVERED
+    assert (await outcome_of(again)).status == RequestStatus.DELIVERED
     assert len(await office.ledger.policies.approvals("tester", undecided=False)) == 1
     assert office.chain.spent == PRICE
 
@@ -217,7 +218,7 @@ async def test_the_command_says_why_a_word_does_not_reach_a_payment(office: Offi
     assert caught.value.code is ExitCode.UNFINISHED
     again = await office.start("r1")
     await send_decision(office.client, office.ledger, question, "deny")
-    assert error_of(await again.result()) == "approval_denied"
+    assert error_of(await outcome_of(again)) == "approval_denied"
     with pytest.raises(CommandError, match="it was denied at"):
         await send_decision(office.client, office.ledger, question, "approve")
 
@@ -264,7 +265,7 @@ async def test_phase_full_withdraws_the_questions_and_the_payments_go_on(office:
     assert (await agent.query(Agent.status)).held == ()
     assert await office.ledger.policies.approvals("tester") == []
     for name in ("one", "two"):
-        result = await office.client.get_workflow_handle(f"pay/tester/{name}", result_type=RequestResult).result()
+        result = await outcome_of(office.client.get_workflow_handle(f"pay/tester/{name}", result_type=RequestResult))
         assert result.status == RequestStatus.DELIVERED
     rows = await office.ledger.policies.approvals("tester", undecided=False)
     assert [(row.status, row.is_withdrawn) for row in rows] == [("EXPIRED", True)] * 2

@@ -1,8 +1,14 @@
 """`PaidRequest` on the time-skipping server: each story of a payment, with the real ledger and activities."""
 
-from temporalio.client import WorkflowFailureError
+import logging
 
-from autopay.domain.request import RequestStatus
+import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+
+from autopay.domain.request import RequestResult, RequestStatus
+from autopay.temporal.outcome import outcome_of
 from tests.workflow.conftest import World
 from tests.workflow.world import (
     PRICE,
@@ -13,26 +19,32 @@ from tests.workflow.world import (
     settle_and_fail,
     settle_and_lose_the_answer,
 )
+from workflows.paid_request import PaidRequest
 
 
 async def test_a_paid_request_is_delivered_and_final(world: World) -> None:
-    result = await (await world.pay()).result()
+    handle = await world.pay()
+    result = await handle.result()
     assert result.status == RequestStatus.DELIVERED
     assert (result.price_atomic, result.attempts, result.http_status) == (1_000, 1, 200)
     assert await world.statuses() == ["VERIFIED"]
     assert world.chain.spent == PRICE
+    events = [each async for each in handle.fetch_history_events()]
+    markers = [each.marker_recorded_event_attributes.marker_name for each in events]
+    assert "core_patch" not in markers, "that others end as failed costs this one no event"
+    assert events[-1].event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED
 
 
 async def test_a_free_answer_costs_nothing(world: World) -> None:
     world.seller.free = True
-    result = await (await world.pay()).result()
+    result = await outcome_of(await world.pay())
     assert result.status == RequestStatus.FREE
     assert world.chain.spent == 0
 
 
 async def test_a_lost_answer_is_asked_for_again_with_the_same_bytes(world: World) -> None:
     world.seller.script = [settle_and_lose_the_answer, deliver]
-    result = await (await world.pay()).result()
+    result = await outcome_of(await world.pay())
     assert result.status == RequestStatus.DELIVERED
     assert result.attempts == 1
     assert len(set(world.seller.paid)) == 1
@@ -43,7 +55,7 @@ async def test_a_lost_answer_is_asked_for_again_with_the_same_bytes(world: World
 async def test_new_bytes_are_signed_only_after_the_old_ones_are_proven_dead(world: World) -> None:
     world.seller.script = [*[lose_the_request] * 4, deliver]
     began = await world.env.get_current_time()
-    result = await (await world.pay()).result()
+    result = await outcome_of(await world.pay())
     assert result.status == RequestStatus.DELIVERED
     assert result.attempts == 2
     assert await world.statuses() == ["FAILED", "VERIFIED"]
@@ -52,10 +64,15 @@ async def test_new_bytes_are_signed_only_after_the_old_ones_are_proven_dead(worl
     assert waited > 60, "a blockhash lives for 150 blocks, and finality is 32 slots behind"
 
 
-async def test_money_that_is_taken_without_delivery_is_never_paid_again(world: World) -> None:
+async def test_money_that_is_taken_without_delivery_is_never_paid_again(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     world.seller.script = [settle_and_fail]
-    result = await (await world.pay()).result()
+    handle = await world.pay()
+    result = await outcome_of(handle)
     assert result.status == RequestStatus.UNDELIVERED
+    assert await failure_of(handle) == ("paid_undelivered", "paid, and the seller answers HTTP 500")
+    assert [each.message for each in caplog.records if each.levelno >= logging.WARNING] == [], "no fault of the worker"
     assert result.transaction is not None
     assert len(set(world.seller.paid)) == 1
     assert world.chain.spent == PRICE
@@ -63,17 +80,18 @@ async def test_money_that_is_taken_without_delivery_is_never_paid_again(world: W
 
 async def test_a_seller_that_only_refuses_is_given_up_with_nothing_paid(world: World) -> None:
     world.seller.script = [refuse]
-    result = await (await world.pay()).result()
+    handle = await world.pay()
+    result = await outcome_of(handle)
     assert result.status == RequestStatus.FAILED
     assert result.error is not None
-    assert result.error.type == "payment_not_settled"
+    assert await failure_of(handle) == ("payment_not_settled", result.error.message)
     assert await world.statuses() == ["FAILED"] * 3
     assert world.chain.spent == 0
 
 
 async def test_a_false_receipt_is_not_believed(world: World) -> None:
     world.seller.script = [lie]
-    result = await (await world.pay()).result()
+    result = await outcome_of(await world.pay())
     assert result.status == RequestStatus.DELIVERED
     assert result.transaction is None
     assert await world.statuses() == ["FAILED"]
@@ -89,7 +107,7 @@ async def test_an_outage_of_the_chain_delays_the_outcome_and_loses_nothing(world
     handle = await world.pay()
     await world.env.sleep(60)
     world.chain.away = False
-    result = await handle.result()
+    result = await outcome_of(handle)
     assert result.status == RequestStatus.DELIVERED
     assert await world.statuses() == ["VERIFIED"]
 
@@ -99,7 +117,7 @@ async def test_a_cancel_after_signing_waits_for_the_fate_of_the_payment(world: W
     handle = await world.pay()
     await world.env.sleep(1)
     await handle.cancel()
-    result = await handle.result()
+    result = await outcome_of(handle)
     assert result.status == RequestStatus.UNDELIVERED
     assert await world.statuses() == ["VERIFIED"]
 
@@ -112,14 +130,14 @@ async def test_a_run_after_a_termination_goes_on_from_the_ledger(world: World) -
     try:
         await handle.result()
     except WorkflowFailureError:
-        result = await (await world.start("r1")).result()
+        result = await outcome_of(await world.start("r1"))
     assert result.status == RequestStatus.DELIVERED
     assert len(set(world.seller.paid)) == 1, "the recorded bytes were sent again, none were signed"
     assert world.chain.spent == PRICE
 
 
 async def test_a_closed_request_answers_the_same_even_when_temporal_has_forgotten(world: World) -> None:
-    first = await (await world.pay()).result()
+    first = await outcome_of(await world.pay())
     again = await world.client.execute_workflow(
         "PaidRequest",
         {"agent": "tester", "request_id": "r1", "request_key": (await key_of(world)), "url": "https://seller.example"},
@@ -131,5 +149,37 @@ async def test_a_closed_request_answers_the_same_even_when_temporal_has_forgotte
     assert world.chain.spent == PRICE
 
 
+async def test_a_request_that_is_known_to_have_failed_fails_again_and_asks_nobody(world: World) -> None:
+    world.seller.away = {"seller.example"}
+    handle = await world.pay()
+    first = await outcome_of(handle)
+    assert first.error is not None
+    asked = len(world.seller.asked)
+    again = await world.start("r1")
+    assert await outcome_of(again) == first
+    assert await failure_of(handle) == await failure_of(again) == ("seller_unavailable", first.error.message)
+    assert (len(world.seller.asked), world.seller.paid) == (asked, [])
+
+
+async def failure_of(handle: WorkflowHandle[PaidRequest, RequestResult]) -> tuple[str | None, str]:
+    """Type and message of the failure that Temporal shows; it is no error of the worker, and nothing is retried."""
+    assert (await handle.describe()).status is WorkflowExecutionStatus.FAILED
+    with pytest.raises(WorkflowFailureError) as failed:
+        await handle.result()
+    cause = failed.value.cause
+    assert isinstance(cause, ApplicationError)
+    assert (cause.category, cause.non_retryable) == (ApplicationErrorCategory.BENIGN, True)
+    return cause.type, cause.message
+
+
 async def key_of(world: World) -> str:
     return (await world.ledger.reports.timeline("tester"))[0].request_key
+
+
+async def test_a_run_that_completed_without_content_before_replays_as_it_was(world: World) -> None:
+    """As a release before the patch wrote it, and as a query of such a run replays it."""
+    world.seller.script = [settle_and_fail]
+    with pytest.MonkeyPatch.context() as before:
+        before.setattr("temporalio.workflow.patched", lambda _: False)
+        handle = await world.pay()
+        assert (await handle.result()).status == RequestStatus.UNDELIVERED

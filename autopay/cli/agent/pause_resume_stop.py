@@ -21,7 +21,9 @@ def register(app: typer.Typer) -> None:
 
 def pause(
     name: AgentArgument,
-    reason: Annotated[str | None, typer.Option(help="Shown in its status and in the Temporal UI.")] = None,
+    reason: Annotated[
+        str | None, typer.Option(help="Shown in its status and in the Temporal UI (tab User Metadata).")
+    ] = None,
     home: HomeOption = None,
 ) -> None:
     """Pause an agent: it buys nothing new.

@@ -151,6 +151,7 @@ class _DemoRun:
         print_line(f"All of this took {self._display.seconds:.0f} s, the start of the stack included.")
         if keep:
             print_line(f"\nThe stack keeps running; Temporal's web UI: {context.addresses.temporal_ui}")
+            print_line("What a workflow does now, and why, is in its tab User Metadata.")
             print_line(f"In another terminal: {command_line('ledger', 'show')}")
             feed = f"{context.addresses.market_api}/api/market-feed"
             print_line(f"                     {command_line('request', feed)}")

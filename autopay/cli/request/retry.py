@@ -25,6 +25,7 @@ from autopay.domain.payment.steps import AttemptRef, PaymentOrder
 from autopay.domain.request import RequestRecord, RequestResult, RequestStatus, x402_request_id
 from autopay.settings import Settings
 from autopay.temporal.connection import connect
+from autopay.temporal.outcome import outcome_of
 from autopay.temporal.redelivery import redelivery_id, start_redelivery
 
 
@@ -120,8 +121,7 @@ async def _redeliver(client: Client, task_queue: str, ref: AttemptRef, timeout_s
         if handle is None:  # somebody asks already: that answer is ours, too
             handle = client.get_workflow_handle(redelivery_id(ref), result_type=RequestResult)
         async with asyncio.timeout(timeout_s):
-            result: RequestResult = await handle.result()
-            return result
+            return await outcome_of(handle)
     except TimeoutError:
         again = retry_command(order.agent, order.request_id)
         raise CommandError(f"the seller has not answered yet; to try again: {again}", ExitCode.UNFINISHED) from None
