@@ -11,10 +11,11 @@ from temporalio.service import RPCError
 
 from autopay.cli.connect.agent_handle import AgentHandle, temporal_error
 from autopay.cli.connect.connections import ledger_of
-from autopay.cli.connect.console import note, print_json, print_table, printable
+from autopay.cli.connect.console import note, print_json, printable
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption
+from autopay.cli.connect.tables import print_table
 from autopay.domain.agent.records import AgentSummary
 from autopay.domain.agent.status import AgentState, AgentStatus
 from autopay.domain.command_line import command_line

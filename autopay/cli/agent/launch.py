@@ -12,7 +12,7 @@ from autopay.cli.agent.launch_steps import LaunchOrder, LaunchOutcome, check_ord
 from autopay.cli.agent.watch import WATCH_EXAMPLE, watches_of
 from autopay.cli.connect.agent_handle import AgentHandle, start_worker
 from autopay.cli.connect.connections import ledger_and_temporal, vault_of
-from autopay.cli.connect.console import note, print_json, print_table
+from autopay.cli.connect.console import note, print_json
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.connect.files import name_of, read_toml_text
@@ -31,6 +31,7 @@ from autopay.cli.connect.options import (
     session_s,
     session_scope,
 )
+from autopay.cli.connect.tables import print_table
 from autopay.domain.money import Currency, show, units_text
 from autopay.domain.network import Network
 from autopay.domain.request import agent_workflow_id

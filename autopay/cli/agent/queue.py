@@ -9,11 +9,12 @@ import typer
 
 from autopay.cli.connect.agent_handle import agent_handle
 from autopay.cli.connect.connections import known_agent, ledger_of
-from autopay.cli.connect.console import note, print_json, print_line, print_table
+from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.formats import ago
 from autopay.cli.connect.options import AgentArgument, HomeOption, JsonOption, agent_name
+from autopay.cli.connect.tables import print_table
 from autopay.domain.agent.priority import score_at, sort_key
 from autopay.domain.agent.status import AgentStatus
 from autopay.domain.agent.steps import QueuedRequest

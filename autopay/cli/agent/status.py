@@ -18,6 +18,7 @@ from autopay.cli.connect.console import note, print_json, print_line, printable,
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.options import AgentArgument, HomeOption, JsonOption, agent_name
+from autopay.cli.connect.tables import show_table
 from autopay.domain.agent.status import AgentState, AgentStatus
 from autopay.domain.errors import Fault
 from autopay.settings import Settings
@@ -109,4 +110,4 @@ def _print(found: AgentStatus, view: LedgerView, settings: Settings, *, as_json:
         if isinstance(each, str):
             print_line(each)
         else:
-            stdout_console().print(each)
+            show_table(each)

@@ -4,11 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from rich.table import Table
-
 from autopay.cli.agent.advice import advice
-from autopay.cli.connect.console import make_table
 from autopay.cli.connect.formats import ago, span, until
+from autopay.cli.connect.tables import FittedTable
 from autopay.domain.agent.breakers import BreakerState
 from autopay.domain.agent.status import AgentStatus, BreakerStatus, HeldRequest, WatchStatus
 from autopay.domain.command_line import command_line
@@ -30,7 +28,7 @@ class LedgerView:
 
 def status_page(
     found: AgentStatus, ledger: LedgerView, now: datetime, *, on_localnet: bool = False
-) -> Iterator[str | Table]:
+) -> Iterator[str | FittedTable]:
     """Lines and tables, the most important first."""
     why = f": {found.reason}" if found.reason and found.reason != found.state.value else ""
     yield f"{found.name} is {found.state.value}{why} (phase {found.phase.value})"
@@ -108,17 +106,17 @@ def _held(each: HeldRequest, name: str, now: datetime) -> str:
     return f"{each.request_id} has waited {span((now - each.since).total_seconds())} for {whom}{said}"
 
 
-def _tables(found: AgentStatus, now: datetime) -> Iterator[Table]:
+def _tables(found: AgentStatus, now: datetime) -> Iterator[FittedTable]:
     if found.next:
         title = f"\nNext of {len(found.queued)} in the queue"
         head: list[Sequence[object]] = [
             (each.request_id, f"{each.score:.1f}", ago(each.queued_at, now), each.waits or "its turn")
             for each in found.next
         ]
-        yield make_table(("request", "score", "queued", "waits for"), head, title)
+        yield FittedTable(("request", "score", "queued", "waits for"), head, title)
     if found.watches:
         columns: Sequence[str] = ("watch", "every", "last bought", "next", "last price", "url")
-        yield make_table(columns, (_watch(each, now) for each in found.watches), "\nWatches")
+        yield FittedTable(columns, (_watch(each, now) for each in found.watches), "\nWatches")
     if found.last:
         columns = ("request", "status", "amount", "message")
         ended: list[Sequence[object]] = [
@@ -130,7 +128,7 @@ def _tables(found: AgentStatus, now: datetime) -> Iterator[Table]:
             )
             for notice in found.last
         ]
-        yield make_table(columns, ended, "\nLast requests")
+        yield FittedTable(columns, ended, "\nLast requests")
 
 
 def _watch(each: WatchStatus, now: datetime) -> Sequence[object]:

@@ -2,15 +2,13 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-PIPE_WIDTH = 1000
+PIPE_WIDTH = 1_000_000
 """Columns when stdout is no terminal: nothing is wrapped or cut then."""
 
 ProgressCallback = Callable[[str], None]
@@ -44,19 +42,6 @@ def print_json(value: BaseModel | dict[str, Any] | Sequence[Any]) -> None:
     text = value.model_dump_json() if isinstance(value, BaseModel) else json.dumps(value, default=str)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()  # a program reads it while `up` goes on
-
-
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
-    """Print a table to stdout; cells are text, never markup."""
-    stdout_console().print(make_table(columns, rows, title))
-
-
-def make_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
-    """The table that `print_table` prints."""
-    table = Table(*columns, title=title, box=None, header_style="bold", title_justify="left", pad_edge=False)
-    for row in rows:
-        table.add_row(*(escape(printable("" if cell is None else str(cell))) for cell in row))
-    return table
 
 
 def printable(text: str) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 from autopay.adapters.solana.chain import SolanaChain
 from autopay.cli.connect.connections import node_rpc
-from autopay.cli.connect.console import print_line, print_table
+from autopay.cli.connect.console import print_line
+from autopay.cli.connect.tables import print_table
 from autopay.cli.demo.context import DemoContext
 from autopay.cli.ledger.verifying import audit_ledger
 from autopay.domain.audit.report import AuditReport

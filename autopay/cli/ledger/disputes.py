@@ -1,6 +1,5 @@
 """`ledger disputes`: requests that were paid and are undelivered."""
 
-import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -8,10 +7,11 @@ from typing import Annotated
 import typer
 
 from autopay.cli.connect.connections import known_agent, ledger_of
-from autopay.cli.connect.console import note, print_json, print_table
+from autopay.cli.connect.console import note, print_json
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption, agent_name
+from autopay.cli.connect.tables import print_table
 from autopay.cli.request.next_step import retry_command
 from autopay.domain.money import show, units_text
 from autopay.domain.payment.adoption import next_ask
@@ -87,8 +87,6 @@ def _asked_again(row: DisputeRow, ask_for: timedelta) -> str:
 
 def _cells(row: DisputeRow, ask_for: timedelta) -> Sequence[object]:
     answer = f"HTTP {row.http_status}" if row.http_status is not None else "none"
-    cut = sys.stdout.isatty() and row.transaction
-    transaction = f"{row.transaction[:12]}…" if cut and row.transaction else row.transaction
     when = f"{row.when:%F %T}" if row.when else None
     amount, again = show(row.amount_atomic, row.currency), _asked_again(row, ask_for)
-    return (when, row.agent, row.request_id, amount, answer, again, row.url, transaction)
+    return (when, row.agent, row.request_id, amount, answer, again, row.url, row.transaction)

@@ -9,19 +9,18 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 import typer
-from rich.cells import cell_len, set_cell_size
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
 
-from autopay.cli.connect.console import printable, stdout_console
+from autopay.cli.connect.console import stdout_console
 from autopay.cli.connect.exit_codes import ExitCode
+from autopay.cli.connect.tables import FittedTable, show_table
 from autopay.domain.money import show, to_atomic, units_text
 from autopay.domain.report.rows import PaymentRow, SpendRow, TrailRow
 
 WIDE = 110
-"""Columns from which a row is one line; in a narrower terminal its last two cells are a second one."""
+"""Columns of a terminal from which times are shown with their year."""
+
+NUMBERS = ("amount", "final", "open")
 
 PAYMENT_FIELDS = (*(name for name in PaymentRow.model_fields if name != "amount_atomic"), "amount", "cursor")
 TRAIL_FIELDS = (*TrailRow.model_fields, "cursor")
@@ -35,9 +34,6 @@ SPEND_FIELDS = (
     "open_payments",
     "failed_payments",
 )
-
-_NARROWEST = 6
-_NEVER_CUT = ("time", "amount", "final", "open")
 
 
 def payment_values(row: PaymentRow) -> dict[str, Any]:
@@ -95,14 +91,14 @@ def print_payments(rows: Sequence[PaymentRow], console: Console | None = None) -
     """Print payments as a table."""
     to = console or stdout_console()
     names = ("time (UTC)", "agent", "request", "status", "amount", "delivery", "transaction")
-    _show(to, names, [_payment_cells(row, to) for row in rows], second_line=2)
+    show_table(FittedTable(names, (_payment_cells(row, to) for row in rows), right=NUMBERS), to)
 
 
 def print_trail(rows: Sequence[TrailRow], console: Console | None = None) -> None:
     """Print rows of the audit trail as a table."""
     to = console or stdout_console()
     names = ("time (UTC)", "agent", "what", "request", "status", "amount", "endpoint", "transaction")
-    _show(to, names, [_trail_cells(row, to) for row in rows], second_line=2)
+    show_table(FittedTable(names, (_trail_cells(row, to) for row in rows), right=NUMBERS), to)
 
 
 def print_spend(rows: Sequence[SpendRow], key: str | None, console: Console | None = None) -> None:
@@ -120,76 +116,21 @@ def print_spend(rows: Sequence[SpendRow], key: str | None, console: Console | No
         )
         for row in rows
     ]
-    _show(console or stdout_console(), (key, *names) if key else names, cells)
+    show_table(FittedTable((key, *names) if key else names, cells, right=NUMBERS), console)
 
 
 def _payment_cells(row: PaymentRow, to: Console) -> Sequence[object]:
     status = f"{row.status} {row.error_code}" if row.error_code else row.status
     amount = show(row.amount_atomic, row.currency)
-    return (_time(row, to), row.agent, row.request_id, status, amount, row.delivery, _shown_hash(row.hash, to))
+    return (_time(row, to), row.agent, row.request_id, status, amount, row.delivery, row.hash)
 
 
 def _trail_cells(row: TrailRow, to: Console) -> Sequence[object]:
     status = f"{row.status or ''} {row.error or ''}".strip()
     amount = show(to_atomic(row.amount), row.currency or "") if row.amount is not None else None
     known = (row.agent, row.kind, row.request_id, status, amount, row.endpoint)
-    return (_time(row, to), *known, _shown_hash(row.hash, to))
+    return (_time(row, to), *known, row.hash)
 
 
 def _time(row: PaymentRow | TrailRow, to: Console) -> str:
     return f"{row.created_at:%F %T}" if to.width >= WIDE else f"{row.created_at:%m-%d %T}"
-
-
-def _show(to: Console, names: Sequence[str], rows: Sequence[Sequence[object]], second_line: int = 0) -> None:
-    """Print the table. In a narrow terminal the last `second_line` cells of a row stand below it, by their names."""
-    cells = [[printable("" if cell is None else str(cell)) for cell in row] for row in rows]
-    if second_line and to.width < WIDE:
-        _show_in_two_lines(to, names, cells, len(names) - second_line)
-        return
-    widths = _widths(to, names, cells)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name, width in zip(names, widths, strict=True):
-        number = name in ("amount", "final", "open")
-        table.add_column(name, no_wrap=True, overflow="ellipsis", width=width, justify="right" if number else "left")
-    for row in cells:
-        table.add_row(*map(escape, row))
-    to.print(table)
-
-
-def _show_in_two_lines(to: Console, names: Sequence[str], cells: Sequence[Sequence[str]], first: int) -> None:
-    widths = _widths(to, names[:first], [row[:first] for row in cells])
-    to.print(Text(_line(names[:first], widths), style="bold"), no_wrap=True, overflow="ellipsis")
-    for row in cells:
-        to.print(Text(_line(row[:first], widths)), no_wrap=True, overflow="ellipsis")
-        below = "  ".join(f"{name} {cell}" for name, cell in zip(names[first:], row[first:], strict=True) if cell)
-        if below:
-            to.print(Text(f"  {below}", style="dim"), overflow="fold")
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    """Cells side by side; what is too long for its column ends in an ellipsis."""
-    fitted = (
-        set_cell_size(cell, width) if cell_len(cell) <= width else f"{set_cell_size(cell, width - 1)}…"
-        for cell, width in zip(cells, widths, strict=True)
-    )
-    return "  ".join(fitted).rstrip()
-
-
-def _widths(to: Console, names: Sequence[str], cells: Sequence[Sequence[str]]) -> Sequence[int]:
-    return _fitting([max(map(cell_len, column)) for column in zip(names, *cells, strict=True)], names, to.width)
-
-
-def _fitting(widths: list[int], names: Sequence[str], available: int) -> Sequence[int]:
-    """Widths of the columns, with the widest texts cut until a row fits; times and amounts are never cut."""
-    texts = [place for place, name in enumerate(names) if name.split()[0] not in _NEVER_CUT]
-    while texts and sum(widths) + 2 * (len(widths) - 1) > available:
-        widest = max(texts, key=lambda place: widths[place])
-        if widths[widest] <= _NARROWEST:
-            break
-        widths[widest] -= 1
-    return widths
-
-
-def _shown_hash(signature: str | None, to: Console) -> str | None:
-    """The beginning of a signature on a terminal, where 88 characters do not fit a row; all of it in a pipe."""
-    return f"{signature[:12]}…" if signature and to.width < len(signature) * 3 else signature

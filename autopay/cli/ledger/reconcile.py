@@ -12,10 +12,11 @@ from rich.progress import BarColumn, Progress, TextColumn
 from autopay.adapters.checkpoint import CheckpointFile
 from autopay.adapters.solana.history import SolanaHistory
 from autopay.cli.connect.connections import known_agent, ledger_of, node_rpc
-from autopay.cli.connect.console import note, print_json, print_line, print_table, stderr_console
+from autopay.cli.connect.console import note, print_json, print_line, stderr_console
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption, agent_name
+from autopay.cli.connect.tables import print_table
 from autopay.cli.ledger.rebook import rebook, show_rebooked
 from autopay.domain.progress import OnProgress
 from autopay.domain.progress import Progress as ProgressMessage

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from autopay.cli.connect.console import note, print_json, print_line, print_table
+from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption
+from autopay.cli.connect.tables import print_table
 from autopay.settings import Settings
 from autopay.temporal.connection import connect
 from autopay.temporal.rollout import Build, UnknownBuild, builds, make_current

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from autopay.cli.connect.connections import known_agent, ledger_of
-from autopay.cli.connect.console import note, print_json, print_table
+from autopay.cli.connect.console import note, print_json
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption, agent_name
+from autopay.cli.connect.tables import print_table
 from autopay.cli.session.output import money_left_line, session_json
 from autopay.cli.session.owner import owner_node
 from autopay.domain.command_line import command_line
