@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test simulate chaos messages bench-ledger bench-agents histories check format lock clean help
+.PHONY: demo test simulate chaos messages bench bench-ledger bench-agents histories check format lock clean help
 
 help:            ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -24,6 +24,9 @@ chaos: $(READY)  ## run payments on the real stack among kill -9 and bad weather
 messages: $(READY) ## any message at any await of the workflows, in STORIES stories of each (20 in `make test`)
 	@AUTOPAY_MESSAGES=$(or $(STORIES),1000) $(BIN)/python -m pytest -q --timeout 7200 \
 		tests/workflow/test_any_message_at_any_await.py $(ARGS)
+
+bench: $(READY)  ## what a paid request costs, beside other buyers and the least it can (ARGS="--scale 0.1")
+	@$(BIN)/python -m benchmarks.payments $(ARGS)
 
 bench-ledger: $(READY) ## how fast the ledger reads at a million payments (ARGS="--rows 100000")
 	@$(BIN)/python -m benchmarks.ledger $(ARGS)
