@@ -14,7 +14,7 @@ from autopay.domain.agent.status import AgentState
 from autopay.domain.phase import Phase
 from autopay.domain.request import RequestSpec
 from tests.workflow.conftest import URL, World
-from tests.workflow.test_agent import RULES, launch, reach
+from tests.workflow.test_agent import RULES, Handle, launch, reach
 from tests.workflow.world import PRICE
 from workflows.agent import Agent
 
@@ -47,7 +47,7 @@ async def test_a_terminated_agent_comes_back_with_its_watches_rules_queue_and_pa
     await handle.terminate(reason="a test")
     await revive(world)
 
-    again = world.client.get_workflow_handle_for(Agent.run, "agent/tester")
+    again: Handle = world.client.get_workflow_handle("agent/tester")
     status = await reach(world, again, lambda status: status.queued == ("waits",), step_s=0.1)
     assert (status.state, status.reason, status.rules.max_in_flight) == (AgentState.PAUSED, "lunch", 3)
     assert [each.watch for each in status.watches] == [LATER]
@@ -87,7 +87,7 @@ async def test_a_frozen_agent_is_ended_after_a_question_and_comes_back(
         assert "no longer answers: its task failed" in asked[0]
         assert (await handle.describe()).status is WorkflowExecutionStatus.RUNNING
         await revive(world, asked.append)
-    again = world.client.get_workflow_handle_for(Agent.run, "agent/tester")
+    again: Handle = world.client.get_workflow_handle("agent/tester")
     status = await reach(world, again, lambda status: bool(status.spendable), step_s=0.1)
     assert [each.watch for each in status.watches] == [LATER]
     await again.terminate(reason="the end of the test")
