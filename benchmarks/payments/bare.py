@@ -277,8 +277,8 @@ async def bare_buyer(here: Town) -> AsyncIterator[BareBuyer]:
         limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
         http = await opened.enter_async_context(httpx.AsyncClient(timeout=120, limits=limits, trust_env=False))
         steps = Steps(http, here.payer, connections)
-        async with steps.transaction() as db:
-            await db.execute(TABLES)
+        for statement in filter(str.strip, TABLES.split(";")):
+            await connection.execute(statement)
         await steps.refresh(here.addresses.solana_rpc)
         keeping = asyncio.create_task(steps.keep_fresh(here.addresses.solana_rpc))
         opened.callback(keeping.cancel)

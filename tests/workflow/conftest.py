@@ -1,4 +1,4 @@
-"""The time-skipping server, a sandboxed worker over the played world, and a replay of every history that was made."""
+"""The time-skipping server, a worker over the played world, and a sandboxed replay of every history that was made."""
 
 import asyncio
 import gzip
@@ -18,7 +18,7 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Replayer, Worker
+from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from autopay.adapters.postgres import PostgresLedger
@@ -62,7 +62,7 @@ class World:
         self.test = ""
 
     def worker(self, **options: Any) -> Worker:
-        """A worker with the real activities, its workflows in the sandbox; `options` are the SDK's."""
+        """A worker with the real activities; the replay at the end is in the sandbox. `options` are the SDK's."""
         settings = Settings(slot_ms=SLOT_MS)
         steps = activities(
             settings,
@@ -77,7 +77,7 @@ class World:
             task_queue=settings.task_queue,
             workflows=WORKFLOWS,
             activities=steps,
-            workflow_runner=SandboxedWorkflowRunner(),
+            workflow_runner=UnsandboxedWorkflowRunner(),
             interceptors=[MessageChecks()],
             **options,
         )
