@@ -30,9 +30,10 @@ from x402.http.utils import (
 from x402.schemas import PaymentPayload, PaymentRequired, PaymentRequirements, ResourceInfo, SettleResponse
 
 from autopay.adapters.solana.key_file import read_key_file
-from autopay.domain.network import Network
+from autopay.domain.network import Network, caip2
 from localnet.chain.genesis import USDC_MINT
 
+NETWORK = caip2(Network.DEVNET)
 PRICE_ATOMIC = 1_000
 CONNECTIONS = 64
 
@@ -50,7 +51,7 @@ class Seller:
         self._busy: set[str] = set()
         offer = PaymentRequirements(
             scheme="exact",
-            network=Network.DEVNET.value,
+            network=NETWORK,
             asset=str(USDC_MINT),
             amount=str(PRICE_ATOMIC),
             pay_to=pay_to,
@@ -87,7 +88,7 @@ class Seller:
             self._counts["refused"] += 1
             return JSONResponse({"error": error}, 402, {"PAYMENT-REQUIRED": self._offer})
         self._counts["paid"] += 1
-        receipt = SettleResponse(success=True, transaction=signature, network=Network.DEVNET.value)
+        receipt = SettleResponse(success=True, transaction=signature, network=NETWORK)
         headers = {"PAYMENT-RESPONSE": encode_payment_response_header(receipt)}
         return JSONResponse({"number": self._counts["paid"]}, headers=headers)
 
