@@ -71,6 +71,7 @@ class Reading:
     round_trips: int
     transactions: int
     notifies: int
+    pings: int
     rpc_calls: int
     http: int
     wal_bytes: int
@@ -115,7 +116,8 @@ def _per_request(before: Reading, after: Reading, idle: Reading, count: int) -> 
     for name in ("transactions", "statements", "round_trips"):
         yield f"SQL {name.replace('_', ' ')}", round(each(name, less_idle=True), 1)
     yield "NOTIFY", round(each("notifies"), 2)
-    yield "WAL, kB", round(each("wal_bytes", less_idle=True) / 1000, 1)
+    yield "pings of a pooled connection", round(each("pings", less_idle=True), 1)
+    yield "WAL, kB", round(each("wal_bytes") / 1000, 1)
     yield "CPU of the worker, ms", round(each("cpu_worker_s", less_idle=True) * 1000, 1)
     yield "CPU of Temporal, ms", round(each("cpu_temporal_s", less_idle=True) * 1000, 1)
     yield "CPU of PostgreSQL, ms", round(each("cpu_postgres_s", less_idle=True) * 1000, 1)
@@ -183,6 +185,7 @@ async def _read(here: Town, meters: Meters) -> Reading:
         round_trips=calls.round_trips,
         transactions=calls.transactions,
         notifies=calls.notifies,
+        pings=calls.pings,
         rpc_calls=meters.node.total(),
         http=sum(counts.values()),
         wal_bytes=int(wal or 0),

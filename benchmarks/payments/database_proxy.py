@@ -2,7 +2,8 @@
 
 Message formats: PostgreSQL's documentation, "Frontend/Backend Protocol", "Message Formats". A round trip is a Sync or a
 simple Query, which the server answers with ReadyForQuery; a statement is an Execute or a simple Query; a transaction
-ends when ReadyForQuery says idle after one that ran something.
+ends when ReadyForQuery says idle after one that ran something. An empty Query is a pool that asks if its connection
+lives.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 UNTYPED = frozenset({80877103, 80877104, 80877102})
 """SSLRequest, GSSENCRequest, CancelRequest: before the start of a session, without a type."""
 
+EMPTY = b"\0"
 BLOCK = 65_536
 
 
@@ -25,6 +27,7 @@ class DatabaseCalls:
     statements: int = 0
     transactions: int = 0
     notifies: int = 0
+    pings: int = 0
 
 
 class _Session:
@@ -36,7 +39,9 @@ class _Session:
 
     def asked(self, kind: bytes, body: bytes) -> None:
         """A message of the client."""
-        if kind in (b"Q", b"E"):
+        if kind == b"Q" and body == EMPTY:
+            self._calls.pings += 1
+        elif kind in (b"Q", b"E"):
             self._calls.statements += 1
             self._ran = True
         if kind in (b"Q", b"S"):

@@ -125,7 +125,7 @@ def main() -> None:
     address = f"http://127.0.0.1:{given.port}"
     seller = Seller(given.rpc, read_key_file(given.fee_payer), given.pay_to, address, given.delay_ms / 1000)
     routes = [Route("/data", seller.data), Route("/counts", seller.counts)]
-    uvicorn.run(Starlette(routes=routes), host="127.0.0.1", port=given.port, log_level="error", access_log=False)
+    uvicorn.run(Starlette(routes=routes), host="127.0.0.1", port=given.port, log_level="critical")
 
 
 if __name__ == "__main__":
