@@ -135,6 +135,11 @@ class Stack:
         """The parts by name, in the order in which they were started."""
         return list(self._supervisor.parts)
 
+    @property
+    def starting(self) -> list[str]:
+        """The parts by name that were started and do not answer yet."""
+        return sorted(self._running.starting) if self._running is not None else []
+
     def pid(self, name: str) -> int:
         """The process id of a part."""
         return self._supervisor.parts[name].pid

@@ -37,11 +37,14 @@ class Part(Protocol):
 class Supervisor:
     """Parts by name, in the order in which they were added; each with a task that watches it.
 
+    `starting` are the names of those that were started and do not answer yet.
+
     `changed` is called whenever a part has a new process, `report` is told in sentences what people should know.
     """
 
     def __init__(self, report: Callable[[str], None], changed: Callable[[], None]) -> None:
         self.parts: dict[str, Part] = {}
+        self.starting: set[str] = set()
         self._report = report
         self._changed = changed
         self._watchers: dict[str, asyncio.Task[None]] = {}
@@ -96,9 +99,13 @@ class Supervisor:
         await asyncio.shield(self._given_up)
 
     async def _start(self, part: Part) -> None:
-        await part.start()
-        self._changed()
-        await part.wait_until_answers(START_TIMEOUT_S)
+        self.starting.add(part.name)
+        try:
+            await part.start()
+            self._changed()
+            await part.wait_until_answers(START_TIMEOUT_S)
+        finally:
+            self.starting.discard(part.name)
         self._watchers[part.name] = asyncio.create_task(self._watch(part), name=f"watch {part.name}")
 
     async def _end(self, name: str) -> None:

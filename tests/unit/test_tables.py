@@ -13,7 +13,7 @@ from autopay.cli.connect.tables import FittedTable, print_table, show_table, wra
 
 CLI = Path(__file__).parents[2] / "autopay" / "cli"
 WIDTHS = (40, 60, 80, 120, 200)
-LIVE_VIEW = {"demo/display.py"}
+LIVE_VIEW = {"demo/live_view.py"}
 """The demo's live view, which is repainted all the time; what it prints for good is lines."""
 
 SIGNATURE = "5VERv8NMvzbJMEkV8xnrLkEaWRtSz9CosKDYjCJjBRnbJLgp8uirBgmQpjKhoR4tjF3ZpRzrFmBV6UjKdiSZkQUW"

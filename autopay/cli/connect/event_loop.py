@@ -6,6 +6,7 @@ Nothing here is slow to import, as each command pays for it.
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -35,8 +36,15 @@ async def _cancellable(work: Coroutine[Any, Any, T]) -> T:
         raise
 
 
-async def in_foreground(stack: "Stack", work: Coroutine[Any, Any, None], on_signal: Callable[[], None]) -> bool:
+async def in_foreground(
+    stack: "Stack",
+    work: Coroutine[Any, Any, None],
+    on_signal: Callable[[], None],
+    while_stopping: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+) -> bool:
     """Do the work and stop the stack; the first signal cancels the work, a second one kills every part.
+
+    The stack is stopped within `while_stopping()`.
 
     Returns:
         Whether the work came to its own end.
@@ -59,7 +67,8 @@ async def in_foreground(stack: "Stack", work: Coroutine[Any, Any, None], on_sign
         killing = asyncio.create_task(_kill_at_next_signal(signals, stack))
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
-        await stack.stop()
+        async with while_stopping():
+            await stack.stop()
         killing.cancel()
 
 

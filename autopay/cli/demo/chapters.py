@@ -105,9 +105,8 @@ async def stop_and_count(demo: DemoContext) -> ChapterFacts:
     """What is under way becomes final; nothing new begins."""
     await demo.agent.signal("stop")
     demo.note("signal stop: nothing new begins, and what was paid becomes final")
-    snapshot = await demo.wait_until(
-        lambda snapshot: snapshot.status is not None and snapshot.status.state is AgentState.STOPPED, "the stop"
-    )
+    await demo.wait_until_agent(lambda status: status.state is AgentState.STOPPED, "every payment to be final")
+    snapshot = await demo.refresh()  # that one's payments may have been read before its state
     finals = sum(row.status == "VERIFIED" for row in snapshot.rows)
     demo.note(f"the agent has stopped: {finals} payments are final on chain")
     again = [row for row in snapshot.rows if row.sends > 1 and row.status == "VERIFIED"]

@@ -16,7 +16,8 @@ from autopay.adapters.postgres import PostgresLedger
 from autopay.cli.connect.agent_handle import AgentHandle, AgentNotAnswering, AgentNotRunning
 from autopay.cli.connect.connections import vault_of
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
-from autopay.cli.demo.display import Display, headline
+from autopay.cli.demo.display import Display
+from autopay.cli.demo.stages import headline
 from autopay.cli.request.request_steps import RequestOrder
 from autopay.domain.agent.status import AgentStatus
 from autopay.domain.errors import Fault
@@ -90,14 +91,15 @@ class DemoContext:
             CommandError: after `within_s`; the message has `what` and the agent's status.
         """
         deadline = time.monotonic() + within_s
-        while not reached(snapshot := await self.refresh()):
-            if time.monotonic() > deadline:
-                raise CommandError(
-                    f"the demo waited {within_s:g} s for {what}; {headline(snapshot.status)}; "
-                    f"see the logs in {self.settings.home}/logs",
-                    ExitCode.FAULT,
-                )
-            await asyncio.sleep(POLL_S)
+        async with self.display.waiting(what):
+            while not reached(snapshot := await self.refresh()):
+                if time.monotonic() > deadline:
+                    raise CommandError(
+                        f"the demo waited {within_s:g} s for {what}; {headline(snapshot.status)}; "
+                        f"see the logs in {self.settings.home}/logs",
+                        ExitCode.FAULT,
+                    )
+                await asyncio.sleep(POLL_S)
         return snapshot
 
     async def wait_until_agent(self, reached: Callable[[AgentStatus], bool], what: str) -> AgentStatus:

@@ -1,17 +1,15 @@
 """`demo`: all chapters on the embedded stack, watched live, with the money counted twice."""
 
 import asyncio
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.live import Live
 
 from autopay.cli.agent.launch_steps import launch_agent
 from autopay.cli.connect.connections import ledger_of, vault_of
-from autopay.cli.connect.console import note, print_json, print_line
+from autopay.cli.connect.console import print_json, print_line
 from autopay.cli.connect.elsewhere import elsewhere_line, settings_elsewhere
 from autopay.cli.connect.event_loop import in_foreground, run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
@@ -67,7 +65,14 @@ def demo(
     run = _DemoRun(stack, settings, display)
     try:
         stack.home.hold()
-        run_async(in_foreground(stack, run.run(keep=keep), lambda: note("stopping ... (Ctrl-C again to kill)")))
+        run_async(
+            in_foreground(
+                stack,
+                run.run(keep=keep),
+                lambda: display.note("stopping ... (Ctrl-C again to kill)"),
+                lambda: display.waiting_alone("all parts of the stack to stop"),
+            )
+        )
     except StackError as error:
         raise CommandError(str(error), ExitCode.FAULT) from None
     if run.summary is None:
@@ -97,42 +102,44 @@ class _DemoRun:
         """Start the stack, run all chapters and count the money; the caller stops the stack."""
         display = self._display
         display.note("starting PostgreSQL, Temporal, a Solana chain, a facilitator and two paid APIs ...")
-        addresses = await self._stack.start()
-        settings = self._unresolved.resolve()
-        display.note(f"all of it answers; watch along in Temporal's web UI: {addresses.temporal_ui}")
-        async with ledger_of(settings) as ledger:
-            client = await connect(settings)
-            for name in await stop_earlier_agents(settings, ledger, client):
-                display.note(f"agent {name} of an earlier demo still runs: it is stopped")
-            context = DemoContext(self._stack, settings, ledger, client, display)
-            summary = await self._play(context)
+        with display.watching():
+            async with display.waiting(self._what_starts):
+                addresses = await self._stack.start()
+            settings = self._unresolved.resolve()
+            display.note(f"all of it answers; watch along in Temporal's web UI: {addresses.temporal_ui}")
+            async with ledger_of(settings) as ledger:
+                client = await connect(settings)
+                for name in await stop_earlier_agents(settings, ledger, client):
+                    display.note(f"agent {name} of an earlier demo still runs: it is stopped")
+                context = DemoContext(self._stack, settings, ledger, client, display)
+                summary = await self._play(context)
+        display.show_payments()
         print_summary(summary)
         self._explain(context, keep=keep)
         self.summary = summary
         if keep:
             await asyncio.Event().wait()
 
+    def _what_starts(self) -> str:
+        names = self._stack.starting
+        return f"{', '.join(names)} to answer" if names else "the ledger's schema"
+
     async def _play(self, context: DemoContext) -> DemoSummary:
         """Launch the agent and run the chapters; stops the agent also when one fails."""
         display = self._display
         try:
-            await asyncio.gather(self._stack.start_workers(1), self._launch(context))
+            async with display.waiting("a worker, and for the sessions to be on chain"):
+                await asyncio.gather(self._stack.start_workers(1), self._launch(context))
             display.note("a worker is ready")
             facts: dict[str, dict[str, Any]] = {}
-            with (
-                Live(console=display.console, auto_refresh=False)
-                if display.console.is_terminal
-                else nullcontext() as live
-            ):
-                display.live = live
-                for key, title, chapter in CHAPTERS:
-                    display.chapter(title)
-                    facts[key] = await chapter(context)
-            display.live = None
-            return await summarize(context, facts)
+            for key, title, chapter in CHAPTERS:
+                display.chapter(title)
+                facts[key] = await chapter(context)
+            async with display.waiting("the money to be counted twice"):
+                return await summarize(context, facts)
         finally:
-            display.live = None
-            await context.stop_agent()
+            async with display.waiting("the agent to stop"):
+                await context.stop_agent()
 
     async def _launch(self, context: DemoContext) -> None:
         """Create the agent, paused until the first chapter."""

@@ -1,28 +1,31 @@
-"""What the demo prints: a live table of payments in a terminal, a line for each event in a log."""
+"""What the demo prints: in a terminal lines above a live view of payments, elsewhere a line for each event."""
 
+import asyncio
+import contextlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from rich.console import Console, Group
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
 from rich.live import Live
-from rich.markup import escape
-from rich.table import Column, Table
 from rich.text import Text
 
 from autopay.cli.connect.console import printable, stderr_console
+from autopay.cli.connect.formats import span
+from autopay.cli.connect.tables import wrapped
+from autopay.cli.demo.live_view import LiveView, View, Wait
+from autopay.cli.demo.stages import stage_words, stages_of
 from autopay.domain.agent.status import AgentStatus
-from autopay.domain.money import show
 from autopay.domain.report.rows import TimelineRow
 from autopay.domain.request import RequestStatus
 
-MOST_SHOWN, LEAST_SHOWN, OTHER_LINES = 14, 3, 12
-"""Payments in the live table, and how many lines of the terminal it leaves to the rest."""
+PAINTINGS_PER_S = 8
+FIRST_TOLD_S, TOLD_AGAIN_S = 5.0, 15.0
+"""Without a terminal a wait is a line when it has lasted this long, and again after that."""
 
-DONE, UNDER_WAY = "✔", "…"
-STAGES = ("signed", "submitted", "delivered", "final")
-HASH_CHARS = 12
+CLOCK_GAP = 2
 
 
 def console_of_demo() -> Console:
@@ -38,16 +41,64 @@ class Display:
     """Prints each change of an agent's payments once."""
 
     console: Console
-    live: Live | None = None
     began: float = field(default_factory=time.monotonic)
     stages: dict[str, str] = field(default_factory=dict)
     printed: set[str] = field(default_factory=set)
     title: str = ""
+    rows: Sequence[TimelineRow] = ()
+    status: AgentStatus | None = None
+    wait: Wait | None = None
 
     @property
     def seconds(self) -> float:
         """Since the demo began."""
         return time.monotonic() - self.began
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there is a terminal that can be repainted."""
+        return self.console.is_terminal and not self.console.is_dumb_terminal
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Within it, a terminal has the live view; it is gone afterwards."""
+        if not self.is_live:
+            yield
+            return
+        view = LiveView(self.console)
+
+        def paint() -> RenderableType:
+            return view.paint(View(self.seconds, self.title, self.rows, self.status, self.wait))
+
+        with Live(console=self.console, get_renderable=paint, refresh_per_second=PAINTINGS_PER_S, transient=True):
+            yield
+
+    @contextlib.asynccontextmanager
+    async def waiting(self, what: str | Callable[[], str]) -> AsyncIterator[None]:
+        """Within it, `what` is waited for: the live view shows it with a clock; elsewhere long waits are told."""
+        before = self.wait
+        self.wait = wait = Wait(what if callable(what) else lambda: what, self.seconds)
+        telling = None if self.is_live else asyncio.create_task(self._tell(wait))
+        try:
+            yield
+        finally:
+            self.wait = before
+            if telling is not None:
+                telling.cancel()
+
+    @contextlib.asynccontextmanager
+    async def waiting_alone(self, what: str) -> AsyncIterator[None]:
+        """The same when no chapter is shown."""
+        self.title = ""
+        with self.watching():
+            async with self.waiting(what):
+                yield
+
+    async def _tell(self, wait: Wait) -> None:
+        await asyncio.sleep(FIRST_TOLD_S)
+        while True:
+            self._line(f"waiting {span(self.seconds - wait.since_s)} for {wait.what()}")
+            await asyncio.sleep(TOLD_AGAIN_S)
 
     def chapter(self, title: str) -> None:
         """Print the title of a chapter."""
@@ -57,26 +108,32 @@ class Display:
 
     def note(self, text: str) -> None:
         """Print a note between the events."""
-        self._line(text, "" if self.live is not None else "bold")
+        self._line(text, "" if self.is_live else "bold")
 
     def update(self, rows: Sequence[TimelineRow], status: AgentStatus | None) -> None:
         """Print what has changed since the last call."""
+        self.rows, self.status = rows, status
         for row in reversed(rows):
             self._events(row)
         if status is not None:
             self._free_and_held(status)
-        if self.live is not None:
-            self.live.update(self._table(rows, status), refresh=True)
+
+    def show_payments(self) -> None:
+        """Print the live view's payments for good, when there was one."""
+        if self.is_live:
+            self.console.print()
+            self.console.print(LiveView(self.console).payments(self.rows, self.status))
 
     def _line(self, text: str, style: str = "") -> None:
-        """Print a line with the time; wrapped in a terminal, never in a log."""
-        clock = f"{self.seconds:5.1f}s"
-        if not self.console.is_terminal:
-            self.console.print(Text(f"{clock}  {printable(text)}", style=style))
-            return
-        grid = Table.grid(Column(no_wrap=True, style="dim"), Column(overflow="fold"), padding=(0, 2, 0, 0))
-        grid.add_row(clock, Text(printable(text), style=style))
-        self.console.print(grid)
+        """Print a line with the time; in a terminal wrapped at spaces, and beside the clock."""
+        clock = f"{self.seconds:5.1f}s{' ' * CLOCK_GAP}"
+        room = self.console.width - len(clock) if self.console.is_terminal else sys.maxsize
+        first, *others = wrapped(printable(text), room)
+        said = Text.assemble((clock, "dim" if self.console.is_terminal else style), (first, style))
+        for each in others:
+            left = " " * len(clock) if cell_len(each) <= room else ""
+            said.append(f"\n{left}{each}", style)
+        self.console.print(said, soft_wrap=True)
 
     def _events(self, row: TimelineRow) -> None:
         """Print a line with the stages that this payment has newly reached, in a log."""
@@ -84,8 +141,8 @@ class Display:
         before = self.stages.get(key)
         self.stages[key] = reached[-1]
         news = reached[reached.index(before) + 1 :] if before in reached else reached
-        if self.live is None and news:
-            self._line(f"{row.request_id}  {', '.join(_words(stage, row) for stage in news)}")
+        if not self.is_live and news:
+            self._line(f"{row.request_id}  {', '.join(stage_words(stage, row) for stage in news)}")
 
     def _free_and_held(self, status: AgentStatus) -> None:
         """Print requests that have no payment in the ledger: free ones, and those held before signing."""
@@ -93,69 +150,9 @@ class Display:
         held = {f"{each.request_id}  held before signing, waits for the {each.why}" for each in status.held}
         for line in sorted((free | held) - self.printed):
             self.printed.add(line)
-            if self.live is None:
+            if not self.is_live:
                 self._line(line)
-
-    def _table(self, rows: Sequence[TimelineRow], status: AgentStatus | None) -> Group:
-        heads = ("payment for", "402 price", "sign", "send", "data", "final")
-        table = Table(*(Column(head, no_wrap=True) for head in heads), Column("transaction"), box=None, pad_edge=False)
-        shown = max(LEAST_SHOWN, min(MOST_SHOWN, self.console.height - OTHER_LINES))
-        for row in reversed(rows[:shown]):
-            reached = stages_of(row)
-            marks = (DONE if stage in reached else UNDER_WAY for stage in STAGES)
-            price = show(row.amount_atomic, row.currency)
-            table.add_row(escape(f"{row.request_id}"), price, *marks, Text((row.hash or "")[:HASH_CHARS], style="dim"))
-        return Group(
-            Text(), Text(self.title, style="bold cyan"), Text(printable(headline(status))), table, Text("", end="")
-        )
 
 
 def _is_free(status: RequestStatus) -> bool:
     return status is RequestStatus.FREE
-
-
-def _words(stage: str, row: TimelineRow) -> str:
-    """A stage in words."""
-    match stage:
-        case "402":
-            return f"402 → {show(row.amount_atomic, row.currency)} asked by {(row.pay_to or '')[:8]}…"
-        case "signed":
-            return f"signed (attempt {row.number})"
-        case "submitted":
-            return "submitted"
-        case "final":
-            return f"final on chain in {row.hash}"
-        case "failed":
-            return f"failed: {row.error_code}"
-        case _:
-            return stage
-
-
-def stages_of(row: TimelineRow) -> list[str]:
-    """The stages that a payment has passed, as the ledger shows them."""
-    stages = ["402", "signed"]
-    if row.sends:
-        stages.append("submitted")
-    if row.delivery == "DELIVERED":
-        stages.append("delivered")
-    if row.status == "VERIFIED":
-        stages.append("final")
-    if row.status == "FAILED":
-        stages.append("failed")
-    return stages
-
-
-def headline(status: AgentStatus | None) -> str:
-    """The agent in one line."""
-    if status is None:
-        return "no worker answers for the agent now"
-    money = ", ".join(show(each.spendable_atomic, each.currency) for each in status.spendable) or "?"
-    why = f" ({status.reason})" if status.reason else ""
-    counts = {
-        "in flight": status.in_flight,
-        "queued": status.queued,
-        "held": status.held,
-        "not final yet": status.settling,
-    }
-    flight = ", ".join(f"{len(each)} {name}" for name, each in counts.items())
-    return f"agent {status.name} is {status.state.value}{why}; {flight}; spendable {money}"

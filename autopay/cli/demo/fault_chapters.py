@@ -7,8 +7,8 @@ from autopay.domain.agent.scheduling import BlockedBy
 from autopay.domain.agent.status import AgentState, AgentStatus, BreakerStatus
 from autopay.domain.request import RequestStatus, payment_workflow_id
 
-SLOW_MS = 1_500
-"""How long the Knowledge Data API takes while a worker is killed: long enough to hit the middle of a payment."""
+SLOW_MS = 2_000
+"""How long the Knowledge Data API takes, to hit the middle of a payment with a kill; so much longer at each try."""
 
 WORKER = "worker-1"
 TRIES = 5
@@ -44,8 +44,6 @@ async def lose_the_chain(demo: DemoContext) -> ChapterFacts:
 
 async def kill_a_worker(demo: DemoContext) -> ChapterFacts:
     """kill -9 between a payment's sending and its answer: the same bytes go again, and are paid once."""
-    await demo.set_faults(demo.addresses.knowledge_api, latency_ms=SLOW_MS)
-    demo.note(f"the Knowledge Data API takes {SLOW_MS / 1000:g} s for everything now (weather knowledge --latency)")
     snapshot, request_id = await _payment_under_way(demo)
     row = snapshot.payments_of(request_id)[0]
     pid = demo.stack.pid(WORKER)
@@ -70,6 +68,10 @@ async def _payment_under_way(demo: DemoContext) -> tuple[Snapshot, str]:
     """
     for number in range(1, TRIES + 1):
         request_id = f"a-survivor-{number}"
+        latency_ms = number * SLOW_MS
+        await demo.set_faults(demo.addresses.knowledge_api, latency_ms=latency_ms)
+        slow = f"the Knowledge Data API takes {latency_ms / 1000:g} s for everything now"
+        demo.note(f"{slow} (weather knowledge --latency)")
         await demo.request(request_id, "GET", "/api/ai-insights?topic=agents")
 
         def is_over(snapshot: Snapshot, wanted: str = request_id) -> bool:

@@ -1,6 +1,7 @@
 """The demo's result: what was bought, the money counted in the ledger and on the chain, and `ledger verify`."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,10 @@ MOST_ROWS = 1_000
 
 @dataclass(frozen=True)
 class DemoSummary:
-    """The demo's sums; `spent_*` in base units. `audit` is the result of `ledger verify` for this agent."""
+    """The demo's sums; `spent_*` in base units. `audit` is the result of `ledger verify` for this agent.
+
+    `purchases` are how many payments of which amount went to which endpoint.
+    """
 
     requests: int
     delivered: int
@@ -27,6 +31,7 @@ class DemoSummary:
     spent_ledger: dict[Currency, int]
     spent_chain: dict[Currency, int]
     audit: AuditReport
+    purchases: Sequence[tuple[int, str, str]] = ()
     chapters: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -54,26 +59,25 @@ class DemoSummary:
 
 
 async def summarize(demo: DemoContext, chapters: dict[str, dict[str, Any]]) -> DemoSummary:
-    """Count everything, once all payments are final; prints what was bought."""
+    """Count everything, once all payments are final."""
     rows = await demo.ledger.reports.timeline(demo.agent.name, limit=MOST_ROWS)
     audit = await audit_ledger(demo.settings, demo.agent.name, on_chain=True, on_progress=ignore_progress)
     bought = Counter((row.endpoint or "?", show(row.amount_atomic, row.currency)) for row in rows)
-    summary = DemoSummary(
+    return DemoSummary(
         requests=len({row.request_key for row in rows}),
         delivered=len({row.request_key for row in rows if row.delivery == "DELIVERED"}),
         verified=sum(row.status == "VERIFIED" for row in rows),
         spent_ledger=await demo.ledger.reports.spent(demo.agent.name),
         spent_chain=await _missing_on_chain(demo),
         audit=audit,
+        purchases=[(times, price, endpoint) for (endpoint, price), times in sorted(bought.items())],
         chapters=chapters,
     )
-    purchases = [(times, price, endpoint) for (endpoint, price), times in sorted(bought.items())]
-    print_table(("payments", "each", "for"), purchases, title="\nWhat was bought")
-    return summary
 
 
 def print_summary(summary: DemoSummary) -> None:
-    """Print the last lines."""
+    """Print what was bought, and both counts of the money."""
+    print_table(("payments", "each", "for"), summary.purchases, title="\nWhat was bought")
     counts = (summary.spent_ledger, summary.spent_chain)
     money = [(each.value, *(units_text(count.get(each, 0)) for count in counts)) for each in Currency]
     print_table(
