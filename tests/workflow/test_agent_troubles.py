@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from temporalio.client import WorkflowExecutionStatus
+from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 
 from autopay.domain.agent.breakers import BreakerState
 from autopay.domain.agent.spec import AgentSpec, Rules, Watch
@@ -10,13 +10,15 @@ from autopay.domain.agent.status import AgentState
 from autopay.domain.money import Currency
 from autopay.domain.payment.exchange import StoredContent
 from autopay.domain.phase import Phase
-from autopay.domain.request import RequestSpec, RequestStatus, x402_request_id
+from autopay.domain.request import RequestResult, RequestSpec, RequestStatus, x402_request_id
 from autopay.temporal.outcome import outcome_of
 from tests.workflow.conftest import World
 from tests.workflow.test_agent import RULES, WATCH, Handle, launch, reach
 from tests.workflow.world import PRICE
 from workflows.agent import Agent
 from workflows.paid_request import PaidRequest
+
+Payment = WorkflowHandle[PaidRequest, RequestResult]
 
 DOWN = "https://down.example/x"
 FREE = "https://free.example/x"
@@ -78,7 +80,7 @@ async def test_a_request_that_waits_for_a_person_holds_up_nothing(world: World) 
     assert (held.why, status.in_flight, status.watches[0].waits) == ("approval", (), "held: approval")
     await ask(handle, "free", FREE)
     await reach(world, handle, lambda status: status.delivered == 1, step_s=1)
-    payment = world.client.get_workflow_handle_for(PaidRequest.run, f"pay/tester/{held.request_id}")
+    payment: Payment = world.client.get_workflow_handle(f"pay/tester/{held.request_id}")
     assert (await payment.describe()).status == WorkflowExecutionStatus.RUNNING
     await payment.execute_update(PaidRequest.approve, await terms_hash(world, held.request_id))
     await reach(world, handle, lambda status: status.payments == 1, step_s=1)
@@ -92,7 +94,7 @@ async def test_a_stopping_agent_closes_its_questions_and_a_new_one_asks_anew(wor
     status = await reach(world, handle, lambda status: bool(status.held), step_s=1)
     first = status.held[0].request_id
     await end(handle)
-    payment = world.client.get_workflow_handle_for(PaidRequest.run, f"pay/tester/{first}")
+    payment: Payment = world.client.get_workflow_handle(f"pay/tester/{first}", result_type=RequestResult)
     result = await outcome_of(payment)
     assert (result.status, result.error and result.error.type) == (RequestStatus.REFUSED, "canceled")
     again = await launch(world, Phase.INTERACTIVE, WATCH)
