@@ -109,6 +109,7 @@ class Agent:
             await self.balances.read_if_due()
             await self._check_in_flight()
             await self._enqueue_due_watches()
+            await self.balances.read_before_buying()
             while (begun := state.begin_next(workflow.now())) is not None:
                 request, breaker = begun
                 await self.payments.start(request, breaker=breaker)

@@ -20,6 +20,9 @@ from workflows.durable_steps import named_faults
 READ_AFTER_START = timedelta(seconds=5)
 """After a wait for a top-up began, balances are read once more: money may have come in just before."""
 
+READINGS_BACK_OFF = "readings-back-off"
+"""The patch since which readings that say the same come less and less often."""
+
 BETWEEN_WAITS = timedelta(seconds=10)
 """A wait for a top-up begins this long after the start of the last one at the earliest, whatever ended that."""
 
@@ -39,8 +42,15 @@ class BalanceReader:
 
     async def read_if_due(self) -> None:
         """Read the balances if they are due. After a fault of the chain the reading goes on beside the loop."""
-        if self.is_reading or not self._state.balances_are_due(workflow.now()):
-            return
+        if not self.is_reading and self._state.balances_are_due(workflow.now()):
+            await self._begin()
+
+    async def read_before_buying(self) -> None:
+        """Read the balances if something may start that costs money, and the last reading is old."""
+        if not self.is_reading and self._state.must_read_before_buying(workflow.now()):
+            await self._begin()
+
+    async def _begin(self) -> None:
         self._task = asyncio.create_task(self._read())
         if not self._state.breakers.rpc.faults:
             await workflow.wait_condition(lambda: not self.is_reading)
@@ -68,7 +78,7 @@ class BalanceReader:
             else:
                 state.balances.next_reading = workflow.now() + timedelta(seconds=state.spec.rules.balance_every_s)
         else:
-            state.record_balances(readings, began, workflow.now())
+            state.record_balances(readings, began, workflow.now(), backs_off=workflow.patched(READINGS_BACK_OFF))
         finally:
             self._task = None
             self._wake()

@@ -73,7 +73,13 @@ def rules(
     max_in_flight: Annotated[int | None, typer.Option(help="How many requests may run at once.")] = None,
     queue_limit: Annotated[int | None, typer.Option(help="How many requests may wait.")] = None,
     demo_payments: Annotated[int | None, typer.Option(help="Payments after which phase demo ends.")] = None,
-    balance_every: Annotated[str | None, typer.Option(help="How often balances are read: 30s.")] = None,
+    balance_every: Annotated[
+        str | None,
+        typer.Option(
+            help="How often balances are read, 30s; less and less often, up to 30m, while they stay the same and "
+            "nothing waits for money."
+        ),
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from autopay.domain.agent.spec import Rules
 from autopay.domain.agent.status import Spendable
+from autopay.domain.backoff import Backoff
 from autopay.domain.money import Currency, show
 from autopay.domain.payment.notice import Notice
 from autopay.domain.request import RequestStatus
@@ -18,6 +19,12 @@ from autopay.domain.values import Value
 
 RETRY_READING = timedelta(seconds=5)
 """After balances could not be read, while the RPC's breaker is still closed; then the breaker's waits hold."""
+
+QUIET_MOST = timedelta(minutes=30)
+"""The longest time between readings that say the same, while nothing waits for money."""
+
+SHORT_MOST = timedelta(minutes=5)
+"""The same while something waits for money: a top-up is seen at once by the listener beside it, and at last by this."""
 
 MAX_ENDPOINTS = 500
 """Endpoints whose price is kept; the one that was bought from longest ago is dropped first."""
@@ -34,20 +41,39 @@ class PaidAmount(Value):
 class Balances(BaseModel):
     """The last readings by currency, the payments since, and when to read next (None: at once).
 
-    `shortage` says what is missing while no currency reaches its threshold, which pauses the agent.
+    `shortage` says what is missing while no currency reaches its threshold, which pauses the agent. `unchanged` counts
+    readings in a row that nothing had asked for and that said the same as the one before: each doubles the wait.
+    `read_at` is when the last one ended, None in runs that began before the waits grew.
     """
 
     readings: list[Spendable] = []
     paid_since: list[PaidAmount] = []
     next_reading: datetime | None = None
     shortage: str | None = None
+    unchanged: int = 0
+    read_at: datetime | None = None
 
-    def record_readings(self, readings: list[Spendable], began: datetime, rules: Rules, now: datetime) -> None:
+    def record_readings(
+        self, readings: list[Spendable], began: datetime, rules: Rules, now: datetime, *, backs_off: bool
+    ) -> None:
         """New readings, begun at `began`: they count all that had been paid by then. Sets or ends the shortage."""
+        is_quiet = backs_off and self.next_reading is not None and readings == self.readings
+        self.unchanged = self.unchanged + 1 if is_quiet else 0
+        self.read_at = now if backs_off else None
         self.readings = readings
         self.paid_since = [paid for paid in self.paid_since if paid.at >= began]
-        self.next_reading = now + timedelta(seconds=rules.balance_every_s)
+        self.next_reading = now + _waits(rules, QUIET_MOST).wait(self.unchanged)
         self.shortage = self.find_shortage(rules)
+
+    def due_at(self, rules: Rules, *, is_short: bool) -> datetime | None:
+        """When to read next (None: at once), sooner while something waits for money."""
+        if not is_short or self.next_reading is None or self.read_at is None:
+            return self.next_reading
+        return min(self.next_reading, self.read_at + _waits(rules, SHORT_MOST).wait(self.unchanged))
+
+    def is_old(self, rules: Rules, now: datetime) -> bool:
+        """Whether the last reading is too old to buy by."""
+        return self.read_at is not None and now >= self.read_at + timedelta(seconds=rules.balance_every_s)
 
     def find_shortage(self, rules: Rules) -> str | None:
         """What is missing, if no currency that was read reaches its threshold; None if one does, or none was read."""
@@ -80,6 +106,12 @@ class Balances(BaseModel):
     def transfer_helps(self) -> bool:
         """Whether an account is short by what it holds or allows, which a transfer to it can change."""
         return any(each.account is not None and each.limit in ("balance", "allowance") for each in self.readings)
+
+
+def _waits(rules: Rules, most: timedelta) -> Backoff:
+    """The waits between readings that say the same; never shorter than the rule's."""
+    first = timedelta(seconds=rules.balance_every_s)
+    return Backoff(first, max(first, most))
 
 
 def _describe_missing(each: Spendable, needed: int) -> str:

@@ -63,6 +63,7 @@ class Rules(StrictValue):
     `thresholds` are spendable base units below which a currency counts as used up; when all do, the agent pauses
     itself. What does not fit what is spendable waits, and in its currency so does all that ranks behind it, until
     there is money. With `buy_what_fits` neither holds: whatever fits is bought, however little is left.
+    `balance_every_s` is the shortest time between two readings of the balances that nothing asked for (see money.py).
     """
 
     thresholds: dict[Currency, Annotated[int, Field(ge=0, le=MAX_ATOMIC)]] = {

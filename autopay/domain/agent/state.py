@@ -11,6 +11,7 @@ from typing import Self
 from pydantic import BaseModel, Field, model_validator
 
 from autopay.domain.agent.breakers import CHAIN_FAULTS, Breakers, BreakerState, seller_of
+from autopay.domain.agent.counters import MAX_MESSAGE_LENGTH, Counters, DroppedSignals, shortened
 from autopay.domain.agent.flat_state import FLAT_ONLY, nest
 from autopay.domain.agent.money import RETRY_READING, Balances, EndpointPrices
 from autopay.domain.agent.priority import HAND_WEIGHT, score
@@ -21,16 +22,9 @@ from autopay.domain.agent.status import AgentState, HeldRequest, Spendable
 from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.agent.watches import WatchSchedule
 from autopay.domain.backoff import Backoff
-from autopay.domain.money import Currency
 from autopay.domain.payment.notice import Notice
 from autopay.domain.phase import Phase
 from autopay.domain.request import RequestSpec, RequestStatus
-from autopay.domain.unreadable import DroppedSignal
-
-MAX_MESSAGE_LENGTH = 200
-"""Characters of a message that is kept."""
-
-MAX_LAST_NOTICES = 10
 
 MAX_EARLY_NOTICES = 2000
 """Notices that are kept until the ledger was read, which then says how the requests of any others stand."""
@@ -59,42 +53,6 @@ class StepRetry(BaseModel):
     def step_succeeded(self) -> None:
         """All steps of a turn succeeded."""
         self.fault, self.at, self.retries = None, None, 0
-
-
-class Counters(BaseModel):
-    """What the agent has done since its launch; `demo_from` is `payments` at the start of the present phase."""
-
-    payments: int = 0
-    demo_from: int = 0
-    by_status: dict[RequestStatus, int] = {}
-    spent_atomic: dict[Currency, int] = {}
-    last: list[Notice] = []
-
-    def count(self, status: RequestStatus) -> None:
-        """A request was answered with this status."""
-        self.by_status[status] = self.by_status.get(status, 0) + 1
-
-    def record_payment(self, currency: Currency, amount_atomic: int) -> None:
-        """A payment was answered."""
-        self.payments += 1
-        self.spent_atomic[currency] = self.spent_atomic.get(currency, 0) + amount_atomic
-
-    def keep_notice(self, notice: Notice) -> None:
-        """Keep the newest notice of each of the last requests, the newest first."""
-        kept = notice.model_copy(update={"message": _shortened(notice.message)})
-        self.last = [kept, *(each for each in self.last if each.request_id != notice.request_id)][:MAX_LAST_NOTICES]
-
-
-class DroppedSignals(BaseModel):
-    """Signals that could not be read: how many, and the last one."""
-
-    count: int = 0
-    last: DroppedSignal | None = None
-
-    def add(self, dropped: DroppedSignal) -> None:
-        """One more was dropped."""
-        self.count += 1
-        self.last = dropped
 
 
 class DurableState(BaseModel):
@@ -317,7 +275,7 @@ class DurableState(BaseModel):
                 why=notice.held,
                 since=now,
                 error=notice.error,
-                message=_shortened(notice.message),
+                message=shortened(notice.message),
             )
         )
 
@@ -337,12 +295,31 @@ class DurableState(BaseModel):
         """Whether to read the balances now; not while the RPC's breaker is open."""
         if self.breakers.rpc.state(now) == BreakerState.OPEN:
             return False
-        return self.balances.next_reading is None or now >= self.balances.next_reading
+        due = self._next_reading(now)
+        return due is None or now >= due
 
-    def record_balances(self, readings: list[Spendable], began: datetime, now: datetime) -> None:
-        """New readings; the agent pauses itself when no currency reaches its threshold, and goes on when one does."""
+    def must_read_before_buying(self, now: datetime) -> bool:
+        """Whether something that costs money may start now, and the last reading is too old to decide by."""
+        if not self.balances.is_old(self.spec.rules, now) or self.breakers.rpc.state(now) == BreakerState.OPEN:
+            return False
+        if self.state != AgentState.RUNNING or self.demo_is_over():
+            return False
+        context = self.scheduling_context(now)
+        evaluated = context.evaluate(self.queue.waiting)
+        return any(blocked_by is None and context.cost(request).amount != 0 for request, blocked_by in evaluated)
+
+    def _next_reading(self, now: datetime) -> datetime | None:
+        return self.balances.due_at(self.spec.rules, is_short=self.waits_for_money(now))
+
+    def record_balances(
+        self, readings: list[Spendable], began: datetime, now: datetime, *, backs_off: bool = True
+    ) -> None:
+        """New readings; the agent pauses itself when no currency reaches its threshold, and goes on when one does.
+
+        `backs_off` is False in runs that began before the waits between readings grew.
+        """
         self.breakers.rpc.record_success()
-        self.balances.record_readings(readings, began, self.spec.rules, now)
+        self.balances.record_readings(readings, began, self.spec.rules, now, backs_off=backs_off)
 
     def record_balances_fault(self, now: datetime) -> None:
         """The chain did not answer when the balances were read."""
@@ -356,7 +333,11 @@ class DurableState(BaseModel):
 
     def needs_top_up(self, now: datetime) -> bool:
         """Whether something waits for money that could come in by a transfer."""
-        if self.stopping or not self.balances.transfer_helps():
+        return self.balances.transfer_helps() and self.waits_for_money(now)
+
+    def waits_for_money(self, now: datetime) -> bool:
+        """Whether something waits for more money than there is."""
+        if self.stopping:
             return False
         if self.balances.shortage is not None or self.watches_without_money():
             return True
@@ -375,8 +356,8 @@ class DurableState(BaseModel):
         times = [latest]
         if self.breakers.rpc.state(now) == BreakerState.OPEN:
             times += [self.breakers.rpc.until] if self.breakers.rpc.until is not None else []
-        elif self.balances.next_reading is not None:
-            times.append(self.balances.next_reading)
+        elif (due := self._next_reading(now)) is not None:
+            times.append(due)
         if self.queue.next_ledger_check is not None and self.queue.in_flight:
             times.append(self.queue.next_ledger_check)
         if self.state == AgentState.RUNNING:
@@ -386,7 +367,3 @@ class DurableState(BaseModel):
             probes = (self.breakers.sellers[each].until for each in sellers & self.breakers.sellers.keys())
             times += [until for until in probes if until is not None and until > now]
         return max(now, min(times))
-
-
-def _shortened(message: str | None) -> str | None:
-    return message and message[:MAX_MESSAGE_LENGTH]

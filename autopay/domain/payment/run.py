@@ -366,7 +366,8 @@ class PaymentRun:
         if not self._closed:
             await self.steps.log(LogInput(order=self.order, result=result))
         await self.steps.announce(self._notice(result, final=True))
-        self._show(f"ended: **{result.status}**")
+        why = f", {result.error.type}: {result.error.message}" if result.error else ""
+        self._show(f"ended: **{result.status}**{why}")
         return result
 
     # What the steps share
