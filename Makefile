@@ -23,7 +23,7 @@ chaos: $(READY)  ## run payments on the real stack among kill -9 and bad weather
 
 messages: $(READY) ## any message at any await of the workflows, in STORIES stories of each (20 in `make test`)
 	@AUTOPAY_MESSAGES=$(or $(STORIES),1000) $(BIN)/python -m pytest -q --timeout 7200 \
-		tests/workflow/test_any_message_at_any_await.py $(ARGS)
+		tests/workflow/any_message $(ARGS)
 
 bench: $(READY)  ## what a paid request costs, beside other buyers and the least it can (ARGS="--scale 0.1")
 	@$(BIN)/python -m benchmarks.payments $(ARGS)

@@ -110,6 +110,11 @@ class Core:
     def __post_init__(self) -> None:
         self._begin([to_payload(value) for value in self.arguments])
 
+    def step(self, name: str) -> Pending:
+        """The one step of that name that the workflow waits for."""
+        (found,) = (each for each in self.pending.values() if each.name == name)
+        return found
+
     # What happens
 
     def signal(self, name: str, payloads: Sequence[Payload]) -> None:
