@@ -10,6 +10,8 @@ from typing import Any
 from tests.simulation.audit_events import events_tell_the_truth, payment_row, request_row
 
 OPEN = ("PENDING", "RETRYING", "SUCCESS")
+SOON_MS = 1_200_000
+"""Three signed payments of which none lands, each until its death is proven, and the longest waits between them."""
 REFUSALS = (400, 409)
 """Answers by which the simulated sellers refuse a payment for good."""
 LEAST_ASKS = 6
@@ -51,8 +53,10 @@ class _Audit:
         yield self.an_end_tells_of_stored_content()
         yield self.what_was_told_is_kept()
         yield self.every_request_ends()
+        yield self.requests_end_soon_after_the_last_fault()
         yield self.nothing_is_signed_after_a_cancel()
         yield self.nobody_believes_that_the_ledger_forgot()
+        yield self.no_odd_answer_is_believed()
         yield events_tell_the_truth(self.chains, self.rows)
 
     def transfer_of(self, attempt: Any) -> Any:
@@ -159,7 +163,7 @@ class _Audit:
             words = [
                 event.facts["approve"]
                 for event in self.events[: attempt.recorded_seq]
-                if event.kind == "decided"
+                if event.kind == "said"
                 and event.facts["request"] == attempt.request_key
                 and tuple(event.facts["terms"][name] for name in ("mint", "pay_to", "amount_atomic")) == terms
             ]
@@ -204,13 +208,16 @@ class _Audit:
             if len(settled) != 1:  # paid never, or more than once: other rules say so
                 continue
             [paid] = settled
-            asks, refused = self.since_settled(str(paid.attempt_id))
+            asks, refused = self.since_settled(str(paid.attempt_id), request.key)
             if not refused and asks < LEAST_ASKS:
                 yield f"{request.key} ended as undelivered, after {asks} sends since it settled"
 
-    def since_settled(self, attempt: str) -> tuple[int, bool]:
-        """Sends of an attempt since the ledger knew that it settled, and whether the last answer refused for good."""
-        mine = [event for event in self.events if str(event.facts.get("attempt")) == attempt]
+    def since_settled(self, attempt: str, request: str) -> tuple[int, bool]:
+        """Sends of an attempt from when the ledger knew that it settled until its request ended, and whether the last
+        answer refused for good."""
+        ends = [event.seq for event in self.events if event.kind == "closed" and event.facts["request"] == request]
+        before = self.events[: min(ends, default=None)]
+        mine = [event for event in before if str(event.facts.get("attempt")) == attempt]
         settled = next(event.seq for event in mine if event.kind == "seen" and event.facts["final"])
         asks = [event.seq for event in mine if event.kind == "sending" and event.seq > settled]
         answers = [event for event in mine if event.kind == "answer" and asks and event.seq > asks[0]]
@@ -250,6 +257,14 @@ class _Audit:
             if any(each.status.value in OPEN for each in request.attempts):
                 yield f"{request.key} has a payment without an outcome"
 
+    def requests_end_soon_after_the_last_fault(self) -> Iterator[str]:
+        """Unless a person may have to be waited for."""
+        calm_ms = max((event.at_ms for event in self.events if event.kind == "calm"), default=10**12)
+        asking = {request.key for request in self.requests if self.phases[request.agent] == "INTERACTIVE"}
+        for event in self.events:
+            if event.kind == "closed" and event.facts["request"] not in asking and event.at_ms > calm_ms + SOON_MS:
+                yield f"{event.facts['request']} ended {(event.at_ms - calm_ms) / 1000:.0f} s after the last fault"
+
     def nothing_is_signed_after_a_cancel(self) -> Iterator[str]:
         """By a run that had been told of it before it began to sign."""
         for event in self.events:
@@ -261,6 +276,12 @@ class _Audit:
         for event in self.events:
             if event.kind == "fenced":
                 yield f"a fence was raised at {event.at_ms} ms: {event.facts['reason']}"
+
+    def no_odd_answer_is_believed(self) -> Iterator[str]:
+        """What is no answer to the question is a fault of the node, whatever was asked."""
+        for event in self.events:
+            if event.kind == "believed":
+                yield f"{event.facts['method']}: {event.facts['odd']} was read as {event.facts['made_of_it']}"
 
 
 def _moved_by(transaction: Any, key: Any) -> bool:

@@ -5,6 +5,7 @@ the auditor sees the damage, not who prevents it.
 """
 
 from collections.abc import Callable
+from inspect import getattr_static
 from typing import Any
 
 from activities.log import LogStep
@@ -34,7 +35,7 @@ from autopay.domain.payment.steps import (
     SignResult,
     StepFailed,
 )
-from autopay.domain.policy.policy import Ask, Permit
+from autopay.domain.policy.policy import Ask, Awaiting, Decision, Permit
 from autopay.domain.refusal import Refused
 from autopay.domain.request import RequestResult, RequestStatus
 from tests.simulation.bugs_in_looking import BUGS_IN_LOOKING, Swap
@@ -115,6 +116,35 @@ def takes_a_yes_to_other_terms() -> list[Swap]:
         return asked[-1] if asked else None
 
     return [(MemoryPolicies, "approval_of", approval_of)]
+
+
+def takes_any_decision() -> list[Swap]:
+    decide = getattr_static(MemoryPolicies, "decide")
+
+    async def careless(self: MemoryPolicies, decision: Decision) -> Refused | None:
+        asked = [each for each in self.store.approvals if each.approval_id == decision.approval_id]
+        asked = asked or [each for each in self.store.approvals if each.terms.hash() == decision.terms_hash]
+        if asked:
+            about = {"approval_id": asked[0].approval_id, "terms_hash": asked[0].terms.hash()}
+            decision = decision.model_copy(update=about)
+        found: Refused | None = await decide(self, decision)
+        return found
+
+    return [(MemoryPolicies, "decide", careless)]
+
+
+def takes_being_woken_for_a_yes() -> list[Swap]:
+    wait_for_approval, woken = PaymentRun._wait_for_approval, set()
+
+    async def wait(self: PaymentRun, awaiting: Awaiting) -> None:
+        await wait_for_approval(self, awaiting)
+        woken.add(self.order.request_key)
+
+    def judged(self: MemoryPolicies, row: Any, offer: Any, program: str) -> Any:
+        terms, verdict = _judged(self, row, offer, program)
+        return terms, Permit() if isinstance(verdict, Ask) and row.key in woken else verdict
+
+    return [(PaymentRun, "_wait_for_approval", wait), (MemoryPolicies, "judged", judged)]
 
 
 def asks_a_person_when_it_is_too_late() -> list[Swap]:
@@ -319,6 +349,8 @@ BUGS: dict[str, Bug] = {
         takes_a_server_error_for_unpaid,
         releases_the_reservation_of_an_unknown_payment,
         takes_a_yes_to_other_terms,
+        takes_any_decision,
+        takes_being_woken_for_a_yes,
         asks_a_person_when_it_is_too_late,
         counts_only_settled_money_against_the_day,
         ends_a_request_again,

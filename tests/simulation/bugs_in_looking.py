@@ -4,6 +4,11 @@ from typing import Any
 from uuid import UUID
 
 from activities.verify import VerifyStep
+from autopay.adapters.solana import chain as solana_chain
+from autopay.adapters.solana.answers import U64, AccountData
+from autopay.adapters.solana.chain import SolanaChain
+from autopay.adapters.solana.rpc import NodeRpc
+from autopay.domain.errors import ChainUnavailable
 from autopay.domain.payment import settlement
 from autopay.domain.payment.attempt import RecordedAttempt
 from autopay.domain.payment.chain import LandedTransaction, Tip
@@ -126,7 +131,7 @@ def asks_any_node_without_a_least_slot() -> list[Swap]:
     def reads_at(self: SimNode, view: Any, final: bool, min_slot: int | None) -> int:
         return self.chain.final_slot(view.lag) if final else self.chain.confirmed_slot(view.lag)
 
-    return [(SimNode, "_reads_at", reads_at)]
+    return [(SimNode, "_reads_at", reads_at), *believes_that_a_node_is_at_the_slot_it_was_asked_for()]
 
 
 def counts_a_payment_as_the_reason_of_its_own_death() -> list[Swap]:
@@ -151,7 +156,51 @@ def takes_confirmed_for_final() -> list[Swap]:
     return [(VerifyStep, "verify", verify_silently)]
 
 
+def fails_at_what_is_no_answer() -> list[Swap]:
+    def read(self: NodeRpc, number: int, status: int, body: bytes, answer: Any) -> Any:
+        return answer.model_validate_json(body).result
+
+    return [(NodeRpc, "_read", read)]
+
+
+def takes_an_error_for_an_answer_without_content() -> list[Swap]:
+    really = NodeRpc._result
+
+    async def result(self: NodeRpc, method: str, params: tuple[Any, ...], answer: Any) -> Any:
+        try:
+            return await really(self, method, params, answer)
+        except ChainUnavailable:
+            return [] if method == "getSignaturesForAddress" else None
+
+    return [(NodeRpc, "_result", result)]
+
+
+def reads_numbers_that_nobody_needs() -> list[Swap]:
+    class WholeAccount(AccountData):
+        rent_epoch: U64
+
+    return [(solana_chain, "AccountData", WholeAccount)]
+
+
+def believes_that_a_node_is_at_the_slot_it_was_asked_for() -> list[Swap]:
+    account = SolanaChain.account
+
+    async def unchecked(self: SolanaChain, address: str, commitment: Any = "confirmed", _: int | None = None) -> Any:
+        return await account(self, address, commitment)
+
+    return [(SolanaChain, "account", unchecked)]
+
+
+def forgets_that_a_blockhash_may_be_old() -> list[Swap]:
+    return [(settlement, "LIFE_SLOTS", 100)]
+
+
 BUGS_IN_LOOKING = (
+    fails_at_what_is_no_answer,
+    takes_an_error_for_an_answer_without_content,
+    reads_numbers_that_nobody_needs,
+    believes_that_a_node_is_at_the_slot_it_was_asked_for,
+    forgets_that_a_blockhash_may_be_old,
     trusts_expiry_alone,
     matches_by_memo_alone,
     matches_by_the_transfer_alone,

@@ -41,6 +41,9 @@ RATES = {
     "chain.forgetful": 0.01,
     "chain.lying": 0.01,
     "chain.unindexed": 0.01,
+    "chain.ignores_min_slot": 0.01,
+    "chain.odd_answer": 0.03,
+    "chain.stale_blockhash": 0.1,
     "chain.memo_not_kept": 0.05,
     "chain.status_without_content": 0.02,
     "chain.lands_with_error": 0.1,
@@ -54,8 +57,13 @@ RATES = {
     "request.terminated": 0.08,
     "request.run_twice": 0.05,
     "account.owner_moves_money": 0.1,
+    "message.foreign_decision": 0.5,
+    "message.wakes": 0.05,
 }
 """How often each fault happens where it may, on average; every seed takes some of them, more or less often."""
+
+ROUNDING_SHARE = 0.2
+"""Of the worlds' nodes round numbers beyond 64 bits, which no quiet ends."""
 
 SETTLE_MS = 240_000
 """Longer than any blockhash lives: what is still on its way has landed or died."""
@@ -109,8 +117,12 @@ class _Scenario:
         self._policies(world)
         await sleep_ms(self.rng.randint(100_000, 200_000))  # a past to forget, in which the owner approved
         world.faults.quiet_at_ms += now_ms()
+        if world.faults.rates and self.rng.random() < ROUNDING_SHARE:
+            world.node.rounds_numbers = True
+            world.faults.note("chain.rounds_numbers")
         shells = await self._accepted(world, sessions)
-        others = [asyncio.create_task(each) for each in (self._owner(world, sessions), self._person(world))]
+        people = (self._owner(world, sessions), self._person(world), self._stranger(world))
+        others = [asyncio.create_task(each) for each in people]
         running = [asyncio.create_task(self._run_request(world, each)) for each in shells]
         await asyncio.wait(running, timeout=(world.faults.quiet_at_ms - now_ms() + PATIENCE_MS) / 1000)
         for task in others:
@@ -212,6 +224,7 @@ class _Scenario:
             if world.faults.strikes("account.owner_moves_money"):
                 source = self.rng.choice(sessions).key.source_account
                 world.chain.owner_moves(source, self.rng.choice((-50_000, -2_000, 1_000, 60_000)))
+        world.trace.add("calm")
 
     def _policies(self, world: World) -> None:
         """What the people behind the agents allow."""
@@ -247,8 +260,25 @@ class _Scenario:
                     terms_hash=entry.terms.hash(),
                     approve=self.rng.random() < 0.85,
                 )
+                facts = entry.terms.model_dump(mode="json")
+                world.trace.add("said", request=entry.request_key, approve=word.approve, terms=facts)
                 with suppress(LedgerUnavailable):
                     await world.ledger.policies.decide(word)
+
+    async def _stranger(self, world: World) -> None:
+        """Somebody whose decisions are about other questions or other terms than those that anybody was asked about."""
+        while not world.faults.quiet:
+            await sleep_ms(self.rng.randint(1_000, 30_000))
+            if world.faults.strikes("message.foreign_decision"):
+                asked = self.rng.choice(world.ledger.store.approvals or [None])
+                known = asked is not None and self.rng.random() < 0.7
+                foreign = Decision(
+                    approval_id=asked.approval_id if asked and known else UUID(int=self.rng.getrandbits(128)),
+                    terms_hash=asked.terms.hash() if asked and not known else "of other terms",
+                    approve=self.rng.random() < 0.8,
+                )
+                with suppress(LedgerUnavailable):
+                    await world.ledger.policies.decide(foreign)
 
     def _finish(self, world: World) -> None:
         report, rows = self.report, world.ledger.store

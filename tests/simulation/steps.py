@@ -159,6 +159,8 @@ class SimSteps:
             look_ms = min(2 * look_ms, MAX_LOOK_MS)
             if self.payment_run.canceled or self._journal.canceled_at is not None:
                 break
+            if self._faults.strikes("message.wakes"):  # a withdrawal, from whomever
+                break
         self._done(Outcome("person"))
 
     async def announce(self, notice: Notice) -> None:

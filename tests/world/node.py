@@ -17,14 +17,17 @@ from autopay.domain.payment.chain import (
     TokenAccount,
     Transfer,
 )
+from tests.field.quirks import QUIRKS
 from tests.world.chain import BLOCKHASH_BLOCKS, FIRST_SLOT, ChainTransaction, SimChain
 from tests.world.clock import now_ms
+from tests.world.odd_answers import account_result, node_saying, odd_answer
 
 LATENCY_MS = 150
 MAX_SLOT = 2**63
 ARCHIVE = frozenset({"history", "transaction"})
 DATA = ARCHIVE | {"token_account", "first_available_slot"}
-SPELLS = ("unavailable", "lagging", "forgetful", "lying", "unindexed")
+SPELLS = ("unavailable", "lagging", "forgetful", "lying", "unindexed", "ignores_min_slot")
+ODD_ANSWERS = sorted(QUIRKS)
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class View:
     remembers_from: int = FIRST_SLOT
     indexed_until: int = MAX_SLOT
     lies: bool = False
+    ignores_min_slot: bool = False
     available: bool = True
 
     def remembers(self, transaction: ChainTransaction) -> bool:
@@ -49,7 +53,7 @@ GOOD = View()
 
 
 class SimNode:
-    """The endpoint that the product talks to."""
+    """The endpoint that the product talks to. One that `rounds_numbers` writes them as JavaScript does, for ever."""
 
     def __init__(self, chain: SimChain, genesis: str, mints: Sequence[str], latency_ms: int = LATENCY_MS) -> None:
         self.chain = chain
@@ -57,6 +61,7 @@ class SimNode:
         self._genesis = genesis
         self._mints = frozenset(mints)
         self._latency_ms = latency_ms
+        self.rounds_numbers = False
         self._spell = GOOD
         self._spell_ends_ms = 0
         self._spell_share = 1.0
@@ -67,6 +72,10 @@ class SimNode:
         view = self._view(method)
         if not view.available:
             raise ChainUnavailable("simulated")
+        if self._faults.strikes("chain.odd_answer"):
+            odd = self._faults.rng.choice(ODD_ANSWERS)
+            believed = await odd_answer(method, odd)
+            self._faults.trace.add("believed", method=method, odd=odd, made_of_it=str(believed))
         self._faults.leave(f"chain.{method}")
         return view
 
@@ -94,11 +103,12 @@ class SimNode:
             "forgetful": View(remembers_from=horizon),
             "lying": View(remembers_from=horizon, lies=True),
             "unindexed": View(indexed_until=slot, lies=True),
+            "ignores_min_slot": View(lag=rng.choice((60, 200, 240)), ignores_min_slot=True),
         }[kind]
 
     def _reads_at(self, view: View, final: bool, min_slot: int | None) -> int:
         slot = self.chain.final_slot(view.lag) if final else self.chain.confirmed_slot(view.lag)
-        if min_slot is not None and slot < min_slot:
+        if min_slot is not None and slot < min_slot and not view.ignores_min_slot:
             raise NodeBehind(f"at slot {slot}")
         return slot
 
@@ -111,6 +121,8 @@ class SimNode:
         """The newest at confirmed, of this node."""
         view = await self._reach("latest_blockhash")
         slot = self._reads_at(view, False, None)
+        if self._faults.strikes("chain.stale_blockhash"):
+            slot = self.chain.newest_block(slot - self._faults.rng.choice((20, 100, 149, 200)))
         height = self.chain.height_at(slot) + BLOCKHASH_BLOCKS
         return Blockhash(blockhash=self.chain.blockhash_of(slot), slot=slot, last_valid_block_height=height)
 
@@ -133,21 +145,14 @@ class SimNode:
     async def token_account(
         self, address: str, *, final: bool = False, min_slot: int | None = None
     ) -> TokenAccount | None:
-        """The account at the slot of the reading."""
+        """The account at the slot of the reading, as the product's client reads it."""
         view = await self._reach("token_account")
         slot = self._reads_at(view, final, min_slot)
         state = self.chain.state(address, slot)
         if state is None:
             return None
-        return TokenAccount(
-            address=address,
-            owner=state.owner,
-            mint=state.mint,
-            amount_atomic=state.amount,
-            delegate=state.delegate,
-            delegated_atomic=state.delegated,
-            slot=slot,
-        )
+        result = account_result(state, slot, rounded=self.rounds_numbers)
+        return await node_saying(result=result).token_account(address, final=final, min_slot=min_slot)
 
     async def newest_signature(self, account: str) -> str | None:
         """The newest that this node has confirmed."""
