@@ -23,6 +23,7 @@ from autopay.domain.errors import Fault, LedgerUnavailable, SellerUnavailable, T
 from autopay.domain.payment.exchange import Reply, classify
 from autopay.domain.payment.payment import Dead, NoAnswer, Rejected, SellerAnswer, Settled, Verdict
 from autopay.domain.payment.ports import Facilitator, Ledger, Sealer, Seller
+from autopay.domain.payment.status import TransactionStatus
 from autopay.domain.payment.steps import AttemptRef
 
 HEARTBEAT_S = 3
@@ -63,7 +64,7 @@ class SubmitStep:
         if attempt is None:
             raise UnknownRequest(f"attempt {ref.number} of {key}")
         payment = self._vault.open(attempt.sealed, purpose="payment", row=f"{key}/{ref.number}")
-        if self._facilitator is not None and attempt.status == "PENDING":
+        if self._facilitator is not None and attempt.status is TransactionStatus.PENDING:
             objection = await self._facilitator.objection(payment)
             if objection is not None:
                 return Rejected(http_status=402, reason=f"facilitator: {objection}"[:200])
@@ -74,7 +75,7 @@ class SubmitStep:
                 spec = record.spec  # not the order's URL: the payment goes where policy looked
                 async with _beside(self._looks(ref)):
                     reply = await self._seller.pay(spec.url, spec.method, extras, attempt.version, payment)
-                answer = classify(reply, reply.claim)
+                answer = classify(reply)
                 await self._keep(attempt.attempt_id, reply, answer)
             except SellerUnavailable as fault:
                 return NoAnswer(reason=str(fault)[:200])
@@ -100,7 +101,7 @@ class SubmitStep:
         deadline = time.monotonic() + KEEP_TRYING_S
         while True:
             try:
-                return await self._ledger.payments.record_answer(attempt_id, reply, reply.claim, answer)
+                return await self._ledger.payments.record_answer(attempt_id, reply, answer)
             except LedgerUnavailable:
                 if time.monotonic() > deadline:
                     raise

@@ -6,6 +6,7 @@ from autopay.domain.errors import UnknownRequest
 from autopay.domain.payment.payment import Dead, Seen, Settled, Unknown, Verdict
 from autopay.domain.payment.ports import Chain, Ledger
 from autopay.domain.payment.settlement import check_settlement
+from autopay.domain.payment.status import OPEN
 from autopay.domain.payment.steps import AttemptRef
 
 
@@ -23,7 +24,7 @@ class VerifyStep:
         attempt = await self._ledger.payments.attempt(ref.order.request_key, ref.number)
         if attempt is None:
             raise UnknownRequest(f"attempt {ref.number} of {ref.order.request_key}")
-        if attempt.status in ("VERIFIED", "FAILED"):  # by another run, or by a person
+        if attempt.status not in OPEN:  # by another run, or by a person
             recorded = (await self._ledger.payments.recall(ref.order.request_key)).attempts[ref.number - 1].outcome
             assert recorded is not None
             return recorded

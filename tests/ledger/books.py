@@ -121,7 +121,8 @@ class Book(Generic[Ledger_co]):
     ) -> None:
         """The attempt was sent, and this came back."""
         await self.ledger.payments.record_sending(attempt.attempt_id)
-        await self.ledger.payments.record_answer(attempt.attempt_id, reply, receipt, answer)
+        with_receipt = reply.model_copy(update={"receipt": receipt})
+        await self.ledger.payments.record_answer(attempt.attempt_id, with_receipt, answer)
 
     async def delivered(self, attempt: RecordedAttempt) -> None:
         """The attempt was sent, and the content came back."""

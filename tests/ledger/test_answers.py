@@ -63,9 +63,9 @@ async def test_paid_content_is_stored_whatever_json_it_is(
 
 async def test_a_hostile_receipt_is_stored_harmless(book: Book, database_url: str) -> None:
     attempt = await book.recorded()
-    reply = Reply(http_status=402, receipt={"success": False, "errorReason": "bad\0\ud800", "n": float("inf")})
-    receipt = Receipt(success=False, error_reason="bad\0")
-    await book.answered(attempt, Rejected(http_status=402, reason="bad"), reply, receipt)
+    raw: dict[str, object] = {"success": False, "errorReason": "bad\0\ud800", "n": float("inf")}
+    receipt = Receipt(success=False, error_reason="bad\0", raw=raw)
+    await book.answered(attempt, Rejected(http_status=402, reason="bad"), Reply(http_status=402), receipt)
     with psycopg.connect(database_url) as connection:
         row = connection.execute("SELECT facilitator_response FROM transactions").fetchone()
     assert row == ({"success": False, "errorReason": "bad\ufffd"},)

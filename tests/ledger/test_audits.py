@@ -211,10 +211,8 @@ async def test_what_is_owed_is_asked_for_until_it_is_delivered_or_refused_for_go
     refused = await undelivered(book, "refused")
     for attempt in (delivered, refused):
         await book.ledger.payments.record_sending(attempt.attempt_id)
-    await book.ledger.payments.record_answer(before.attempt_id, Reply(http_status=409), None, Conflict())
-    await book.ledger.payments.record_answer(
-        refused.attempt_id, Reply(http_status=404), None, Conflict(http_status=404)
-    )
+    await book.ledger.payments.record_answer(before.attempt_id, Reply(http_status=409), Conflict())
+    await book.ledger.payments.record_answer(refused.attempt_id, Reply(http_status=404), Conflict(http_status=404))
     await book.delivered(delivered)
     age(database_url, "1 h", "30 min")
     assert await owed(book) == ["refused-before"]
@@ -228,9 +226,7 @@ async def test_what_is_owed_is_asked_for_until_it_is_delivered_or_refused_for_go
 async def test_where_paid_content_is_said_to_be_is_kept_and_shown(book: Book) -> None:
     attempt = await undelivered(book)
     reply = Reply(http_status=302, location="https://elsewhere.test/file")
-    await book.ledger.payments.record_answer(
-        attempt.attempt_id, reply, None, Rejected(http_status=302, reason="http_302")
-    )
+    await book.ledger.payments.record_answer(attempt.attempt_id, reply, Rejected(http_status=302, reason="http_302"))
     (dispute,) = await book.ledger.reports.disputes()
     assert dispute.location == "https://elsewhere.test/file"
     assert (await book.ledger.requests.result(attempt.request_key)).content_location == "https://elsewhere.test/file"

@@ -94,7 +94,7 @@ def takes_a_402_for_unpaid() -> list[Swap]:
 
 
 def takes_success_false_for_unpaid() -> list[Swap]:
-    return _dead_after(lambda _, reply: bool(reply and reply.claim and not reply.claim.success))
+    return _dead_after(lambda _, reply: bool(reply and reply.receipt and not reply.receipt.success))
 
 
 def takes_a_server_error_for_unpaid() -> list[Swap]:

@@ -38,15 +38,15 @@ PENDING = Receipt(success=False, transaction=SIG, error_reason="settlement_pendi
 def test_an_answer_means_what_its_status_and_receipt_say(
     status: int, receipt: Receipt | None, want: SellerAnswer
 ) -> None:
-    assert classify(Reply(http_status=status, claim=receipt), receipt) == want
+    assert classify(Reply(http_status=status, receipt=receipt)) == want
 
 
 def test_a_wait_that_the_seller_asks_for_is_kept() -> None:
-    answer = classify(Reply(http_status=429, retry_after_ms=3000), None)
+    answer = classify(Reply(http_status=429, retry_after_ms=3000))
     assert isinstance(answer, Rejected)
     assert answer.retry_after_ms == 3000
 
 
 def test_no_answer_says_anything_about_the_money() -> None:
     for status in range(100, 600):
-        assert classify(Reply(http_status=status), YES).kind in ("content", "rejected", "conflict")
+        assert classify(Reply(http_status=status, receipt=YES)).kind in ("content", "rejected", "conflict")

@@ -177,7 +177,7 @@ def test_a_receipt_is_read_from_either_header_and_broken_ones_are_none() -> None
     for name in ("payment-response", "x-payment-response"):
         found = read_receipt({name: encoded})
         assert found is not None
-        assert (found[0].success, found[0].transaction, found[0].error_reason) == (False, None, "settlement_pending")
+        assert (found.success, found.transaction, found.error_reason) == (False, None, "settlement_pending")
     for broken in ("", "!!!", "bnVsbA==", base64.b64encode(b"[]").decode(), "A" * 100_000):
         assert read_receipt({"payment-response": broken}) is None
 
@@ -201,8 +201,8 @@ def test_a_receipt_is_read_whatever_stands_beside_what_it_claims(changes: dict[s
     for encoded in (base64.b64encode(text), base64.urlsafe_b64encode(text).rstrip(b"=")):
         found = read_receipt({"payment-response": encoded.decode()})
         assert found is not None
-        assert (found[0].success, found[0].transaction) == (True, "5x")
-        assert found[1]["transaction"] == "5x"
+        assert (found.success, found.transaction) == (True, "5x")
+        assert found.raw["transaction"] == "5x"
     assert read_receipt({"payment-response": "!!!", "x-payment-response": encoded.decode()}) == found
 
 

@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import uuid4
 
 from solders.keypair import Keypair
@@ -220,10 +219,11 @@ class PlayedSeller:
 
 
 def _reply(status: int, signature: str | None = None, *, success: bool = True) -> Reply:
-    claim = Receipt(success=success, transaction=signature) if signature is not None or not success else None
-    receipt: dict[str, Any] | None = claim.model_dump() if claim else None
+    receipt = None
+    if signature is not None or not success:
+        receipt = Receipt(success=success, transaction=signature, raw={"success": success, "transaction": signature})
     body = b'{"data": 42}' if status == 200 else b"{}"
-    return Reply(http_status=status, content_type="application/json", body=body, claim=claim, receipt=receipt)
+    return Reply(http_status=status, content_type="application/json", body=body, receipt=receipt)
 
 
 async def deliver(seller: PlayedSeller, payment: bytes) -> Reply:

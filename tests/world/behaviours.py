@@ -81,13 +81,11 @@ class Till:
     def content(self, payment: Payment, receipt: Receipt | None = None) -> Reply:
         """What was bought."""
         body = json.dumps({"content of": payment["identifier"], "at": self.shop.host}).encode()
-        raw = receipt.model_dump(exclude_none=True) if receipt else None
-        return Reply(http_status=200, content_type="application/json", body=body, claim=receipt, receipt=raw)
+        return Reply(http_status=200, content_type="application/json", body=body, receipt=receipt)
 
     def refusal(self, receipt: Receipt | None = None, status: int = 402) -> Reply:
         """No content."""
-        raw = receipt.model_dump(exclude_none=True) if receipt else None
-        return Reply(http_status=status, claim=receipt, receipt=raw)
+        return Reply(http_status=status, receipt=receipt)
 
     @staticmethod
     def receipt(landed: ChainTransaction) -> Receipt:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from autopay.adapters.postgres.payments.content import with_claim
+from autopay.adapters.postgres.payments.content import receipt_json, with_claim
 from autopay.domain.errors import IllegalTransition, LedgerFenced
 from autopay.domain.hosts import host_and_port
 from autopay.domain.money import show
@@ -141,12 +141,13 @@ class MemoryPayments:
         return row.sends
 
     @transaction
-    def record_answer(self, attempt_id: UUID, reply: Reply, receipt: Receipt | None, answer: SellerAnswer) -> None:
+    def record_answer(self, attempt_id: UUID, reply: Reply, answer: SellerAnswer) -> None:
         """What the seller answered to a payment."""
+        receipt = reply.receipt
         row = self.store.attempt_row(attempt_id)
         request = self.store.requests[row.request_key]
         row.last_answer = answer.kind
-        row.facilitator_response = reply.receipt or row.facilitator_response
+        row.facilitator_response = receipt_json(receipt) or row.facilitator_response
         self.keep_claim(row, receipt)
         claimed = receipt is not None and receipt.success and bool(receipt.transaction)
         row.status = advance(row.status, TransactionStatus.SUCCESS if claimed else TransactionStatus.RETRYING)

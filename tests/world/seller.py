@@ -91,7 +91,7 @@ class SimSeller:
         process = PROCESS.get()
         if process is not None:
             process.check()
-        claim = reply.claim.transaction if reply.claim else None
+        claim = reply.receipt.transaction if reply.receipt else None
         self._faults.trace.add("answered", handed=handed.seq, status=reply.http_status, claim=claim)
         self._faults.leave("seller.pay")
         return reply

@@ -129,7 +129,7 @@ class HttpSeller:
             except (NotAllowed, SellerUnavailable):
                 return kept
             if response.is_success:
-                return reply.model_copy(update={"claim": paid.claim, "receipt": paid.receipt})
+                return reply.model_copy(update={"receipt": paid.receipt})
             if not response.has_redirect_location:
                 return kept
         return kept
@@ -172,15 +172,13 @@ class HttpSeller:
         if response is None or not keeps:
             raise SellerUnavailable(f"{type(error).__name__} at {host_of(url)}")
         body = await received.body()
-        found = read_receipt(response.headers)
         reply = Reply(
             http_status=response.status_code,
             content_type=response.headers.get("content-type"),
             body=body.content,
             complete=body.complete and error is None,
             encoding=body.encoding,
-            claim=found[0] if found else None,
-            receipt=found[1] if found else None,
+            receipt=read_receipt(response.headers),
             retry_after_ms=_retry_after_ms(response.headers.get("retry-after")),
         )
         return response, reply

@@ -54,8 +54,8 @@ def read_challenge(headers: Mapping[str, str], body: bytes) -> Challenge | Refus
     return in_body if isinstance(in_body, Challenge) or in_header is None else in_header
 
 
-def read_receipt(headers: Mapping[str, str]) -> tuple[Receipt, dict[str, object]] | None:
-    """The receipt of an answer and its raw content, from either version's header; None when there is none to read.
+def read_receipt(headers: Mapping[str, str]) -> Receipt | None:
+    """The receipt of an answer, from either version's header; None when there is none to read.
 
     It is a claim, so that only `success` must be there; the chain is asked with what it names, or without.
     """
@@ -65,7 +65,7 @@ def read_receipt(headers: Mapping[str, str]) -> tuple[Receipt, dict[str, object]
     return None
 
 
-def _receipt(value: str) -> tuple[Receipt, dict[str, object]] | None:
+def _receipt(value: str) -> Receipt | None:
     try:
         content = read_json(base64_bytes(value))
     except ValueError:
@@ -76,10 +76,10 @@ def _receipt(value: str) -> tuple[Receipt, dict[str, object]] | None:
         text if isinstance(text := content.get(name), str) and is_echoable(text) else None
         for name in ("transaction", "errorReason")
     )
-    receipt = Receipt(success=content["success"], transaction=transaction or None, error_reason=reason)
-    told = {"success": receipt.success, "transaction": transaction, "errorReason": reason}
+    told = {"success": content["success"], "transaction": transaction, "errorReason": reason}
     kept = (content if is_echoable(content) else {}) | told
-    return receipt, {name: value for name, value in kept.items() if value is not None}
+    raw = {name: value for name, value in kept.items() if value is not None}
+    return Receipt(success=content["success"], transaction=transaction or None, error_reason=reason, raw=raw)
 
 
 def _read(size: int, content: Callable[[], bytes]) -> Challenge | Refused:

@@ -14,6 +14,7 @@ from autopay.domain.money import show
 from autopay.domain.payment.attempt import RecordedAttempt
 from autopay.domain.payment.payment import Unknown, Verdict
 from autopay.domain.payment.settlement import NEEDS_A_PERSON, check_settlement
+from autopay.domain.payment.status import OPEN
 from autopay.domain.request import x402_request_id
 from autopay.settings import Settings
 
@@ -71,7 +72,7 @@ async def _resolve(
         payment = await ledger.payments.recall(key)
         number = len(payment.attempts)
         attempt = await ledger.payments.attempt(key, number) if number else None
-        if attempt is None or attempt.status in ("VERIFIED", "FAILED"):
+        if attempt is None or attempt.status not in OPEN:
             raise CommandError(f"request {request_id!r} of agent {agent!r} has no open payment")
         verdict = await check_settlement(SolanaChain(rpc), ledger.sessions.booked_up_to, attempt, settings.slot_ms)
         if reason is not None:

@@ -12,7 +12,7 @@ from autopay.cli.connect.console import note, print_json, print_line, stderr_con
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import ExitCode, examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption, agent_name
-from autopay.cli.ledger.verifying import audit_ledger
+from autopay.cli.ledger.verify_steps import audit_ledger
 from autopay.domain.audit.events import NO_AGENT
 from autopay.domain.audit.report import AuditFinding, AuditReport
 from autopay.domain.progress import OnProgress

@@ -7,6 +7,7 @@ from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.chain import Blockhash, MintFacts
 from autopay.domain.payment.offer import Offer
+from autopay.domain.payment.status import TransactionStatus
 from autopay.domain.session import SessionKey
 from autopay.domain.values import Value
 
@@ -74,5 +75,5 @@ class RecordedAttempt(Value):
     newest_prior_signature: str | None
     version: Literal[1, 2]
     claims: tuple[str, ...] = ()
-    status: str = "PENDING"
+    status: TransactionStatus = TransactionStatus.PENDING
     sealed: str

@@ -14,11 +14,15 @@ class RequestExtras(Value):
 
 
 class Receipt(Value):
-    """A seller's settlement receipt (PAYMENT-RESPONSE): a claim that the chain confirms or not."""
+    """A seller's settlement receipt (PAYMENT-RESPONSE): a claim that the chain confirms or not.
+
+    `raw` is what it said in full, as far as it is kept.
+    """
 
     success: bool
     transaction: str | None = None
     error_reason: str | None = None
+    raw: dict[str, object] = {}
 
 
 class Reply(Value):
@@ -35,8 +39,7 @@ class Reply(Value):
     complete: bool = True
     encoding: str | None = None
     location: str | None = None
-    claim: Receipt | None = None
-    receipt: dict[str, object] | None = None
+    receipt: Receipt | None = None
     retry_after_ms: int | None = None
 
 
@@ -61,7 +64,7 @@ _WORTH_ANOTHER_TRY = frozenset({402, 408, 425, 429})
 """Payment required, time-out, too early, too many requests (RFC 9110, 8470, 6585): about the moment, not for good."""
 
 
-def classify(reply: Reply, receipt: Receipt | None) -> SellerAnswer:
+def classify(reply: Reply) -> SellerAnswer:
     """What a complete reply to a paid request means, by its status and its receipt.
 
     It says nothing about the money, which only the chain knows.
@@ -76,7 +79,8 @@ def classify(reply: Reply, receipt: Receipt | None) -> SellerAnswer:
         return Content(http_status=reply.http_status, complete=reply.complete, encoding=reply.encoding)
     if 400 <= reply.http_status < 500 and reply.http_status not in _WORTH_ANOTHER_TRY:
         return Conflict(http_status=reply.http_status)
-    reason = receipt.error_reason if receipt and receipt.error_reason else f"http_{reply.http_status}"
+    said = reply.receipt.error_reason if reply.receipt is not None else None
+    reason = said or f"http_{reply.http_status}"
     return Rejected(
         http_status=reply.http_status,
         reason=reason[:200],

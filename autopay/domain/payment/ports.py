@@ -10,7 +10,7 @@ from uuid import UUID
 from autopay.domain.money import Currency
 from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment, UnsignedPayment
 from autopay.domain.payment.chain import Blockhash, HistoryEntry, LandedTransaction, MintFacts, Tip, TokenAccount
-from autopay.domain.payment.exchange import Receipt, Reply, RequestExtras, UnpaidReply
+from autopay.domain.payment.exchange import Reply, RequestExtras, UnpaidReply
 from autopay.domain.payment.offer import Offer
 from autopay.domain.payment.payment import Payment, SellerAnswer, Settlement
 from autopay.domain.payment.steps import PaidBefore
@@ -165,9 +165,7 @@ class PaymentStore(Protocol):
         on. Returns the number of this send, from 1."""
         ...
 
-    async def record_answer(
-        self, attempt_id: UUID, reply: Reply, receipt: Receipt | None, answer: SellerAnswer
-    ) -> None:
+    async def record_answer(self, attempt_id: UUID, reply: Reply, answer: SellerAnswer) -> None:
         """What came back: receipt (facilitator_response, claims), content and delivery, RETRYING when unclear."""
         ...
 

@@ -138,7 +138,7 @@ async def test_content_for_a_dead_payment_is_kept(book: AnyBook) -> None:
     attempt = await book.recorded()
     await book.ledger.payments.record_sending(attempt.attempt_id)
     await book.ledger.payments.record_dead(attempt.attempt_id, "expired_unsettled")
-    await book.ledger.payments.record_answer(attempt.attempt_id, JSON_REPLY, None, Content(http_status=200))
+    await book.ledger.payments.record_answer(attempt.attempt_id, JSON_REPLY, Content(http_status=200))
     payment = await book.ledger.payments.recall(attempt.request_key)
     assert (payment.delivered, await book.status(attempt)) == (True, "FAILED")
 

@@ -33,7 +33,7 @@ readers, which read by (number, id) up to the oldest transaction that is open, w
 _LONGEST_NAME = 63 - len("_restoring_20260101_000000_000")
 _END_POLL_S = 0.1
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 class Restored(Value):
@@ -46,7 +46,7 @@ class Restored(Value):
     leftovers: tuple[str, ...]
 
 
-def restore_file(server: Server, file: Path, tell: Tell) -> Restored:
+def restore_file(server: Server, file: Path, report: Report) -> Restored:
     """Read a backup into a new database, and make it the ledger.
 
     Raises:
@@ -62,35 +62,35 @@ def restore_file(server: Server, file: Path, tell: Tell) -> Restored:
     try:
         with server.connected(MAINTENANCE) as db:
             db.execute(quoted("REVOKE ALL ON DATABASE {} FROM PUBLIC", name))
-        tell(f"reading {file.name} into the database {name}")
+        report(f"reading {file.name} into the database {name}")
         plain = ("--no-owner", "--no-privileges", f"--role={owner}", "--exit-on-error", "--single-transaction")
         server.run("pg_restore", *plain, str(file), database=name)
-        return _take_over(server, name, owner, f"restored from {file.name}, a backup of {taken_at:%F %T} UTC", tell)
+        return _take_over(server, name, owner, f"restored from {file.name}, a backup of {taken_at:%F %T} UTC", report)
     except BaseException:
         with suppress(Fault, psycopg.Error), server.connected(MAINTENANCE) as db:  # else the next run tells of it
             db.execute(quoted("DROP DATABASE IF EXISTS {} WITH (FORCE)", name))
         raise
 
 
-def restore_database(server: Server, name: str, tell: Tell) -> Restored:
+def restore_database(server: Server, name: str, report: Report) -> Restored:
     """Make a database of the same server the ledger, into which a backup has been read by other means.
 
     Raises:
         LedgerUnavailable: there is no such database.
         RightsMissing: the administrator does not own it, or may not make databases.
     """
-    return _take_over(server, name, None, f"restored from the database {name}", tell)
+    return _take_over(server, name, None, f"restored from the database {name}", report)
 
 
-def _take_over(server: Server, name: str, owner: str | None, reason: str, tell: Tell) -> Restored:
-    tell("bringing its schema to this version, and raising the fence")
+def _take_over(server: Server, name: str, owner: str | None, reason: str, report: Report) -> Restored:
+    report("bringing its schema to this version, and raising the fence")
     try:
         upgrade(server.url(name, owner))
     except AlembicError as error:
         raise BackupUnreadable(f"{error}; the newest revision here is {head()}") from error
     events = _fence_off(server, name, owner, reason)
     apply_rights(server, name)
-    kept_as = _swap(server, name, tell)
+    kept_as = _swap(server, name, report)
     return Restored(database=server.name, fence=reason, events=events, kept_as=kept_as, leftovers=leftovers(server))
 
 
@@ -118,7 +118,7 @@ def _fence_off(server: Server, name: str, owner: str | None, reason: str) -> int
     return int(events[0])
 
 
-def _swap(server: Server, name: str, tell: Tell) -> str | None:
+def _swap(server: Server, name: str, report: Report) -> str | None:
     """Give the restored database the ledger's name, and the one that has it another, in one transaction."""
     if name == server.name:
         return None
@@ -131,7 +131,7 @@ def _swap(server: Server, name: str, tell: Tell) -> str | None:
         try:
             with _ending_connections(server, present[0] if present else 0), db.transaction():
                 if present is not None:
-                    tell(f"the database {server.name} becomes {kept_as}")
+                    report(f"the database {server.name} becomes {kept_as}")
                     # Locks the name first, so that who was disconnected cannot come back before the commit.
                     db.execute(quoted("ALTER DATABASE {} RENAME TO {}", server.name, kept_as))
                 db.execute(quoted("ALTER DATABASE {} RENAME TO {}", name, server.name))

@@ -63,17 +63,17 @@ def json_payload(content_type: str | None, body: bytes) -> Any | None:
         return None
 
 
-def receipt_json(reply: Reply, receipt: Receipt | None) -> dict[str, Any] | None:
+def receipt_json(receipt: Receipt | None) -> dict[str, Any] | None:
     """The receipt as it came, or as it was read, for `facilitator_response`."""
-    if reply.receipt is not None:
+    if receipt is None:
+        return None
+    if receipt.raw:
         try:
-            raw: dict[str, Any] = storable(reply.receipt)
+            raw: dict[str, Any] = storable(receipt.raw)
         except ValueError:
             pass
         else:
             return raw
-    if receipt is None:
-        return None
     read = {"success": receipt.success, "transaction": receipt.transaction, "errorReason": receipt.error_reason}
     kept: dict[str, Any] = storable({name: value for name, value in read.items() if value is not None})
     return kept

@@ -21,7 +21,7 @@ from autopay.domain.errors import IllegalTransition
 from autopay.domain.hosts import host_and_port, resource_of
 from autopay.domain.money import to_units
 from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment
-from autopay.domain.payment.exchange import Receipt, Reply
+from autopay.domain.payment.exchange import Reply
 from autopay.domain.payment.offer import Offer
 from autopay.domain.payment.payment import MAX_ATTEMPTS, Conflict, Content, NoAnswer, Payment, SellerAnswer, Settlement
 from autopay.domain.payment.settlement import verification_hash
@@ -151,16 +151,15 @@ class Payments:
                 await db.execute(again.values(retry_attempts=RequestRow.retry_attempts + 1))
             return row.sends
 
-    async def record_answer(
-        self, attempt_id: UUID, reply: Reply, receipt: Receipt | None, answer: SellerAnswer
-    ) -> None:
+    async def record_answer(self, attempt_id: UUID, reply: Reply, answer: SellerAnswer) -> None:
         """What the seller answered to a payment; see the port. Content that is stored is never overwritten."""
+        receipt = reply.receipt
         content = await prepared(reply) if isinstance(answer, Content) else None
         async with self._database.transaction() as db:
             attempt = await locked_attempt(db, attempt_id)
             request = await locked_request(db, attempt.x402_request_id)
             attempt.last_answer = answer.kind
-            attempt.facilitator_response = receipt_json(reply, receipt) or attempt.facilitator_response
+            attempt.facilitator_response = receipt_json(receipt) or attempt.facilitator_response
             attempt.claims = with_claim(attempt.claims, receipt)
             claimed = receipt is not None and receipt.success and bool(receipt.transaction)
             # A claim of success moves the status, as the chain will confirm or deny it; all else is unclear.
