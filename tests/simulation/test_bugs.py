@@ -1,5 +1,7 @@
 """A simulation that finds no bug proves nothing: each deliberate one must be found within a bounded number of seeds."""
 
+from itertools import chain
+
 import pytest
 
 from tests.simulation.bugs import BUGS
@@ -8,8 +10,31 @@ from tests.simulation.scenario import simulate
 
 MOST_SEEDS = 600
 
+TRIED_FIRST = {
+    "believes_a_receipt_without_looking": 8,
+    "calls_paid_and_undelivered_failed": 20,
+    "counts_a_payment_as_the_reason_of_its_own_death": 184,
+    "counts_only_settled_money_against_the_day": 26,
+    "counts_sends_that_never_left": 123,
+    "ends_a_request_again": 20,
+    "ends_without_asking_the_ledger": 58,
+    "forgets_that_a_blockhash_may_be_old": 29,
+    "hears_no_cancel_while_the_seller_is_asked": 21,
+    "reads_numbers_that_nobody_needs": 9,
+    "signs_again_after_a_time_out": 7,
+    "signs_anew_when_asked_again": 14,
+    "skips_the_allowance_check": 27,
+    "takes_a_402_for_unpaid": 8,
+    "takes_a_server_error_for_unpaid": 18,
+    "takes_a_yes_to_other_terms": 19,
+    "takes_any_decision": 44,
+    "takes_being_woken_for_a_yes": 13,
+}
+"""A seed in which the bug shows at once. Only time depends on it: when the simulation changes, the others are tried."""
+
 
 @pytest.mark.parametrize("name", BUGS)
 def test_a_deliberate_bug_is_found(name: str) -> None:
     with swapped(*BUGS[name]()):
-        assert any(simulate(seed).violations for seed in range(MOST_SEEDS)), f"{name} was not found"
+        seeds = chain([TRIED_FIRST.get(name, 0)], range(MOST_SEEDS))
+        assert any(simulate(seed).violations for seed in seeds), f"{name} was not found"

@@ -24,13 +24,26 @@ class EventBook:
     def __init__(self) -> None:
         self.chains: dict[str, list[BookedEvent]] = {}
         self._told: dict[str, dict[str, Any]] = {}
+        self._seen: dict[int, tuple[object, ...]] = {}
 
     def note(self, requests: dict[str, RequestEntry]) -> None:
         """Append what changed since the last time, as one transaction does at its commit."""
         for request in requests.values():
-            self._tell(request.agent, request.key, request_state(request))
+            outcome = request.result and request.result.status
+            values = (request.closed, outcome, request.delivery, request.body, request.conflict)
+            if self._changed(request, values):
+                self._tell(request.agent, request.key, request_state(request))
             for attempt in request.attempts:
-                self._tell(request.agent, str(attempt.attempt_id), attempt_state(attempt))
+                signed = attempt.signed.message_hash
+                if self._changed(attempt, (signed, attempt.status, attempt.signature, attempt.slot, attempt.sends)):
+                    self._tell(request.agent, str(attempt.attempt_id), attempt_state(attempt))
+
+    def _changed(self, row: object, values: tuple[object, ...]) -> bool:
+        """Whether a row, which lives as long as this book, has other values than when it was last looked at."""
+        if self._seen.get(id(row)) == values:
+            return False
+        self._seen[id(row)] = values
+        return True
 
     def _tell(self, agent: str, row: str, state: dict[str, Any]) -> None:
         known = self._told.get(row)
