@@ -1,14 +1,11 @@
-"""A stack that files share, and one in a process of its own, ended whatever happens."""
+"""A stack that files share."""
 
-import signal
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from autopay.stack_file import StackFile
 from localnet.stack import Stack
-from tests.stack.up import Up
 
 
 @pytest.fixture(scope="package")
@@ -17,12 +14,3 @@ async def common_stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
     home = tmp_path_factory.mktemp("common") / "home"
     async with Stack(home, slot_ms=50, workers=1, ephemeral=True) as addresses:
         yield addresses
-
-
-@pytest.fixture
-async def up(tmp_path: Path) -> AsyncIterator[Up]:
-    """A started `up`."""
-    command = Up(tmp_path / "home")
-    await command.start()
-    yield command
-    await command.end(signal.SIGINT)

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
+from autopay.cli.demo.context import stop_earlier_agents
 from autopay.domain.phase import Phase
 from autopay.settings import Settings
 from autopay.stack_file import StackFile
+from autopay.temporal.connection import connect
 from tests.stack.shell import Shell
 
 PATIENCE_S = 60
@@ -179,3 +181,11 @@ async def test_a_file_of_agents_is_launched_as_far_as_it_can_be(shell: Operator,
     assert listed[0]["name"] == "file-anothers"
     assert listed[0]["state"] == "never launched"
     assert listed[1]["spendable_atomic"] == {"USDC": 10_000}
+
+
+async def test_agents_that_a_killed_demo_left_are_stopped_by_the_next_one_and_others_are_not(shell: Operator) -> None:
+    for name in ("demo-0101-000000", "demonstrator"):
+        await shell.launched(name)
+    settings = Settings.load(home=shell.home).resolve()
+    assert await stop_earlier_agents(settings, shell.ledger, await connect(settings)) == ["demo-0101-000000"]
+    await shell("stop", "demonstrator", "--wait")

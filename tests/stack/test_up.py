@@ -21,7 +21,7 @@ from tests.stack.up import PATIENCE_S, Up, starter
 
 @pytest.fixture(scope="module")
 async def common_up(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Up]:
-    """A started `up` for the tests that leave it running."""
+    """A started `up`, which each test leaves running."""
     command = Up(tmp_path_factory.mktemp("up") / "home")
     await command.start()
     yield command
@@ -72,44 +72,40 @@ async def test_the_keyring_and_the_addresses_are_readable_by_their_owner_only(co
         assert os.stat(common_up.home / name).st_mode & 0o777 == 0o600
 
 
-async def test_ctrl_c_stops_every_part_and_exits_0(up: Up) -> None:
-    pids = list(up.pids().values())
+async def test_after_kill_9_nothing_lives_on_but_what_cannot_hear_and_the_next_up_ends_that_and_has_all_its_data(
+    common_up: Up,
+) -> None:
+    await remember(common_up.addresses)
+    before, at = common_up.addresses, await slot(common_up.addresses["solana_rpc"])
+    pids = common_up.pids()
     assert len(pids) == 6
-    assert await up.end(signal.SIGINT) == 0
+    left = pids.pop("temporal")
+    os.kill(left, signal.SIGSTOP)  # it cannot follow the order to end with its parent
+    assert await common_up.end(signal.SIGKILL) == -signal.SIGKILL
+    await until_gone(list(pids.values()))
+    assert start_time(left) is not None
+    assert await common_up.start() == before
+    assert start_time(left) is None
+    assert "ended what an earlier stack left running: temporal" in common_up.errors.read_text()
+    await assert_remembered(common_up.addresses)
+    assert await slot(common_up.addresses["solana_rpc"]) >= at
+
+
+async def test_a_signal_stops_every_part_and_at_the_next_start_a_taken_port_is_replaced_and_its_owner_left_alone(
+    common_up: Up,
+) -> None:
+    pids = list(common_up.pids().values())
+    ports = json.loads((common_up.home / PORTS_FILE).read_text())
+    assert await common_up.end(signal.SIGINT) == 0
     assert [pid for pid in pids if start_time(pid) is not None] == []
-    code, _, err = await starter("weather", "--home", str(up.home))
+    code, _, err = await starter("weather", "--home", str(common_up.home))
     assert code == 6
     assert "no embedded stack runs" in err
-
-
-async def test_after_kill_9_nothing_lives_on_and_the_next_up_has_all_its_data(up: Up) -> None:
-    await remember(up.addresses)
-    before, at = up.addresses, await slot(up.addresses["solana_rpc"])
-    pids = list(up.pids().values())
-    assert await up.end(signal.SIGKILL) == -signal.SIGKILL
-    await until_gone(pids)
-    assert await up.start() == before
-    await assert_remembered(up.addresses)
-    assert await slot(up.addresses["solana_rpc"]) >= at
-
-
-async def test_what_a_killed_up_left_running_is_ended_by_the_next_one(up: Up) -> None:
-    left = up.pids()["temporal"]
-    os.kill(left, signal.SIGSTOP)  # it cannot follow the order to end with its parent
-    assert await up.end(signal.SIGKILL) == -signal.SIGKILL
-    await up.start()
-    assert start_time(left) is None
-    assert "ended what an earlier stack left running" in up.errors.read_text()
-
-
-async def test_a_taken_port_is_replaced_and_its_owner_left_alone(up: Up) -> None:
-    ports = json.loads((up.home / PORTS_FILE).read_text())
-    assert await up.end(signal.SIGTERM) == 0
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", ports["chain"]))
         other.listen()
-        addresses = await up.start()
+        addresses = await common_up.start()
     assert addresses["solana_rpc"] != f"http://127.0.0.1:{ports['chain']}"
     assert addresses["temporal"] == f"127.0.0.1:{ports['temporal']}"
     assert await slot(addresses["solana_rpc"]) >= 0

@@ -64,7 +64,8 @@ async def run_out_of_money(demo: DemoContext) -> ChapterFacts:
     began = time.monotonic()
     async with demo.ledger.sessions.lock_agent(demo.agent.name):
         more = launch_order(demo.agent.name, demo.addresses, SECOND_ALLOWANCE)
-        granted = await grant_all(demo.settings, demo.ledger, vault_of(demo.settings), more)
+        async with demo.display.waiting("the owner's new sessions to be on chain"):
+            granted = await grant_all(demo.settings, demo.ledger, vault_of(demo.settings), more)
     for each, currency in zip(granted, more.currencies, strict=True):
         money, signature = show(SECOND_ALLOWANCE, currency), each.signature[:12]
         demo.note(f"the owner's test wallet grants a new session of {money} ({signature}…)")

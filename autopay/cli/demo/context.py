@@ -136,7 +136,8 @@ class DemoContext:
             timeout_s=REQUEST_TIMEOUT_S,
             headers={} if body is None else {"Content-Type": "application/json"},
         )
-        await self.agent.request(order.spec(vault_of(self.settings)), REQUEST_TIMEOUT_S)
+        async with self.display.waiting("the agent to take a request"):
+            await self.agent.request(order.spec(vault_of(self.settings)), REQUEST_TIMEOUT_S)
         what = "" if body is None else f", {json.dumps(body)}"
         self.note(f"the owner asks for {request_id}: {method} {order.url}{what}")
 
