@@ -5,22 +5,17 @@ import json
 import os
 import secrets
 import time
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from solana.exceptions import SolanaRpcException
-from solana.rpc.async_api import AsyncClient
-from solana.rpc.commitment import Confirmed
-from solana.rpc.core import RPCException
-from solana.rpc.models import TxOpts
+from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
-from solders.signature import Signature
 from solders.transaction import VersionedTransaction
-from solders.transaction_status import TransactionConfirmationStatus
 from spl.memo.constants import MEMO_PROGRAM_ID
 from spl.token.constants import TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
 from spl.token.instructions import (
@@ -30,14 +25,20 @@ from spl.token.instructions import (
 )
 from spl.token.models import MintToParams
 
+from autopay.adapters.solana.answers import U64, Answer, AsOfSlot, SignatureText
+from autopay.adapters.solana.chain import SolanaChain
 from autopay.adapters.solana.key_file import read_key_file
-from autopay.domain.errors import PermanentFault, TransientFault
+from autopay.adapters.solana.rpc import NodeRpc
+from autopay.domain.errors import ChainUnavailable, PermanentFault, TransientFault
+from autopay.domain.network import Network
 from localnet.chain.genesis import MINT_AUTHORITY
 
 T = TypeVar("T")
 
 LAMPORTS_PER_SOL = 1_000_000_000
 POLL_SECONDS = 0.02
+ONE_BY_ONE = 1
+"""A question is put once: whoever waits here asks again by itself, and an airdrop must not be made twice."""
 
 
 class KeyFileDamaged(PermanentFault):
@@ -69,12 +70,12 @@ def load_or_create_keypair(path: Path) -> Keypair:
 
 async def wait_for_chain(rpc_url: str, timeout_s: float = 60) -> None:
     """Return once the RPC answers; `TokenError` after `timeout_s`."""
-    async with AsyncClient(rpc_url) as rpc:
+    async with _node(rpc_url) as rpc:
 
         async def answers() -> bool:
             try:
-                await rpc.get_latest_blockhash(Confirmed)
-            except (SolanaRpcException, RPCException):
+                await SolanaChain(rpc).latest_blockhash()
+            except TransientFault:
                 return False
             return True
 
@@ -87,7 +88,7 @@ async def patiently(work: Callable[[], Awaitable[T]], timeout_s: float = 60) -> 
     while True:
         try:
             return await work()
-        except (SolanaRpcException, RPCException):
+        except ChainUnavailable:
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(0.5)
@@ -95,34 +96,31 @@ async def patiently(work: Callable[[], Awaitable[T]], timeout_s: float = 60) -> 
 
 async def ensure_sol(rpc_url: str, owner: Pubkey, lamports: int = 10 * LAMPORTS_PER_SOL) -> None:
     """Airdrop `lamports` to `owner` unless it holds half of that, and wait until it is confirmed."""
-    async with AsyncClient(rpc_url) as rpc:
+    async with _node(rpc_url) as rpc:
         await _ensure_sol(rpc, owner, lamports)
 
 
 async def airdrop(rpc_url: str, owner: Pubkey, lamports: int) -> None:
     """Give `owner` that much more SOL; confirmed on return."""
-    async with AsyncClient(rpc_url) as rpc:
-        await _confirm(rpc, (await rpc.request_airdrop(owner, lamports)).value)
+    async with _node(rpc_url) as rpc:
+        await _confirm(rpc, await rpc.ask("requestAirdrop", str(owner), lamports, answer=Answer[SignatureText]))
 
 
 async def is_token_account(rpc_url: str, address: Pubkey) -> bool:
     """Whether the address is an account of a token program, and no wallet."""
-    async with AsyncClient(rpc_url) as rpc:
-        account = (await rpc.get_account_info(address, Confirmed)).value
-    return account is not None and account.owner in (TOKEN_PROGRAM_ID, TOKEN_2022_PROGRAM_ID)
+    async with _node(rpc_url) as rpc:
+        return await _program(rpc, address) in (TOKEN_PROGRAM_ID, TOKEN_2022_PROGRAM_ID)
 
 
 async def open_token_accounts(rpc_url: str, payer: Keypair, owner: Pubkey, mints: Sequence[Pubkey]) -> list[Pubkey]:
     """The associated token accounts of `owner`, one a mint; those not there are created at the cost of `payer`."""
-    async with AsyncClient(rpc_url) as rpc:
-        programs = [await _token_program(rpc, mint) for mint in mints]
-        wanted = list(zip(mints, programs, strict=True))
+    async with _node(rpc_url) as rpc:
+        wanted = [(mint, await _token_program(rpc, mint)) for mint in mints]
         accounts = [get_associated_token_address(owner, mint, program) for mint, program in wanted]
-        found = (await rpc.get_multiple_accounts(accounts, Confirmed)).value
         create = [
             create_idempotent_associated_token_account(payer.pubkey(), owner, mint, program)
-            for (mint, program), account in zip(wanted, found, strict=True)
-            if account is None
+            for (mint, program), account in zip(wanted, accounts, strict=True)
+            if await _program(rpc, account) is None
         ]
         if create:
             await _send(rpc, payer, create)
@@ -134,7 +132,7 @@ async def faucet(rpc_url: str, owner: Pubkey, mint: Pubkey, amount_atomic: int) 
 
     Works for SPL Token and Token-2022 mints whose authority is the embedded chain's; confirmed on return.
     """
-    async with AsyncClient(rpc_url) as rpc:
+    async with _node(rpc_url) as rpc:
         authority = MINT_AUTHORITY.pubkey()
         await _ensure_sol(rpc, authority, 100 * LAMPORTS_PER_SOL)
         program = await _token_program(rpc, mint)
@@ -146,19 +144,24 @@ async def faucet(rpc_url: str, owner: Pubkey, mint: Pubkey, amount_atomic: int) 
 
 async def mint_to_account(rpc_url: str, account: Pubkey, mint: Pubkey, amount_atomic: int) -> None:
     """Mint `amount_atomic` base units of `mint` to any token account, where `faucet` takes the associated one."""
-    async with AsyncClient(rpc_url) as rpc:
+    async with _node(rpc_url) as rpc:
         authority = MINT_AUTHORITY.pubkey()
         await _ensure_sol(rpc, authority, 100 * LAMPORTS_PER_SOL)
         program = await _token_program(rpc, mint)
         await _send(rpc, MINT_AUTHORITY, [_mint_to(program, mint, account, amount_atomic)])
 
 
-async def _ensure_sol(rpc: AsyncClient, owner: Pubkey, lamports: int) -> None:
+def _node(rpc_url: str) -> NodeRpc:
+    return NodeRpc(rpc_url, Network.DEVNET, tries=ONE_BY_ONE)  # whose genesis hash the embedded chain has
+
+
+async def _ensure_sol(rpc: NodeRpc, owner: Pubkey, lamports: int) -> None:
     async def has_enough() -> bool:
-        return (await rpc.get_balance(owner, Confirmed)).value >= lamports // 2
+        question = ("getBalance", str(owner), {"commitment": "confirmed"})
+        return (await rpc.ask(*question, answer=Answer[AsOfSlot[U64]])).value >= lamports // 2
 
     if not await has_enough():
-        await rpc.request_airdrop(owner, lamports)
+        await rpc.ask("requestAirdrop", str(owner), lamports, answer=Answer[SignatureText])
         await _until(has_enough, f"the airdrop to {owner} did not arrive")
 
 
@@ -169,34 +172,35 @@ def _mint_to(program: Pubkey, mint: Pubkey, account: Pubkey, amount_atomic: int)
     )
 
 
-async def _token_program(rpc: AsyncClient, mint: Pubkey) -> Pubkey:
-    account = (await rpc.get_account_info(mint, Confirmed)).value
-    if account is None:
+async def _program(rpc: NodeRpc, address: Pubkey) -> Pubkey | None:
+    """The program that the account belongs to; None when there is no such account."""
+    account = (await SolanaChain(rpc).account(str(address))).value
+    return None if account is None else Pubkey.from_string(account.owner)
+
+
+async def _token_program(rpc: NodeRpc, mint: Pubkey) -> Pubkey:
+    program = await _program(rpc, mint)
+    if program is None:
         raise TokenError(f"no mint {mint} on this chain")
-    return account.owner
+    return program
 
 
-async def _send(rpc: AsyncClient, payer: Keypair, instructions: Sequence[Instruction]) -> Signature:
+async def _send(rpc: NodeRpc, payer: Keypair, instructions: Sequence[Instruction]) -> None:
     # Two equal transactions under one blockhash are one transaction: the nonce keeps them apart.
     nonce = Instruction(MEMO_PROGRAM_ID, secrets.token_hex(8).encode(), [])
-    blockhash = (await rpc.get_latest_blockhash(Confirmed)).value.blockhash
+    blockhash = Hash.from_string((await SolanaChain(rpc).latest_blockhash()).blockhash)
     message = MessageV0.try_compile(payer.pubkey(), [*instructions, nonce], [], blockhash)
-    transaction = VersionedTransaction(message, [payer])
-    options = TxOpts(preflight_commitment=Confirmed)
-    signature = (await rpc.send_raw_transaction(bytes(transaction), options)).value
-    await _confirm(rpc, signature)
-    return signature
+    wire = b64encode(bytes(VersionedTransaction(message, [payer]))).decode()
+    config = {"encoding": "base64", "preflightCommitment": "confirmed"}
+    await _confirm(rpc, await rpc.ask("sendTransaction", wire, config, answer=Answer[SignatureText]))
 
 
-async def _confirm(rpc: AsyncClient, signature: Signature) -> None:
+async def _confirm(rpc: NodeRpc, signature: str) -> None:
     async def confirmed() -> bool:
-        status = (await rpc.get_signature_statuses([signature])).value[0]
+        status = await SolanaChain(rpc).status(signature)
         if status is not None and status.err is not None:
             raise TokenError(f"{signature} failed: {status.err}")
-        return status is not None and status.confirmation_status in (
-            TransactionConfirmationStatus.Confirmed,
-            TransactionConfirmationStatus.Finalized,
-        )
+        return status is not None
 
     await _until(confirmed, f"{signature} was not confirmed")
 

@@ -1,8 +1,10 @@
 """Keys, SOL and tokens for tests and demonstrations, on the real chain."""
 
+import asyncio
 import json
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from solana.rpc.commitment import Confirmed
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
+from autopay.domain.errors import ChainUnavailable
 from localnet.chain.genesis import CASH_MINT, USDC_MINT
 from localnet.tokens import (
     LAMPORTS_PER_SOL,
@@ -21,6 +24,7 @@ from localnet.tokens import (
     is_token_account,
     load_or_create_keypair,
     open_token_accounts,
+    patiently,
     wait_for_chain,
 )
 from tests.localnet.buyer import token_account
@@ -94,3 +98,36 @@ async def test_a_wallet_is_told_from_its_token_accounts(stack: Stack) -> None:
     owner = Keypair().pubkey()
     accounts = [await faucet(stack.rpc_url, owner, mint, 0) for mint in (USDC_MINT, CASH_MINT)]
     assert [await is_token_account(stack.rpc_url, each) for each in (owner, *accounts)] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param("", id="nothing"),
+        pytest.param("<html>busy</html>", id="html"),
+        pytest.param('{"jsonrpc": "2.0", "id": 1, "error": "slow down"}', id="text-for-an-error"),
+        pytest.param('{"jsonrpc": "2.0", "id": 1, "error": {"code": 429, "message": "slow down"}}', id="unknown-code"),
+        pytest.param('{"jsonrpc": "2.0", "id": 1, "result": {"value": "much"}}', id="another-type"),
+        pytest.param('[{"jsonrpc": "2.0", "id": 1}]', id="a-list"),
+    ],
+)
+async def test_a_nodes_odd_answer_is_a_chain_that_is_away_for_now(body: str) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode())
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    owner = Keypair().pubkey()
+    async with server:
+        for ask in (
+            partial(ensure_sol, url, owner),
+            partial(airdrop, url, owner, 1),
+            partial(is_token_account, url, owner),
+        ):
+            with pytest.raises(ChainUnavailable):
+                await ask()
+        with pytest.raises(ChainUnavailable):
+            await patiently(partial(ensure_sol, url, owner), timeout_s=0.1)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from autopay.cli.connect.agent_handle import AgentHandle, AgentNotRunning
-from autopay.cli.connect.connections import chain_errors, known_agent, ledger_of, mint_of
+from autopay.cli.connect.connections import known_agent, ledger_of, mint_of
 from autopay.cli.connect.console import note
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, examples_help
@@ -53,14 +53,12 @@ async def _fund(settings: Settings, name: str, currency: Currency, amount: int) 
         wallet = Pubkey.from_string(agent.wallet_address)
     except ValueError:
         raise CommandError(f"agent {name!r} has no wallet yet: {command_line('launch', name)}") from None
-    with chain_errors():
-        await faucet(settings.solana_rpc_url, wallet, mint, amount)
+    await faucet(settings.solana_rpc_url, wallet, mint, amount)
     if isinstance(session, Refused):
         note(f"only its owner's wallet got {show(amount, currency)}: {session.message}", "yellow")
     else:
         account = Pubkey.from_string(session.key.source_account)
-        with chain_errors():
-            await mint_to_account(settings.solana_rpc_url, account, mint, amount)
+        await mint_to_account(settings.solana_rpc_url, account, mint, amount)
         note(f"{name} and its owner got {show(amount, currency)} each", "green")
     try:
         await AgentHandle(await connect(settings), name, settings.task_queue).signal("check_balances")

@@ -1,17 +1,15 @@
 """What a command connects to, from its settings: the ledger, the vault, the chain."""
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import UUID
 
-from solana.exceptions import SolanaRpcException
-from solana.rpc.core import RPCException, UnconfirmedTxError
 from temporalio.client import Client
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.adapters.solana.rpc import NodeRpc
 from autopay.adapters.vault import Vault
-from autopay.cli.connect.exit_codes import CommandError, ExitCode
+from autopay.cli.connect.exit_codes import CommandError
 from autopay.domain.agent.records import AgentRecord
 from autopay.domain.command_line import command_line
 from autopay.domain.errors import UnknownAgent
@@ -77,18 +75,6 @@ def mint_of(settings: Settings, currency: Currency) -> str:
     if not mint:
         raise SettingsError(f"AUTOPAY_CASH_MINT is not set: CASH has no public mint on {settings.network}")
     return mint
-
-
-@contextmanager
-def chain_errors() -> Iterator[None]:
-    """Turns errors of the RPC client into a CommandError; for set-up on the embedded chain, which has no retries."""
-    try:
-        yield
-    except (SolanaRpcException, RPCException, UnconfirmedTxError, TimeoutError) as error:
-        why = type(error.__cause__ or error).__name__
-        raise CommandError(
-            f"the chain does not answer as it should ({why}): check AUTOPAY_SOLANA_RPC_URL", ExitCode.UNREACHABLE
-        ) from None
 
 
 async def known_agent(ledger: PostgresLedger, name: str) -> AgentRecord:

@@ -8,7 +8,7 @@ from solders.keypair import Keypair
 
 from autopay.adapters.postgres import open_ledger
 from autopay.adapters.solana.anchoring import AnchorChain, AnchorResult, anchor_now
-from autopay.cli.connect.connections import chain_errors, node_rpc
+from autopay.cli.connect.connections import node_rpc
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
@@ -57,8 +57,7 @@ async def _anchor(settings: Settings, key: Keypair) -> AnchorResult:
         if settings.on_localnet:
             from localnet.tokens import ensure_sol  # noqa: PLC0415 (an extra)
 
-            with chain_errors():
-                await ensure_sol(settings.solana_rpc_url, key.pubkey())
+            await ensure_sol(settings.solana_rpc_url, key.pubkey())
         return await anchor_now(ledger.audit, AnchorChain(rpc), key, settings.network)
     finally:
         await rpc.close()

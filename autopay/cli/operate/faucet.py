@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autopay.cli.connect.connections import chain_errors, mint_of
+from autopay.cli.connect.connections import mint_of
 from autopay.cli.connect.console import print_json, print_line
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, examples_help
@@ -102,14 +102,13 @@ async def _give(
     from localnet import tokens as chain  # noqa: PLC0415 (an extra)
 
     found: dict[str, Any] = {"address": str(wallet)}
-    with chain_errors():
-        if await chain.is_token_account(settings.solana_rpc_url, wallet):
-            raise CommandError(f"{wallet} is a token account: name the wallet that it belongs to")
-        if millionths is not None:
-            await chain.airdrop(settings.solana_rpc_url, wallet, millionths * _LAMPORTS_PER_MICROSOL)
-            found["sol"] = units_text(millionths)
-        for currency, amount in tokens.items():
-            mint = Pubkey.from_string(mint_of(settings, currency))
-            account = await chain.faucet(settings.solana_rpc_url, wallet, mint, amount)
-            found[currency.lower()] = {"amount": units_text(amount), "account": str(account), "mint": str(mint)}
+    if await chain.is_token_account(settings.solana_rpc_url, wallet):
+        raise CommandError(f"{wallet} is a token account: name the wallet that it belongs to")
+    if millionths is not None:
+        await chain.airdrop(settings.solana_rpc_url, wallet, millionths * _LAMPORTS_PER_MICROSOL)
+        found["sol"] = units_text(millionths)
+    for currency, amount in tokens.items():
+        mint = Pubkey.from_string(mint_of(settings, currency))
+        account = await chain.faucet(settings.solana_rpc_url, wallet, mint, amount)
+        found[currency.lower()] = {"amount": units_text(amount), "account": str(account), "mint": str(mint)}
     return found

@@ -11,7 +11,7 @@ from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.solana.grant import GrantTerms
 from autopay.adapters.solana.owner_transaction import OwnerNode
 from autopay.cli.connect.agent_handle import AgentHandle, AgentNotRunning
-from autopay.cli.connect.connections import chain_errors, node_rpc
+from autopay.cli.connect.connections import node_rpc
 from autopay.cli.connect.exit_codes import CommandError
 from autopay.cli.connect.files import read_keypair
 from autopay.domain.agent.records import AgentRecord
@@ -38,11 +38,10 @@ async def owner_key(settings: Settings, keypair: Path | None, terms: Sequence[Gr
     from localnet.tokens import ensure_sol, faucet  # noqa: PLC0415 (an extra)
 
     owner = stack_owner(settings)
-    with chain_errors():
-        await ensure_sol(settings.solana_rpc_url, owner.pubkey())
-        for each in terms:
-            mint = Pubkey.from_string(each.mint)
-            await faucet(settings.solana_rpc_url, owner.pubkey(), mint, each.allowance_atomic)
+    await ensure_sol(settings.solana_rpc_url, owner.pubkey())
+    for each in terms:
+        mint = Pubkey.from_string(each.mint)
+        await faucet(settings.solana_rpc_url, owner.pubkey(), mint, each.allowance_atomic)
     return owner
 
 
