@@ -134,3 +134,8 @@ def test_in_a_pipe_each_row_is_one_line(capsys: pytest.CaptureFixture[str]) -> N
 def test_wrapping_breaks_at_spaces_only(width: int) -> None:
     text = "one longer-word 価格 and another"
     assert " ".join(wrapped(text, width)) == text
+
+
+def test_the_name_of_a_long_value_stays_beside_what_is_before_it() -> None:
+    table = FittedTable(("request", "delivery", "transaction"), [("a" * 60, "DELIVERED", SIGNATURE)])
+    assert shown(table, 70)[2:] == ["  delivery DELIVERED  transaction", f"  {SIGNATURE}"]

@@ -129,9 +129,12 @@ def _below(cells: Iterable[tuple[str, str]], width: int) -> Iterator[str]:
         if line and cell_len(line) + GAP + cell_len(text) <= room:
             line += " " * GAP + text
             continue
-        if line:
+        first, *others = wrapped(text, room)
+        if line and others and cell_len(line) + GAP + cell_len(first) <= room:
+            first = f"{line}{' ' * GAP}{first}"
+        elif line:
             yield " " * INDENT + line
-        *full, line = wrapped(text, room)
+        *full, line = [first, *others]
         for each in full:
             yield " " * INDENT + each
     if line:
