@@ -63,7 +63,7 @@ async def test_every_chapter_happens_the_counts_agree_and_ctrl_c_leaves_nothing_
         out = await asyncio.wait_for(story.stdout.read(), PATIENCE_S)
         err = (await heard).decode()
         assert await story.wait() == 0, err
-        assert "\x1b" not in out + err, "nothing but plain lines, where there is no terminal"
+        assert "\x1b" not in out.decode() + err, "nothing but plain lines, where there is no terminal"
         assert [pid for pid in pids if start_time(pid) is not None] == []
     said: dict[str, Any] = json.loads(out.splitlines()[-1])
     assert said["ok"]
