@@ -29,13 +29,13 @@ with workflow.unsafe.imports_passed_through():
     from autopay.domain.refusal import RefusalReason, Refused
     from autopay.domain.request import RequestSpec, is_request_id, payment_workflow_id
     from autopay.domain.unreadable import DroppedSignal, Unreadable
-    from autopay.temporal.attributes import STATE
 
 from workflows import policies
 from workflows.agent_balances import BalanceReader, TopUpWait
 from workflows.agent_kept import KeptAgent
 from workflows.agent_page import page
 from workflows.agent_payments import AgentPayments
+from workflows.agent_shown import ShownState
 from workflows.durable_steps import named_faults
 
 MIN_WAIT = timedelta(milliseconds=200)
@@ -93,7 +93,7 @@ class Agent:
         self.is_recovered = False
         self.is_awake = False
         self.has_ended = False
-        self.shown_state: str | None = None
+        self.shown = ShownState()
         self.phase_changes = asyncio.Lock()
 
     async def _take_turn(self) -> None:
@@ -190,13 +190,13 @@ class Agent:
 
     def _wake(self) -> None:
         self.is_awake = True
+        if not self.has_ended:
+            self.shown.update_at_once(self.state.state)
 
     def _show(self) -> None:
         """Show state and status in the Temporal UI: a search attribute, and the current details."""
         status = self.status()
-        if status.state.value != self.shown_state:
-            workflow.upsert_search_attributes([STATE.value_set(status.state.value)])
-            self.shown_state = status.state.value
+        self.shown.update(status.state)
         workflow.set_current_details(page(status))
 
     # The end of a run

@@ -60,8 +60,9 @@ class OwnerTransaction(Value):
 class SessionRecord(Value):
     """A session without its key; `reserved_atomic` and `payments` count every attempt that is not FAILED.
 
-    `spent_atomic` is what of it settled, `open_payments` how many have no outcome yet. `granted` is False until the
-    chain shows the owner's grant: `owner_transaction` is what it was asked to sign.
+    `duration_s` is how long it was granted for, `spent_atomic` what of it settled, `open_payments` how many have no
+    outcome yet. `granted` is False until the chain shows the owner's grant: `owner_transaction` is what it was asked
+    to sign.
     """
 
     session_id: UUID
@@ -80,6 +81,7 @@ class SessionRecord(Value):
     expires_at: datetime
     spent_atomic: int = 0
     open_payments: int = 0
+    duration_s: int = 0
     hosts: tuple[str, ...] = ()
     granted: bool = True
     owner_transaction: OwnerTransaction | None = None

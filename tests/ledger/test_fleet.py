@@ -1,10 +1,17 @@
 """All agents at once: what each spent, may still spend, and has waiting."""
 
 from autopay.adapters.postgres import PostgresLedger
+from autopay.domain.agent.records import AgentSummary, SpendableRecord
+from autopay.domain.agent.spending import spending
 from autopay.domain.money import Currency
 from autopay.domain.refusal import Refused
 from autopay.domain.request import RequestStatus
 from tests.ledger.books import PRICE, Book, open_book, spec_of
+
+
+def spendable(agent: AgentSummary) -> tuple[SpendableRecord, ...]:
+    """What it can spend, by the ledger alone."""
+    return spending(agent.sessions, agent.readings, agent.policy, agent.at)
 
 
 async def test_agents_are_told_with_what_is_left_and_what_waits(ledger: PostgresLedger) -> None:
@@ -18,12 +25,12 @@ async def test_agents_are_told_with_what_is_left_and_what_waits(ledger: Postgres
     await book.end(book.key("two"), RequestStatus.REFUSED)
     buyer, idle = await ledger.agents.summaries()
     assert (buyer.spent_today_atomic, buyer.queued, buyer.asked) == ({Currency.USDC: PRICE}, 1, 0)
-    (record,) = buyer.spendable
+    (record,) = spendable(buyer)
     assert (record.spendable_atomic, record.problem, record.needed_atomic) == (8 * PRICE, None, None)
-    assert (idle.spendable, idle.queued, idle.spent_today_atomic) == ((), 0, {})
+    assert (spendable(idle), idle.queued, idle.spent_today_atomic) == ((), 0, {})
 
     await book.recorded()
-    (record,) = (await ledger.agents.summaries())[0].spendable
+    (record,) = spendable(await ledger.agents.summary("buyer"))
     assert (record.spendable_atomic, record.problem) == (0, "session's 3 payments are made")
 
 
@@ -33,10 +40,10 @@ async def test_the_newest_reading_says_what_is_needed_and_whether_it_pauses(ledg
         for currency in Currency:
             await ledger.agents.record_balance("buyer", currency, balance, 10_000, status)  # type: ignore[arg-type]
     (buyer,) = await ledger.agents.summaries()
-    records = {record.currency: record for record in buyer.spendable}
+    records = {record.currency: record for record in spendable(buyer)}
     assert (records[Currency.USDC].spendable_atomic, records[Currency.USDC].needed_atomic) == (4_000, 10_000)
     assert (records[Currency.CASH].spendable_atomic, records[Currency.CASH].problem) == (0, "no session")
-    assert all(record.pauses for record in buyer.spendable)
+    assert all(record.pauses for record in spendable(buyer))
 
 
 async def test_other_terms_are_named(book: Book) -> None:

@@ -223,31 +223,11 @@ async def test_the_command_says_why_a_word_does_not_reach_a_payment(office: Offi
         await send_decision(office.client, office.ledger, question, "approve")
 
 
-async def test_a_held_request_frees_its_slot_and_its_agent_says_what_it_waits_for(office: Office) -> None:
-    rules = Rules(thresholds={Currency.USDC: PRICE}, balance_every_s=600, max_in_flight=1)
-    spec = AgentSpec(name="tester", phase=Phase.INTERACTIVE, rules=rules)
-    agent = await office.client.start_workflow(Agent.run, spec, id="agent/tester", task_queue="autopay")
-    questions: list[ApprovalRecord] = []
-    for name in ("one", "two"):
-        await agent.execute_update(Agent.request, RequestSpec(request_id=name, url=URL))
-        questions.append(await office.question(*questions))
-    status = await office.both_held(agent)
-    assert {(held.request_id, held.why) for held in status.held} == {("one", "approval"), ("two", "approval")}
-    assert "0.001 USDC is asked" in (status.held[0].message or "")
-    assert status.in_flight == ()
-    for question, word in zip(questions, ("approve", "deny"), strict=True):
-        office.started.add(f"pay/tester/{question.terms.request_id}")
-        payment = office.client.get_workflow_handle(f"pay/tester/{question.terms.request_id}")
-        await office.tell(payment, word, question.terms_hash)
-    await agent.signal(Agent.stop)
-    ended = await agent.result()
-    assert (ended.delivered, ended.refused, ended.held) == (1, 1, ())
-    assert ended.spent_atomic == {Currency.USDC: PRICE}
-
-
-async def both_asked(office: Office) -> WorkflowHandle[Agent, AgentStatus]:
-    """An agent in phase INTERACTIVE with two requests that wait for a person."""
-    rules = Rules(thresholds={Currency.USDC: PRICE}, balance_every_s=600, max_in_flight=2)
+async def both_asked(
+    office: Office, max_in_flight: int = 2
+) -> tuple[WorkflowHandle[Agent, AgentStatus], list[ApprovalRecord]]:
+    """An agent in phase INTERACTIVE with two requests that wait for a person, and what it asks about them."""
+    rules = Rules(thresholds={Currency.USDC: PRICE}, balance_every_s=600, max_in_flight=max_in_flight)
     spec = AgentSpec(name="tester", phase=Phase.INTERACTIVE, rules=rules)
     agent = await office.client.start_workflow(Agent.run, spec, id="agent/tester", task_queue="autopay")
     questions: list[ApprovalRecord] = []
@@ -256,11 +236,26 @@ async def both_asked(office: Office) -> WorkflowHandle[Agent, AgentStatus]:
         questions.append(await office.question(*questions))
         office.started.add(f"pay/tester/{name}")
     await office.both_held(agent)
-    return agent
+    return agent, questions
+
+
+async def test_a_held_request_frees_its_slot_and_its_agent_says_what_it_waits_for(office: Office) -> None:
+    agent, questions = await both_asked(office, max_in_flight=1)
+    status = await agent.query(Agent.status)
+    assert {(held.request_id, held.why) for held in status.held} == {("one", "approval"), ("two", "approval")}
+    assert "0.001 USDC is asked" in (status.held[0].message or "")
+    assert status.in_flight == ()
+    for question, word in zip(questions, ("approve", "deny"), strict=True):
+        payment = office.client.get_workflow_handle(f"pay/tester/{question.terms.request_id}")
+        await office.tell(payment, word, question.terms_hash)
+    await agent.signal(Agent.stop)
+    ended = await agent.result()
+    assert (ended.delivered, ended.refused, ended.held) == (1, 1, ())
+    assert ended.spent_atomic == {Currency.USDC: PRICE}
 
 
 async def test_phase_full_withdraws_the_questions_and_the_payments_go_on(office: Office) -> None:
-    agent = await both_asked(office)
+    agent, _ = await both_asked(office)
     assert await agent.execute_update(Agent.phase, Phase.FULL) == ["one", "two"]
     assert (await agent.query(Agent.status)).held == ()
     assert await office.ledger.policies.approvals("tester") == []
@@ -275,8 +270,7 @@ async def test_phase_full_withdraws_the_questions_and_the_payments_go_on(office:
 
 
 async def test_a_stopped_agent_leaves_no_question_that_could_still_be_approved(office: Office) -> None:
-    agent = await both_asked(office)
-    (question, _) = await office.ledger.policies.approvals("tester")
+    agent, (question, _) = await both_asked(office)
     await agent.signal(Agent.stop)
     ended = await agent.result()
     assert (ended.held, ended.in_flight, ended.refused) == ((), (), 2)

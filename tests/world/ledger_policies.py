@@ -7,6 +7,7 @@ from autopay.domain.hosts import host_and_port, origin_text, resource_of
 from autopay.domain.network import Network
 from autopay.domain.payment.offer import Offer
 from autopay.domain.phase import Phase
+from autopay.domain.policy.decision import NOBODY_ASKED, decision_refusal, wanted_by
 from autopay.domain.policy.policy import ApprovalState, Ask, Awaiting, Decision, Facts, Permit, Policy, Terms, judge
 from autopay.domain.policy.records import ApprovalRecord, ApprovalStatus, PayeeRecord, PolicyInForce
 from autopay.domain.refusal import RefusalReason, Refused
@@ -28,16 +29,12 @@ class MemoryPolicies:
         """Record a person's decision, once."""
         row = next((each for each in self.store.approvals if each.approval_id == decision.approval_id), None)
         if row is None or row.terms.hash() != decision.terms_hash:
-            return Refused(reason=RefusalReason.TERMS_DIFFER, message="nobody was asked about these terms")
-        wanted = ApprovalStatus.APPROVED if decision.approve else ApprovalStatus.DENIED
-        if row.status is wanted:
-            return None
-        unanswered = row.status is ApprovalStatus.PENDING
-        if row.status is ApprovalStatus.EXPIRED or (unanswered and row.expires_at_ms <= now_ms()):
-            return Refused(reason=RefusalReason.APPROVAL_EXPIRED, message="the question expired")
-        if not unanswered and (decision.approve or row.status is ApprovalStatus.CONSUMED):
-            return Refused(reason=RefusalReason.APPROVAL_DENIED, message=f"it was decided before: {row.status}")
-        row.status, row.decided_at_ms = wanted, now_ms()
+            return NOBODY_ASKED
+        decided_at = None if row.decided_at_ms is None else moment(row.decided_at_ms)
+        refused = decision_refusal(decision, row.status, decided_at, moment(row.expires_at_ms), moment(now_ms()))
+        if refused is not None or row.status is wanted_by(decision):
+            return refused
+        row.status, row.decided_at_ms = wanted_by(decision), now_ms()
         facts = row.terms.model_dump(mode="json")
         self.store.faults.trace.add("decided", request=row.request_key, approve=decision.approve, terms=facts)
         return None

@@ -1,4 +1,4 @@
-"""`agents`: every agent that the ledger knows, with its money, and what Temporal shows of it."""
+"""`agents`: every agent that the ledger knows, with its money, and what its workflow says of it."""
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 import typer
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
+from autopay.adapters.postgres import PostgresLedger
+from autopay.cli.agent.agent_view import agent_view
 from autopay.cli.connect.agent_handle import AgentHandle, temporal_error
 from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import note, print_json, printable
@@ -16,7 +18,8 @@ from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption
 from autopay.cli.connect.tables import print_table
-from autopay.domain.agent.records import AgentSummary
+from autopay.domain.agent.records import AgentSummary, SpendableRecord
+from autopay.domain.agent.spending import spending
 from autopay.domain.agent.status import AgentState, AgentStatus
 from autopay.domain.command_line import command_line
 from autopay.domain.money import Currency, show
@@ -25,28 +28,37 @@ from autopay.settings import Settings, SettingsError
 from autopay.temporal.attributes import STATE
 from autopay.temporal.connection import TemporalUnreachable, connect
 
-UNKNOWN = "unknown"
+UNKNOWN, STARTING = "unknown", "starting"
+ALIVE = frozenset({*(each.value for each in AgentState if each is not AgentState.STOPPED), STARTING})
+ENDED_BADLY = frozenset({"terminated", "failed", "timed_out", "canceled"})
 
-RUNNING = "WorkflowType = 'Agent' AND ExecutionStatus = 'Running'"
-ENDED = "WorkflowType = 'Agent' AND ExecutionStatus != 'Running' AND ExecutionStatus != 'ContinuedAsNew'"
-MAX_ENDED = 2_000
-"""Of runs that have ended only the newest are read; an agent whose run is older counts as never launched."""
+ASKED_AT_MOST = 20
+"""So many running agents are asked themselves unless the command says otherwise; of more, the list is the ledger's."""
 
-AT_ONCE = 8
+QUICK_S = 3.0
+"""How long an agent may take to answer when nobody asked for its own answer."""
+
+AT_ONCE = 16
 
 
 @dataclass(frozen=True)
 class AgentLine:
     """One agent in the list; amounts in base units. `why` is what it waits for, `held` counts requests that wait for
-    a person or the chain. Both are what the ledger knows, or with `live` what the agent itself answered."""
+    a person or the chain; `spendable` has each currency's limits, and which of them binds.
+
+    With `live` the agent has answered, and the line says what `status` says. Else `why` is what the ledger knows of
+    it, which the agent may have written some moments ago; money and state are those of `status` in any case.
+    """
 
     name: str
     phase: str
     state: str
     why: str | None
     spendable_atomic: dict[Currency, int]
+    spendable: list[dict[str, Any]]
     spent_today_atomic: dict[Currency, int]
     spent_atomic: dict[Currency, int]
+    open_atomic: dict[Currency, int]
     payments: int
     open_payments: int
     queued: int
@@ -79,14 +91,22 @@ def agents(
         str | None, typer.Option(help="Only those in this state: running, paused, stopped, …", show_default=False)
     ] = None,
     sort: Annotated[str, typer.Option(help=f"Order by {', '.join(SORTS)}.")] = "name",
-    live: Annotated[bool, typer.Option("--live", help="Ask each agent that runs; needs workers.")] = False,
+    live: Annotated[
+        bool | None,
+        typer.Option(
+            "--live/--no-live",
+            help="Ask each agent that runs; needs workers.",
+            show_default=f"when at most {ASKED_AT_MOST} run",
+        ),
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List all agents with their state and money.
 
-    The list comes from the ledger and from Temporal's visibility store, for hundreds at once, and may be seconds old.
-    With --live each agent is asked why it waits, what it can spend and what it holds.
+    State comes from each agent's workflow, money, counts and questions to a person from the ledger, as of this moment:
+    the same as `status` and `ledger spend` say. An agent that is asked (--live) also says why it waits and what it
+    holds; without that the list says what the ledger knows of it.
     """
     if sort not in SORTS:
         raise typer.BadParameter(f"{sort!r} is not one of {', '.join(SORTS)}", param_hint="--sort")
@@ -103,42 +123,66 @@ def agents(
 
 
 def _cells(line: AgentLine) -> Sequence[object]:
-    spent = (_amounts(each) for each in (line.spendable_atomic, line.spent_today_atomic, line.spent_atomic))
+    spent = (_amounts(each) for each in (line.spent_today_atomic, line.spent_atomic))
     payments = f"{line.payments}" + (f" + {line.open_payments} open" if line.open_payments else "")
-    return line.name, line.phase, line.state, *spent, payments, line.queued or "", line.held or "", line.why
+    spendable = ", ".join(_spendable(each) for each in line.spendable)
+    return line.name, line.phase, line.state, spendable, *spent, payments, line.queued or "", line.held or "", line.why
+
+
+def _spendable(each: Mapping[str, Any]) -> str:
+    bound = "" if each["limit"] == "none" else f" ({each['limit'].replace('_', ' ')})"
+    return f"{show(each['spendable_atomic'], each['currency'])}{bound}"
 
 
 def _amounts(amounts: Mapping[Currency, int]) -> str:
     return ", ".join(show(amount, currency) for currency, amount in sorted(amounts.items()))
 
 
-async def _agents(settings: Settings, state: str | None, *, live: bool) -> list[AgentLine]:
+async def _agents(settings: Settings, state: str | None, *, live: bool | None) -> list[AgentLine]:
     async with ledger_of(settings) as ledger:
-        found = await ledger.agents.summaries()
-    names = [each.agent.name for each in found]
-    try:
-        client = await connect(settings)
-    except (TemporalUnreachable, SettingsError) as error:
-        note(f"states are unknown: {error}", "yellow")
-        return [line for each in found if (line := _line(each, UNKNOWN)).state == (state or UNKNOWN)]
-    states = await states_of(client, names)
-    lines = [_line(each, states[each.agent.name]) for each in found]
-    if live:
-        asked = [line.name for line in lines if line.state in set(AgentState) | {"starting"}]
-        statuses = await statuses_of(client, asked, settings.task_queue)
-        lines = [_with_status(line, statuses.get(line.name)) if line.name in asked else line for line in lines]
+        try:
+            lines = await agent_lines(ledger, await connect(settings), settings.task_queue, live=live)
+        except (TemporalUnreachable, SettingsError) as error:
+            note(f"states are unknown: {error}", "yellow")
+            lines = [_line(each, UNKNOWN) for each in await ledger.agents.summaries()]
     return [line for line in lines if state is None or line.state == state.lower()]
 
 
+async def agent_lines(
+    ledger: PostgresLedger, client: Client, task_queue: str, *, live: bool | None = None
+) -> list[AgentLine]:
+    """Every agent, as it is now; with `live` each that runs is asked, unless told otherwise only a few of them."""
+    states = await states_of(client, [each.agent.name for each in await ledger.agents.summaries()])
+    asked = [name for name, now in states.items() if now in ALIVE]
+    answers: dict[str, AgentStatus | None] = {}
+    if live or (live is None and len(asked) <= ASKED_AT_MOST):
+        answers = await statuses_of(client, asked, task_queue, None if live else QUICK_S)
+    found = await ledger.agents.summaries()  # after the agents, as `status` reads them
+    return [_told(each, states.get(each.agent.name, UNKNOWN), answers, live=bool(live)) for each in found]
+
+
+def _told(each: AgentSummary, state: str, answers: Mapping[str, AgentStatus | None], *, live: bool) -> AgentLine:
+    """The line of an agent with what it answered, if it was asked and did."""
+    answer = answers.get(each.agent.name)
+    if answer is not None:
+        return _live_line(each, answer)
+    line = _line(each, state)
+    return replace(line, why="does not answer") if live and each.agent.name in answers else line
+
+
 def _line(each: AgentSummary, state: str) -> AgentLine:
+    """By the ledger alone."""
+    spendable = spending(each.sessions, each.readings, each.policy, each.at)
     return AgentLine(
         name=each.agent.name,
         phase=each.agent.phase,
         state=state,
-        why="; ".join(_why(each, state)) or None,
-        spendable_atomic={record.currency: record.spendable_atomic for record in each.spendable},
+        why="; ".join(_why(each, spendable, state)) or None,
+        spendable_atomic={record.currency: record.spendable_atomic for record in spendable},
+        spendable=[record.model_dump(mode="json") for record in spendable],
         spent_today_atomic=each.spent_today_atomic,
         spent_atomic=each.spent_atomic,
+        open_atomic=each.open_atomic,
         payments=each.payments,
         open_payments=each.open_payments,
         queued=each.queued,
@@ -148,79 +192,86 @@ def _line(each: AgentSummary, state: str) -> AgentLine:
     )
 
 
-def _why(each: AgentSummary, state: str) -> Iterator[str]:
-    """What an agent waits for, as far as the ledger knows."""
-    if state == AgentState.PAUSED:
-        is_short = bool(each.spendable) and all(record.pauses for record in each.spendable)
-        for record in each.spendable if is_short else ():
-            needed = show(record.needed_atomic or 0, record.currency)
-            have = record.problem or f"{show(record.spendable_atomic, record.currency)} spendable"
-            yield f"{have}, {needed} needed"
-        if not is_short:
-            yield f"by a person: {command_line('status', each.agent.name)}"
-    if each.asked and state in set(AgentState):
-        yield f"{each.asked} wait for approval"
-
-
-def _with_status(line: AgentLine, status: AgentStatus | None) -> AgentLine:
-    """The line with what the agent answered, if it did."""
-    if status is None:
-        return replace(line, why="does not answer")
+def _live_line(each: AgentSummary, answer: AgentStatus) -> AgentLine:
+    """As `status` has it: from the same view."""
+    view = agent_view(answer, each)
+    told = view.as_json()
     return replace(
-        line,
-        state=status.state.value,
-        phase=status.phase.value,
-        why=status.reason,
-        spendable_atomic={each.currency: each.spendable_atomic for each in status.spendable},
-        queued=len(status.queued),
-        held=len(status.held),
+        _line(each, view.status.state.value),
+        why=view.status.reason,
+        spendable_atomic={record.currency: record.spendable_atomic for record in view.spendable},
+        spendable=told["spendable"],
+        queued=len(view.status.queued),
+        held=len(view.status.held),
         live=True,
     )
 
 
-async def states_of(client: Client, names: Collection[str]) -> dict[str, str]:
-    """The last known state of each agent, or how its workflow ended; `never launched` without a workflow.
+def _why(each: AgentSummary, spendable: Sequence[SpendableRecord], state: str) -> Iterator[str]:
+    """What an agent waits for, as far as the ledger knows."""
+    if state == AgentState.PAUSED:
+        if each.pause is not None:
+            yield each.pause
+        elif spendable and all(record.pauses for record in spendable):
+            yield from (_shortage(record) for record in spendable)
+        else:
+            yield f"see: {command_line('status', each.agent.name)}"
+    if each.asked and state in set(AgentState):
+        yield f"{each.asked} wait for approval"
+    if state in ENDED_BADLY:
+        yield f"bring it back: {command_line('revive', each.agent.name)}"
 
-    Queries Temporal's visibility store once, and once more if some do not run; it may be a second behind.
+
+def _shortage(record: SpendableRecord) -> str:
+    needed = record.needed_atomic or 0
+    if record.problem is None and record.spendable_atomic >= needed:
+        return f"{show(needed, record.currency)} needed at its last reading; there is enough by now"
+    have = record.problem or f"{show(record.spendable_atomic, record.currency)} spendable"
+    return f"{have}, {show(needed, record.currency)} needed"
+
+
+async def states_of(client: Client, names: Collection[str]) -> dict[str, str]:
+    """The present state of each agent, or how its workflow ended; `never launched` without a workflow.
+
+    Asks Temporal for each workflow, a few at a time: its visibility store can be behind.
 
     Raises:
         CommandError: Temporal answers with an error.
     """
-    wanted = {agent_workflow_id(name): name for name in names}
-    found: dict[str, str] = {}
-    try:
-        async for run in client.list_workflows(RUNNING, page_size=1_000):
-            if run.id in wanted:
-                found[wanted[run.id]] = _state_of_open(run)
-        if len(found) < len(wanted):
-            async for run in client.list_workflows(ENDED, page_size=1_000, limit=MAX_ENDED):
-                if run.id in wanted:
-                    found.setdefault(wanted[run.id], _state_of_ended(run))
-    except RPCError as error:
-        raise temporal_error(error) from None
-    return {name: found.get(name, "never launched") for name in names}
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def state_of(name: str) -> str:
+        async with slots:
+            try:
+                return _state_of(await client.get_workflow_handle(agent_workflow_id(name)).describe())
+            except RPCError as error:
+                if error.status is RPCStatusCode.NOT_FOUND:
+                    return "never launched"
+                raise temporal_error(error) from None
+
+    return dict(zip(names, await asyncio.gather(*map(state_of, names)), strict=True))
 
 
-async def statuses_of(client: Client, names: Collection[str], task_queue: str) -> dict[str, AgentStatus | None]:
-    """The status of each agent, asked a few at a time; None for one that does not answer."""
+async def statuses_of(
+    client: Client, names: Collection[str], task_queue: str, timeout_s: float | None = None
+) -> dict[str, AgentStatus | None]:
+    """The status of each agent, asked a few at a time; None for one that does not answer within that time."""
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def status_of(name: str) -> AgentStatus | None:
         async with slots:
             try:
-                return await AgentHandle(client, name, task_queue).status()
+                return await AgentHandle(client, name, task_queue).status(timeout_s)
             except CommandError:
                 return None
 
     return dict(zip(names, await asyncio.gather(*(status_of(name) for name in names)), strict=True))
 
 
-def _state_of_open(run: WorkflowExecution) -> str:
-    state = run.typed_search_attributes.get(STATE)
-    return printable(state) if state else "starting"
-
-
-def _state_of_ended(run: WorkflowExecution) -> str:
+def _state_of(run: WorkflowExecution) -> str:
+    if run.status is WorkflowExecutionStatus.RUNNING:
+        state = run.typed_search_attributes.get(STATE)
+        return printable(state) if state else STARTING
     if run.status is None or run.status is WorkflowExecutionStatus.COMPLETED:
-        return "stopped"
+        return AgentState.STOPPED.value
     return run.status.name.lower()

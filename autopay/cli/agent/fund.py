@@ -9,9 +9,11 @@ from autopay.cli.connect.connections import known_agent, ledger_of, mint_of
 from autopay.cli.connect.console import note
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, examples_help
+from autopay.cli.connect.grant_hint import grant_command
 from autopay.cli.connect.options import AgentArgument, HomeOption, agent_name, amount_atomic, currency_of
 from autopay.domain.command_line import command_line
 from autopay.domain.money import Currency, show
+from autopay.domain.phase import Phase
 from autopay.domain.refusal import Refused
 from autopay.settings import Settings
 from autopay.temporal.connection import connect
@@ -55,7 +57,8 @@ async def _fund(settings: Settings, name: str, currency: Currency, amount: int) 
         raise CommandError(f"agent {name!r} has no wallet yet: {command_line('launch', name)}") from None
     await faucet(settings.solana_rpc_url, wallet, mint, amount)
     if isinstance(session, Refused):
-        note(f"only its owner's wallet got {show(amount, currency)}: {session.message}", "yellow")
+        grant = grant_command(name, Phase(agent.phase), currency, amount, None)
+        note(f"only its owner's wallet got {show(amount, currency)}: {session.message}; a new one: {grant}", "yellow")
     else:
         account = Pubkey.from_string(session.key.source_account)
         await mint_to_account(settings.solana_rpc_url, account, mint, amount)

@@ -17,6 +17,7 @@ from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.connect.files import name_of, read_toml_text
 from autopay.cli.connect.formats import span
+from autopay.cli.connect.grant_hint import too_small_a_grant
 from autopay.cli.connect.options import (
     DEFAULT_ALLOWANCE,
     DurationOption,
@@ -115,8 +116,18 @@ def launch(
     else:
         spends = f"it may spend {_money(order)}" if order.grants else "it spends what its sessions allow"
         note(f"agent {order.name} runs in phase {order.phase.value}; {spends}", "green")
+    _note_small_grants(order)
     if not has_worker:
         note(f"no worker runs, so the agent waits; {start_worker()}", "yellow")
+
+
+def _note_small_grants(order: LaunchOrder) -> None:
+    """Say of each currency in which the allowance is less than the agent needs before it pays anything."""
+    for currency in order.currencies if order.grants else ():
+        needed = order.rules.needed(currency)
+        problem = too_small_a_grant(order.name, order.phase, currency, order.allowance_atomic, needed)
+        if problem is not None:
+            note(problem, "yellow")
 
 
 async def _launch(settings: Settings, order: LaunchOrder) -> bool:
@@ -186,6 +197,8 @@ def _launch_file(home: Path | None, orders: list[LaunchOrder], *, as_json: bool)
         note(f"{len(done)}/{len(orders)} {each.agent} {words[each.outcome]}", style)
 
     has_worker = run_async(_launch_all(settings, orders, print_outcome))
+    for order in orders:
+        _note_small_grants(order)
     if not has_worker:
         note(f"no worker runs, so the agents wait; {start_worker()}", "yellow")
     failed = sum(each.outcome == "failed" for each in done)

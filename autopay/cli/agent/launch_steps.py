@@ -21,6 +21,7 @@ from autopay.adapters.vault import Vault
 from autopay.cli.connect.agent_handle import AgentHandle, temporal_error
 from autopay.cli.connect.connections import mint_of
 from autopay.cli.connect.exit_codes import CommandError
+from autopay.cli.connect.grant_hint import grant_command
 from autopay.cli.session.owner import known_wallet, owner_key, owner_node
 from autopay.domain.agent.spec import AgentSpec, Rules, Watch
 from autopay.domain.agent.state import DurableState
@@ -191,10 +192,8 @@ async def _require_sessions(ledger: PostgresLedger, order: LaunchOrder) -> None:
         except UnknownAgent:
             session = Refused(reason=RefusalReason.SESSION_MISSING, message=f"there is no agent {order.name!r} yet")
         if isinstance(session, Refused):
-            raise CommandError(
-                f"{session.message}; launch it without --no-grant, or grant it a session first: "
-                f"{command_line('session', 'grant', order.name)}"
-            )
+            grant = grant_command(order.name, order.phase, currency, order.rules.needed(currency), None)
+            raise CommandError(f"{session.message}; launch it without --no-grant, or grant it a session first: {grant}")
 
 
 async def _withdraw(client: Client, name: str, questions: Sequence[Withdrawn]) -> None:

@@ -11,7 +11,8 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from autopay.cli.agent.status_page import LedgerView, current_sessions, status_page
+from autopay.cli.agent.agent_view import AgentView, agent_view
+from autopay.cli.agent.status_page import status_page
 from autopay.cli.connect.agent_handle import AgentHandle, AgentNotAnswering, agent_handle
 from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import note, print_json, print_line, printable, stdout_console
@@ -40,7 +41,9 @@ def status(
 ) -> None:
     """Show what an agent does, why, and what would change that.
 
-    Its state, its money and sessions, breakers, what is held and what comes next, watches and last requests.
+    Its state, its money and sessions, breakers, what is held and what comes next, watches and last requests. State,
+    reason, watches and the queue's order are the agent's own answer; money, counts and questions to a person are the
+    ledger's, as `agents` and `ledger spend` tell them.
     """
     settings = Settings.load(home=home).resolve("home")
     run_async(_status(settings, agent_name(name), watch=watch, as_json=as_json))
@@ -49,41 +52,38 @@ def status(
 async def _status(settings: Settings, name: str, *, watch: bool, as_json: bool) -> None:
     agent = await agent_handle(settings, name)
     screen = stdout_console()
-    async with _ledger(settings, name, as_json=as_json) as view:
+    async with _views(settings) as view:
         if not watch:
-            _print(await agent.status(), await view(), settings, as_json=as_json)
+            _print(await view(await agent.status()), settings, as_json=as_json)
         elif screen.is_terminal and not as_json:
             with Live(console=screen, auto_refresh=False, vertical_overflow="visible") as live:
                 async for found in _every_second(agent):
-                    page = status_page(found, await view(), datetime.now(UTC), on_localnet=settings.on_localnet)
+                    page = status_page(await view(found), datetime.now(UTC), on_localnet=settings.on_localnet)
                     lines = (Text(printable(each)) if isinstance(each, str) else each for each in page)
                     live.update(Group(*lines), refresh=True)
         else:
             async for found in _every_second(agent):
-                _print(found, await view(), settings, as_json=as_json)
+                _print(await view(found), settings, as_json=as_json)
 
 
 @asynccontextmanager
-async def _ledger(
-    settings: Settings, name: str, *, as_json: bool
-) -> AsyncIterator[Callable[[], Awaitable[LedgerView]]]:
-    """A function that reads the agent's sessions and policy; without a ledger it returns none."""
-    if as_json or not settings.database_url:
+async def _views(settings: Settings) -> AsyncIterator[Callable[[AgentStatus], Awaitable[AgentView]]]:
+    """A function that reads the ledger for what the agent has just answered; without a ledger that is all there is."""
+    if not settings.database_url:
 
-        async def none() -> LedgerView:
-            return LedgerView()
+        async def alone(found: AgentStatus) -> AgentView:
+            return agent_view(found, None)
 
-        yield none
+        yield alone
         return
     async with ledger_of(settings) as ledger:
 
-        async def read() -> LedgerView:
+        async def read(found: AgentStatus) -> AgentView:
             try:
-                sessions = current_sessions(await ledger.sessions.list(name))
-                return LedgerView(sessions, await ledger.policies.in_force(name))
+                return agent_view(found, await ledger.agents.summary(found.name))
             except Fault as fault:
-                note(f"sessions and policy are unknown: {fault}", "yellow")
-                return LedgerView()
+                note(f"money, sessions and policy are the agent's last reading: {fault}", "yellow")
+                return agent_view(found, None)
 
         yield read
 
@@ -102,11 +102,11 @@ async def _every_second(agent: AgentHandle) -> AsyncIterator[AgentStatus]:
         await asyncio.sleep(REFRESH_S)
 
 
-def _print(found: AgentStatus, view: LedgerView, settings: Settings, *, as_json: bool) -> None:
+def _print(view: AgentView, settings: Settings, *, as_json: bool) -> None:
     if as_json:
-        print_json(found)
+        print_json(view.as_json())
         return
-    for each in status_page(found, view, datetime.now(UTC), on_localnet=settings.on_localnet):
+    for each in status_page(view, datetime.now(UTC), on_localnet=settings.on_localnet):
         if isinstance(each, str):
             print_line(each)
         else:

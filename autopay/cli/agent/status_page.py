@@ -1,62 +1,59 @@
 """An agent's status as lines and tables: what it does, why, and what would change that. No I/O."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from autopay.cli.agent.advice import advice
+from autopay.cli.agent.advice import LIMITS, advice
+from autopay.cli.agent.agent_view import AgentView
 from autopay.cli.connect.formats import ago, span, until
 from autopay.cli.connect.tables import FittedTable
 from autopay.domain.agent.breakers import BreakerState
+from autopay.domain.agent.records import SpendLimit
 from autopay.domain.agent.status import AgentStatus, BreakerStatus, HeldRequest, WatchStatus
 from autopay.domain.command_line import command_line
-from autopay.domain.money import show
-from autopay.domain.policy.records import PolicyInForce
+from autopay.domain.money import Currency, show
 from autopay.domain.session import SessionRecord
 
 MOST_NAMES = 5
 """Requests that are named in a line; of the others only the number is shown."""
 
 
-@dataclass(frozen=True)
-class LedgerView:
-    """What the ledger adds to an agent's own status: sessions that can pay now, and the policy that holds."""
-
-    sessions: Sequence[SessionRecord] = ()
-    policy: PolicyInForce | None = None
-
-
-def status_page(
-    found: AgentStatus, ledger: LedgerView, now: datetime, *, on_localnet: bool = False
-) -> Iterator[str | FittedTable]:
+def status_page(view: AgentView, now: datetime, *, on_localnet: bool = False) -> Iterator[str | FittedTable]:
     """Lines and tables, the most important first."""
+    found = view.status
     why = f": {found.reason}" if found.reason and found.reason != found.state.value else ""
     yield f"{found.name} is {found.state.value}{why} (phase {found.phase.value})"
-    for line in advice(found, on_localnet=on_localnet):
+    for line in advice(view, on_localnet=on_localnet):
         yield f"  {line}"
-    yield from _money(found, ledger.policy)
-    yield from (_session(each, now) for each in ledger.sessions)
+    yield from _money(view)
+    yield from (_session(each, now) for each in (view.summary.sessions if view.summary else ()))
     yield from _under_way(found, now)
     yield from _tables(found, now)
 
 
-def _money(found: AgentStatus, policy: PolicyInForce | None) -> Iterator[str]:
-    left_today = None if policy is None else policy.left_today_atomic
-    for money in found.spendable:
-        limit = f": {money.session_problem}" if money.session_problem else f", by its {money.limit.replace('_', ' ')}"
-        amount = money.spendable_atomic
-        if policy is not None and policy.policy.currencies and money.currency not in policy.policy.currencies:
-            amount, limit = 0, f": its policy does not allow {money.currency.value}"
-        elif left_today is not None and left_today < amount:
-            amount, limit = left_today, ", by its policy's limit a day, which begins anew at 00:00 UTC"
-        yield f"can spend {show(amount, money.currency)}{limit}"
-    if left_today == 0:
-        yield f"to see its policy, and what is used of it: {command_line('policy', 'show', found.name)}"
-    spent = ", ".join(show(amount, currency) for currency, amount in found.spent_atomic.items())
+def _money(view: AgentView) -> Iterator[str]:
+    found = view.status
+    for each in view.spendable:
+        bound = f": {each.problem}" if each.problem else f", by its {LIMITS[each.limit]}"
+        others = [f"{_short(limit)} {show(amount, '').strip()}" for limit, amount in each.limits.items()]
+        beside = f" ({', '.join(others)})" if len(others) > 1 else ""
+        yield f"can spend {show(each.spendable_atomic, each.currency)}{bound}{beside}"
+    spent = _amounts(found.spent_atomic) or "nothing"
+    still_open = ""
+    if view.summary is not None and view.summary.open_payments:
+        still_open = f", {_amounts(view.summary.open_atomic)} open in {view.summary.open_payments}"
     yield (
-        f"spent {spent or 'nothing'} in {found.payments} payments: {found.delivered} delivered, {found.fresh} fresh, "
+        f"spent {spent} in {found.payments} payments{still_open}: {found.delivered} delivered, {found.fresh} fresh, "
         f"{found.undelivered} undelivered, {found.failed} failed, {found.refused} refused"
     )
+
+
+def _short(limit: SpendLimit) -> str:
+    return LIMITS[limit].partition(",")[0]
+
+
+def _amounts(amounts: Mapping[Currency, int]) -> str:
+    return ", ".join(show(amount, currency) for currency, amount in amounts.items())
 
 
 def _session(each: SessionRecord, now: datetime) -> str:
@@ -140,8 +137,3 @@ def _watch(each: WatchStatus, now: datetime) -> Sequence[object]:
         price = show(each.price_atomic, each.currency) if each.currency is not None else "free"
     last = ago(each.last, now) if each.last is not None else "never"
     return each.watch.name, span(each.watch.every_s), last, due, price, each.watch.url
-
-
-def current_sessions(records: Sequence[SessionRecord]) -> Sequence[SessionRecord]:
-    """Sessions that can pay now."""
-    return [each for each in records if each.granted and each.status == "ACTIVE"]

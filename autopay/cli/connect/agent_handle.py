@@ -23,6 +23,7 @@ from temporalio.client import (
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
+from temporalio.common import QueryRejectCondition
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -56,6 +57,14 @@ class AgentNotRunning(CommandError):
     def __init__(self, name: str) -> None:
         launch = command_line("launch", name)
         super().__init__(f"agent {name!r} is not running; launch it: {launch}")
+
+
+class AgentEndedBadly(CommandError):
+    """The agent's workflow has ended, and not by itself."""
+
+    def __init__(self, name: str, status: WorkflowExecutionStatus | None) -> None:
+        how = "has ended" if status is None else f"has ended: {status.name.lower().replace('_', ' ')}"
+        super().__init__(f"agent {name!r} {how}; bring it back: {command_line('revive', name)}")
 
 
 class AgentNotAnswering(CommandError):
@@ -103,20 +112,28 @@ class AgentHandle:
         except RPCError as error:
             raise self._named(error) from None
 
-    async def status(self) -> AgentStatus:
-        """Its status; of one that has stopped, too, as long as Temporal keeps its history."""
-        return await self._query("status", AgentStatus)
+    async def status(self, timeout_s: float | None = None) -> AgentStatus:
+        """Its status; of one that has stopped, too, as long as Temporal keeps its history.
+
+        Raises:
+            AgentNotAnswering: no worker answers for it.
+            AgentEndedBadly: it was terminated or has failed, and its last status would not be true any more.
+        """
+        return await self._query("status", AgentStatus, timeout_s)
 
     async def queue(self) -> list[QueuedRequest]:
         """The requests in its queue, next first."""
         return await self._query("queue", list[QueuedRequest])
 
-    async def _query(self, name: str, kind: type[T]) -> T:
+    async def _query(self, name: str, kind: type[T], timeout_s: float | None = None) -> T:
+        clean = QueryRejectCondition.NOT_COMPLETED_CLEANLY
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                found: T = await self._handle.query(name, result_type=kind)
+            async with asyncio.timeout(timeout_s or ANSWER_TIMEOUT_S):
+                found: T = await self._handle.query(name, result_type=kind, reject_condition=clean)
                 return found
-        except (TimeoutError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
+        except WorkflowQueryRejectedError as rejected:
+            raise AgentEndedBadly(self.name, rejected.status) from None
+        except (TimeoutError, WorkflowQueryFailedError):
             raise await self._silent() from None
         except ValidationError:
             message = f"agent {self.name!r} runs another version than this command: use the version of its workers"

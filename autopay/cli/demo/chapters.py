@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from autopay.cli.agent.advice import advice
+from autopay.cli.agent.agent_view import agent_view
 from autopay.cli.agent.launch_steps import grant_all
 from autopay.cli.connect.connections import vault_of
 from autopay.cli.demo.agent_setup import (
@@ -59,7 +60,8 @@ async def run_out_of_money(demo: DemoContext) -> ChapterFacts:
     status = await demo.wait_until_agent(_is_short, "the agent to run low")
     reason = status.reason
     demo.note(f"the agent pauses by itself: {reason}")
-    for line in advice(status, on_localnet=True):
+    view = agent_view(status, await demo.ledger.agents.summary(demo.agent.name))
+    for line in advice(view, on_localnet=True):
         demo.note(f"what it takes, as a command: {line.rpartition(': ')[2]}")
     began = time.monotonic()
     async with demo.ledger.sessions.lock_agent(demo.agent.name):

@@ -13,6 +13,7 @@ from autopay.cli.connect.connections import ledger_and_temporal, ledger_of, mint
 from autopay.cli.connect.console import note, print_json
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
+from autopay.cli.connect.grant_hint import too_small_a_grant
 from autopay.cli.connect.options import (
     DEFAULT_ALLOWANCE,
     DurationOption,
@@ -32,6 +33,7 @@ from autopay.cli.session.output import describe_grant, print_granted
 from autopay.cli.session.owner import known_wallet, owner_key, owner_node
 from autopay.cli.session.signing_file import check_export, export_for_signing
 from autopay.domain.errors import UnknownAgent
+from autopay.domain.money import Currency
 from autopay.domain.phase import Phase
 from autopay.settings import Settings
 
@@ -91,18 +93,25 @@ def grant(
     if export_to is not None:
         check_export(export_to)
     settings = Settings.load(home=home).resolve("database_url", "solana_rpc_url")
-    payments, lasts_s = session_scope(run_async(_phase(settings, name)), tx_limit, lasts)
+    phase, needed = run_async(_needs(settings, name, money))
+    payments, lasts_s = session_scope(phase, tx_limit, lasts)
+    if (problem := too_small_a_grant(name, phase, money, amount, needed)) is not None:
+        note(problem, "yellow")
     terms = GrantTerms(money, mint_of(settings, money), amount, payments, lasts_s, hosts)
     run_async(_grant(settings, GrantOrder(name, terms, owner_keypair, address, export_to), as_json))
 
 
-async def _phase(settings: Settings, name: str) -> Phase:
-    """The agent's phase, which its session should suit; DEMO of one that is not there yet."""
+async def _needs(settings: Settings, name: str, currency: Currency) -> tuple[Phase, int]:
+    """The agent's phase, which its session should suit, and the least that it must be able to spend before it pays.
+
+    DEMO and nothing of one that is not there yet.
+    """
     async with ledger_of(settings) as ledger:
         try:
-            return Phase((await ledger.agents.get(name)).phase)
+            phase, saved = Phase((await ledger.agents.get(name)).phase), await ledger.agents.saved(name)
         except UnknownAgent:
-            return Phase.DEMO
+            return Phase.DEMO, 0
+    return phase, saved.spec.rules.needed(currency) if saved is not None else 0
 
 
 async def _grant(settings: Settings, order: GrantOrder, as_json: bool) -> None:

@@ -78,14 +78,17 @@ def _too_expensive(state: DurableState, now: datetime) -> str | None:
 
 
 def _head(state: DurableState, now: datetime) -> Iterator[WaitingRequest]:
-    evaluated = state.scheduling_context(now).evaluate(state.queue.waiting)
-    for request, blocked_by in islice(evaluated, QUEUE_HEAD):
+    context = state.scheduling_context(now)
+    for request, blocked_by in islice(context.evaluate(state.queue.waiting), QUEUE_HEAD):
+        cost = context.cost(request)
         yield WaitingRequest(
             request_id=request.request_id,
             url=request.url,
             score=round(score_at(request.score, request.queued_at, now), 1),
             queued_at=request.queued_at,
             waits=blocked_by.value if blocked_by is not None else None,
+            price_atomic=cost.amount,
+            currency=None if cost.amount is None else cost.currency,
         )
 
 

@@ -79,13 +79,18 @@ class HeldRequest(StrictValue):
 
 
 class WaitingRequest(StrictValue):
-    """A request in the queue: its score now, and what it waits for; None if only for its turn."""
+    """A request in the queue: its score now, and what it waits for; None if only for its turn.
+
+    The price is what it is expected to cost, None while that is not known.
+    """
 
     request_id: str
     url: str
     score: float
     queued_at: datetime
     waits: str | None = None
+    price_atomic: int | None = None
+    currency: Currency | None = None
 
 
 class BreakerStatus(StrictValue):

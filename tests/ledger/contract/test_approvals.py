@@ -6,7 +6,7 @@ import pytest
 
 from autopay.domain.payment.attempt import RecordedAttempt
 from autopay.domain.phase import Phase
-from autopay.domain.policy.policy import Awaiting
+from autopay.domain.policy.policy import Awaiting, Decision
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import RequestStatus
 from tests.ledger.books import PRICE, AnyBook, open_book
@@ -186,6 +186,32 @@ async def test_a_request_that_has_ended_waits_for_nobody(asking: AnyBook) -> Non
     await asking.end(key, RequestStatus.REFUSED)
     assert await asking.ledger.policies.approvals(asking.agent) == []
     assert len(await asking.ledger.policies.approvals(asking.agent, undecided=False)) == 1
+
+
+async def test_what_is_said_of_a_decision_that_comes_too_late(asking: AnyBook, store: Store) -> None:
+    """The same words from every store."""
+
+    async def told(question: Awaiting, *, approve: bool = True) -> str:
+        row = await approval(asking, question.approval_id)
+        decision = Decision(approval_id=row.approval_id, terms_hash=row.terms_hash, approve=approve)
+        refused = await asking.ledger.policies.decide(decision)
+        assert refused is not None
+        return refused.message
+
+    denied = await asked(asking)
+    assert await decide(asking, denied, approve=False) is None
+    assert await told(denied) == "it was decided before: DENIED"
+    withdrawn = await asked(asking)
+    await asking.ledger.agents.set_phase(asking.agent, Phase.FULL)
+    at = (await approval(asking, withdrawn.approval_id)).decided_at
+    for approve in (True, False):
+        said = await told(withdrawn, approve=approve)
+        assert said == f"the question was withdrawn at {at:%F %T}: the agent's phase was changed"
+    await asking.ledger.agents.set_phase(asking.agent, Phase.INTERACTIVE)
+    late = await asked(asking)
+    store.expire_questions()
+    expired_at = (await approval(asking, late.approval_id)).expires_at
+    assert await told(late) == f"the question expired at {expired_at:%F %T}"
 
 
 async def test_questions_are_listed_by_agent_oldest_first(asking: AnyBook) -> None:

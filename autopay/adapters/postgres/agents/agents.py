@@ -136,3 +136,14 @@ class Agents:
         """Every agent that is not archived, by name: what it spent, may still spend, and has waiting."""
         async with self._database.transaction() as db:
             return await summaries(db)
+
+    async def summary(self, name: str) -> AgentSummary:
+        """The same of one agent.
+
+        Raises:
+            UnknownAgent: there is none of that name.
+        """
+        owner = await self.get(name)
+        async with self._database.transaction() as db:
+            [found] = await summaries(db, owner.agent_id)
+            return found

@@ -12,9 +12,10 @@ from autopay.adapters.postgres.payments.policy_check import policy_of, spent_tod
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow
 from autopay.adapters.postgres.tables.policy import ApprovalRow, CounterpartyRow, PolicyRow
 from autopay.domain.network import Network
+from autopay.domain.policy.decision import NOBODY_ASKED, decision_refusal, wanted_by
 from autopay.domain.policy.policy import Decision, Policy, Terms
 from autopay.domain.policy.records import ApprovalRecord, ApprovalStatus, PayeeRecord, PolicyInForce
-from autopay.domain.refusal import RefusalReason, Refused
+from autopay.domain.refusal import Refused
 from autopay.uuid7 import uuid7
 
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
@@ -28,29 +29,16 @@ class Policies:
 
     async def decide(self, decision: Decision) -> Refused | None:
         """Record a person's decision, once; see the port."""
-        wanted = ApprovalStatus.APPROVED if decision.approve else ApprovalStatus.DENIED
         async with self._database.transaction() as db:
             row = await db.get(ApprovalRow, decision.approval_id, with_for_update=True)
             if row is None or row.terms_hash != decision.terms_hash:
-                return Refused(reason=RefusalReason.TERMS_DIFFER, message="nobody was asked about these terms")
-            if row.status is wanted:
-                return None
-            if row.status is ApprovalStatus.EXPIRED and row.decided_at is not None:
-                message = f"the question was withdrawn at {row.decided_at:%F %T}: the agent's phase was changed"
-                return Refused(reason=RefusalReason.APPROVAL_EXPIRED, message=message)
+                return NOBODY_ASKED
             now = await db.scalar(select(func.clock_timestamp()))
             assert now is not None
-            if row.status is ApprovalStatus.EXPIRED or (row.status is ApprovalStatus.PENDING and row.expires_at <= now):
-                return Refused(
-                    reason=RefusalReason.APPROVAL_EXPIRED, message=f"the question expired at {row.expires_at:%F %T}"
-                )
-            # A yes can be taken back for as long as nothing was signed by it; a no is final.
-            if row.status is not ApprovalStatus.PENDING and (decision.approve or row.status is ApprovalStatus.CONSUMED):
-                return Refused(
-                    reason=RefusalReason.APPROVAL_DENIED, message=f"it was decided before: {row.status.value}"
-                )
-            row.status, row.decided_at = wanted, now
-            return None
+            refused = decision_refusal(decision, row.status, row.decided_at, row.expires_at, now)
+            if refused is None and row.status is not wanted_by(decision):
+                row.status, row.decided_at = wanted_by(decision), now
+            return refused
 
     async def approvals(self, agent: str | None = None, *, undecided: bool = True) -> Sequence[ApprovalRecord]:
         """What a person is or was asked, oldest first; only what still waits unless asked for all.

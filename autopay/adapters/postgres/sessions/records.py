@@ -5,7 +5,13 @@ from decimal import Decimal
 from sqlalchemy import Select, func, select
 
 from autopay.adapters.postgres.database.rows import atomic, session_key
-from autopay.adapters.postgres.sessions.scope import hosts_of, is_granted, owner_transaction_of, tx_limit_of
+from autopay.adapters.postgres.sessions.scope import (
+    duration_of,
+    hosts_of,
+    is_granted,
+    owner_transaction_of,
+    tx_limit_of,
+)
 from autopay.adapters.postgres.tables.core import AgentRow, SessionRow, TransactionRow
 from autopay.domain.payment.status import OPEN, SPENT, TransactionStatus
 from autopay.domain.session import SessionRecord
@@ -55,6 +61,7 @@ def session_record(
         payments=payments,
         open_payments=open_payments,
         tx_limit=tx_limit_of(row),
+        duration_s=duration_of(row),
         hosts=hosts_of(row),
         granted=is_granted(row),
         owner_transaction=owner_transaction_of(row),
