@@ -91,6 +91,7 @@ def show(plan: Plan, outcome: Outcome) -> None:
         ("payments on chain", outcome.payments, _counted(outcome.spent_atomic) + " base units"),
         ("delivered, not paid", outcome.unpaid_deliveries, ""),
         ("undelivered, though the seller knew the payment", outcome.undelivered_though_known, ""),
+        ("messages that cannot be read", outcome.unreadable.total(), _counted(outcome.unreadable)),
         ("kills", outcome.kills.total(), _counted(outcome.kills)),
         ("died by themselves", outcome.own_deaths.total(), _counted(outcome.own_deaths)),
         ("weather changes", outcome.weather.total(), _counted(outcome.weather)),

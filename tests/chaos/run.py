@@ -30,6 +30,7 @@ from tests.chaos.buyers import Buyers
 from tests.chaos.havoc import Havoc
 from tests.chaos.plan import AGENTS, Plan
 from tests.chaos.progress import Progress
+from tests.chaos.strangers import Strangers
 
 ALLOWANCE = to_atomic("50")
 TELL_S = 1
@@ -67,6 +68,7 @@ class Outcome:
     weather_missed: int = 0
     asked_again: Counter[str] = field(default_factory=Counter)
     own_deaths: Counter[str] = field(default_factory=Counter)
+    unreadable: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=dict)
     reconciled: Any = None
 
@@ -112,6 +114,8 @@ class Run:
         progress = Progress(addresses.database_url)
         havoc = Havoc(stack, services, progress, self.conditions.patience_s)
         buyers = Buyers(client, vault, services, progress)
+        strangers = Strangers(client, self.plan)
+        disturbing = asyncio.create_task(strangers.disturb())
         helpers = [asyncio.create_task(each) for each in (progress.follow(), self._report(progress, havoc))]
         try:
             ended = await self._storm_and_calm(stack, buyers, havoc, progress)
@@ -120,9 +124,12 @@ class Run:
             return
         finally:
             self._count_faults(havoc, buyers)
-            for helper in helpers:
+            for helper in (disturbing, *helpers):
                 helper.cancel()
-            await asyncio.gather(*helpers, return_exceptions=True)
+            (disturbed, *_) = await asyncio.gather(disturbing, *helpers, return_exceptions=True)
+            self.outcome.unreadable, self.outcome.wrong = strangers.sent, [*self.outcome.wrong, *strangers.taken]
+            if not isinstance(disturbed, asyncio.CancelledError):
+                self.outcome.wrong.append(f"nobody sent what cannot be read any more: {disturbed!r}")
         async with self._timed("audit"):
             findings = await audit(self.plan, buyers.refused, settings, client)
         if not ended:

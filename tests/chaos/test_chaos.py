@@ -24,6 +24,7 @@ async def test_payments_among_kills_and_bad_weather_are_all_explained(
     assert outcome.wrong == []
     assert outcome.requests.total() == len(plan.purchases)
     assert outcome.kills.total() == 5
+    assert {each.split()[0] for each in outcome.unreadable} == {"signal", "update"}
 
 
 def test_a_seed_determines_the_plan() -> None:
