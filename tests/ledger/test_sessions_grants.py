@@ -22,6 +22,8 @@ from autopay.domain.session import OpenSession, OwnerTransaction, SessionRecord
 from tests.ledger.books import PRICE, Book, open_book
 
 WORKERS = 4
+LOOK_S = 0.005
+"""Between two looks at what is booked: a reservation takes longer, and the looks must not take its time."""
 
 
 def asked(message: str = "first", does: str = "grant") -> OwnerTransaction:
@@ -219,7 +221,7 @@ async def test_many_workers_never_take_more_than_the_session_has_and_the_unknown
         workers = [open_ledger(database_url) for _ in range(WORKERS)]
         for worker in workers:
             stack.push_async_callback(worker.dispose)
-        for round_number in range(3):
+        for round_number in range(2):
             allowance, tx_limit = chance.randrange(3 * PRICE, 20 * PRICE), chance.randrange(3, 15)
             book = await open_book(ledger, f"agent-{round_number}", allowance=allowance, tx_limit=tx_limit)
             jobs = [(await book.accepted(), chance.randrange(1, 3 * PRICE), chance.random()) for _ in range(32)]
@@ -263,4 +265,4 @@ async def _watch(database_url: str, session_id: UUID, allowance: int, tx_limit: 
             assert row is not None
             assert row[0] <= tx_limit
             assert row[1] <= to_units(allowance)
-            await asyncio.sleep(0)
+            await asyncio.sleep(LOOK_S)
