@@ -193,4 +193,4 @@ def test_a_key_file_that_holds_no_key_is_named(
     monkeypatch.setenv("AUTOPAY_SOLANA_RPC_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("AUTOPAY_ANCHOR_KEYPAIR", file)
     assert run(["ledger", "anchor"]) == 2
-    assert f"AUTOPAY_ANCHOR_KEYPAIR {file}: " in capsys.readouterr().err
+    assert f"AUTOPAY_ANCHOR_KEYPAIR: {file} " in capsys.readouterr().err
