@@ -36,6 +36,7 @@ from autopay.adapters.postgres import open_ledger
 from autopay.adapters.postgres.maintenance.roles import may_alter_history
 from autopay.adapters.solana.account_watch import SolanaAccountWatch
 from autopay.adapters.solana.chain import SolanaChain
+from autopay.adapters.solana.recent import RecentFacts
 from autopay.adapters.solana.rpc import NodeRpc
 from autopay.adapters.solana.signer import PaymentSigner
 from autopay.adapters.vault import Vault
@@ -90,7 +91,7 @@ def activities(
     """Every activity, with its adapters; tests bring their own."""
     fetch = FetchStep(ledger.requests, seller, vault)
     parse = ParseStep(ledger, settings.network, settings.mints(), facilitator)
-    sign = SignStep(ledger, chain, signer)
+    sign = SignStep(ledger, chain, RecentFacts(chain), signer)
     verify = VerifyStep(ledger, chain, settings.slot_ms)
     submit = SubmitStep(ledger, seller, vault, verify.verify, facilitator)
     closing = LogStep(ledger, settings.content_ask_s)

@@ -6,6 +6,8 @@
 | after it commits | the recorded attempt; asked again, it is returned as it is, whatever the offer says by then |
 """
 
+import asyncio
+
 from temporalio import activity
 
 from autopay.domain.errors import LedgerFenced
@@ -13,7 +15,7 @@ from autopay.domain.money import price_text, show
 from autopay.domain.payment.attempt import RecordedAttempt, UnsignedPayment
 from autopay.domain.payment.chain import MintFacts, TokenAccount
 from autopay.domain.payment.offer import Offer
-from autopay.domain.payment.ports import Chain, Ledger, Signer
+from autopay.domain.payment.ports import Chain, Ledger, Signer, SigningFacts
 from autopay.domain.payment.steps import SignedAttempt, SignInput, SignResult
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.session import OpenSession
@@ -31,11 +33,17 @@ def summary_of(attempt: RecordedAttempt) -> SignedAttempt:
 
 
 class SignStep:
-    """Builds, signs and records one attempt; idempotent by request and number."""
+    """Builds, signs and records one attempt; idempotent by request and number.
 
-    def __init__(self, ledger: Ledger, chain: Chain, signer: Signer) -> None:
+    Args:
+        chain: asked itself before anything is refused for what it shows.
+        recent: the same chain, some seconds ago.
+    """
+
+    def __init__(self, ledger: Ledger, chain: Chain, recent: SigningFacts, signer: Signer) -> None:
         self._ledger = ledger
         self._chain = chain
+        self._recent = recent
         self._signer = signer
 
     @activity.defn(name="sign")
@@ -48,7 +56,9 @@ class SignStep:
         session = await self._ledger.sessions.current(order.agent, offer.currency)
         if isinstance(session, Refused):
             return session
-        mint = await self._usable_mint(offer)
+        mint = await self._usable_mint(self._recent, offer)
+        if isinstance(mint, Refused):
+            mint = await self._usable_mint(self._chain, offer)
         if isinstance(mint, Refused):
             return mint
         if offer.fee_payer == self._signer.destination(offer.model_copy(update={"pay_to": session.key.owner}), mint):
@@ -61,7 +71,14 @@ class SignStep:
         not_now = await self._ledger.payments.permit(order.request_key, offer, mint.program, memos, destination)
         if not_now is not None:
             return not_now
-        if (refused := await self._accounts(order.agent, offer, session, destination)) is not None:
+        newest, blockhash, refused = await asyncio.gather(
+            self._recent.newest_signature(session.key.source_account),
+            self._recent.latest_blockhash(),
+            self._accounts(self._recent, order.agent, offer, session, destination),
+        )
+        if refused is not None:
+            refused = await self._accounts(self._chain, order.agent, offer, session, destination)
+        if refused is not None:
             return refused
         unsigned = UnsignedPayment(
             agent=order.agent,
@@ -70,8 +87,8 @@ class SignStep:
             offer=offer,
             session=session.key,
             mint=mint,
-            newest_prior_signature=await self._chain.newest_signature(session.key.source_account),
-            blockhash=await self._chain.latest_blockhash(),
+            newest_prior_signature=newest,
+            blockhash=blockhash,
         )
         signed = self._signer.sign(unsigned, session.sealed_key)
         result = await self._ledger.payments.record_attempt(
@@ -79,18 +96,22 @@ class SignStep:
         )
         return summary_of(result) if isinstance(result, RecordedAttempt) else result
 
-    async def _usable_mint(self, offer: Offer) -> MintFacts | Refused:
-        mint = await self._chain.mint_facts(offer.mint)
+    async def _usable_mint(self, chain: SigningFacts, offer: Offer) -> MintFacts | Refused:
+        mint = await chain.mint_facts(offer.mint)
         if mint is None:
             return Refused(reason=RefusalReason.MINT_UNUSABLE, message=f"there is no mint {offer.mint} on this network")
         if mint.unusable is not None:
             return Refused(reason=RefusalReason.MINT_UNUSABLE, message=mint.unusable)
         return mint
 
-    async def _accounts(self, agent: str, offer: Offer, opened: OpenSession, destination: str) -> Refused | None:
+    async def _accounts(
+        self, chain: SigningFacts, agent: str, offer: Offer, opened: OpenSession, destination: str
+    ) -> Refused | None:
         """The chain's own limits, before it has to say no: source, allowance, balance, destination."""
         session = opened.key
-        source = await self._chain.token_account(session.source_account)
+        source, payee = await asyncio.gather(
+            chain.token_account(session.source_account), chain.token_account(destination)
+        )
         price = price_text(offer)
         if source is None:
             return Refused(
@@ -108,7 +129,7 @@ class SignStep:
                 message=f"{price} is asked, more than the chain still allows the session",
             )
         await self._require_known(agent, opened, source)
-        if await self._chain.token_account(destination) is None:
+        if payee is None:
             return Refused(
                 reason=RefusalReason.PAYEE_ACCOUNT_MISSING,
                 message=f"the payee {offer.pay_to} has no {offer.currency} account, so a payment could not land",

@@ -218,7 +218,7 @@ def signs_anew_when_asked_again() -> list[Swap]:
         session = await self._ledger.sessions.current(order.agent, to_sign.offer.currency)
         if isinstance(session, Refused):
             return session
-        mint = await self._usable_mint(to_sign.offer)
+        mint = await self._usable_mint(self._chain, to_sign.offer)
         assert not isinstance(mint, Refused)
         unsigned = UnsignedPayment(
             agent=order.agent,

@@ -8,8 +8,10 @@ from activities.parse import ParseStep
 from activities.sign import SignStep
 from activities.submit import SubmitStep
 from activities.verify import VerifyStep
+from autopay.adapters.solana.recent import RecentFacts
 from autopay.domain.money import Currency
 from tests.world.chain import SLOT_MS
+from tests.world.clock import now_ms
 from tests.world.shop import MINT, NETWORK
 from tests.world.world import World
 
@@ -19,7 +21,7 @@ ASK_FOR_S = 60
 
 @dataclass
 class Activities:
-    """The product's activities over the world's ports; they hold no state, so all runs share them."""
+    """The product's activities over the world's ports; all runs share them, and what they read of the chain."""
 
     fetch: FetchStep
     parse: ParseStep
@@ -36,7 +38,7 @@ class Activities:
         return cls(
             fetch=FetchStep(ledger.requests, seller, vault),
             parse=ParseStep(ledger, NETWORK, {Currency.USDC: MINT}),
-            sign=SignStep(ledger, chain, world.signer),
+            sign=SignStep(ledger, chain, RecentFacts(chain, lambda: now_ms() / 1000), world.signer),
             submit=SubmitStep(ledger, seller, vault, verify.verify),
             verify=verify,
             log=LogStep(ledger, ASK_FOR_S),

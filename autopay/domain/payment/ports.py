@@ -43,6 +43,18 @@ class Chain(Protocol):
         ...
 
 
+class SigningFacts(Protocol):
+    """What a payment is built from, as the chain showed it a few seconds ago at most; see `Chain` for each.
+
+    Who finds that something speaks against a payment asks the `Chain` itself before saying so.
+    """
+
+    async def latest_blockhash(self) -> Blockhash: ...
+    async def mint_facts(self, mint: str) -> MintFacts | None: ...
+    async def token_account(self, address: str) -> TokenAccount | None: ...
+    async def newest_signature(self, account: str) -> str | None: ...
+
+
 class Seller(Protocol):
     """An HTTP API. Raises SellerUnavailable when no complete answer came.
 
