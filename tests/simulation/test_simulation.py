@@ -47,9 +47,9 @@ def test_different_seeds_give_different_runs() -> None:
 
 
 def test_without_faults_everything_that_is_asked_for_is_delivered() -> None:
-    calm = [report for report in map(simulate, range(200)) if not report.faults]
-    assert calm
-    for report in calm:
+    for seed in range(30):
+        report = simulate(seed, calm=True)
+        assert not report.faults
         assert not report.violations
         assert set(report.outcomes) <= {"delivered", "refused"}
         assert set(report.statuses) <= {"VERIFIED"}
