@@ -89,7 +89,8 @@ class Report:
 
 
 def simulate(seed: int, payments: int = 6, *, keep_story: bool = False, calm: bool = False) -> Report:
-    """One seed, from its first draw to its audit; in a `calm` world nothing goes wrong."""
+    """One seed, from its first draw to its audit; in a `calm` world nothing goes wrong, and nobody is
+    too poor to pay what was signed."""
     report = Report(seed)
     try:
         run_virtually(_Scenario(seed, payments, report, keep_story, calm).run())
@@ -167,9 +168,10 @@ class _Scenario:
 
     def _agents(self, world: World) -> list[SessionEntry]:
         def launched(number: int) -> SessionEntry:
+            balance = self.rng.choice((3_000, *[50_000] * 10))
             return world.launch(
                 f"agent{number}",
-                balance=self.rng.choice((3_000, *[50_000] * 10)),
+                balance=50_000 if self.calm else balance,
                 allowance=self.rng.choice((2_500, 5_000, *[40_000] * 10)),
                 tx_limit=self.rng.choice((2, 3, *[50] * 10)),
                 duration_ms=self.rng.choice((200_000, *[3_600_000] * 10)),
