@@ -45,7 +45,7 @@ from autopay.adapters.x402.seller import HttpSeller
 from autopay.domain.agent.ports import AccountWatch, AgentLedger
 from autopay.domain.command_line import CALL, command_line
 from autopay.domain.errors import PermanentFault, TransientFault
-from autopay.domain.payment.ports import Chain, Facilitator, Seller, SessionStore, Signer
+from autopay.domain.payment.ports import Chain, Facilitator, Seller, SessionStore, Signer, SigningFacts
 from autopay.domain.payment.ports import Sealer as VaultPort
 from autopay.domain.policy.reach import Reach
 from autopay.logs import set_up_logging
@@ -87,11 +87,12 @@ def activities(
     signer: Signer,
     vault: VaultPort,
     facilitator: Facilitator | None = None,
+    recent: SigningFacts | None = None,
 ) -> Sequence[Callable[..., Any]]:
-    """Every activity, with its adapters; tests bring their own."""
+    """Every activity, with its adapters; tests bring their own, and as `recent` a chain of another time."""
     fetch = FetchStep(ledger.requests, seller, vault)
     parse = ParseStep(ledger, settings.network, settings.mints(), facilitator)
-    sign = SignStep(ledger, chain, RecentFacts(chain), signer)
+    sign = SignStep(ledger, chain, recent or RecentFacts(chain, settings.slot_ms), signer)
     verify = VerifyStep(ledger, chain, settings.slot_ms)
     submit = SubmitStep(ledger, seller, vault, verify.verify, facilitator)
     closing = LogStep(ledger, settings.content_ask_s)

@@ -11,6 +11,7 @@ from psycopg import sql
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.adapters.postgres.maintenance import migrations
+from autopay.domain.command_line import CALL, Call
 from localnet.postgres.server import EmbeddedPostgres
 from tests.distribution import Distribution, rank
 
@@ -26,6 +27,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Distribution | None:
     """Distribute `--dist loadfile` our way."""
     return Distribution(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+@pytest.fixture(autouse=True)
+def call() -> Iterator[None]:
+    """Messages name commands as `autopay`, whatever the test before has called."""
+    before = CALL.set(Call())
+    yield
+    CALL.reset(before)
 
 
 @pytest.fixture(scope="session")

@@ -71,7 +71,8 @@ def test_a_key_file_that_is_none_is_named_and_not_quoted(
 ) -> None:
     monkeypatch.setenv("AUTOPAY_SOLANA_RPC_URL", "http://127.0.0.1:1")
     file = tmp_path / "key.json"
-    for content, says in ((None, "No such file"), ("secret", "not a key"), ("[1, 2]", "not a key"), ("", "not a key")):
+    no_key = "holds no key"
+    for content, says in ((None, "No such file"), ("secret", no_key), ("[1, 2]", no_key), ("", no_key)):
         if content is not None:
             file.write_text(content)
         assert run(["ledger", "anchor", "--keypair", str(file)]) == 2

@@ -38,7 +38,7 @@ class Activities:
         return cls(
             fetch=FetchStep(ledger.requests, seller, vault),
             parse=ParseStep(ledger, NETWORK, {Currency.USDC: MINT}),
-            sign=SignStep(ledger, chain, RecentFacts(chain, lambda: now_ms() / 1000), world.signer),
+            sign=SignStep(ledger, chain, RecentFacts(chain, SLOT_MS, lambda: now_ms() / 1000), world.signer),
             submit=SubmitStep(ledger, seller, vault, verify.verify),
             verify=verify,
             log=LogStep(ledger, ASK_FOR_S),

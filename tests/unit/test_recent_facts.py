@@ -5,10 +5,14 @@ from collections import Counter
 
 import pytest
 
-from autopay.adapters.solana.recent import AGE_S, MAX_KEPT, MINT_AGE_S, RecentFacts
+from autopay.adapters.solana.recent import AGE_SLOTS, MAX_KEPT, MINT_AGE_SLOTS, RecentFacts
 from autopay.domain.errors import ChainUnavailable
 from autopay.domain.payment.chain import Blockhash, MintFacts, TokenAccount
 from tests.world.node import SimNode
+
+SLOT_MS = 400
+AGE_S = AGE_SLOTS * SLOT_MS / 1000
+MINT_AGE_S = MINT_AGE_SLOTS * SLOT_MS / 1000
 
 
 class CountingNode(SimNode):
@@ -68,7 +72,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def facts(node: CountingNode, clock: Clock) -> RecentFacts:
-    return RecentFacts(node, clock)
+    return RecentFacts(node, SLOT_MS, clock)
 
 
 async def test_payments_that_come_together_share_one_reading(node: CountingNode, facts: RecentFacts) -> None:

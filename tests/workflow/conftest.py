@@ -71,6 +71,7 @@ class World:
             seller=self.seller,
             signer=PaymentSigner(self.vault),
             vault=self.vault,
+            recent=self.chain,
         )
         return Worker(
             self.client,

@@ -148,7 +148,7 @@ async def test_a_canceled_request_that_waits_is_never_paid(world: World) -> None
 
 async def test_more_than_the_session_allows_is_refused_and_pauses_the_agent(world: World) -> None:
     world.chain.funds = 100 * PRICE
-    handle = await launch(world, Phase.FULL, Watch(name="fast", url=URL, every_s=1))
+    handle = await launch(world, Phase.FULL, Watch(name="fast", url=URL, every_s=30))
     status = await reach(world, handle, lambda status: status.state == AgentState.PAUSED)
     assert status.reason is not None
     assert "limited to 12 payments" in status.reason

@@ -36,6 +36,7 @@ def week_worker(world: World) -> Worker:
         seller=world.seller,
         signer=PaymentSigner(world.vault),
         vault=world.vault,
+        recent=world.chain,
     )
     return Worker(
         world.client,

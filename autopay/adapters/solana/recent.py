@@ -6,11 +6,11 @@ read anew before it is refused (`activities/sign.py`).
 
 | fact | at most this old | what an older one does |
 |---|---|---|
-| blockhash | 2 s | the payment has that much less of its minute to land |
-| the session's account | 2 s | a payment that does not land; an unfenced restore is found that much later |
-| its newest signature | 2 s | verifying looks that much further back |
-| the payee's account | 2 s | a payment that does not land |
-| mint: program, decimals, fee, hook, pause | 60 s | a payment that does not land, or whose fee the payee bears |
+| blockhash | 5 slots (2 s) | the payment has that much less of its 150 blocks (60 s) to land |
+| the session's account | 5 slots | a payment that does not land; an unfenced restore is found that much later |
+| its newest signature | 5 slots | verifying looks that much further back |
+| the payee's account | 5 slots | a payment that does not land |
+| mint: program, decimals, fee, hook, pause | 150 slots | a payment that does not land, or whose fee the payee bears |
 """
 
 import asyncio
@@ -25,8 +25,8 @@ from autopay.domain.payment.ports import Chain
 
 T = TypeVar("T")
 
-AGE_S = 2.0
-MINT_AGE_S = 60.0
+AGE_SLOTS = 5
+MINT_AGE_SLOTS = 150
 MAX_KEPT = 1_000
 """Readings that are kept; the one that was begun longest ago goes first."""
 
@@ -44,34 +44,36 @@ class RecentFacts:
 
     Args:
         chain: the node.
+        slot_ms: the length of its slots.
         clock: seconds that only go forward.
     """
 
-    def __init__(self, chain: Chain, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, chain: Chain, slot_ms: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._chain = chain
+        self._slot_s = slot_ms / 1000
         self._clock = clock
         self._readings: dict[Hashable, _Reading] = {}
 
     async def mint_facts(self, mint: str) -> MintFacts | None:
         """See the port."""
-        return await self._recent(("mint", mint), MINT_AGE_S, lambda: self._chain.mint_facts(mint))
+        return await self._recent(("mint", mint), MINT_AGE_SLOTS, lambda: self._chain.mint_facts(mint))
 
     async def token_account(self, address: str) -> TokenAccount | None:
         """See the port."""
-        return await self._recent(("account", address), AGE_S, lambda: self._chain.token_account(address))
+        return await self._recent(("account", address), AGE_SLOTS, lambda: self._chain.token_account(address))
 
     async def newest_signature(self, account: str) -> str | None:
         """See the port."""
-        return await self._recent(("signature", account), AGE_S, lambda: self._chain.newest_signature(account))
+        return await self._recent(("signature", account), AGE_SLOTS, lambda: self._chain.newest_signature(account))
 
     async def latest_blockhash(self) -> Blockhash:
         """See the port."""
-        return await self._recent("blockhash", AGE_S, self._chain.latest_blockhash)
+        return await self._recent("blockhash", AGE_SLOTS, self._chain.latest_blockhash)
 
-    async def _recent(self, what: Hashable, age_s: float, read: Callable[[], Awaitable[T]]) -> T:
+    async def _recent(self, what: Hashable, age_slots: int, read: Callable[[], Awaitable[T]]) -> T:
         """The last reading, or a new one when that began too long ago. All who wait are told of a fault."""
         reading = self._readings.get(what)
-        if reading is None or self._clock() - reading.began > age_s:
+        if reading is None or self._clock() - reading.began > age_slots * self._slot_s:
             reading = self._begin(what, read)
         answer: T = await asyncio.shield(reading.answer)
         return answer
