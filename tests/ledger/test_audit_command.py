@@ -72,7 +72,7 @@ def test_a_key_file_that_is_none_is_named_and_not_quoted(
     monkeypatch.setenv("AUTOPAY_SOLANA_RPC_URL", "http://127.0.0.1:1")
     file = tmp_path / "key.json"
     no_key = "holds no key"
-    for content, says in ((None, "No such file"), ("secret", no_key), ("[1, 2]", no_key), ("", no_key)):
+    for content, says in ((None, "No such file"), ("secret", no_key), ("[1, 2]", no_key), ("", "is empty")):
         if content is not None:
             file.write_text(content)
         assert run(["ledger", "anchor", "--keypair", str(file)]) == 2
