@@ -1,7 +1,7 @@
 """What a paid request costs, beside other buyers and beside the least that it can cost: `make bench`.
 
-Everything in one run on one machine, so that its ratios mean something. Prints a table, writes it to `payments.md` and
-each figure as a line of JSON to `payments.jsonl` beside this file.
+Everything in one run on one machine, so that its ratios mean something. Prints a table, and writes it to
+`benchmarks/payments.md` and each figure as a line of JSON to `benchmarks/payments.jsonl`.
 """
 
 import argparse

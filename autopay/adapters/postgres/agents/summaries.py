@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import ValidationError
-from sqlalchemy import ColumnElement, and_, func, lateral, select, true
+from sqlalchemy import ColumnElement, Select, and_, func, lateral, select, true
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
@@ -138,6 +138,15 @@ async def _ended(db: AsyncSession, only: UUID | None) -> dict[UUID, dict[Request
     return found
 
 
+async def _request_ids(db: AsyncSession, query: Select[UUID, str | None]) -> dict[UUID, list[str]]:
+    """By agent, what a query of agents and request ids finds."""
+    found: defaultdict[UUID, list[str]] = defaultdict(list)
+    for agent_id, request_id in await db.execute(query):
+        if request_id is not None:
+            found[agent_id].append(request_id)
+    return found
+
+
 async def _begun(db: AsyncSession, only: UUID | None) -> dict[UUID, list[str]]:
     """By agent: the ids of requests that have begun and not ended."""
     waits = select(QueueRow.id).where(QueueRow.api_request_id == RequestRow.id, QueueRow.processed_at.is_(None))
@@ -146,11 +155,7 @@ async def _begun(db: AsyncSession, only: UUID | None) -> dict[UUID, list[str]]:
         ~waits.exists(),
         _of(RequestRow.agent_id, only),
     )
-    found: defaultdict[UUID, list[str]] = defaultdict(list)
-    for agent_id, request_id in await db.execute(query):
-        if request_id is not None:
-            found[agent_id].append(request_id)
-    return found
+    return await _request_ids(db, query)
 
 
 async def _waiting(db: AsyncSession, only: UUID | None) -> dict[UUID, list[str]]:
@@ -160,11 +165,7 @@ async def _waiting(db: AsyncSession, only: UUID | None) -> dict[UUID, list[str]]
         .join(RequestRow, RequestRow.id == QueueRow.api_request_id)
         .where(QueueRow.processed_at.is_(None), RequestRow.closed_at.is_(None), _of(QueueRow.agent_id, only))
     )
-    found: defaultdict[UUID, list[str]] = defaultdict(list)
-    for agent_id, request_id in await db.execute(query):
-        if request_id is not None:
-            found[agent_id].append(request_id)
-    return found
+    return await _request_ids(db, query)
 
 
 async def _questions(db: AsyncSession, only: UUID | None) -> dict[UUID, list[OpenQuestion]]:
