@@ -86,10 +86,10 @@ async def test_a_part_killed_for_good_stays_dead_until_it_is_restarted(tmp_path:
     parts = Supervisor(lambda _: None, lambda: None)
     one, two = child(tmp_path, "one", LIVES), child(tmp_path, "two", LIVES)
     await parts.start(one, two)
+    killed = two.pid
     await parts.kill("one", restart=False)
     await parts.kill("two", restart=True)
-    second = two.pid
-    await until(lambda: two.pid != second and two.exit_code is None)
+    await until(lambda: two.pid != killed and two.exit_code is None)
     assert one.exit_code == -signal.SIGKILL
     await parts.restart("one")
     assert one.exit_code is None
