@@ -44,13 +44,13 @@ from autopay.adapters.x402.facilitator import HttpFacilitators
 from autopay.adapters.x402.seller import HttpSeller
 from autopay.domain.agent.ports import AccountWatch, AgentLedger
 from autopay.domain.command_line import CALL, command_line
-from autopay.domain.errors import PermanentFault, TransientFault
+from autopay.domain.errors import PermanentFault, SettingsError, TransientFault
 from autopay.domain.payment.ports import Chain, Facilitator, Seller, SessionStore, Signer, SigningFacts
 from autopay.domain.payment.ports import Sealer as VaultPort
 from autopay.domain.policy.reach import Reach
 from autopay.logs import set_up_logging
-from autopay.processes import own_call
-from autopay.settings import Settings, SettingsError
+from autopay.own_call import own_call
+from autopay.settings import Settings
 from autopay.temporal.connection import connect, keyring_of
 from autopay.temporal.rollout import DEPLOYMENT
 from autopay.temporal.schedules import schedule_adoption

@@ -1,20 +1,8 @@
-"""Processes: how this one was called, and which one a pid means.
-
-A pid alone can be reused, a pid with the time of its start cannot.
-"""
+"""Processes: which one a pid means. A pid alone can be reused, a pid with the time of its start cannot."""
 
 import os
-import shlex
-import shutil
-import sys
-from pathlib import Path
 
 import psutil
-
-from autopay.domain.command_line import Call
-
-COMMAND, STARTER = "autopay", "starter.py"
-"""The command line as it is installed, and as the file in a checkout or image."""
 
 
 def start_time(pid: int) -> str | None:
@@ -42,27 +30,3 @@ def own_start_time() -> str:
     started = start_time(os.getpid())
     assert started is not None
     return started
-
-
-def own_call() -> Call:
-    """How this process was called: `autopay` or its path where it is installed, or `.venv/bin/python starter.py`.
-
-    A worker names the command line that is installed beside its Python, or else lies beside itself.
-    """
-    script, python = Path(sys.argv[0]), _as_typed(sys.executable)
-    installed = script if script.name == COMMAND else Path(sys.executable).with_name(COMMAND)
-    starter = script.with_name(STARTER)
-    if starter.is_file() and (script.name == STARTER or not installed.is_file()):
-        return Call(program=f"{python} {_as_typed(str(starter))}", python=python)
-    if not installed.is_file():
-        return Call(python=python)
-    on_path = shutil.which(COMMAND)
-    is_found = on_path is not None and Path(on_path).absolute() == installed.absolute()
-    return Call(program=COMMAND if is_found else _as_typed(str(installed)), python=python)
-
-
-def _as_typed(path: str) -> str:
-    """The path, quoted, and relative when it is beneath the working directory."""
-    given = Path(path).absolute()
-    shown = given.relative_to(Path.cwd()) if given.is_relative_to(Path.cwd()) else given
-    return shlex.quote(str(shown))

@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from autopay.database_url import parse_database_url
 from autopay.domain.agent.spec import AGENT_TASK_QUEUE
 from autopay.domain.command_line import command_line
+from autopay.domain.errors import SettingsError
 from autopay.domain.money import Currency
 from autopay.domain.network import Network, cash_mint, usdc_mint
 from autopay.domain.policy.reach import Reach
@@ -56,10 +57,6 @@ NO_KEYRING = "should look like 1:<base64 of 32 bytes>; make one: {make}"
 
 NEEDED = ("database_url", "solana_rpc_url", "keyring")
 """What a worker cannot do without."""
-
-
-class SettingsError(Exception):
-    """A setting is missing, unknown or impossible; the message is one line that names it."""
 
 
 class Settings(BaseSettings):

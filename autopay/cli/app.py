@@ -1,6 +1,5 @@
-"""The command line as a whole: the module of each command, and the exit code of each error."""
+"""The command line as a whole: one call of it, and the exit code of each error."""
 
-import importlib
 import os
 import sys
 import traceback
@@ -10,55 +9,18 @@ from typing import NoReturn
 
 import typer
 
+from autopay.cli.commands import CommandGroup
 from autopay.cli.connect.console import note
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, exit_codes_help
 from autopay.domain.command_line import CALL, home_among
-from autopay.domain.errors import Fault, PermanentFault, TransientFault
-from autopay.processes import own_call
-from autopay.settings import SettingsError
-
-MODULE_OF = {
-    "demo": "demo.demo",
-    "up": "operate.up",
-    "launch": "agent.launch",
-    "fund": "agent.fund",
-    "request": "request.request",
-    "agents": "agent.agents",
-    "status": "agent.status",
-    "pause": "agent.pause_resume_stop",
-    "resume": "agent.pause_resume_stop",
-    "stop": "agent.pause_resume_stop",
-    "revive": "agent.revive",
-    "phase": "agent.rules",
-    "rules": "agent.rules",
-    "watch": "agent.watch",
-    "unwatch": "agent.watch",
-    "queue": "agent.queue",
-    "cancel": "request.cancel",
-    "session": "session.group",
-    "policy": "policy.group",
-    "approvals": "request.approvals",
-    "approve": "request.approvals",
-    "deny": "request.approvals",
-    "ledger": "ledger.group",
-    "show": "request.show",
-    "retry": "request.retry",
-    "weather": "operate.weather",
-    "faucet": "operate.faucet",
-    "backup": "operate.backup",
-    "restore": "operate.backup",
-    "db": "operate.db",
-    "seed": "operate.db",
-    "keyring": "operate.keyring",
-    "rollout": "operate.rollout",
-    "vault": "operate.vault",
-}
-"""The module of this package that registers a command, in the order of `--help`; each has a `register(app)`."""
+from autopay.domain.errors import Fault, PermanentFault, SettingsError, TransientFault
+from autopay.own_call import own_call
 
 
-def build_app(arguments: Sequence[str]) -> typer.Typer:
-    """The command line; only with the called command when that is clear, as importing all of them takes a second."""
+def build_app() -> typer.Typer:
+    """The command line; a command is imported when it is called."""
     app = typer.Typer(
+        cls=CommandGroup,
         name=CALL.get().program,
         help="Autopay buys data from paid HTTP APIs (x402 on Solana), exactly once.",
         epilog=exit_codes_help(),
@@ -69,9 +31,6 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_autopay)
-    called = MODULE_OF.get(arguments[0]) if arguments else None
-    for module in [called] if called else dict.fromkeys(MODULE_OF.values()):
-        importlib.import_module(f"autopay.cli.{module}").register(app)
     return app
 
 
@@ -86,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
         return ExitCode.USAGE
     called = CALL.set(replace(CALL.get(), home=home_among(list(arguments))))
     try:
-        build_app(arguments)(list(arguments), prog_name=CALL.get().program)
+        build_app()(list(arguments), prog_name=CALL.get().program)
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else ExitCode.FAULT
     except CommandError as error:

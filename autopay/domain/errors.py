@@ -23,6 +23,10 @@ class Fault(Exception):
         super().__init__(f"{said}; run: {command_line(*self.remedy)}" if self.remedy else said)
 
 
+class SettingsError(Exception):
+    """A setting is missing, unknown or impossible; the message is one line that names it."""
+
+
 class TransientFault(Fault):
     """May work when tried again; Temporal retries it with backoff."""
 

@@ -22,7 +22,8 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from temporalio.api.common.v1 import Payload, Payloads
 
 from autopay.adapters.vault import Keyring
-from autopay.settings import Settings, SettingsError
+from autopay.domain.errors import SettingsError
+from autopay.settings import Settings
 from autopay.temporal.codec import SealedPayloads, why_marked
 
 BODY_LIMIT_BYTES = 16_000_000

@@ -16,8 +16,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.adapters.postgres import open_ledger
 from autopay.adapters.vault import Keyring
-from autopay.domain.errors import LedgerUnavailable, PermanentFault, TransientFault
-from autopay.settings import Settings, SettingsError, environment, start_stack
+from autopay.domain.errors import LedgerUnavailable, PermanentFault, SettingsError, TransientFault
+from autopay.settings import Settings, environment, start_stack
 from autopay.temporal.attributes import ALL
 from autopay.temporal.converter import data_converter
 

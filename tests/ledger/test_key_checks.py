@@ -11,7 +11,8 @@ import worker
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.vault import Keyring, Vault
 from autopay.cli.app import run
-from autopay.settings import Settings, SettingsError
+from autopay.domain.errors import SettingsError
+from autopay.settings import Settings
 from autopay.temporal.codec import KeyringOutdated, SealedPayloads, why_marked
 from autopay.temporal.connection import connect
 from tests.ledger.books import open_book

@@ -5,10 +5,14 @@ import os
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
+from autopay.cli import commands
 from autopay.cli.agent.launch_file import EXAMPLE
-from autopay.cli.app import MODULE_OF, run
-from autopay.cli.connect.exit_codes import MEANINGS, ExitCode, exit_code_of
+from autopay.cli.app import build_app, run
+from autopay.cli.connect.exit_codes import MEANINGS, ExitCode
+from autopay.cli.request.output import exit_code_of
 from autopay.domain.request import RequestStatus
 
 WALLET = "9xQeWvG816bUx9EPjHmaT23yvVM2ZWbrrpZb9PusVFin"
@@ -245,5 +249,31 @@ def test_every_status_has_its_exit_code(status: RequestStatus, code: int) -> Non
 def test_the_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--help"]) == 0
     text = capsys.readouterr().out
-    for command in MODULE_OF:
+    for command in commands.COMMANDS:
         assert f"\n  {command} " in text
+
+
+@pytest.mark.parametrize("name", commands.COMMANDS)
+def test_the_help_says_of_a_command_what_its_own_help_begins_with(name: str) -> None:
+    group = get_command(build_app())
+    assert isinstance(group, TyperGroup)
+    assert group.commands[name].get_short_help_str(10_000) == commands.COMMANDS[name].summary
+
+
+def test_the_help_cuts_a_long_line_where_the_terminal_ends(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert run(["--help"]) == 0
+    assert max(map(len, capsys.readouterr().out.partition("Exit codes:")[0].splitlines())) <= 60
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("requst", "'request'"), ("ledgr", "'ledger'"), ("apprve", "'approve', 'approvals'")],
+)
+def test_a_mistyped_command_names_those_that_look_like_it(
+    typed: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([typed]) == ExitCode.USAGE
+    assert f"No such command '{typed}'. Did you mean {meant}" in capsys.readouterr().err

@@ -19,7 +19,7 @@ from autopay.domain import errors
 from autopay.domain.command_line import CALL, Call, command_line, home_among, worker_command_line
 from autopay.domain.money import Currency
 from autopay.domain.request import RequestRecord, RequestResult, RequestSpec, RequestStatus
-from autopay.processes import own_call
+from autopay.own_call import own_call
 from tests.unit.test_house import modules
 
 SESSION = "0193fa2c-0000-7000-8000-000000000001"
@@ -96,7 +96,7 @@ def parse(line: str) -> str:
     """
     program, *words = shlex.split(line)
     assert program == "autopay"
-    command: Any = get_command(build_app(words))
+    command: Any = get_command(build_app())
     context, name = None, ""
     while isinstance(command, TyperGroup):
         context = command.make_context(name, list(words), parent=context)

@@ -8,7 +8,8 @@ import pytest
 from autopay.cli.connect.elsewhere import elsewhere_line, settings_elsewhere
 from autopay.cli.demo.demo import check_settings as check_demo
 from autopay.cli.operate.up import check_settings as check_up
-from autopay.settings import Settings, SettingsError
+from autopay.domain.errors import SettingsError
+from autopay.settings import Settings
 from autopay.stack_file import StackFile
 
 SECRET = "s3cr3t"

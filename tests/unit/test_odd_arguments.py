@@ -70,7 +70,7 @@ def commands() -> Iterator[tuple[str, Any]]:
         if not hasattr(command, "commands"):
             yield " ".join(words), command
 
-    yield from below(typer.main.get_command(build_app([])), ())
+    yield from below(typer.main.get_command(build_app()), ())
 
 
 COMMANDS = dict(commands())

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from autopay.adapters.vault import Keyring
+from autopay.domain.errors import SettingsError
 from autopay.domain.network import Network
 from autopay.processes import own_start_time
-from autopay.settings import Settings, SettingsError
+from autopay.settings import Settings
 from autopay.stack_file import KEYRING_FILE, StackFile, running_stack
 from autopay.temporal.connection import TemporalUnreachable, connect
 

@@ -12,7 +12,8 @@ from autopay.adapters.vault import Keyring
 from autopay.cli.connect.exit_codes import CommandError
 from autopay.cli.connect.files import read_keypair
 from autopay.database_url import LIBPQ, parse_database_url
-from autopay.settings import Settings, SettingsError, environment
+from autopay.domain.errors import SettingsError
+from autopay.settings import Settings, environment
 from autopay.temporal.connection import connect, connect_config
 
 KEYRING = Keyring.generate().dump()

@@ -22,9 +22,10 @@ from autopay.domain.agent.records import AgentSummary, SpendableRecord
 from autopay.domain.agent.spending import spending
 from autopay.domain.agent.status import AgentState, AgentStatus
 from autopay.domain.command_line import command_line
+from autopay.domain.errors import SettingsError
 from autopay.domain.money import Currency, show
 from autopay.domain.request import agent_workflow_id
-from autopay.settings import Settings, SettingsError
+from autopay.settings import Settings
 from autopay.temporal.attributes import STATE
 from autopay.temporal.connection import TemporalUnreachable, connect
 

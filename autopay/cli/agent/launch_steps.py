@@ -28,13 +28,13 @@ from autopay.domain.agent.state import DurableState
 from autopay.domain.agent.status import AgentState
 from autopay.domain.agent.steps import Withdrawn
 from autopay.domain.command_line import command_line
-from autopay.domain.errors import Fault, UnknownAgent
+from autopay.domain.errors import Fault, SettingsError, UnknownAgent
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.phase import Phase
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import agent_workflow_id, payment_workflow_id
-from autopay.settings import Settings, SettingsError
+from autopay.settings import Settings
 from autopay.temporal.attributes import agent_attributes
 
 AT_ONCE = 8

@@ -12,11 +12,11 @@ from autopay.adapters.vault import Vault
 from autopay.cli.connect.exit_codes import CommandError
 from autopay.domain.agent.records import AgentRecord
 from autopay.domain.command_line import command_line
-from autopay.domain.errors import UnknownAgent
+from autopay.domain.errors import SettingsError, UnknownAgent
 from autopay.domain.money import Currency
 from autopay.domain.network import usdc_mint
 from autopay.domain.session import SessionRecord
-from autopay.settings import Settings, SettingsError
+from autopay.settings import Settings
 from autopay.temporal.connection import connect, keyring_of
 
 NODE_TIMEOUT_S = 30.0

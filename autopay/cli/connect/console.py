@@ -1,12 +1,16 @@
-"""What commands write: results to stdout, notes and progress to stderr, JSON as one line."""
+"""What commands write: results to stdout, notes and progress to stderr, JSON as one line.
+
+Nothing here is slow to import, as each command pays for it.
+"""
 
 import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
-from rich.console import Console
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from rich.console import Console
 
 PIPE_WIDTH = 1_000_000
 """Columns when stdout is no terminal: nothing is wrapped or cut then."""
@@ -15,14 +19,18 @@ ProgressCallback = Callable[[str], None]
 """Is called with one line about work under way, each time that it changes."""
 
 
-def stdout_console() -> Console:
+def stdout_console() -> "Console":
     """A console for results."""
+    from rich.console import Console  # noqa: PLC0415 (slow to load)
+
     terminal = sys.stdout.isatty()
     return Console(file=sys.stdout, highlight=False, width=None if terminal else PIPE_WIDTH)
 
 
-def stderr_console() -> Console:
+def stderr_console() -> "Console":
     """A console for notes, progress and errors."""
+    from rich.console import Console  # noqa: PLC0415 (slow to load)
+
     return Console(file=sys.stderr, highlight=False, soft_wrap=True)
 
 
@@ -37,9 +45,9 @@ def print_line(text: str) -> None:
     sys.stdout.flush()
 
 
-def print_json(value: BaseModel | dict[str, Any] | Sequence[Any]) -> None:
+def print_json(value: "BaseModel | dict[str, Any] | Sequence[Any]") -> None:
     """Print one line of JSON to stdout."""
-    text = value.model_dump_json() if isinstance(value, BaseModel) else json.dumps(value, default=str)
+    text = json.dumps(value, default=str) if isinstance(value, dict | Sequence) else value.model_dump_json()
     sys.stdout.write(text + "\n")
     sys.stdout.flush()  # a program reads it while `up` goes on
 

@@ -3,7 +3,6 @@
 from enum import IntEnum
 
 from autopay.domain.command_line import CALL
-from autopay.domain.request import RequestStatus
 
 
 class ExitCode(IntEnum):
@@ -38,21 +37,6 @@ class CommandError(Exception):
     def __init__(self, message: str, code: ExitCode = ExitCode.USAGE) -> None:
         super().__init__(message)
         self.code = code
-
-
-def exit_code_of(status: RequestStatus) -> ExitCode:
-    """The exit code of a request's status."""
-    match status:
-        case RequestStatus.DELIVERED | RequestStatus.FREE | RequestStatus.FRESH:
-            return ExitCode.OK
-        case RequestStatus.REFUSED:
-            return ExitCode.REFUSED
-        case RequestStatus.FAILED:
-            return ExitCode.FAILED
-        case RequestStatus.UNDELIVERED:
-            return ExitCode.UNDELIVERED
-        case RequestStatus.WAITING | RequestStatus.UNRESOLVED:
-            return ExitCode.UNFINISHED
 
 
 def exit_codes_help() -> str:

@@ -19,8 +19,9 @@ from autopay.cli.demo.context import DemoContext, stop_earlier_agents
 from autopay.cli.demo.display import Display, console_of_demo
 from autopay.cli.demo.summary import DemoSummary, print_summary, summarize
 from autopay.domain.command_line import CALL, command_line
+from autopay.domain.errors import SettingsError
 from autopay.domain.money import show
-from autopay.settings import Settings, SettingsError
+from autopay.settings import Settings
 from autopay.stack_file import StackFile
 from autopay.temporal.connection import connect
 

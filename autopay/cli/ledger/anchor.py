@@ -14,7 +14,8 @@ from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.files import read_keypair
 from autopay.cli.connect.options import HomeOption, JsonOption
-from autopay.settings import Settings, SettingsError
+from autopay.domain.errors import SettingsError
+from autopay.settings import Settings
 from autopay.stack_file import OWNER_FILE
 
 

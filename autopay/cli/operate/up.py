@@ -12,7 +12,8 @@ from autopay.cli.connect.elsewhere import elsewhere_line, settings_elsewhere
 from autopay.cli.connect.event_loop import in_foreground
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.domain.command_line import worker_command_line
-from autopay.settings import Settings, SettingsError
+from autopay.domain.errors import SettingsError
+from autopay.settings import Settings
 from autopay.stack_file import StackFile
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ import typer
 from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help, exit_code_of, exit_codes_help
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help, exit_codes_help
 from autopay.cli.connect.formats import span, utc
 from autopay.cli.connect.options import HomeOption, JsonOption, agent_name, duration_s
 from autopay.cli.request.approval_steps import decide_approval, find_approval
 from autopay.cli.request.next_step import wait_command
-from autopay.cli.request.output import result_line
+from autopay.cli.request.output import exit_code_of, result_line
 from autopay.domain.command_line import command_line
 from autopay.domain.money import show, units_text
 from autopay.domain.policy.records import ApprovalRecord

@@ -4,7 +4,7 @@ import codecs
 import sys
 
 from autopay.cli.connect.console import note, printable
-from autopay.cli.connect.exit_codes import ExitCode, exit_code_of
+from autopay.cli.connect.exit_codes import ExitCode
 from autopay.domain.money import units_text
 from autopay.domain.request import RequestResult, RequestStatus
 
@@ -61,3 +61,18 @@ def content_text(content: bytes) -> str | None:
     except UnicodeDecodeError:
         return None
     return text if printable(text.replace("\r", "")) == text.replace("\r", "") else None
+
+
+def exit_code_of(status: RequestStatus) -> ExitCode:
+    """The exit code of a request's status."""
+    match status:
+        case RequestStatus.DELIVERED | RequestStatus.FREE | RequestStatus.FRESH:
+            return ExitCode.OK
+        case RequestStatus.REFUSED:
+            return ExitCode.REFUSED
+        case RequestStatus.FAILED:
+            return ExitCode.FAILED
+        case RequestStatus.UNDELIVERED:
+            return ExitCode.UNDELIVERED
+        case RequestStatus.WAITING | RequestStatus.UNRESOLVED:
+            return ExitCode.UNFINISHED

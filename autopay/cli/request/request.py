@@ -11,7 +11,7 @@ from rich.text import Text
 
 from autopay.cli.connect.console import ProgressCallback, note, print_json, printable, stderr_console
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help, exit_code_of, exit_codes_help
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help, exit_codes_help
 from autopay.cli.connect.formats import ago
 from autopay.cli.connect.options import (
     HomeOption,
@@ -27,7 +27,7 @@ from autopay.cli.connect.options import (
     request_id,
 )
 from autopay.cli.request.next_step import ended_text, next_step, wait_command
-from autopay.cli.request.output import note_result, print_content
+from autopay.cli.request.output import exit_code_of, note_result, print_content
 from autopay.cli.request.request_steps import DEFAULT_AGENT, RequestOrder, RequestOutcome, make_request
 from autopay.domain.command_line import command_line
 from autopay.domain.errors import TransientFault

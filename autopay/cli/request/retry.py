@@ -13,10 +13,10 @@ from autopay.cli.connect.agent_handle import AgentHandle, start_worker, temporal
 from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import print_json
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help, exit_code_of, exit_codes_help
+from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help, exit_codes_help
 from autopay.cli.connect.options import HomeOption, JsonOption, agent_name, duration_s, request_id
 from autopay.cli.request.next_step import retry_command, try_again, wait_command
-from autopay.cli.request.output import note_result, print_content
+from autopay.cli.request.output import exit_code_of, note_result, print_content
 from autopay.cli.request.request_steps import DEFAULT_AGENT, RequestOutcome
 from autopay.domain.command_line import command_line
 from autopay.domain.errors import UnknownRequest

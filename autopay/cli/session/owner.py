@@ -15,9 +15,9 @@ from autopay.cli.connect.connections import node_rpc
 from autopay.cli.connect.exit_codes import CommandError
 from autopay.cli.connect.files import read_keypair
 from autopay.domain.agent.records import AgentRecord
-from autopay.domain.errors import TransientFault
+from autopay.domain.errors import SettingsError, TransientFault
 from autopay.domain.phase import Phase
-from autopay.settings import Settings, SettingsError
+from autopay.settings import Settings
 from autopay.stack_file import OWNER_FILE
 from autopay.temporal.connection import connect
 
