@@ -110,6 +110,7 @@ def activities(
         agent.save_agent,
         agent.change_phase,
         agent.enqueue,
+        agent.enqueue_many,
         agent.ended_among,
         agent.balances,
     ]

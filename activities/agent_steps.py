@@ -10,21 +10,24 @@ from autopay.domain.agent.status import Spendable
 from autopay.domain.agent.steps import (
     Backlog,
     BalanceQuery,
-    Enqueued,
+    BatchOutcome,
+    EnqueueBatch,
     EnqueuedOrRefused,
+    EnqueueFailed,
     EnqueueInput,
     InFlightQuery,
     PhaseChange,
+    ToEnqueue,
     Withdrawn,
 )
-from autopay.domain.errors import PermanentFault
+from autopay.domain.errors import PermanentFault, TransientFault, stable_name
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.notice import Notice
 from autopay.domain.payment.ports import Chain
 from autopay.domain.phase import Phase
 from autopay.domain.refusal import Refused
-from autopay.domain.request import RequestResult, RequestStatus, x402_request_id
+from autopay.domain.request import RequestResult, RequestStatus
 from autopay.domain.session import OpenSession
 
 MAX_MESSAGE_LENGTH = 400
@@ -67,22 +70,42 @@ class AgentSteps:
         if phase == Phase.DEMO and self._network == Network.MAINNET:
             raise DemoOnMainnet(agent)
 
+    @activity.defn(name="enqueue_many")
+    async def enqueue_many(self, batch: EnqueueBatch) -> list[BatchOutcome]:
+        """Accept requests into the ledger and its queue, or answer them with what the agent has already.
+
+        The outcome of each, in their order; a known id with the same terms gets its present status. When the batch
+        cannot be recorded for a reason that time does not mend, each is tried by itself, so that only those fail that
+        are the reason.
+        """
+        accept = self._ledger.requests.accept_many
+        try:
+            return list(await accept(batch.agent, batch.requests, batch.queue_limit))
+        except TransientFault:
+            raise
+        except Exception:
+            if len(batch.requests) == 1:
+                raise
+            activity.logger.exception("%d requests could not be recorded together", len(batch.requests))
+        return [await self._enqueue_alone(batch, each) for each in batch.requests]
+
+    async def _enqueue_alone(self, batch: EnqueueBatch, request: ToEnqueue) -> BatchOutcome:
+        try:
+            (outcome,) = await self._ledger.requests.accept_many(batch.agent, [request], batch.queue_limit)
+        except TransientFault:
+            raise
+        except Exception as error:
+            activity.logger.exception("request %s could not be recorded", request.spec.request_id)
+            return EnqueueFailed(type=stable_name(type(error).__name__), message=str(error)[:MAX_MESSAGE_LENGTH])
+        return outcome
+
     @activity.defn(name="enqueue")
     async def enqueue(self, to_enqueue: EnqueueInput) -> EnqueuedOrRefused:
-        """Accept a request into the ledger and its queue, or answer it with what the agent has already.
-
-        A known id with the same terms returns its present status.
-        """
-        agent, spec = to_enqueue.agent, to_enqueue.spec
-        if to_enqueue.fresh_since is not None:
-            fresh = await self._ledger.requests.answer_fresh(agent, spec, to_enqueue.fresh_since)
-            if fresh is not None:
-                return fresh
-        refused = await self._ledger.requests.accept(agent, spec, to_enqueue.score, to_enqueue.queue_limit)
-        if refused is not None:
-            return refused
-        result = (await self._ledger.requests.get(x402_request_id(agent, spec.request_id))).result
-        return Enqueued(status=result.status, content_of=result.content_of)
+        """Accept one request, for runs that began before requests were recorded together."""
+        request = ToEnqueue(spec=to_enqueue.spec, score=to_enqueue.score, fresh_since=to_enqueue.fresh_since)
+        accept = self._ledger.requests.accept_many
+        (outcome,) = await accept(to_enqueue.agent, [request], to_enqueue.queue_limit)
+        return outcome
 
     @activity.defn(name="ended_among")
     async def ended_among(self, query: InFlightQuery) -> list[Notice]:

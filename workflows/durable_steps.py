@@ -18,6 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.sign import SignStep
     from activities.submit import SubmitStep
     from activities.verify import VerifyStep
+    from autopay.domain.errors import stable_name
     from autopay.domain.hosts import host_of
     from autopay.domain.money import price_text
     from autopay.domain.payment.notice import Notice
@@ -204,6 +205,5 @@ def _failed(error: FailureError) -> StepFailed:
     """
     cause = error.cause if isinstance(error, ActivityError) else error
     if isinstance(cause, ApplicationError):
-        name = cause.type or "fault"
-        return StepFailed("".join("_" + c.lower() if c.isupper() else c for c in name).lstrip("_"), cause.message)
+        return StepFailed(stable_name(cause.type or "fault"), cause.message)
     return StepFailed("step_timed_out", str(cause)[:200])

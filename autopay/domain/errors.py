@@ -122,6 +122,11 @@ def _leaves(root: type[Fault]) -> list[type[Fault]]:
     return [leaf for child in children for leaf in _leaves(child)] if children else [root]
 
 
+def stable_name(type_name: str) -> str:
+    """The name by which programs know a fault: its type's, in snake_case."""
+    return "".join("_" + c.lower() if c.isupper() else c for c in type_name).lstrip("_")
+
+
 def permanent_names() -> list[str]:
     """The exact type names that Temporal must never retry."""
     return sorted(leaf.__name__ for leaf in _leaves(PermanentFault))

@@ -14,12 +14,16 @@ from autopay.domain.payment.ports import FenceStore, PaymentStore, PolicyStore, 
 from autopay.domain.phase import Phase
 from autopay.domain.policy.policy import Policy
 from autopay.domain.policy.records import ApprovalRecord, PayeeRecord, PolicyInForce
-from autopay.domain.request import RequestResult
+from autopay.domain.refusal import Refused
+from autopay.domain.request import RequestResult, RequestSpec
 
 
 class Requests(AgentRequests, Protocol):
     """Requests, and what came of them."""
 
+    async def accept(
+        self, agent: str, spec: RequestSpec, priority_score: float, queue_limit: int
+    ) -> Refused | None: ...
     async def result(self, request_key: str) -> RequestResult: ...
     async def content(self, request_key: str) -> StoredContent | None: ...
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from autopay.domain.agent.steps import Backlog, Enqueued, QueuedRequest
+from autopay.domain.agent.steps import Backlog, Enqueued, QueuedRequest, ToEnqueue
 from autopay.domain.errors import IllegalTransition
 from autopay.domain.payment.exchange import StoredContent, UnpaidReply
 from autopay.domain.payment.status import OPEN, TransactionStatus
@@ -32,23 +32,35 @@ class MemoryRequests:
     @transaction
     def accept(self, agent: str, spec: RequestSpec, priority_score: float, queue_limit: int) -> Refused | None:
         """Record and queue the request, once."""
+        outcome = self._accept(agent, ToEnqueue(spec=spec, score=priority_score), queue_limit)
+        return outcome if isinstance(outcome, Refused) else None
+
+    @transaction
+    def accept_many(self, agent: str, requests: Sequence[ToEnqueue], queue_limit: int) -> Sequence[Enqueued | Refused]:
+        """Record and queue the requests, each once."""
+        return [self._accept(agent, each, queue_limit) for each in requests]
+
+    def _accept(self, agent: str, request: ToEnqueue, queue_limit: int) -> Enqueued | Refused:
         self.store.agent_row(agent)
-        key = x402_request_id(agent, spec.request_id)
+        spec, key = request.spec, x402_request_id(agent, request.spec.request_id)
         if (known := self.store.requests.get(key)) is not None:
             if known.spec.terms_hash() == spec.terms_hash():
-                return None
+                result = known.standing()
+                return Enqueued(status=result.status, content_of=result.content_of)
             return Refused(reason=RefusalReason.TERMS_DIFFER, message=f"request id {spec.request_id!r} has other terms")
+        if request.fresh_since is not None:
+            fresh = self._answer_fresh(agent, spec, request.fresh_since)
+            if fresh is not None:
+                return fresh
         waiting = sum(1 for each in self.store.requests.values() if each.agent == agent and not each.processed)
         if waiting >= queue_limit:
             return Refused(reason=RefusalReason.QUEUE_FULL, message=f"{waiting} requests wait already")
-        self.store.requests[key] = RequestEntry(key, agent, spec, priority_score, now_ms())
+        self.store.requests[key] = RequestEntry(key, agent, spec, request.score, now_ms())
         self.store.faults.trace.add("accepted", request=key)
-        return None
+        return Enqueued(status=RequestStatus.WAITING)
 
-    @transaction
-    def answer_fresh(self, agent: str, spec: RequestSpec, since: datetime) -> Enqueued | None:
+    def _answer_fresh(self, agent: str, spec: RequestSpec, since: datetime) -> Enqueued | None:
         """End a new request with content that came after that time."""
-        self.store.agent_row(agent)
         key = x402_request_id(agent, spec.request_id)
         same = [
             each
@@ -58,7 +70,7 @@ class MemoryRequests:
             and each.delivery == "DELIVERED"
             and moment(each.answered_at_ms) > since
         ]
-        if key in self.store.requests or not same:
+        if not same:
             return None
         source = max(same, key=lambda each: each.answered_at_ms)
         result = RequestResult(

@@ -1,31 +1,30 @@
 """The ports of an agent: what its activities need of the ledger and the chain."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Literal, Protocol
 
 from autopay.domain.agent.spec import SavedAgent
-from autopay.domain.agent.steps import Backlog, Enqueued, Withdrawn
+from autopay.domain.agent.steps import Backlog, Enqueued, ToEnqueue, Withdrawn
 from autopay.domain.money import Currency
 from autopay.domain.payment.ports import Ledger, RequestStore
 from autopay.domain.phase import Phase
 from autopay.domain.refusal import Refused
-from autopay.domain.request import RequestResult, RequestSpec
+from autopay.domain.request import RequestResult
 
 
 class AgentRequests(RequestStore, Protocol):
     """An agent's requests: its queue, and those in flight. Raises UnknownAgent too."""
 
-    async def accept(self, agent: str, spec: RequestSpec, priority_score: float, queue_limit: int) -> Refused | None:
-        """Record the request and queue it, once: the same id and terms again change nothing.
+    async def accept_many(
+        self, agent: str, requests: Sequence[ToEnqueue], queue_limit: int
+    ) -> Sequence[Enqueued | Refused]:
+        """Record the requests and queue them, each once, in one transaction; the outcome of each, in their order.
 
-        Refused: TERMS_DIFFER for a known id with other terms, QUEUE_FULL when `queue_limit` rows wait.
+        The same id and terms again change nothing, also within the batch: the outcome is how that request stands.
+        A new request with `fresh_since` ends as FRESH, if the agent has content for the same method, URL and body hash
+        that came after that. Refused: TERMS_DIFFER for a known id with other terms, QUEUE_FULL when `queue_limit` rows
+        wait, those of the batch included.
         """
-        ...
-
-    async def answer_fresh(self, agent: str, spec: RequestSpec, since: datetime) -> Enqueued | None:
-        """Record a new request and end it as FRESH, if the agent has content for the same method, URL and body hash
-        that came after `since`; None when it has not, or when the id is known."""
         ...
 
     async def backlog(self, agent: str) -> Backlog:

@@ -59,6 +59,33 @@ class EnqueueInput(Value):
     fresh_since: datetime | None = None
 
 
+class ToEnqueue(Value):
+    """One of the requests of an `EnqueueBatch`: `fresh_since` as in `EnqueueInput`."""
+
+    spec: RequestSpec
+    score: float
+    fresh_since: datetime | None = None
+
+
+class EnqueueBatch(Value):
+    """Requests of one agent that came together: accepted unless `queue_limit` already wait."""
+
+    agent: str
+    queue_limit: int
+    requests: tuple[ToEnqueue, ...]
+
+
+class EnqueueFailed(Value):
+    """One request of a batch could not be recorded, for a reason of its own; `type` is the fault's stable name."""
+
+    kind: Literal["failed"] = "failed"
+    type: str
+    message: str
+
+
+BatchOutcome = Annotated[Enqueued | Refused | EnqueueFailed, Field(discriminator="kind")]
+
+
 class InFlightQuery(Value):
     """Requests that are in flight as far as the agent knows."""
 

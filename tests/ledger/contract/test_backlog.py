@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from autopay.domain.agent.ports import AgentLedger
+from autopay.domain.agent.steps import Enqueued, ToEnqueue
 from autopay.domain.errors import UnknownAgent
 from autopay.domain.money import Currency
 from autopay.domain.payment.exchange import UnpaidReply
@@ -50,9 +51,19 @@ async def bought(book: AnyBook, name: str = "first", **changes: object) -> None:
     await book.end(book.key(name), RequestStatus.FREE)
 
 
+async def fresh(
+    book: AnyBook, name: str, since: datetime = LONG_AGO, changes: dict[str, object] | None = None
+) -> Enqueued | None:
+    """A request that may be answered with what came after that time; None: it was queued."""
+    request = ToEnqueue(spec=spec_of(name, **(changes or {})), score=1.0, fresh_since=since)
+    (outcome,) = await book.ledger.requests.accept_many(book.agent, [request], 10)
+    assert isinstance(outcome, Enqueued)
+    return outcome if outcome.status is RequestStatus.FRESH else None
+
+
 async def test_what_was_bought_answers_the_same_question_again_without_a_payment(book: AnyBook) -> None:
     await bought(book)
-    answer = await book.ledger.requests.answer_fresh(book.agent, spec_of("second"), LONG_AGO)
+    answer = await fresh(book, "second")
     assert answer is not None
     assert (answer.status, answer.content_of) == (RequestStatus.FRESH, "first")
     assert answer.content_at is not None
@@ -66,8 +77,10 @@ async def test_what_was_bought_answers_the_same_question_again_without_a_payment
 
 async def test_a_fresh_answer_is_given_once_and_stands(book: AnyBook) -> None:
     await bought(book)
-    assert await book.ledger.requests.answer_fresh(book.agent, spec_of("second"), LONG_AGO) is not None
-    assert await book.ledger.requests.answer_fresh(book.agent, spec_of("second"), LONG_AGO) is None
+    first = await fresh(book, "second")
+    again = await fresh(book, "second")
+    assert first is not None
+    assert again == first.model_copy(update={"content_at": None})
     assert await book.ledger.requests.accept(book.agent, spec_of("second"), 1.0, 10) is None
     assert (await book.ledger.requests.result(book.key("second"))).status is RequestStatus.FRESH
 
@@ -79,29 +92,31 @@ async def test_a_fresh_answer_is_given_once_and_stands(book: AnyBook) -> None:
 )
 async def test_other_data_is_not_fresh(book: AnyBook, other: dict[str, object]) -> None:
     await bought(book)
-    assert await book.ledger.requests.answer_fresh(book.agent, spec_of("second", **other), LONG_AGO) is None
+    assert await fresh(book, "second", changes=other) is None
 
 
 async def test_content_that_came_before_the_window_is_not_fresh(book: AnyBook) -> None:
     await bought(book)
-    answer = await book.ledger.requests.answer_fresh(book.agent, spec_of("second"), LONG_AGO)
+    answer = await fresh(book, "second")
     assert answer is not None
     assert answer.content_at is not None
     later = answer.content_at + timedelta(microseconds=1)
-    assert await book.ledger.requests.answer_fresh(book.agent, spec_of("third"), later) is None
+    assert await fresh(book, "third", later) is None
 
 
 async def test_what_another_agent_bought_is_not_this_ones(book: AnyBook) -> None:
     await bought(book)
     await book.ledger.agents.create("other")
-    assert await book.ledger.requests.answer_fresh("other", spec_of("second"), LONG_AGO) is None
+    request = ToEnqueue(spec=spec_of("second"), score=1.0, fresh_since=LONG_AGO)
+    (outcome,) = await book.ledger.requests.accept_many("other", [request], 10)
+    assert outcome == Enqueued(status=RequestStatus.WAITING)
 
 
 async def test_what_was_paid_and_not_delivered_is_not_fresh(book: AnyBook) -> None:
     attempt = await book.recorded()
     await book.settled(attempt)
     await book.end(attempt.request_key, RequestStatus.UNDELIVERED)
-    assert await book.ledger.requests.answer_fresh(book.agent, spec_of("again"), LONG_AGO) is None
+    assert await fresh(book, "again") is None
 
 
 async def test_the_phase_is_changed_and_an_unknown_agent_told(book: AnyBook) -> None:

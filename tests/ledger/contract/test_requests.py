@@ -1,10 +1,12 @@
 """Requests: accepted once, queued within a limit, begun, and ended once."""
 
 import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import pytest
 
-from autopay.domain.agent.steps import Backlog
+from autopay.domain.agent.steps import Backlog, Enqueued, ToEnqueue
 from autopay.domain.errors import IllegalTransition, UnknownAgent, UnknownRequest
 from autopay.domain.money import Currency
 from autopay.domain.payment.exchange import Reply, UnpaidReply
@@ -12,7 +14,7 @@ from autopay.domain.payment.offer import Challenge, Option
 from autopay.domain.payment.payment import Payment
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import RequestError, RequestStatus, payment_workflow_id
-from tests.ledger.books import AnyBook, spec_of
+from tests.ledger.books import JSON_REPLY, AnyBook, spec_of
 
 CHALLENGE = Challenge(
     version=2,
@@ -60,6 +62,73 @@ async def test_the_queue_never_grows_beyond_its_limit(book: AnyBook) -> None:
     results = await asyncio.gather(*(accept(book.agent, spec_of(f"r{n}"), 1.0, 5) for n in range(12)))
     assert [getattr(result, "reason", None) for result in results].count(RefusalReason.QUEUE_FULL) == 7
     assert len((await book.ledger.requests.backlog(book.agent)).queue) == 5
+
+
+def together(*names: str, **changes: object) -> list[ToEnqueue]:
+    """Requests that come at once, each with a score of its own."""
+    return [ToEnqueue(spec=spec_of(name, **changes), score=float(at)) for at, name in enumerate(names)]
+
+
+def reasons(outcomes: Sequence[Enqueued | Refused]) -> list[str]:
+    """How each was taken."""
+    return [outcome.reason.value if isinstance(outcome, Refused) else outcome.status.value for outcome in outcomes]
+
+
+async def test_requests_that_come_together_are_all_queued_with_their_own_scores(book: AnyBook) -> None:
+    outcomes = await book.ledger.requests.accept_many(book.agent, together("a", "b", "c", method="POST"), 10)
+    assert reasons(outcomes) == ["waiting"] * 3
+    queue = (await book.ledger.requests.backlog(book.agent)).queue
+    assert {(each.request_id, each.score, each.method) for each in queue} == {
+        ("a", 0.0, "POST"),
+        ("b", 1.0, "POST"),
+        ("c", 2.0, "POST"),
+    }
+
+
+async def test_the_queues_limit_counts_what_comes_together(book: AnyBook) -> None:
+    assert await book.ledger.requests.accept(book.agent, spec_of("before"), 1.0, 3) is None
+    outcomes = await book.ledger.requests.accept_many(book.agent, together("a", "before", "b", "c", "d"), 3)
+    assert reasons(outcomes) == ["waiting", "waiting", "waiting", "queue_full", "queue_full"]
+    assert len((await book.ledger.requests.backlog(book.agent)).queue) == 3
+
+
+async def test_of_requests_that_come_together_one_refusal_stops_no_other(book: AnyBook) -> None:
+    await book.accepted("known")
+    await book.end(await book.accepted("ended"), RequestStatus.REFUSED)
+    mixed = [*together("known", max_price_atomic=5), *together("new", "ended"), *together("new", max_price_atomic=5)]
+    outcomes = await book.ledger.requests.accept_many(book.agent, mixed, 10)
+    assert reasons(outcomes) == ["terms_differ", "waiting", "refused", "terms_differ"]
+
+
+async def test_an_id_that_comes_twice_at_once_is_one_request(book: AnyBook) -> None:
+    outcomes = await book.ledger.requests.accept_many(book.agent, together("one", "one", "two"), 10)
+    assert reasons(outcomes) == ["waiting"] * 3
+    assert {each.score for each in (await book.ledger.requests.backlog(book.agent)).queue} == {0.0, 2.0}
+
+
+async def test_a_request_under_way_is_told_as_it_stands(book: AnyBook) -> None:
+    attempt = await book.recorded()
+    record = await book.ledger.requests.get(attempt.request_key)
+    (outcome,) = await book.ledger.requests.accept_many(book.agent, [ToEnqueue(spec=record.spec, score=1.0)], 10)
+    assert outcome == Enqueued(status=RequestStatus.UNRESOLVED)
+
+
+async def test_what_is_fresh_is_answered_beside_what_is_queued_even_when_the_queue_is_full(book: AnyBook) -> None:
+    key = await book.accepted("first")
+    await book.ledger.requests.record_plain(key, UnpaidReply(reply=JSON_REPLY))
+    await book.end(key, RequestStatus.FREE)
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    fresh = [each.model_copy(update={"fresh_since": long_ago}) for each in together("second", "third")]
+    other = ToEnqueue(spec=spec_of("x", url="https://market.test/other"), score=1.0, fresh_since=long_ago)
+    outcomes = await book.ledger.requests.accept_many(book.agent, [*fresh, other, *together("fourth")], 1)
+    assert reasons(outcomes) == ["fresh", "fresh", "waiting", "queue_full"]
+    assert [getattr(each, "content_of", None) for each in outcomes[:2]] == ["first", "first"]
+    assert (await book.ledger.requests.result(book.key("third"))).content_of == "first"
+
+
+async def test_an_agent_that_nobody_knows_gets_nothing_queued(book: AnyBook) -> None:
+    with pytest.raises(UnknownAgent, match="nobody"):
+        await book.ledger.requests.accept_many("nobody", together("one"), 10)
 
 
 async def test_a_begun_request_has_left_the_queue_and_is_open_until_it_ends(book: AnyBook) -> None:

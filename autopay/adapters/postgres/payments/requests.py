@@ -2,30 +2,28 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, or_, select, update
+from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
-from autopay.adapters.postgres.database.rows import atomic, is_open, request_record, request_result, request_spec
+from autopay.adapters.postgres.database.rows import atomic, is_open, request_record, request_result
 from autopay.adapters.postgres.database.transaction import Database, agent_named, locked_request, request_and_agent
+from autopay.adapters.postgres.payments.acceptance import accept_many
 from autopay.adapters.postgres.payments.content import Prepared, prepared, storable, storable_text
 from autopay.adapters.postgres.tables.core import AgentRow, QueueRow, RequestRow, TransactionRow
 from autopay.adapters.postgres.tables.policy import ApprovalRow
 from autopay.domain.agent.breakers import BreakerState
-from autopay.domain.agent.steps import Backlog, Enqueued, QueuedRequest
+from autopay.domain.agent.steps import Backlog, Enqueued, QueuedRequest, ToEnqueue
 from autopay.domain.errors import ContentPruned, IllegalTransition
-from autopay.domain.hosts import path_of
-from autopay.domain.money import to_units
 from autopay.domain.payment.adoption import ASK_AGAIN, Unfinished
 from autopay.domain.payment.exchange import Reply, StoredContent, UnpaidReply
 from autopay.domain.payment.status import OPEN, Delivery, TransactionStatus
 from autopay.domain.payment.steps import AttemptRef, PaymentOrder
 from autopay.domain.policy.records import ApprovalStatus
-from autopay.domain.refusal import RefusalReason, Refused
+from autopay.domain.refusal import Refused
 from autopay.domain.request import (
     CLOSED,
     HttpMethod,
@@ -33,10 +31,8 @@ from autopay.domain.request import (
     RequestResult,
     RequestSpec,
     RequestStatus,
-    payment_workflow_id,
     x402_request_id,
 )
-from autopay.uuid7 import uuid7
 
 UNPAID = (RequestStatus.FAILED, RequestStatus.REFUSED, RequestStatus.FREE)
 """Ends that say that nothing was paid."""
@@ -49,10 +45,6 @@ WITH_CONTENT = (RequestStatus.DELIVERED, RequestStatus.FREE)
 WAITING = QueueRow.processed_at.is_(None)
 
 
-MAX_OPEN = timedelta(days=1)
-"""Content that came this long after its request was made is not looked for: it is bought again, which is safe."""
-
-
 class Requests:
     """Implements the port `AgentRequests`, and what people ask about requests."""
 
@@ -60,47 +52,16 @@ class Requests:
         self._database = database
 
     async def accept(self, agent: str, spec: RequestSpec, priority_score: float, queue_limit: int) -> Refused | None:
-        """Record and queue the request, once; see the port."""
-        request_key = x402_request_id(agent, spec.request_id)
-        async with self._database.transaction() as db:
-            # The agent's row is locked: two calls with one id, or at the queue's limit, come one after the other.
-            owner = await agent_named(db, agent, lock=True)
-            known = await db.scalar(select(RequestRow).where(RequestRow.x402_request_id == request_key))
-            if known is not None:
-                return _terms_refusal(spec, known)
-            waiting = await db.scalar(select(func.count()).where(QueueRow.agent_id == owner.id, WAITING))
-            if (waiting or 0) >= queue_limit:
-                message = f"{waiting} requests wait already, the limit is {queue_limit}"
-                return Refused(reason=RefusalReason.QUEUE_FULL, message=message)
-            row = _request_row(owner, request_key, spec)
-            db.add(row)
-            await db.flush()
-            score = Decimal(repr(float(priority_score)))
-            db.add(QueueRow(id=uuid7(), agent_id=owner.id, api_request_id=row.id, priority_score=score))
-            return None
+        """Accept one request, whatever is fresh: see `accept_many`."""
+        (outcome,) = await self.accept_many(agent, [ToEnqueue(spec=spec, score=priority_score)], queue_limit)
+        return outcome if isinstance(outcome, Refused) else None
 
-    async def answer_fresh(self, agent: str, spec: RequestSpec, since: datetime) -> Enqueued | None:
-        """End a new request with content that came after that time; see the port."""
-        request_key = x402_request_id(agent, spec.request_id)
+    async def accept_many(
+        self, agent: str, requests: Sequence[ToEnqueue], queue_limit: int
+    ) -> Sequence[Enqueued | Refused]:
+        """Record and queue the requests, each once; see the port."""
         async with self._database.transaction() as db:
-            owner = await agent_named(db, agent, lock=True)
-            if await db.scalar(select(RequestRow.id).where(RequestRow.x402_request_id == request_key)) is not None:
-                return None
-            source = await db.scalar(_same_data(owner, spec, since))
-            if source is None:
-                return None
-            result = RequestResult(
-                request_id=spec.request_id,
-                status=RequestStatus.FRESH,
-                http_status=source.response_status,
-                workflow_id=payment_workflow_id(agent, spec.request_id),
-                content_of=source.request_id,
-            )
-            row = _request_row(owner, request_key, spec)
-            row.outcome, row.result = result.status.value, _stored(result)
-            row.closed_at = await db.scalar(select(func.clock_timestamp()))
-            db.add(row)
-            return Enqueued(status=result.status, content_of=source.request_id, content_at=source.answered_at)
+            return await accept_many(db, agent, requests, queue_limit)
 
     async def backlog(self, agent: str) -> Backlog:
         """What waits, what is under way, and which of that waits for a person; see the port."""
@@ -299,53 +260,9 @@ async def store_content(db: AsyncSession, row: RequestRow, reply: Reply, content
     row.delivery = Delivery.DELIVERED
 
 
-def _same_data(owner: AgentRow, spec: RequestSpec, since: datetime) -> Select[RequestRow]:
-    """The newest content for the same method, URL and body that the agent got after that time."""
-    return (
-        select(RequestRow)
-        .where(
-            RequestRow.agent_id == owner.id,
-            RequestRow.created_at > since - MAX_OPEN,
-            RequestRow.url == spec.url,
-            RequestRow.method == HttpMethod(spec.method),
-            RequestRow.body_hash.is_not_distinct_from(spec.body_hash),
-            RequestRow.delivery == Delivery.DELIVERED,
-            RequestRow.answered_at > since,
-            RequestRow.body_pruned_at.is_(None),
-        )
-        .order_by(RequestRow.answered_at.desc())
-        .limit(1)
-    )
-
-
 async def _take_from_queue(db: AsyncSession, row: RequestRow) -> None:
     waiting = update(QueueRow).where(QueueRow.api_request_id == row.id, WAITING)
     await db.execute(waiting.values(processed_at=func.clock_timestamp()))
-
-
-def _terms_refusal(spec: RequestSpec, known: RequestRow) -> Refused | None:
-    if known.terms_hash == spec.terms_hash():
-        return None
-    message = f"request id {spec.request_id!r} was used before with {request_spec(known).differs_from(spec)}"
-    return Refused(reason=RefusalReason.TERMS_DIFFER, message=message)
-
-
-def _request_row(owner: AgentRow, request_key: str, spec: RequestSpec) -> RequestRow:
-    return RequestRow(
-        id=uuid7(),
-        agent_id=owner.id,
-        endpoint=path_of(spec.url),
-        method=HttpMethod(spec.method),
-        request_id=spec.request_id,
-        x402_request_id=request_key,
-        url=spec.url,
-        terms_hash=spec.terms_hash(),
-        max_price=to_units(spec.max_price_atomic) if spec.max_price_atomic is not None else None,
-        currency_preference=spec.currency,
-        watch=spec.watch,
-        sealed_extras=spec.sealed_extras,
-        body_hash=spec.body_hash,
-    )
 
 
 def _stored(result: RequestResult) -> dict[str, object]:
