@@ -61,8 +61,9 @@ class Tamperer:
         )
 
     def rehashes(self) -> None:
-        """Make every chain consistent again."""
+        """Make every chain and every counter consistent again."""
         self.does(REHASH)
+        self.does("SELECT recount_usage()")
 
 
 async def findings(url: str) -> Sequence[AuditFinding]:

@@ -32,6 +32,7 @@ REVISIONS = [
     "0007_readers",
     "0008_content",
     "0009_key_checks",
+    "0010_usage",
 ]
 
 ROWS_OF_0001 = """

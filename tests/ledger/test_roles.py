@@ -97,6 +97,11 @@ REFUSED: list[LiteralString] = [
     "UPDATE audit_heads SET seq = 0",
     "INSERT INTO audit_heads VALUES (gen_random_uuid(), 1, '')",
     "DELETE FROM audit_anchors",
+    "UPDATE session_usage SET spent = 0",
+    "INSERT INTO day_usage SELECT agent_id, day - 1, host, -1, -1 FROM day_usage",
+    "DELETE FROM day_usage",
+    "TRUNCATE session_usage",
+    "SELECT recount_usage()",
     "UPDATE alembic_version SET version_num = 'x'",
     "ALTER TABLE transactions DISABLE TRIGGER ALL",
     "ALTER TABLE audit_events DISABLE TRIGGER append_only",
@@ -127,13 +132,17 @@ async def test_what_a_role_may_not_do_is_a_named_fault(book: Book, work_url: str
     await ledger.dispose()
 
 
-async def test_the_writer_of_events_cannot_be_put_on_another_table(book: Book, server: Server, work_url: str) -> None:
+async def test_writers_of_events_and_counters_cannot_be_put_on_another_table(
+    book: Book, server: Server, work_url: str
+) -> None:
     await busy(book)
     execute(server.url(), "GRANT CREATE ON SCHEMA public TO autopay_work")
     with psycopg.connect(work_url, autocommit=True) as db:
         db.execute("CREATE TABLE forged (id uuid, agent_id uuid)")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             db.execute("CREATE TRIGGER t AFTER INSERT ON forged FOR EACH ROW EXECUTE FUNCTION audit_write()")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            db.execute("CREATE TRIGGER t AFTER INSERT ON forged FOR EACH ROW EXECUTE FUNCTION move_usage()")
         db.execute("DROP TABLE forged")
 
 

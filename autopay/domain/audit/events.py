@@ -72,6 +72,7 @@ class MismatchReason(StrEnum):
     ROW_MISSING = "row_gone"
     CONTENT_DIFFERS = "content_differs"
     TRIGGER_MISSING = "trigger_missing"
+    COUNTER_DIFFERS = "counter_differs"
     ANCHOR_BROKEN = "anchor_broken"
     ANCHOR_NOT_IN_CHAIN = "anchor_not_in_chain"
     ANCHOR_NOT_ON_CHAIN = "anchor_not_on_solana"

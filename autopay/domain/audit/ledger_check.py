@@ -1,11 +1,11 @@
-"""Checks a snapshot of the ledger against its own events: every chain, its head, every row, every anchor.
+"""Checks a snapshot of the ledger against its own events: chains, heads, rows, counters and anchors.
 
 The snapshot is read in pages (port `LedgerSnapshot`), so that memory stays bounded. `solana_check` asks the chain.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from autopay.domain.audit.anchor import Anchor, AnchorState, format_heads, parse_heads, root_hash
@@ -35,10 +35,33 @@ TABLES = (*AGENT_TABLES, "counterparties", "fences")
 """Tables whose changes are events."""
 
 
+class Usage(NamedTuple):
+    """So many payments count as spent, and so many base units."""
+
+    payments: int
+    spent_atomic: int
+
+    def __str__(self) -> str:
+        return f"{self.payments} payments of {self.spent_atomic} base units"
+
+
+class WrongCounter(NamedTuple):
+    """A counter of a session, or of an agent's day at a host, that is not the sum of its payments."""
+
+    table: str
+    name: str
+    agent_id: UUID | None
+    session_id: UUID | None
+    counted: Usage
+    booked: Usage
+
+
 class LedgerSnapshot(Protocol):
     """One snapshot of the ledger: of one agent's chain and rows, or of all."""
 
     async def missing_triggers(self) -> Sequence[str]: ...
+
+    async def wrong_counters(self) -> Sequence[WrongCounter]: ...
 
     async def heads(self) -> Sequence[Head]: ...
 
@@ -84,7 +107,7 @@ class LedgerCheck:
         self.newest: Anchor | None = None
 
     async def run(self, agent_id: UUID | None = None) -> None:
-        """Check triggers, chains, rows and anchors; of anchors only that agent's heads, when one is given."""
+        """Check triggers, chains, rows, counters and anchors; of anchors only that agent's heads, when one is given."""
         for name in await self.snapshot.missing_triggers():
             self.findings.add(
                 AuditFinding(reason=MismatchReason.TRIGGER_MISSING, detail=f"trigger {name} is missing or disabled")
@@ -93,6 +116,7 @@ class LedgerCheck:
         await self._check_chains()
         for table in self.tables:
             await self._check_table(table)
+        await self._check_counters()
         await self._check_anchors(agent_id)
 
     async def _check_chains(self) -> None:
@@ -143,6 +167,18 @@ class LedgerCheck:
             after = ids[-1]
             self.rows += len(page)
             self.on_progress(Progress(f"{self.rows} rows"))
+
+    async def _check_counters(self) -> None:
+        for wrong in await self.snapshot.wrong_counters():
+            self.findings.add(
+                AuditFinding(
+                    reason=MismatchReason.COUNTER_DIFFERS,
+                    detail=f"the counter of {wrong.name} says {wrong.counted}, booked are {wrong.booked}",
+                    table=wrong.table,
+                    row_id=wrong.session_id,
+                    agent_id=wrong.agent_id,
+                )
+            )
 
     async def _check_anchors(self, agent_id: UUID | None) -> None:
         after: UUID | None = None

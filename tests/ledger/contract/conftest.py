@@ -10,6 +10,7 @@ from autopay.adapters.postgres import open_ledger
 from tests.ledger.books import AnyBook, open_book
 from tests.ledger.stores import AnyLedger
 from tests.ledger.terms import as_owner_of_the_database
+from tests.ledger.test_migrations import execute
 from tests.world.clock import now_ms
 from tests.world.faults import Faults
 from tests.world.ledger import MemoryLedger
@@ -46,6 +47,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     def move_payments(today: bool) -> None:
         at = MIDNIGHT if today else f"{MIDNIGHT} - interval '1 microsecond'"
         as_owner_of_the_database(url, "transactions", f"created_at = {at}")
+        execute(url, "SELECT recount_usage()")
 
     yield Store(ledger, expire_questions, move_payments)
     await ledger.dispose()

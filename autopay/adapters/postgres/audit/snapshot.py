@@ -19,12 +19,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from autopay.adapters.postgres.audit.counters import wrong_counters
 from autopay.adapters.postgres.tables.audit import AuditAnchorRow, AuditEventRow, AuditHeadRow
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, SessionRow, TransactionRow
 from autopay.adapters.postgres.tables.fence import FenceRow
 from autopay.adapters.postgres.tables.policy import ApprovalRow, CounterpartyRow, PolicyRow
 from autopay.domain.audit.anchor import Anchor
 from autopay.domain.audit.events import Event, Head
+from autopay.domain.audit.ledger_check import WrongCounter
 
 _TABLES: dict[str, Any] = {
     row.__tablename__: row
@@ -43,14 +45,21 @@ _GUARDED = {
     "guard_agents": "agents",
     "guard_approvals": "approvals",
     "guard_anchors": "audit_anchors",
+    "usage_created": "transactions",
+    "usage_failed": "transactions",
 }
+
+
+_COUNTERS = ("session_usage", "day_usage")
+"""Tables that only payments move."""
 
 
 TRIGGERS = frozenset(
     [(name, table) for table in _TABLES for name in ("audit_created", "audit_changed")]
     + [("audit_deleted", table) for table in _TABLES if table not in ("transactions", "api_request_logs")]
-    + [("append_only", table) for table in (*_TABLES, *_PROOF)]
+    + [("append_only", table) for table in (*_TABLES, *_PROOF, *_COUNTERS)]
     + [("by_triggers_only", table) for table in ("audit_events", "audit_heads")]
+    + [("by_payments_only", table) for table in _COUNTERS]
     + list(_GUARDED.items())
 )
 """Name and table of what must be in force; `audit_note` is missing here, as it only orders locks."""
@@ -76,6 +85,10 @@ class AuditSnapshot:
         """Names of triggers that are not in force."""
         there = {(row[0], row[1]) for row in await self.db.execute(_ENABLED)}
         return [f"{name} of {table}" for name, table in sorted(TRIGGERS - there)]
+
+    async def wrong_counters(self) -> Sequence[WrongCounter]:
+        """Counters of sessions and days that are not the sum of their payments; see the port."""
+        return await wrong_counters(self.db, self.agent_id)
 
     async def heads(self) -> Sequence[Head]:
         """The heads of all chains, or of the agent's."""

@@ -66,10 +66,13 @@ WORK: Mapping[str, May] = {
     "approvals": May(insert="*", update="status decided_at attempt_id"),
     "fences": May(insert="id reason"),
     "key_checks": May(insert="version check_value"),
+    "session_usage": May(),
+    "day_usage": May(),
 }
 """What a worker does with each table beside reading it. A fence it may raise; only a person's command lifts it.
 
-Events are written by a trigger with its owner's rights: nobody else needs any on the tables of the proof.
+Events and counters are written by triggers with their owner's rights: nobody else needs any on the tables of the
+proof, or may do more with the counters than read them.
 """
 
 _KINDS = {

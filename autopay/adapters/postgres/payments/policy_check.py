@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import cast
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, text, update
+from sqlalchemy import ColumnElement, Date, and_, func, or_, select, text, update
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,6 +14,7 @@ from autopay.adapters.postgres.database.rows import atomic
 from autopay.adapters.postgres.sessions.records import COUNTS_AS_SPENT
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, TransactionRow
 from autopay.adapters.postgres.tables.policy import ApprovalRow, CounterpartyRow, PolicyRow
+from autopay.adapters.postgres.tables.usage import DayUsageRow
 from autopay.domain.agent.steps import Withdrawn
 from autopay.domain.hosts import host_and_port, origin_text, resource_of
 from autopay.domain.money import show
@@ -25,6 +26,7 @@ from autopay.uuid7 import uuid7
 
 FIRST_PAYMENT, BY_APPROVAL, BY_POLICY = "first payment", "approval", "policy"
 TODAY = func.date_trunc("day", func.now(), "UTC")
+_DAY = sql_cast(func.timezone("UTC", func.now()), Date)
 _FIRST_CONTACT = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
 
 
@@ -87,22 +89,22 @@ async def policy_of(db: AsyncSession, agent_id: UUID) -> tuple[Policy, PolicyRow
 
 async def spent_today(db: AsyncSession, agent_id: UUID, host: str | None = None) -> int:
     """Base units spent by the agent's payments since midnight UTC, unknown outcomes included; at one host or all."""
-    query = select(func.coalesce(func.sum(TransactionRow.amount), Decimal(0))).where(
-        TransactionRow.agent_id == agent_id, TransactionRow.created_at >= TODAY, COUNTS_AS_SPENT
-    )
-    return atomic(await db.scalar(query if host is None else query.where(TransactionRow.host == host)))
+    query = select(func.coalesce(func.sum(DayUsageRow.spent), 0)).where(_of_today(agent_id))
+    return atomic(await db.scalar(query if host is None else query.where(DayUsageRow.host == host)))
 
 
 async def spent_today_by_host(db: AsyncSession, agent_id: UUID) -> dict[str, int]:
     """What `spent_today` is made of: base units by host, the most first."""
-    total = func.sum(TransactionRow.amount)
     query = (
-        select(TransactionRow.host, total)
-        .where(TransactionRow.agent_id == agent_id, TransactionRow.created_at >= TODAY, COUNTS_AS_SPENT)
-        .group_by(TransactionRow.host)
-        .order_by(total.desc(), TransactionRow.host)
+        select(DayUsageRow.host, DayUsageRow.spent)
+        .where(_of_today(agent_id), DayUsageRow.payments > 0)
+        .order_by(DayUsageRow.spent.desc(), DayUsageRow.host)
     )
-    return {host or "": atomic(amount) for host, amount in await db.execute(query)}
+    return {host: atomic(amount) for host, amount in await db.execute(query)}
+
+
+def _of_today(agent_id: UUID) -> ColumnElement[bool]:
+    return and_(DayUsageRow.agent_id == agent_id, DayUsageRow.day == _DAY)
 
 
 async def ask_person(db: AsyncSession, request: RequestRow, check: PolicyCheck) -> Awaiting:

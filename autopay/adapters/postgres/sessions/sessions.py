@@ -5,7 +5,6 @@ import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
-from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy import func, select, text, union, update
@@ -15,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from autopay.adapters.postgres.database.connection import fault_of
 from autopay.adapters.postgres.database.rows import atomic, session_key
 from autopay.adapters.postgres.database.transaction import Database, agent_named
-from autopay.adapters.postgres.sessions.records import COUNTS_AS_SPENT, session_record, session_records
+from autopay.adapters.postgres.sessions.records import session_record, session_records
 from autopay.adapters.postgres.sessions.scope import (
     OWNER_TRANSACTION,
     duration_of,
@@ -25,7 +24,8 @@ from autopay.adapters.postgres.sessions.scope import (
     tx_limit_of,
     with_owner_transaction,
 )
-from autopay.adapters.postgres.tables.core import AgentRow, SessionRow, TransactionRow
+from autopay.adapters.postgres.tables.core import OPEN_PAYMENTS, AgentRow, SessionRow, TransactionRow
+from autopay.adapters.postgres.tables.usage import SessionUsageRow
 from autopay.domain.command_line import command_line
 from autopay.domain.errors import LedgerUnavailable
 from autopay.domain.money import Currency, show, to_units
@@ -161,10 +161,9 @@ class Sessions:
 
         A receipt alone (SUCCESS without a slot) is no reading: it counts as reserved still.
         """
-        reserved = TransactionRow.status.in_((TransactionStatus.PENDING, TransactionStatus.RETRYING))
-        claimed = (TransactionRow.status == TransactionStatus.SUCCESS) & TransactionRow.slot.is_(None)
+        seen = (TransactionRow.status == TransactionStatus.SUCCESS) & TransactionRow.slot.is_not(None)
         query = select(func.sum(TransactionRow.amount)).where(
-            TransactionRow.session_id == session_id, reserved | claimed
+            TransactionRow.session_id == session_id, OPEN_PAYMENTS, ~seen
         )
         async with self._database.transaction() as db:
             return atomic(await db.scalar(query))
@@ -274,14 +273,14 @@ class Sessions:
 
 async def usage_of(db: AsyncSession, session_id: UUID) -> tuple[int, int, datetime]:
     """Payments and base units that count as spent by the session, and the database's clock at that reading."""
-    row = (
-        await db.execute(
-            select(
-                func.count(), func.coalesce(func.sum(TransactionRow.amount), Decimal(0)), func.clock_timestamp()
-            ).where(TransactionRow.session_id == session_id, COUNTS_AS_SPENT)
-        )
-    ).one()
-    return row[0], atomic(row[1]), row[2]
+    # A sum over one row or none: a session without a payment has no counter.
+    query = select(
+        func.coalesce(func.sum(SessionUsageRow.payments), 0),
+        func.coalesce(func.sum(SessionUsageRow.spent), 0),
+        func.clock_timestamp(),
+    ).where(SessionUsageRow.session_id == session_id)
+    payments, spent, now = (await db.execute(query)).one()
+    return int(payments), atomic(spent), now
 
 
 def refusal_of(row: SessionRow, payments: int, now: datetime) -> Refused | None:

@@ -51,6 +51,10 @@ NAMING_CONVENTION = {
 }
 
 
+OPEN_PAYMENTS = text("status IN ('PENDING', 'RETRYING', 'SUCCESS')")
+"""Payments without an outcome, as the index of them says it: a query that says the same reads that index."""
+
+
 def _enum(values: type[StrEnum], name: str) -> Enum:
     return Enum(values, name=name, values_callable=lambda members: [member.value for member in members])
 
@@ -140,6 +144,12 @@ class TransactionRow(Base):
         Index(None, "agent_id", "host", "created_at"),  # a day's spending at a host
         Index(None, "agent_id", "resource", "created_at"),  # the last price
         Index(None, "session_id"),
+        Index("ix_transactions_session_id_open", "session_id", postgresql_where=OPEN_PAYMENTS),
+        Index(
+            "ix_transactions_memo_forgotten",  # what a restored ledger forgot
+            "memo",
+            postgresql_where=text("error_code = 'booked_after_restore'"),
+        ),
         Index(
             "ix_transactions_created_at",
             "created_at",
@@ -289,6 +299,7 @@ class QueueRow(Base):
             unique=True,
             postgresql_where=text("processed_at IS NULL"),
         ),
+        Index("ix_priority_queue_agent_id_waiting", "agent_id", postgresql_where=text("processed_at IS NULL")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)

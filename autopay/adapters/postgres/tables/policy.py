@@ -44,6 +44,7 @@ class ApprovalRow(Base):
     __tablename__ = "approvals"
     __table_args__ = (
         Index(None, "agent_id", "created_at"),
+        Index(None, "x402_request_id", "created_at"),
         Index(
             "uq_approvals_x402_request_id_terms_hash_live",
             "x402_request_id",
