@@ -22,7 +22,8 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
-from autopay.cli.agent.launch_steps import LaunchOrder, LaunchOutcome, launch_all
+from autopay.cli.agent.launch_order import LaunchOrder, LaunchOutcome
+from autopay.cli.agent.launch_steps import launch_all
 from autopay.cli.connect.connections import vault_of
 from autopay.domain.agent.spec import Watch
 from autopay.domain.money import Currency

@@ -10,8 +10,8 @@ from sqlalchemy import ClauseElement, Connection, text
 from autopay.adapters.postgres.maintenance.maintenance import prunable_query
 from autopay.adapters.postgres.reports.events import PAGE as EVENTS
 from autopay.adapters.postgres.reports.events import events_query
-from autopay.adapters.postgres.reports.queries import SpendBy, payments_query, spend_query, trail_query
-from autopay.domain.report.filter import Cursor, Filter
+from autopay.adapters.postgres.reports.queries import payments_query, spend_query, trail_query
+from autopay.domain.report.filter import Cursor, Filter, SpendBy
 from benchmarks.ledger_rows import BUSY_AGENT, RARE_ENDPOINT
 
 PAGE = 50

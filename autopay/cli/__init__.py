@@ -1,7 +1,12 @@
 """The commands of the command line: a folder for each group, and in it a module for each command.
 
-`app.py` says which module a command is in. Folders import only those before them: connect, session, agent, request,
-policy and ledger, operate, demo.
+`commands.py` says which module a command is in. Folders import only those before them: connect, session, agent,
+request, policy and ledger, operate, demo.
+
+What is typed has to be answered quickly, so modules are imported on demand: a command's module when it is called, and
+what does the work (the database, Temporal, the chain) by the function that begins it, after its checks. At the top of a
+command's module stands only what its options and their checks need; longer work is a module of its own, X_steps.py. A
+test looks at what is loaded (tests/unit/test_imports_on_demand.py).
 
 Every message uses the same words. Of a payment, the money is
 

@@ -10,11 +10,11 @@ import pytest
 
 from autopay.adapters.postgres.maintenance import migrations
 from autopay.adapters.postgres.reports import reports
-from autopay.adapters.postgres.reports.queries import SpendBy, like_pattern
+from autopay.adapters.postgres.reports.queries import like_pattern
 from autopay.domain.errors import UnknownAgent
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.report.filter import Cursor, Filter
+from autopay.domain.report.filter import Cursor, Filter, SpendBy
 from autopay.domain.report.rows import PaymentRow, SpendRow, TrailRow
 from tests.ledger.books import PRICE, Book, open_book, spec_of
 

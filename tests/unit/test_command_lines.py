@@ -14,7 +14,7 @@ from typer.main import get_command
 
 from autopay.cli.app import build_app
 from autopay.cli.request.next_step import next_step, try_again
-from autopay.cli.request.request_steps import RequestOrder
+from autopay.cli.request.order import RequestOrder
 from autopay.domain import errors
 from autopay.domain.command_line import CALL, Call, command_line, home_among, worker_command_line
 from autopay.domain.money import Currency

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
-from autopay.cli.agent.revive import revive_agent
+from autopay.cli.agent.revive_steps import revive_agent
 from autopay.cli.connect import agent_handle
 from autopay.cli.connect.exit_codes import CommandError
 from autopay.domain.agent.spec import Watch

@@ -1,21 +1,18 @@
 """`agents`: every agent that the ledger knows, with its money, and what its workflow says of it."""
 
-import asyncio
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
-from temporalio.service import RPCError, RPCStatusCode
 
-from autopay.adapters.postgres import PostgresLedger
 from autopay.cli.agent.agent_view import agent_view
-from autopay.cli.connect.agent_handle import AgentHandle, temporal_error
-from autopay.cli.connect.connections import ledger_of
-from autopay.cli.connect.console import note, print_json, printable
+from autopay.cli.connect.connections import ledger_of, temporal_of
+from autopay.cli.connect.console import note, print_json
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import CommandError, examples_help
+from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption
 from autopay.cli.connect.tables import print_table
 from autopay.domain.agent.records import AgentSummary, SpendableRecord
@@ -24,13 +21,14 @@ from autopay.domain.agent.status import AgentState, AgentStatus
 from autopay.domain.command_line import command_line
 from autopay.domain.errors import SettingsError
 from autopay.domain.money import Currency, show
-from autopay.domain.request import agent_workflow_id
 from autopay.settings import Settings
-from autopay.temporal.attributes import STATE
-from autopay.temporal.connection import TemporalUnreachable, connect
 
-UNKNOWN, STARTING = "unknown", "starting"
-ALIVE = frozenset({*(each.value for each in AgentState if each is not AgentState.STOPPED), STARTING})
+if TYPE_CHECKING:
+    from temporalio.client import Client
+
+    from autopay.adapters.postgres import PostgresLedger
+
+UNKNOWN = "unknown"
 ENDED_BADLY = frozenset({"terminated", "failed", "timed_out", "canceled"})
 
 ASKED_AT_MOST = 20
@@ -38,8 +36,6 @@ ASKED_AT_MOST = 20
 
 QUICK_S = 3.0
 """How long an agent may take to answer when nobody asked for its own answer."""
-
-AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -140,9 +136,11 @@ def _amounts(amounts: Mapping[Currency, int]) -> str:
 
 
 async def _agents(settings: Settings, state: str | None, *, live: bool | None) -> list[AgentLine]:
+    from autopay.temporal.connection import TemporalUnreachable
+
     async with ledger_of(settings) as ledger:
         try:
-            lines = await agent_lines(ledger, await connect(settings), settings.task_queue, live=live)
+            lines = await agent_lines(ledger, await temporal_of(settings), settings.task_queue, live=live)
         except (TemporalUnreachable, SettingsError) as error:
             note(f"states are unknown: {error}", "yellow")
             lines = [_line(each, UNKNOWN) for each in await ledger.agents.summaries()]
@@ -153,6 +151,8 @@ async def agent_lines(
     ledger: PostgresLedger, client: Client, task_queue: str, *, live: bool | None = None
 ) -> list[AgentLine]:
     """Every agent, as it is now; with `live` each that runs is asked, unless told otherwise only a few of them."""
+    from autopay.cli.connect.agent_states import ALIVE, states_of, statuses_of
+
     states = await states_of(client, [each.agent.name for each in await ledger.agents.summaries()])
     asked = [name for name, now in states.items() if now in ALIVE]
     answers: dict[str, AgentStatus | None] = {}
@@ -229,50 +229,3 @@ def _shortage(record: SpendableRecord) -> str:
         return f"{show(needed, record.currency)} needed at its last reading; there is enough by now"
     have = record.problem or f"{show(record.spendable_atomic, record.currency)} spendable"
     return f"{have}, {show(needed, record.currency)} needed"
-
-
-async def states_of(client: Client, names: Collection[str]) -> dict[str, str]:
-    """The present state of each agent, or how its workflow ended; `never launched` without a workflow.
-
-    Asks Temporal for each workflow, a few at a time: its visibility store can be behind.
-
-    Raises:
-        CommandError: Temporal answers with an error.
-    """
-    slots = asyncio.Semaphore(AT_ONCE)
-
-    async def state_of(name: str) -> str:
-        async with slots:
-            try:
-                return _state_of(await client.get_workflow_handle(agent_workflow_id(name)).describe())
-            except RPCError as error:
-                if error.status is RPCStatusCode.NOT_FOUND:
-                    return "never launched"
-                raise temporal_error(error) from None
-
-    return dict(zip(names, await asyncio.gather(*map(state_of, names)), strict=True))
-
-
-async def statuses_of(
-    client: Client, names: Collection[str], task_queue: str, timeout_s: float | None = None
-) -> dict[str, AgentStatus | None]:
-    """The status of each agent, asked a few at a time; None for one that does not answer within that time."""
-    slots = asyncio.Semaphore(AT_ONCE)
-
-    async def status_of(name: str) -> AgentStatus | None:
-        async with slots:
-            try:
-                return await AgentHandle(client, name, task_queue).status(timeout_s)
-            except CommandError:
-                return None
-
-    return dict(zip(names, await asyncio.gather(*(status_of(name) for name in names)), strict=True))
-
-
-def _state_of(run: WorkflowExecution) -> str:
-    if run.status is WorkflowExecutionStatus.RUNNING:
-        state = run.typed_search_attributes.get(STATE)
-        return printable(state) if state else STARTING
-    if run.status is None or run.status is WorkflowExecutionStatus.COMPLETED:
-        return AgentState.STOPPED.value
-    return run.status.name.lower()

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from autopay.cli.connect.agent_handle import AgentHandle, AgentNotRunning
-from autopay.cli.connect.connections import known_agent, ledger_of, mint_of
+from autopay.cli.connect.agent_errors import AgentNotRunning
+from autopay.cli.connect.connections import agent_handle, known_agent, ledger_of, mint_of
 from autopay.cli.connect.console import note
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, examples_help
@@ -16,7 +16,6 @@ from autopay.domain.money import Currency, show
 from autopay.domain.phase import Phase
 from autopay.domain.refusal import Refused
 from autopay.settings import Settings
-from autopay.temporal.connection import connect
 
 
 def register(app: typer.Typer) -> None:
@@ -43,9 +42,9 @@ def fund(
 
 
 async def _fund(settings: Settings, name: str, currency: Currency, amount: int) -> None:
-    from solders.pubkey import Pubkey  # noqa: PLC0415 (slow to load)
+    from solders.pubkey import Pubkey
 
-    from localnet.tokens import faucet, mint_to_account  # noqa: PLC0415 (an extra)
+    from localnet.tokens import faucet, mint_to_account
 
     mint = Pubkey.from_string(mint_of(settings, currency))
     async with ledger_of(settings) as ledger:
@@ -64,6 +63,6 @@ async def _fund(settings: Settings, name: str, currency: Currency, amount: int) 
         await mint_to_account(settings.solana_rpc_url, account, mint, amount)
         note(f"{name} and its owner got {show(amount, currency)} each", "green")
     try:
-        await AgentHandle(await connect(settings), name, settings.task_queue).signal("check_balances")
+        await (await agent_handle(settings, name)).signal("check_balances")
     except AgentNotRunning:
         note(f"agent {name} is not running", "yellow")

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from autopay.cli.agent.launch_file import EXAMPLE, LaunchFileError, read_launch_file
-from autopay.cli.agent.launch_steps import LaunchOrder, LaunchOutcome, check_orders, launch_agent, launch_all
+from autopay.cli.agent.launch_order import LaunchOrder, LaunchOutcome
 from autopay.cli.agent.watch import WATCH_EXAMPLE, watches_of
-from autopay.cli.connect.agent_handle import AgentHandle, start_worker
+from autopay.cli.connect.agent_errors import start_worker
 from autopay.cli.connect.connections import ledger_and_temporal, vault_of
 from autopay.cli.connect.console import note, print_json
 from autopay.cli.connect.event_loop import run_async
@@ -131,6 +131,9 @@ def _note_small_grants(order: LaunchOrder) -> None:
 
 
 async def _launch(settings: Settings, order: LaunchOrder) -> bool:
+    from autopay.cli.agent.launch_steps import launch_agent
+    from autopay.cli.connect.agent_handle import AgentHandle
+
     vault = vault_of(settings)
     async with ledger_and_temporal(settings) as (ledger, client):
         await launch_agent(settings, ledger, client, vault, order)
@@ -184,6 +187,8 @@ def _money(order: LaunchOrder) -> str:
 
 
 def _launch_file(home: Path | None, orders: list[LaunchOrder], *, as_json: bool) -> None:
+    from autopay.cli.agent.launch_steps import check_orders
+
     settings = Settings.load(home=home).resolve()
     check_orders(settings, orders)
     done: list[LaunchOutcome] = []
@@ -209,6 +214,9 @@ def _launch_file(home: Path | None, orders: list[LaunchOrder], *, as_json: bool)
 async def _launch_all(
     settings: Settings, orders: list[LaunchOrder], on_outcome: Callable[[LaunchOutcome], None]
 ) -> bool:
+    from autopay.cli.agent.launch_steps import launch_all
+    from autopay.cli.connect.agent_handle import AgentHandle
+
     vault = vault_of(settings)
     async with ledger_and_temporal(settings) as (ledger, client):
         await launch_all(settings, ledger, client, vault, orders, on_outcome)

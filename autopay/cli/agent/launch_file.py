@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from pydantic import ValidationError
 
-from autopay.cli.agent.launch_steps import LaunchOrder
+from autopay.cli.agent.launch_order import LaunchOrder
 from autopay.cli.agent.rules import RULE_FIELDS
 from autopay.cli.agent.watch import watches_of
 from autopay.cli.connect.options import (

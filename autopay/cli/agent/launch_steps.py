@@ -6,9 +6,6 @@ running. Many are launched a few at a time, and one that fails does not stop the
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
 
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
@@ -18,18 +15,18 @@ from temporalio.service import RPCError, RPCStatusCode
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.solana.grant import GrantedSession, GrantTerms, grant_session
 from autopay.adapters.vault import Vault
-from autopay.cli.connect.agent_handle import AgentHandle, temporal_error
+from autopay.cli.agent.launch_order import AlreadyRunning, LaunchOrder, LaunchOutcome
+from autopay.cli.connect.agent_errors import temporal_error
+from autopay.cli.connect.agent_handle import AgentHandle
 from autopay.cli.connect.connections import mint_of
 from autopay.cli.connect.exit_codes import CommandError
 from autopay.cli.connect.grant_hint import grant_command
 from autopay.cli.session.owner import known_wallet, owner_key, owner_node
-from autopay.domain.agent.spec import AgentSpec, Rules, Watch
+from autopay.domain.agent.spec import AgentSpec
 from autopay.domain.agent.state import DurableState
 from autopay.domain.agent.status import AgentState
 from autopay.domain.agent.steps import Withdrawn
-from autopay.domain.command_line import command_line
 from autopay.domain.errors import Fault, SettingsError, UnknownAgent
-from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.phase import Phase
 from autopay.domain.refusal import RefusalReason, Refused
@@ -39,52 +36,6 @@ from autopay.temporal.attributes import agent_attributes
 
 AT_ONCE = 8
 """Each waits for its owner's transaction to be confirmed; more at once only wait for each other."""
-
-
-class AlreadyRunning(CommandError):
-    """An agent is launched twice."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"agent {name!r} is already running; see: {command_line('status', name)}")
-
-
-@dataclass(frozen=True)
-class LaunchOrder:
-    """What an agent is launched with, and what its sessions may spend; the allowance is per currency.
-
-    Without `grants` it is started with the sessions that it has.
-    """
-
-    name: str
-    phase: Phase
-    currencies: tuple[Currency, ...]
-    allowance_atomic: int
-    tx_limit: int
-    duration_s: int
-    watches: tuple[Watch, ...] = ()
-    rules: Rules = field(default_factory=Rules)
-    owner_keypair: Path | None = None
-    grants: bool = True
-
-    def spec(self, network: Network) -> AgentSpec:
-        """What its workflow is started with."""
-        return AgentSpec(
-            name=self.name,
-            phase=self.phase,
-            network=network,
-            currencies=self.currencies,
-            watches=self.watches,
-            rules=self.rules,
-        )
-
-
-@dataclass(frozen=True)
-class LaunchOutcome:
-    """What became of one agent of many; `error` is why, when it failed."""
-
-    agent: str
-    outcome: Literal["launched", "running", "failed"]
-    error: str | None = None
 
 
 async def launch_agent(

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from autopay.cli.connect.agent_handle import agent_handle
+from autopay.cli.connect.connections import agent_handle
 from autopay.cli.connect.console import note
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help

@@ -7,8 +7,7 @@ from typing import Any
 
 import typer
 
-from autopay.cli.connect.agent_handle import agent_handle
-from autopay.cli.connect.connections import known_agent, ledger_of
+from autopay.cli.connect.connections import agent_handle, known_agent, ledger_of
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help

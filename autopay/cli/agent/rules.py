@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from autopay.cli.connect.agent_handle import agent_handle, update_agent
+from autopay.cli.connect.connections import agent_handle, update_agent
 from autopay.cli.connect.console import note, print_json
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help

@@ -1,10 +1,12 @@
 """`status`: what one agent does, once or every second."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Group
@@ -13,8 +15,8 @@ from rich.text import Text
 
 from autopay.cli.agent.agent_view import AgentView, agent_view
 from autopay.cli.agent.status_page import status_page
-from autopay.cli.connect.agent_handle import AgentHandle, AgentNotAnswering, agent_handle
-from autopay.cli.connect.connections import ledger_of
+from autopay.cli.connect.agent_errors import AgentNotAnswering
+from autopay.cli.connect.connections import agent_handle, ledger_of
 from autopay.cli.connect.console import note, print_json, print_line, printable, stdout_console
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
@@ -23,6 +25,9 @@ from autopay.cli.connect.tables import show_table
 from autopay.domain.agent.status import AgentState, AgentStatus
 from autopay.domain.errors import Fault
 from autopay.settings import Settings
+
+if TYPE_CHECKING:
+    from autopay.cli.connect.agent_handle import AgentHandle
 
 REFRESH_S = 1.0
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import typer
 from pydantic import ValidationError
 
-from autopay.cli.connect.agent_handle import update_agent
+from autopay.cli.connect.connections import update_agent
 from autopay.cli.connect.console import note
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help

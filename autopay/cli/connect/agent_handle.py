@@ -27,15 +27,19 @@ from temporalio.common import QueryRejectCondition
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from autopay.cli.connect.agent_errors import (
+    AgentEndedBadly,
+    AgentNotAnswering,
+    AgentNotRunning,
+    AgentRefused,
+    start_worker,
+    temporal_error,
+)
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
-from autopay.cli.connect.options import agent_name
 from autopay.domain.agent.status import Accepted, AgentStatus
 from autopay.domain.agent.steps import QueuedRequest
-from autopay.domain.command_line import command_line, worker_command_line
 from autopay.domain.refusal import RefusalReason
 from autopay.domain.request import RequestError, RequestSpec, agent_workflow_id
-from autopay.settings import Settings
-from autopay.temporal.connection import connect
 
 T = TypeVar("T")
 
@@ -49,34 +53,6 @@ NOT_NOW = frozenset({"ledger_unavailable", "step_timed_out"})
 
 DECISIONS = frozenset({*RefusalReason, "unknown_watch", "too_many_watches", "unknown_currency", "demo_on_mainnet"})
 """Types of updates that the agent rejects for what they ask."""
-
-
-class AgentNotRunning(CommandError):
-    """No workflow of that agent runs."""
-
-    def __init__(self, name: str) -> None:
-        launch = command_line("launch", name)
-        super().__init__(f"agent {name!r} is not running; launch it: {launch}")
-
-
-class AgentEndedBadly(CommandError):
-    """The agent's workflow has ended, and not by itself."""
-
-    def __init__(self, name: str, status: WorkflowExecutionStatus | None) -> None:
-        how = "has ended" if status is None else f"has ended: {status.name.lower().replace('_', ' ')}"
-        super().__init__(f"agent {name!r} {how}; bring it back: {command_line('revive', name)}")
-
-
-class AgentNotAnswering(CommandError):
-    """The agent's workflow runs, and no worker answers for it."""
-
-
-class AgentRefused(Exception):
-    """The agent did not accept a request."""
-
-    def __init__(self, error: RequestError) -> None:
-        super().__init__(error.message)
-        self.error = error
 
 
 class AgentHandle:
@@ -235,24 +211,3 @@ class AgentHandle:
         why = "its workers are busy, or ended" if await self.has_worker() else "no worker runs"
         why = f"{why}; {start_worker()}"
         return AgentNotAnswering(f"agent {self.name!r} does not answer: {why}", ExitCode.UNREACHABLE)
-
-
-def start_worker() -> str:
-    """What to do when no worker runs, in words."""
-    return f"start one: {worker_command_line()}"
-
-
-def temporal_error(error: RPCError) -> CommandError:
-    """What to tell of an error that Temporal answers with."""
-    return CommandError(f"Temporal answers with an error: {error.message}", ExitCode.UNREACHABLE)
-
-
-async def agent_handle(settings: Settings, name: str) -> AgentHandle:
-    """The handle of the agent of that name, at the Temporal of the settings."""
-    settings = settings.resolve("home")
-    return AgentHandle(await connect(settings), agent_name(name), settings.task_queue)
-
-
-async def update_agent(settings: Settings, name: str, update: str, argument: Any) -> Any:
-    """Send one update to an agent; see `AgentHandle.update`."""
-    return await (await agent_handle(settings, name)).update(update, argument)

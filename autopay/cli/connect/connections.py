@@ -1,23 +1,34 @@
-"""What a command connects to, from its settings: the ledger, the vault, the chain."""
+"""What a command connects to, from its settings: the ledger, the vault, the chain, Temporal and an agent there.
+
+The libraries for them are imported by the function that connects: a command that prints its help or refuses its
+arguments needs none of them.
+"""
+
+from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from uuid import UUID
+from typing import TYPE_CHECKING, Any
 
-from temporalio.client import Client
-
-from autopay.adapters.postgres import PostgresLedger, open_ledger
-from autopay.adapters.solana.rpc import NodeRpc
-from autopay.adapters.vault import Vault
 from autopay.cli.connect.exit_codes import CommandError
-from autopay.domain.agent.records import AgentRecord
+from autopay.cli.connect.options import agent_name
 from autopay.domain.command_line import command_line
 from autopay.domain.errors import SettingsError, UnknownAgent
 from autopay.domain.money import Currency
 from autopay.domain.network import usdc_mint
-from autopay.domain.session import SessionRecord
-from autopay.settings import Settings
-from autopay.temporal.connection import connect, keyring_of
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from temporalio.client import Client
+
+    from autopay.adapters.postgres import PostgresLedger
+    from autopay.adapters.solana.rpc import NodeRpc
+    from autopay.adapters.vault import Vault
+    from autopay.cli.connect.agent_handle import AgentHandle
+    from autopay.domain.agent.records import AgentRecord
+    from autopay.domain.session import SessionRecord
+    from autopay.settings import Settings
 
 NODE_TIMEOUT_S = 30.0
 
@@ -25,6 +36,8 @@ NODE_TIMEOUT_S = 30.0
 @asynccontextmanager
 async def ledger_of(settings: Settings) -> AsyncIterator[PostgresLedger]:
     """The ledger, closed at the end."""
+    from autopay.adapters.postgres import open_ledger
+
     ledger = open_ledger(settings.database_url)
     try:
         yield ledger
@@ -40,19 +53,44 @@ async def ledger_and_temporal(settings: Settings) -> AsyncIterator[tuple[Postgre
         NotMigrated: the database is not at this version's schema.
         AttributesMissing: Temporal lacks our search attributes.
     """
-    client = await connect(settings)
+    client = await temporal_of(settings)
     async with ledger_of(settings) as ledger:
         await ledger.maintenance.check_schema()
         yield ledger, client
 
 
+async def temporal_of(settings: Settings) -> Client:
+    """A client of Temporal; see `connection.connect`."""
+    from autopay.temporal.connection import connect
+
+    return await connect(settings)
+
+
+async def agent_handle(settings: Settings, name: str) -> AgentHandle:
+    """The handle of the agent of that name, at the Temporal of the settings."""
+    from autopay.cli.connect.agent_handle import AgentHandle
+
+    settings = settings.resolve("home")
+    return AgentHandle(await temporal_of(settings), agent_name(name), settings.task_queue)
+
+
+async def update_agent(settings: Settings, name: str, update: str, argument: Any) -> Any:
+    """Send one update to an agent; see `AgentHandle.update`."""
+    return await (await agent_handle(settings, name)).update(update, argument)
+
+
 def node_rpc(settings: Settings) -> NodeRpc:
     """A client of the Solana node, to be closed."""
+    from autopay.adapters.solana.rpc import NodeRpc
+
     return NodeRpc(settings.solana_rpc_url, settings.network, NODE_TIMEOUT_S)
 
 
 def vault_of(settings: Settings) -> Vault:
     """The vault that seals what this command records."""
+    from autopay.adapters.vault import Vault
+    from autopay.temporal.connection import keyring_of
+
     return Vault(keyring_of(settings))
 
 
@@ -62,6 +100,9 @@ async def vault_for(ledger: PostgresLedger, settings: Settings) -> Vault:
     Raises:
         SettingsError: its keyring is another one than the ledger's.
     """
+    from autopay.adapters.vault import Vault
+    from autopay.temporal.connection import keyring_of
+
     keyring = keyring_of(settings)
     refused = await ledger.keys.refuse_or_register(keyring)
     if refused is not None:

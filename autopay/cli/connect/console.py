@@ -21,7 +21,7 @@ ProgressCallback = Callable[[str], None]
 
 def stdout_console() -> "Console":
     """A console for results."""
-    from rich.console import Console  # noqa: PLC0415 (slow to load)
+    from rich.console import Console
 
     terminal = sys.stdout.isatty()
     return Console(file=sys.stdout, highlight=False, width=None if terminal else PIPE_WIDTH)
@@ -29,7 +29,7 @@ def stdout_console() -> "Console":
 
 def stderr_console() -> "Console":
     """A console for notes, progress and errors."""
-    from rich.console import Console  # noqa: PLC0415 (slow to load)
+    from rich.console import Console
 
     return Console(file=sys.stderr, highlight=False, soft_wrap=True)
 

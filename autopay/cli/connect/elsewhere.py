@@ -11,7 +11,6 @@ from autopay.database_url import parse_database_url
 from autopay.domain.network import Network
 from autopay.settings import Settings, environment
 from autopay.stack_file import StackFile
-from autopay.temporal.connection import connect_config
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -47,6 +46,8 @@ def elsewhere_line(clauses: list[str]) -> str:
 
 
 def _temporal(variables: Mapping[str, str], stack: StackFile) -> list[str]:
+    from autopay.temporal.connection import connect_config
+
     config = connect_config(variables)
     address = config.get("target_host")
     if address and not _same_url(f"//{address}", f"//{stack.temporal}"):

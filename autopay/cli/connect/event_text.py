@@ -1,9 +1,14 @@
 """A change of the ledger in words: `event_line(event)`. Pure."""
 
-from collections.abc import Iterator
+from __future__ import annotations
 
-from autopay.adapters.postgres.reports.events import LedgerEvent
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 from autopay.domain.money import show
+
+if TYPE_CHECKING:
+    from autopay.adapters.postgres.reports.events import LedgerEvent
 
 _NAMES = {"api_request_logs": "request", "counterparties": "payee", "policies": "policy"}
 _LEFT_OUT = frozenset({"updated_at", "sent_at", "id", "agent_id"})

@@ -182,7 +182,7 @@ def session_uuid(text: str) -> UUID:
 
 def solana_address(text: str, *, signs: bool = False) -> "Pubkey":
     """An address; one of a wallet, which has a key, when it `signs`."""
-    from solders.pubkey import Pubkey  # noqa: PLC0415 (slow to load)
+    from solders.pubkey import Pubkey
 
     try:
         key = Pubkey.from_string(text)

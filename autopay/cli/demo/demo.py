@@ -1,5 +1,7 @@
 """`demo`: all chapters on the embedded stack, watched live, with the money counted twice."""
 
+from __future__ import annotations
+
 import asyncio
 from dataclasses import replace
 from pathlib import Path
@@ -7,25 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autopay.cli.agent.launch_steps import launch_agent
 from autopay.cli.connect.connections import ledger_of, vault_of
 from autopay.cli.connect.console import print_json, print_line
 from autopay.cli.connect.elsewhere import elsewhere_line, settings_elsewhere
 from autopay.cli.connect.event_loop import in_foreground, run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.demo.agent_setup import FIRST_ALLOWANCE, launch_order
-from autopay.cli.demo.chapters import CHAPTERS
-from autopay.cli.demo.context import DemoContext, stop_earlier_agents
 from autopay.cli.demo.display import Display, console_of_demo
-from autopay.cli.demo.summary import DemoSummary, print_summary, summarize
 from autopay.domain.command_line import CALL, command_line
 from autopay.domain.errors import SettingsError
 from autopay.domain.money import show
 from autopay.settings import Settings
 from autopay.stack_file import StackFile
-from autopay.temporal.connection import connect
 
 if TYPE_CHECKING:
+    from autopay.cli.demo.context import DemoContext
+    from autopay.cli.demo.summary import DemoSummary
     from localnet.stack import Stack
 
 HOME = Path(".autopay/demo")
@@ -50,8 +49,8 @@ def demo(
     in the middle of a payment. Exits 1 when ledger and chain differ.
     """
     try:
-        from localnet.child import StackError  # noqa: PLC0415 (an extra that may not be installed)
-        from localnet.stack import Stack  # noqa: PLC0415
+        from localnet.child import StackError
+        from localnet.stack import Stack
     except ModuleNotFoundError as error:
         raise CommandError(f"the embedded stack needs {error.name}: pip install 'autopay[localnet]'") from None
     settings = Settings.load(home=home or HOME)
@@ -93,7 +92,7 @@ def check_settings(settings: Settings, addresses: StackFile) -> None:
 class _DemoRun:
     """One run of the demo; `summary` is set when all chapters are done."""
 
-    def __init__(self, stack: "Stack", settings: Settings, display: Display) -> None:
+    def __init__(self, stack: Stack, settings: Settings, display: Display) -> None:
         self.summary: DemoSummary | None = None
         self._stack = stack
         self._unresolved = settings
@@ -101,6 +100,10 @@ class _DemoRun:
 
     async def run(self, *, keep: bool) -> None:
         """Start the stack, run all chapters and count the money; the caller stops the stack."""
+        from autopay.cli.demo.context import DemoContext, stop_earlier_agents
+        from autopay.cli.demo.summary import print_summary
+        from autopay.temporal.connection import connect
+
         display = self._display
         display.note("starting PostgreSQL, Temporal, a Solana chain, a facilitator and two paid APIs ...")
         with display.watching():
@@ -127,6 +130,9 @@ class _DemoRun:
 
     async def _play(self, context: DemoContext) -> DemoSummary:
         """Launch the agent and run the chapters; stops the agent also when one fails."""
+        from autopay.cli.demo.chapters import CHAPTERS
+        from autopay.cli.demo.summary import summarize
+
         display = self._display
         try:
             async with display.waiting("a worker, and for the sessions to be on chain"):
@@ -144,6 +150,8 @@ class _DemoRun:
 
     async def _launch(self, context: DemoContext) -> None:
         """Create the agent, paused until the first chapter."""
+        from autopay.cli.agent.launch_steps import launch_agent
+
         wanted = launch_order(context.agent.name, context.addresses, FIRST_ALLOWANCE)
         granted = await launch_agent(
             context.settings, context.ledger, context.client, vault_of(context.settings), wanted

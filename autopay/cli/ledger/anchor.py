@@ -1,13 +1,12 @@
 """`ledger anchor`: writes one hash over the whole ledger into the Solana chain."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from solders.keypair import Keypair
 
-from autopay.adapters.postgres import open_ledger
-from autopay.adapters.solana.anchoring import AnchorChain, AnchorResult, anchor_now
 from autopay.cli.connect.connections import node_rpc
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
@@ -17,6 +16,11 @@ from autopay.cli.connect.options import HomeOption, JsonOption
 from autopay.domain.errors import SettingsError
 from autopay.settings import Settings
 from autopay.stack_file import OWNER_FILE
+
+if TYPE_CHECKING:
+    from solders.keypair import Keypair
+
+    from autopay.adapters.solana.anchoring import AnchorResult
 
 
 def register(ledger: typer.Typer) -> None:
@@ -52,11 +56,14 @@ def anchor(
 
 
 async def _anchor(settings: Settings, key: Keypair) -> AnchorResult:
+    from autopay.adapters.postgres import open_ledger
+    from autopay.adapters.solana.anchoring import AnchorChain, anchor_now
+
     ledger = open_ledger(settings.database_url)
     rpc = node_rpc(settings)
     try:
         if settings.on_localnet:
-            from localnet.tokens import ensure_sol  # noqa: PLC0415 (an extra)
+            from localnet.tokens import ensure_sol
 
             await ensure_sol(settings.solana_rpc_url, key.pubkey())
         return await anchor_now(ledger.audit, AnchorChain(rpc), key, settings.network)
@@ -75,7 +82,7 @@ def _key(settings: Settings) -> Keypair:
     if not settings.anchor_keypair:
         if not settings.on_localnet:
             raise SettingsError("AUTOPAY_ANCHOR_KEYPAIR is not set: the wallet that pays for anchors signs them")
-        from localnet.tokens import load_or_create_keypair  # noqa: PLC0415 (an extra)
+        from localnet.tokens import load_or_create_keypair
 
         return load_or_create_keypair(settings.home / OWNER_FILE)
     return read_keypair(Path(settings.anchor_keypair), "--keypair or AUTOPAY_ANCHOR_KEYPAIR")

@@ -1,11 +1,12 @@
 """`ledger follow`: the ledger as it grows, like `tail -f`."""
 
+from __future__ import annotations
+
 from contextlib import aclosing
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autopay.adapters.postgres.reports.events import START, LedgerEvent, parse_cursor
 from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
@@ -16,6 +17,9 @@ from autopay.cli.ledger.filters import AgentOption, LinesOption
 from autopay.cli.ledger.output import quiet_broken_pipe
 from autopay.domain.errors import LedgerUnavailable
 from autopay.settings import Settings
+
+if TYPE_CHECKING:
+    from autopay.adapters.postgres.reports.events import LedgerEvent
 
 
 def register(ledger: typer.Typer) -> None:
@@ -70,6 +74,8 @@ def _note_outage(fault: LedgerUnavailable) -> None:
 
 
 def _cursor(text: str) -> str:
+    from autopay.adapters.postgres.reports.events import START, parse_cursor
+
     if text == "start":
         return START
     try:

@@ -1,17 +1,21 @@
 """`ledger prune`: deletes the content of old requests, and keeps everything else."""
 
+from __future__ import annotations
+
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autopay.adapters.postgres.maintenance.maintenance import Prunable
 from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption, whole_seconds
 from autopay.settings import Settings
+
+if TYPE_CHECKING:
+    from autopay.adapters.postgres.maintenance.maintenance import Prunable
 
 
 def register(ledger: typer.Typer) -> None:
@@ -44,6 +48,8 @@ def prune(
 
 
 async def _prune(settings: Settings, before: datetime, *, dry_run: bool) -> Prunable:
+    from autopay.adapters.postgres.maintenance.maintenance import Prunable
+
     async with ledger_of(settings) as ledger:
         if dry_run:
             return await ledger.maintenance.prunable(before)

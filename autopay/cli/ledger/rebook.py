@@ -2,7 +2,6 @@
 
 import asyncio
 
-from autopay.adapters.solana.history import SolanaHistory
 from autopay.cli.connect.connections import ledger_of, node_rpc
 from autopay.cli.connect.console import note, print_line, stderr_console
 from autopay.domain.money import show
@@ -13,6 +12,8 @@ from autopay.settings import Settings
 
 async def rebook(settings: Settings, despite: str | None) -> Rebooked | None:
     """Run it; None when no fence is up, so that there is nothing to book."""
+    from autopay.adapters.solana.history import SolanaHistory
+
     async with ledger_of(settings) as ledger, node_rpc(settings) as rpc:
         fence = await ledger.fence.current()
         if fence is None:

@@ -10,7 +10,6 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn
 
 from autopay.adapters.checkpoint import CheckpointFile
-from autopay.adapters.solana.history import SolanaHistory
 from autopay.cli.connect.connections import known_agent, ledger_of, node_rpc
 from autopay.cli.connect.console import note, print_json, print_line, stderr_console
 from autopay.cli.connect.event_loop import run_async
@@ -86,6 +85,8 @@ def reconcile(
 async def _reconcile(
     settings: Settings, agent: str | None, checkpoint: Path | None, on_progress: OnProgress
 ) -> ReconcileReport:
+    from autopay.adapters.solana.history import SolanaHistory
+
     file = CheckpointFile(checkpoint) if checkpoint is not None else None
     state = file.read(settings.network) if file else Checkpoint(network=settings.network)
     try:

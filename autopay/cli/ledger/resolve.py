@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from autopay.adapters.solana.chain import SolanaChain
 from autopay.cli.connect.connections import known_agent, ledger_of, node_rpc
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
@@ -66,6 +65,8 @@ def resolve(
 async def _resolve(
     settings: Settings, agent: str, request_id: str, reason: str | None
 ) -> tuple[RecordedAttempt, Verdict]:
+    from autopay.adapters.solana.chain import SolanaChain
+
     async with ledger_of(settings) as ledger, node_rpc(settings) as rpc:
         await known_agent(ledger, agent)
         key = x402_request_id(agent, request_id)

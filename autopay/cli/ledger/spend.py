@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from autopay.adapters.postgres.reports.queries import SpendBy
 from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.connect.console import note
 from autopay.cli.connect.event_loop import run_async
@@ -26,7 +25,7 @@ from autopay.cli.ledger.filters import (
     filter_of,
 )
 from autopay.cli.ledger.output import SPEND_FIELDS, print_spend, spend_values, write_csv, write_lines
-from autopay.domain.report.filter import Filter
+from autopay.domain.report.filter import Filter, SpendBy
 from autopay.domain.report.rows import SpendRow
 from autopay.settings import Settings
 

@@ -12,7 +12,6 @@ from autopay.cli.connect.console import note, print_json, print_line, stderr_con
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import ExitCode, examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption, agent_name
-from autopay.cli.ledger.verify_steps import audit_ledger
 from autopay.domain.audit.events import NO_AGENT
 from autopay.domain.audit.report import AuditFinding, AuditReport
 from autopay.domain.progress import OnProgress
@@ -40,6 +39,9 @@ def verify(
     """
     name = None if agent is None else agent_name(agent)
     settings = Settings.load(home=home).resolve("database_url", *(["solana_rpc_url"] if on_chain else []))
+
+    from autopay.cli.ledger.verify_steps import audit_ledger
+
     with _progress() as on_progress:
         report = run_async(audit_ledger(settings, name, on_chain=on_chain, on_progress=on_progress))
     if as_json:

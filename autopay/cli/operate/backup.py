@@ -1,21 +1,24 @@
 """`backup` and `restore`: the ledger in a file, and back."""
 
+from __future__ import annotations
+
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autopay.adapters.postgres.maintenance.backup import Backup, back_up, time_of
-from autopay.adapters.postgres.maintenance.restore import Restored, restore_database, restore_file
-from autopay.adapters.postgres.maintenance.server import Server
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption
 from autopay.cli.operate.db_roles import AdminOption
 from autopay.domain.command_line import command_line
 from autopay.settings import Settings
+
+if TYPE_CHECKING:
+    from autopay.adapters.postgres.maintenance.backup import Backup
+    from autopay.adapters.postgres.maintenance.restore import Restored
 
 DIRECTORY = "backups"
 
@@ -47,6 +50,10 @@ def backup(
     sessions' keys. Only you can read it, and it gets its name when it is complete.
     """
     settings = Settings.load(home=home).resolve("database_url")
+
+    from autopay.adapters.postgres.maintenance.backup import back_up
+    from autopay.adapters.postgres.maintenance.server import Server
+
     server = Server(settings.database_url)
     try:
         file = _target(to, settings.home / DIRECTORY, server.name)
@@ -79,6 +86,11 @@ def restore(
     if (file is None) == (database is None):
         raise CommandError("give a backup FILE, or --database", ExitCode.USAGE)
     settings = Settings.load(home=home).resolve("database_url")
+
+    from autopay.adapters.postgres.maintenance.backup import time_of
+    from autopay.adapters.postgres.maintenance.restore import restore_database, restore_file
+    from autopay.adapters.postgres.maintenance.server import Server
+
     server = Server(settings.database_url, admin_url)
     what = f"the backup of {time_of(file):%F %T} UTC" if file is not None else f"the database {database}"
     if not yes and server.name in server.databases():

@@ -5,11 +5,7 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from alembic.util.exc import CommandError as AlembicError
 
-from autopay.adapters.postgres.maintenance import migrations
-from autopay.adapters.postgres.maintenance.roles import apply_rights
-from autopay.adapters.postgres.maintenance.server import Server
 from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
@@ -40,6 +36,11 @@ def upgrade(
 ) -> None:
     """Migrate the database to the newest revision."""
     url = Settings.load(home=home).resolve("database_url").database_url
+
+    from autopay.adapters.postgres.maintenance import migrations
+    from autopay.adapters.postgres.maintenance.roles import apply_rights
+    from autopay.adapters.postgres.maintenance.server import Server
+
     server = Server(url)
     with server.connected():
         pass  # behind a pooler the rights could not be given: it is refused before anything is changed
@@ -60,6 +61,9 @@ def downgrade(
     Idempotency keys are part of it: a request that was paid before could be paid again under the same id.
     """
     url = Settings.load(home=home).resolve("database_url").database_url
+
+    from autopay.adapters.postgres.maintenance import migrations
+
     now = migrations.current(url)
     if not yes:
         note(f"{LOST}: {command_line('backup')}", "yellow")
@@ -73,6 +77,9 @@ def downgrade(
 def current(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show the revision of the database, and the newest one."""
     url = Settings.load(home=home).resolve("database_url").database_url
+
+    from autopay.adapters.postgres.maintenance import migrations
+
     now, newest = migrations.current(url), migrations.head()
     if as_json:
         print_json({"current": now, "head": newest})
@@ -83,6 +90,10 @@ def current(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 @contextmanager
 def _revision_errors() -> Iterator[None]:
+    from alembic.util.exc import CommandError as AlembicError
+
+    from autopay.adapters.postgres.maintenance import migrations
+
     try:
         yield
     except AlembicError as error:

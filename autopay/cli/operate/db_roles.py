@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from autopay.adapters.postgres.maintenance.roles import Role, apply_rights, make_roles, missing_roles
-from autopay.adapters.postgres.maintenance.server import Server
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption
@@ -55,6 +53,10 @@ def roles(
     renews the rights. A new role gets a password, which is shown once.
     """
     settings = Settings.load(home=home).resolve("database_url")
+
+    from autopay.adapters.postgres.maintenance.roles import Role, apply_rights, make_roles, missing_roles
+    from autopay.adapters.postgres.maintenance.server import Server
+
     server = Server(settings.database_url, admin_url)
     new = Role if new_passwords else missing_roles(server)
     passwords = {role: secrets.token_hex(PASSWORD_BYTES) for role in new}

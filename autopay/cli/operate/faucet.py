@@ -97,9 +97,9 @@ def _sol(text: str) -> int:
 async def _give(
     settings: Settings, wallet: "Pubkey", millionths: int | None, tokens: dict[Currency, int]
 ) -> dict[str, Any]:
-    from solders.pubkey import Pubkey  # noqa: PLC0415 (slow to load)
+    from solders.pubkey import Pubkey
 
-    from localnet import tokens as chain  # noqa: PLC0415 (an extra)
+    from localnet import tokens as chain
 
     found: dict[str, Any] = {"address": str(wallet)}
     if await chain.is_token_account(settings.solana_rpc_url, wallet):

@@ -1,19 +1,23 @@
 """`rollout`: which build of the workers new work goes to."""
 
+from __future__ import annotations
+
 import asyncio
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from autopay.cli.connect.connections import temporal_of
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption
 from autopay.cli.connect.tables import print_table
 from autopay.settings import Settings
-from autopay.temporal.connection import connect
-from autopay.temporal.rollout import Build, UnknownBuild, builds, make_current
+
+if TYPE_CHECKING:
+    from autopay.temporal.rollout import Build
 
 POLL_S = 1.0
 
@@ -51,7 +55,9 @@ def rollout(
 
 
 async def _rollout(settings: Settings, build: str | None, percent: float | None, wait_s: float) -> list[Build]:
-    client = await connect(settings)
+    from autopay.temporal.rollout import UnknownBuild, builds, make_current
+
+    client = await temporal_of(settings)
     if build is None:
         return await builds(client)
     deadline = time.monotonic() + wait_s

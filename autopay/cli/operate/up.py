@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autopay.cli.connect.agent_handle import start_worker
+from autopay.cli.connect.agent_errors import start_worker
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.elsewhere import elsewhere_line, settings_elsewhere
 from autopay.cli.connect.event_loop import in_foreground
@@ -59,8 +59,8 @@ def up(
     """
     settings = Settings.load(home=home, slot_ms=slot_ms)
     try:
-        from localnet.child import StackError  # noqa: PLC0415 (an extra that may not be installed)
-        from localnet.stack import Stack  # noqa: PLC0415
+        from localnet.child import StackError
+        from localnet.stack import Stack
     except ModuleNotFoundError as error:
         raise CommandError(f"the embedded stack needs {error.name}: pip install 'autopay[localnet]'") from None
     count = workers or int(worker)

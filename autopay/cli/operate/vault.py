@@ -1,20 +1,24 @@
 """The group `vault`: `vault rotate` encrypts all secrets in the ledger with the newest key."""
 
+from __future__ import annotations
+
 import asyncio
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import typer
 
-from autopay.adapters.postgres.maintenance.reseal import COLUMNS, SealedColumn, SealedColumns
-from autopay.adapters.vault import Vault
 from autopay.cli.connect.connections import ledger_of, vault_for
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import ExitCode, examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption
 from autopay.settings import Settings
-from autopay.temporal.connection import keyring_of
+
+if TYPE_CHECKING:
+    from autopay.adapters.postgres.maintenance.reseal import SealedColumn, SealedColumns
+    from autopay.adapters.vault import Vault
 
 ROUNDS = 20
 """Walks over the rows; only those that a payment held at that moment are left for the next."""
@@ -88,6 +92,9 @@ def rotate(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 
 async def _rotate(settings: Settings) -> Rotation:
+    from autopay.adapters.postgres.maintenance.reseal import COLUMNS
+    from autopay.temporal.connection import keyring_of
+
     keyring = keyring_of(settings)
     rotation = Rotation(keyring.newest, keyring.old)
     async with ledger_of(settings) as ledger:

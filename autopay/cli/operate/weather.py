@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any
 
-import httpx
 import typer
 
 from autopay.cli.connect.console import print_json
@@ -107,6 +106,8 @@ def stack_of(settings: Settings) -> StackFile:
 
 
 def _put(stack: StackFile, service: str, change: dict[str, Any], *, clear: bool) -> dict[str, Any]:
+    import httpx
+
     addresses = {
         "chain": stack.solana_rpc,
         "facilitator": stack.facilitator,

@@ -9,13 +9,8 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.connect.agent_handle import (
-    ANSWER_TIMEOUT_S,
-    AgentHandle,
-    AgentNotRunning,
-    start_worker,
-    temporal_error,
-)
+from autopay.cli.connect.agent_errors import AgentNotRunning, start_worker, temporal_error
+from autopay.cli.connect.agent_handle import ANSWER_TIMEOUT_S, AgentHandle
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.cli.connect.formats import utc
 from autopay.cli.request.next_step import try_again

@@ -14,7 +14,6 @@ from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help, exit_codes_help
 from autopay.cli.connect.formats import span, utc
 from autopay.cli.connect.options import HomeOption, JsonOption, agent_name, duration_s
-from autopay.cli.request.approval_steps import decide_approval, find_approval
 from autopay.cli.request.next_step import wait_command
 from autopay.cli.request.output import exit_code_of, result_line
 from autopay.domain.command_line import command_line
@@ -105,6 +104,8 @@ async def _approvals(settings: Settings, agent: str | None, undecided: bool) -> 
 
 async def _decide(settings: Settings, which: str, *, approve: bool) -> tuple[ApprovalRecord, bool]:
     """The approval as it was found, and whether the decision is new."""
+    from autopay.cli.request.approval_steps import decide_approval, find_approval
+
     async with ledger_of(settings) as ledger:
         row = await find_approval(ledger, which)
         return row, await decide_approval(settings, ledger, row, approve=approve)

@@ -1,16 +1,15 @@
 """`cancel`: ends a request that waits or is under way, without losing a payment that has left."""
 
+from __future__ import annotations
+
 import asyncio
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from temporalio.client import Client
-from temporalio.service import RPCError, RPCStatusCode
 
-from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.connect.agent_handle import AgentHandle, AgentNotRunning, temporal_error
-from autopay.cli.connect.connections import known_agent, ledger_of
+from autopay.cli.connect.agent_errors import AgentNotRunning, temporal_error
+from autopay.cli.connect.connections import known_agent, ledger_of, temporal_of
 from autopay.cli.connect.console import note, print_line
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
@@ -20,7 +19,11 @@ from autopay.domain.command_line import command_line
 from autopay.domain.errors import UnknownRequest
 from autopay.domain.request import CLOSED, RequestResult, payment_workflow_id, x402_request_id
 from autopay.settings import Settings
-from autopay.temporal.connection import connect
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
+
+    from autopay.adapters.postgres import PostgresLedger
 
 POLL_S = 0.3
 
@@ -53,11 +56,13 @@ def cancel(
 
 
 async def _cancel(settings: Settings, name: str, wanted: str, timeout_s: float) -> RequestResult:
+    from autopay.cli.connect.agent_handle import AgentHandle
+
     key = x402_request_id(name, wanted)
     async with ledger_of(settings) as ledger:
         await known_agent(ledger, name)
         await _require_open(ledger, name, wanted)
-        client = await connect(settings)
+        client = await temporal_of(settings)
         try:
             await AgentHandle(client, name, settings.task_queue).signal("cancel", wanted)
         except AgentNotRunning:
@@ -81,6 +86,8 @@ async def _require_open(ledger: PostgresLedger, name: str, wanted: str) -> None:
 
 async def _cancel_payment(client: Client, name: str, wanted: str) -> None:
     """Cancel the payment's own workflow, which goes on when its agent has ended."""
+    from temporalio.service import RPCError, RPCStatusCode
+
     try:
         await client.get_workflow_handle(payment_workflow_id(name, wanted)).cancel()
     except RPCError as error:

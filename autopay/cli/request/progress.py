@@ -5,7 +5,8 @@ signed.
 import time
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.connect.agent_handle import AgentHandle, AgentNotRunning
+from autopay.cli.connect.agent_errors import AgentNotRunning
+from autopay.cli.connect.agent_handle import AgentHandle
 from autopay.cli.connect.console import ProgressCallback
 from autopay.cli.connect.exit_codes import CommandError
 from autopay.cli.connect.formats import span

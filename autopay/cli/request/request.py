@@ -27,8 +27,8 @@ from autopay.cli.connect.options import (
     request_id,
 )
 from autopay.cli.request.next_step import ended_text, next_step, wait_command
+from autopay.cli.request.order import DEFAULT_AGENT, RequestOrder, RequestOutcome
 from autopay.cli.request.output import exit_code_of, note_result, print_content
-from autopay.cli.request.request_steps import DEFAULT_AGENT, RequestOrder, RequestOutcome, make_request
 from autopay.domain.command_line import command_line
 from autopay.domain.errors import TransientFault
 from autopay.domain.policy.records import ApprovalRecord
@@ -102,6 +102,9 @@ def request(
         max_age_s=0 if fresh else None if max_age is None else age_s(max_age),
     )
     settings = Settings.load(home=home).resolve()
+
+    from autopay.cli.request.request_steps import make_request
+
     try:
         with _spinner() as progress:
             outcome = run_async(make_request(settings, order, _note_approval, progress))

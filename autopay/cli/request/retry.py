@@ -1,32 +1,15 @@
 """`retry`: asks a seller once more for what was paid and is undelivered; never pays."""
 
-import asyncio
 from typing import Annotated
 
 import typer
-from temporalio.client import Client, WorkflowFailureError
-from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError
 
-from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.connect.agent_handle import AgentHandle, start_worker, temporal_error
-from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import print_json
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help, exit_codes_help
+from autopay.cli.connect.exit_codes import examples_help, exit_codes_help
 from autopay.cli.connect.options import HomeOption, JsonOption, agent_name, duration_s, request_id
-from autopay.cli.request.next_step import retry_command, try_again, wait_command
 from autopay.cli.request.output import exit_code_of, note_result, print_content
-from autopay.cli.request.request_steps import DEFAULT_AGENT, RequestOutcome
-from autopay.domain.command_line import command_line
-from autopay.domain.errors import UnknownRequest
-from autopay.domain.payment.payment import Settled
-from autopay.domain.payment.steps import AttemptRef, PaymentOrder
-from autopay.domain.request import RequestRecord, RequestResult, RequestStatus, x402_request_id
 from autopay.settings import Settings
-from autopay.temporal.connection import connect
-from autopay.temporal.outcome import outcome_of
-from autopay.temporal.redelivery import redelivery_id, start_redelivery
 
 
 def register(app: typer.Typer) -> None:
@@ -52,82 +35,12 @@ def retry(
     name = None if agent is None else agent_name(agent)
     wanted, timeout_s = request_id(request), duration_s(timeout)
     settings = Settings.load(home=home).resolve("database_url")
-    outcome = run_async(_retry(settings, name, wanted, timeout_s))
+    from autopay.cli.request.retry_steps import ask_again
+
+    outcome = run_async(ask_again(settings, name, wanted, timeout_s))
     if as_json:
         print_json(outcome.result)
     else:
         print_content(outcome.content)
         note_result(outcome.result)
     raise typer.Exit(exit_code_of(outcome.result.status))
-
-
-async def _retry(settings: Settings, agent: str | None, request: str, timeout_s: float) -> RequestOutcome:
-    async with ledger_of(settings) as ledger:
-        name = agent or await _whose(ledger, request)
-        ref = await _undelivered(ledger, name, request)
-        client = await connect(settings)
-        if not await AgentHandle(client, name, settings.task_queue).has_worker():
-            raise CommandError(f"no worker runs to ask the seller; {start_worker()}", ExitCode.UNREACHABLE)
-        result = await _redeliver(client, settings.task_queue, ref, timeout_s)
-        stored = await ledger.requests.content(ref.order.request_key)
-    return RequestOutcome(result, stored.body if stored else None)
-
-
-async def _whose(ledger: PostgresLedger, request: str) -> str:
-    owners = [row.agent for row in await ledger.reports.disputes() if row.request_id == request]
-    if len(owners) > 1:
-        raise CommandError(f"several agents have an undelivered request {request!r}: say --agent {' or '.join(owners)}")
-    return owners[0] if owners else DEFAULT_AGENT
-
-
-async def _undelivered(ledger: PostgresLedger, agent: str, request: str) -> AttemptRef:
-    """The final payment of an undelivered request.
-
-    Raises:
-        CommandError: the request has another status; says what to do about it.
-    """
-    key = x402_request_id(agent, request)
-    try:
-        record = await ledger.requests.get(key)
-    except UnknownRequest:
-        see = command_line("ledger", "disputes")
-        raise CommandError(f"agent {agent!r} has no request {request!r}; see: {see}") from None
-    if not record.closed or record.result.status is not RequestStatus.UNDELIVERED:
-        raise CommandError(f"request {request!r} of agent {agent!r} {_why_not(record)}")
-    last = (await ledger.payments.recall(key)).last
-    assert last is not None
-    assert isinstance(last.outcome, Settled)
-    order = PaymentOrder(
-        agent=agent, request_id=request, request_key=key, url=record.spec.url, method=record.spec.method
-    )
-    return AttemptRef(order=order, number=last.number)
-
-
-def _why_not(record: RequestRecord) -> str:
-    show = command_line("show", record.spec.request_id, "--agent", record.agent)
-    match record.result.status:
-        case RequestStatus.DELIVERED | RequestStatus.FREE | RequestStatus.FRESH:
-            return f"is delivered; to print it: {show}"
-        case RequestStatus.REFUSED | RequestStatus.FAILED:
-            return f"was not paid ({record.result.status.value}); to try again: {try_again(record.agent, record.spec)}"
-        case _:
-            return f"has not ended yet; to wait for its end: {wait_command(record.agent, record.spec.request_id)}"
-
-
-async def _redeliver(client: Client, task_queue: str, ref: AttemptRef, timeout_s: float) -> RequestResult:
-    order = ref.order
-    try:
-        handle = await start_redelivery(client, task_queue, ref)
-        if handle is None:  # somebody asks already: that answer is ours, too
-            handle = client.get_workflow_handle(redelivery_id(ref), result_type=RequestResult)
-        async with asyncio.timeout(timeout_s):
-            return await outcome_of(handle)
-    except TimeoutError:
-        again = retry_command(order.agent, order.request_id)
-        raise CommandError(f"the seller has not answered yet; to try again: {again}", ExitCode.UNFINISHED) from None
-    except WorkflowFailureError as error:
-        cause = error.cause
-        why = f"{cause.type}: {cause.message}" if isinstance(cause, ApplicationError) else str(cause)
-        raise CommandError(f"the seller could not be asked: {why}", ExitCode.FAULT) from None
-    except RPCError as error:
-        raise temporal_error(error) from None

@@ -1,16 +1,16 @@
 """`show`: one request with its payments, receipts, timeline and content."""
 
+from __future__ import annotations
+
 import asyncio
 import time
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autopay.adapters.postgres import PostgresLedger
-from autopay.adapters.postgres.reports.events import LedgerEvent
 from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
@@ -28,6 +28,10 @@ from autopay.domain.payment.exchange import StoredContent
 from autopay.domain.report.rows import AttemptRow, RequestDetails
 from autopay.domain.request import CLOSED, RequestStatus, x402_request_id
 from autopay.settings import Settings
+
+if TYPE_CHECKING:
+    from autopay.adapters.postgres import PostgresLedger
+    from autopay.adapters.postgres.reports.events import LedgerEvent
 
 POLL_S = 0.3
 MAX_SHOWN_BYTES = 4_000

@@ -6,7 +6,6 @@ from uuid import UUID
 
 import typer
 
-from autopay.adapters.solana.grant import draft_again, is_shown
 from autopay.cli.connect.connections import known_session, ledger_of
 from autopay.cli.connect.console import print_json
 from autopay.cli.connect.event_loop import run_async
@@ -42,6 +41,8 @@ def export(
 
 
 async def _export(settings: Settings, session_id: UUID, file: Path, as_json: bool) -> None:
+    from autopay.adapters.solana.grant import draft_again, is_shown
+
     async with ledger_of(settings) as ledger, owner_node(settings) as node:
         record = await known_session(ledger, session_id)
         if record.granted or record.status != "ACTIVE":

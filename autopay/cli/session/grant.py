@@ -1,14 +1,13 @@
 """`session grant`: a fresh key for an agent, and the owner's transaction that lets it spend."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from solders.keypair import Keypair
-from solders.pubkey import Pubkey
 
-from autopay.adapters.solana.grant import GrantTerms, finish_grant, open_grant, send_grant
 from autopay.cli.connect.connections import ledger_and_temporal, ledger_of, mint_of, vault_for
 from autopay.cli.connect.console import note, print_json
 from autopay.cli.connect.event_loop import run_async
@@ -36,6 +35,12 @@ from autopay.domain.errors import UnknownAgent
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase
 from autopay.settings import Settings
+
+if TYPE_CHECKING:
+    from solders.keypair import Keypair
+    from solders.pubkey import Pubkey
+
+    from autopay.adapters.solana.grant import GrantTerms
 
 
 def register(session: typer.Typer) -> None:
@@ -93,6 +98,9 @@ def grant(
     if export_to is not None:
         check_export(export_to)
     settings = Settings.load(home=home).resolve("database_url", "solana_rpc_url")
+
+    from autopay.adapters.solana.grant import GrantTerms
+
     phase, needed = run_async(_needs(settings, name, money))
     payments, lasts_s = session_scope(phase, tx_limit, lasts)
     if (problem := too_small_a_grant(name, phase, money, amount, needed)) is not None:
@@ -115,6 +123,8 @@ async def _needs(settings: Settings, name: str, currency: Currency) -> tuple[Pha
 
 
 async def _grant(settings: Settings, order: GrantOrder, as_json: bool) -> None:
+    from autopay.adapters.solana.grant import finish_grant, open_grant, send_grant
+
     async with (
         ledger_and_temporal(settings) as (ledger, _),
         owner_node(settings) as node,

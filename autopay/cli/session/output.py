@@ -1,11 +1,10 @@
 """Sessions in words and as JSON: what an owner's transaction does, and its result."""
 
-from collections.abc import Sequence
-from typing import Any
+from __future__ import annotations
 
-from autopay.adapters.postgres import PostgresLedger
-from autopay.adapters.solana.owner_transaction import OwnerNode
-from autopay.adapters.solana.revoke import RevokePlan
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 from autopay.cli.connect.connections import known_session
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.formats import span, utc
@@ -14,6 +13,11 @@ from autopay.domain.command_line import command_line
 from autopay.domain.money import show
 from autopay.domain.session import SessionRecord
 from autopay.settings import Settings
+
+if TYPE_CHECKING:
+    from autopay.adapters.postgres import PostgresLedger
+    from autopay.adapters.solana.owner_transaction import OwnerNode
+    from autopay.adapters.solana.revoke import RevokePlan
 
 LAMPORTS_PER_SOL = 10**9
 

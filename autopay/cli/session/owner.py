@@ -1,17 +1,14 @@
 """The owner of an agent's money: the key that signs, the wallet in the ledger, and notifying the agent."""
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from solders.keypair import Keypair
-from solders.pubkey import Pubkey
-
-from autopay.adapters.postgres import PostgresLedger
-from autopay.adapters.solana.grant import GrantTerms
-from autopay.adapters.solana.owner_transaction import OwnerNode
-from autopay.cli.connect.agent_handle import AgentHandle, AgentNotRunning
-from autopay.cli.connect.connections import node_rpc
+from autopay.cli.connect.agent_errors import AgentNotRunning
+from autopay.cli.connect.connections import agent_handle, node_rpc
 from autopay.cli.connect.exit_codes import CommandError
 from autopay.cli.connect.files import read_keypair
 from autopay.domain.agent.records import AgentRecord
@@ -19,23 +16,33 @@ from autopay.domain.errors import SettingsError, TransientFault
 from autopay.domain.phase import Phase
 from autopay.settings import Settings
 from autopay.stack_file import OWNER_FILE
-from autopay.temporal.connection import connect
+
+if TYPE_CHECKING:
+    from solders.keypair import Keypair
+
+    from autopay.adapters.postgres import PostgresLedger
+    from autopay.adapters.solana.grant import GrantTerms
+    from autopay.adapters.solana.owner_transaction import OwnerNode
 
 
 @asynccontextmanager
 async def owner_node(settings: Settings) -> AsyncIterator[OwnerNode]:
     """A connection to the chain for owners' transactions, closed at the end."""
+    from autopay.adapters.solana.owner_transaction import OwnerNode
+
     async with node_rpc(settings) as rpc:
         yield OwnerNode(rpc)
 
 
 async def owner_key(settings: Settings, keypair: Path | None, terms: Sequence[GrantTerms]) -> Keypair:
     """The key of the wallet that grants; on the embedded chain a test wallet, given fresh money for these terms."""
+    from solders.pubkey import Pubkey
+
     if keypair is not None:
         return read_keypair(keypair)
     if not settings.on_localnet:
         raise CommandError("--owner-keypair FILE is needed on this network: the owner signs what the agent may spend")
-    from localnet.tokens import ensure_sol, faucet  # noqa: PLC0415 (an extra)
+    from localnet.tokens import ensure_sol, faucet
 
     owner = stack_owner(settings)
     await ensure_sol(settings.solana_rpc_url, owner.pubkey())
@@ -65,7 +72,7 @@ def key_of_owner(settings: Settings, keypair: Path | None, owner: str) -> Keypai
 
 def stack_owner(settings: Settings) -> Keypair:
     """The test wallet of the embedded stack."""
-    from localnet.tokens import load_or_create_keypair  # noqa: PLC0415 (an extra)
+    from localnet.tokens import load_or_create_keypair
 
     return load_or_create_keypair(settings.home / OWNER_FILE)
 
@@ -89,7 +96,7 @@ async def known_wallet(ledger: PostgresLedger, name: str, wallet: str, phase: Ph
 async def notify_agent(settings: Settings, name: str) -> str | None:
     """Make a running agent read its balances now; returns why that was not possible, or None."""
     try:
-        await AgentHandle(await connect(settings), name, settings.task_queue).signal("check_balances")
+        await (await agent_handle(settings, name)).signal("check_balances")
     except AgentNotRunning:
         return f"agent {name} is not running"
     except (TransientFault, CommandError, SettingsError) as error:

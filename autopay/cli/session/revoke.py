@@ -1,31 +1,16 @@
 """`session revoke`: destroys a session's key at once, and gives the money back to its owner."""
 
-import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-from uuid import UUID
+from typing import Annotated
 
 import typer
-from solders.pubkey import Pubkey
 
-from autopay.adapters.postgres import PostgresLedger
-from autopay.adapters.solana.owner_transaction import OwnerNode, signed_by
-from autopay.adapters.solana.revoke import RevokePlan, plan_revoke
-from autopay.cli.connect.connections import known_agent, known_session, ledger_of
-from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
+from autopay.cli.connect.exit_codes import ExitCode, examples_help
 from autopay.cli.connect.files import read_keypair
 from autopay.cli.connect.options import HomeOption, JsonOption, OwnerKeypairOption, agent_name, session_uuid
-from autopay.cli.session.output import describe_revoke, revoked_line, session_json
-from autopay.cli.session.owner import key_of_owner, notify_agent, owner_node
-from autopay.cli.session.signing_file import check_export, export_for_signing
-from autopay.domain.session import SessionRecord
+from autopay.cli.session.signing_file import check_export
 from autopay.settings import Settings
-
-POLL_S = 0.5
 
 
 def register(session: typer.Typer) -> None:
@@ -36,17 +21,6 @@ def register(session: typer.Typer) -> None:
         "session revoke 0191f0c4-6f1e-7c6b-8a51-0f3d2b1c9e77 --export revoke.json",
     )
     session.command("revoke", epilog=shown)(revoke)
-
-
-@dataclass(frozen=True)
-class RevokeOrder:
-    """Which sessions, and who signs."""
-
-    session_id: UUID | None
-    agent: str | None
-    owner_keypair: Path | None
-    export: Path | None
-    wait: bool
 
 
 def revoke(
@@ -74,119 +48,21 @@ def revoke(
         raise typer.BadParameter("give a session's id, or --agent for all of an agent's")
     if owner_keypair is not None and export_to is not None:
         raise typer.BadParameter("give --owner-keypair or --export, not both")
+    chosen, name = session_uuid(session_id) if session_id else None, agent_name(agent) if agent else None
     if export_to is not None:
         check_export(export_to)
     if owner_keypair is not None:
         read_keypair(owner_keypair)
+    settings = Settings.load(home=home).resolve("database_url", "solana_rpc_url")
+
+    from autopay.cli.session.revoke_steps import RevokeOrder, revoke_sessions
+
     order = RevokeOrder(
-        session_uuid(session_id) if session_id else None,
-        agent_name(agent) if agent else None,
+        chosen,
+        name,
         owner_keypair,
         export_to,
         wait,
     )
-    settings = Settings.load(home=home).resolve("database_url", "solana_rpc_url")
-    finished = run_async(_revoke(settings, order, as_json))
+    finished = run_async(revoke_sessions(settings, order, as_json))
     raise typer.Exit(ExitCode.OK if finished else ExitCode.UNFINISHED)
-
-
-async def _revoke(settings: Settings, order: RevokeOrder, as_json: bool) -> bool:
-    async with ledger_of(settings) as ledger, owner_node(settings) as node:
-        records = await _chosen(ledger, node, order)
-        for record in records:
-            await ledger.sessions.end(record.session_id)
-        outcomes = [await _Revocation(settings, ledger, node, order, as_json).run(record) for record in records]
-        if as_json:
-            print_json([line for _, line in outcomes])
-        for name in {record.agent for record in records}:
-            await notify_agent(settings, name)
-        return all(finished for finished, _ in outcomes)
-
-
-async def _chosen(ledger: PostgresLedger, node: OwnerNode, order: RevokeOrder) -> Sequence[SessionRecord]:
-    if order.session_id is not None:
-        return [await known_session(ledger, order.session_id)]
-    assert order.agent is not None
-    await known_agent(ledger, order.agent)
-    found = [
-        record
-        for record in await ledger.sessions.list(order.agent)
-        if record.status == "ACTIVE" or await node.chain.token_account(record.source_account) is not None
-    ]
-    if order.export is not None and len(found) > 1:
-        listed = ", ".join(str(record.session_id) for record in found)
-        raise CommandError(f"--export writes one transaction, and {order.agent} has {len(found)} sessions: {listed}")
-    if not found:
-        note(f"agent {order.agent} has no session left to revoke")
-    return found
-
-
-class _Revocation:
-    """Revokes sessions one by one: waits for open payments, then sends or exports the owner's transaction."""
-
-    def __init__(
-        self, settings: Settings, ledger: PostgresLedger, node: OwnerNode, order: RevokeOrder, as_json: bool
-    ) -> None:
-        self._settings = settings
-        self._ledger = ledger
-        self._node = node
-        self._order = order
-        self._as_json = as_json
-
-    async def run(self, record: SessionRecord) -> tuple[bool, dict[str, Any]]:
-        """Whether it is finished, and its line for `--json`."""
-        if not await self._nothing_open(record):
-            return False, session_json(record) | {"state": "open_payments"}
-        plan = await plan_revoke(self._node, record)
-        if plan is None or not plan.steps:
-            await self._warn_of_late_grant(record)
-            return await self._done(record, plan if plan and plan.kept_open else None, None)
-        note("\n".join(describe_revoke(record, plan)))
-        if self._order.export is not None:
-            return True, await self._export(record, plan, self._order.export)
-        key = key_of_owner(self._settings, self._order.owner_keypair, record.owner)
-        if key is None:
-            raise CommandError(
-                f"session {record.session_id} is ended and its key destroyed, but its money is still in "
-                f"{record.source_account}: run it again with --owner-keypair FILE of {record.owner}, or --export FILE",
-                ExitCode.UNFINISHED,
-            )
-        asked = await self._node.draft(key.pubkey(), plan.steps, "revoke")
-        signature = await self._node.send(signed_by(asked, key), asked.last_valid_block_height)
-        return await self._done(record, plan, signature)
-
-    async def _nothing_open(self, record: SessionRecord) -> bool:
-        """Whether no payment is open: a revoke would take away what can prove that one never landed."""
-        shown = -1
-        while (count := (await known_session(self._ledger, record.session_id)).open_payments) > 0:
-            what = f"{count} payment(s) of session {record.session_id} are open"
-            if not self._order.wait:
-                note(f"{what}: its key is destroyed; run this again later to take the rest back", "yellow")
-                return False
-            if count != shown:
-                note(f"{what}: waiting until they are final or failed, which needs a worker; Ctrl-C ends the wait")
-                shown = count
-            await asyncio.sleep(POLL_S)
-        return True
-
-    async def _export(self, record: SessionRecord, plan: RevokePlan, file: Path) -> dict[str, Any]:
-        asked = await self._node.draft(Pubkey.from_string(record.owner), plan.steps, "revoke")
-        await self._ledger.sessions.await_owner(record.session_id, asked)
-        words = describe_revoke(record, plan)
-        return await export_for_signing(self._settings, self._node, record, asked, words, file, quiet=self._as_json)
-
-    async def _warn_of_late_grant(self, record: SessionRecord) -> None:
-        asked = record.owner_transaction
-        if asked and asked.does == "grant" and await self._node.block_height() <= asked.last_valid_block_height:
-            note("its grant can still be signed and land for a minute: run this again if that happens", "yellow")
-
-    async def _done(
-        self, record: SessionRecord, plan: RevokePlan | None, signature: str | None
-    ) -> tuple[bool, dict[str, Any]]:
-        if signature is not None or not (record.owner_transaction and record.owner_transaction.does == "grant"):
-            await self._ledger.sessions.clear_owner_transaction(record.session_id)
-        if not self._as_json:
-            print_line(revoked_line(record, plan, signature))
-        back = plan.brings_back_atomic if plan else 0
-        line = session_json(await known_session(self._ledger, record.session_id))
-        return True, line | {"state": "revoked", "transaction": signature, "brought_back_atomic": back}

@@ -1,14 +1,15 @@
 """The file with which another wallet signs: written for the owner, read back with the signature."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from autopay.adapters.solana.owner_transaction import OwnerNode, unsigned
 from autopay.bounded_file import read_bounded
 from autopay.cli.connect.console import note, print_line
 from autopay.cli.connect.exit_codes import CommandError
@@ -17,6 +18,9 @@ from autopay.domain.command_line import command_line
 from autopay.domain.network import Network
 from autopay.domain.session import OwnerTransaction, SessionRecord
 from autopay.settings import Settings
+
+if TYPE_CHECKING:
+    from autopay.adapters.solana.owner_transaction import OwnerNode
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ def write_export(
     path: Path, record: SessionRecord, asked: OwnerTransaction, does: Sequence[str], network: Network, until: datetime
 ) -> None:
     """Write the file for the owner to sign; it holds no secret."""
+    from autopay.adapters.solana.owner_transaction import unsigned
+
     content = {
         "session": str(record.session_id),
         "agent": record.agent,

@@ -1,4 +1,5 @@
 from datetime import datetime
+from enum import StrEnum
 from typing import Generic, Self, TypeVar
 from uuid import UUID
 
@@ -23,6 +24,15 @@ class Filter(Value):
     min_atomic: int | None = None
     max_atomic: int | None = None
     currency: Currency | None = None
+
+
+class SpendBy(StrEnum):
+    """What spending is summed by; days are UTC."""
+
+    DAY = "day"
+    ENDPOINT = "endpoint"
+    PAYEE = "payee"
+    AGENT = "agent"
 
 
 class Page(Value, Generic[Row]):

@@ -1,7 +1,6 @@
 """The readers' queries, without running them: the benchmark explains the very same ones. Pure."""
 
 from collections.abc import Iterator
-from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -25,7 +24,7 @@ from sqlalchemy.types import DateTime
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, TransactionRow
 from autopay.domain.money import to_units
 from autopay.domain.payment.status import OPEN, TransactionStatus
-from autopay.domain.report.filter import Cursor, Filter
+from autopay.domain.report.filter import Cursor, Filter, SpendBy
 
 Conditions = Iterator[ColumnElement[bool]]
 
@@ -48,15 +47,6 @@ TRAIL = table(
     column("verification_hash", Text()),
 )
 """The view of revision 0007."""
-
-
-class SpendBy(StrEnum):
-    """What spending is summed by; days are UTC."""
-
-    DAY = "day"
-    ENDPOINT = "endpoint"
-    PAYEE = "payee"
-    AGENT = "agent"
 
 
 def payments_query(wanted: Filter, agent_id: UUID | None, after: Cursor | None, limit: int) -> Select[*tuple[Any, ...]]:

@@ -14,12 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from autopay.adapters.postgres.database.rows import atomic, attempt, request_record
 from autopay.adapters.postgres.database.transaction import Database, agent_named, request_and_agent
 from autopay.adapters.postgres.payments.requests import attempts_of
-from autopay.adapters.postgres.reports.queries import SpendBy, payments_query, spend_query, trail_query
+from autopay.adapters.postgres.reports.queries import payments_query, spend_query, trail_query
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, TransactionRow
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.status import SPENT, Delivery, TransactionStatus
-from autopay.domain.report.filter import Cursor, Filter, Page
+from autopay.domain.report.filter import Cursor, Filter, Page, SpendBy
 from autopay.domain.report.rows import (
     AttemptRow,
     ContentRow,
