@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test simulate chaos messages bench bench-ledger bench-agents histories check format lock clean help
+.PHONY: demo test simulate chaos messages bench bench-ledger bench-growth bench-agents histories check format lock clean help
 
 help:            ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -30,6 +30,9 @@ bench: $(READY)  ## what a paid request costs, beside other buyers and the least
 
 bench-ledger: $(READY) ## how fast the ledger reads at a million payments (ARGS="--rows 100000")
 	@$(BIN)/python -m benchmarks.ledger $(ARGS)
+
+bench-growth: $(READY) ## what a payment costs the ledger at 10 thousand and a million (ARGS="--rows 1000000 5000000")
+	@$(BIN)/python -m benchmarks.ledger_growth $(ARGS)
 
 bench-agents: $(READY) ## what 200 agents cost on this machine, in eight minutes (ARGS="--agents 20 --every 10")
 	@$(BIN)/python -m benchmarks.agents $(ARGS)

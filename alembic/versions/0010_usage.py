@@ -47,6 +47,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Back to sums over the payments, which are all there."""
     op.drop_index("ix_approvals_x402_request_id_created_at", "approvals")
+    op.drop_index(op.f("ix_priority_queue_api_request_id"), "priority_queue")
     op.drop_index("ix_priority_queue_agent_id_waiting", "priority_queue")
     op.drop_index("ix_transactions_memo_forgotten", "transactions")
     op.drop_index("ix_transactions_session_id_open", "transactions")
@@ -86,7 +87,7 @@ def _counts() -> tuple[sa.Column[object], ...]:
 
 
 def _create_indexes() -> None:
-    """Of the few rows that matter among millions: what is open, what was forgotten, what waits, what was asked."""
+    """To the few rows that matter among millions: what is open, what was forgotten, what waits, what was asked."""
     op.create_index(
         "ix_transactions_session_id_open",
         "transactions",
@@ -105,4 +106,5 @@ def _create_indexes() -> None:
         ["agent_id"],
         postgresql_where=sa.text("processed_at IS NULL"),
     )
+    op.create_index(op.f("ix_priority_queue_api_request_id"), "priority_queue", ["api_request_id"])
     op.create_index("ix_approvals_x402_request_id_created_at", "approvals", ["x402_request_id", "created_at"])

@@ -293,6 +293,7 @@ class QueueRow(Base):
     __tablename__ = "priority_queue"
     __table_args__ = (
         Index(None, "agent_id", "priority_score"),
+        Index(None, "api_request_id"),
         Index(
             "uq_priority_queue_api_request_id_waiting",
             "api_request_id",
