@@ -27,8 +27,10 @@ from activities.agent_steps import AgentSteps
 from activities.decide import DecideStep
 from activities.fetch import FetchStep
 from activities.log import LogStep
+from activities.notices import AnnounceStep, NoticeOutbox
 from activities.parse import ParseStep
 from activities.sign import SignStep
+from activities.start_payments import StartPayments
 from activities.submit import SubmitStep
 from activities.top_up import TopUp
 from activities.verify import VerifyStep
@@ -88,6 +90,7 @@ def activities(
     vault: VaultPort,
     facilitator: Facilitator | None = None,
     recent: SigningFacts | None = None,
+    outbox: NoticeOutbox | None = None,
 ) -> Sequence[Callable[..., Any]]:
     """Every activity, with its adapters; tests bring their own, and as `recent` a chain of another time."""
     fetch = FetchStep(ledger.requests, seller, vault)
@@ -113,6 +116,8 @@ def activities(
         agent.enqueue_many,
         agent.ended_among,
         agent.balances,
+        StartPayments().start_payments,
+        AnnounceStep(outbox or NoticeOutbox()).announce,
     ]
 
 
@@ -207,6 +212,8 @@ async def run(settings: Settings, alive: Path | None = None) -> None:
             facilitator = HttpFacilitators(settings.facilitators, verifies=settings.facilitator_verify)
             stack.push_async_callback(facilitator.close)
         signer = PaymentSigner(vault)
+        outbox = NoticeOutbox()
+        stack.push_async_callback(outbox.close)
         steps = activities(
             settings,
             ledger=ledger,
@@ -215,6 +222,7 @@ async def run(settings: Settings, alive: Path | None = None) -> None:
             signer=signer,
             vault=vault,
             facilitator=facilitator,
+            outbox=outbox,
         )
         steps = [*steps, AdoptStep(ledger.requests, timedelta(seconds=settings.content_ask_later_s)).adopt]
         accounts = SolanaAccountWatch(chain, settings.solana_ws_url)

@@ -1,9 +1,13 @@
 """`Agent`: decides what to buy next, for months. Makes no payment itself: each is a `PaidRequest` of its own.
 
 One loop over `DurableState`: enqueue what is due, start what may start, wait for a message or the next moment.
-Payments are children that outlive the agent (ABANDON) and signal it how they ended; a new run reads what waits and
+Payments are workflows of their own that outlive the agent and tell it how they ended; a new run reads what waits and
 what is open from the ledger, so that continuing as new loses nothing. A step that fails is tried again later: no fault
 ends the agent.
+
+What comes together is done together: requests are recorded in batches (agent_requests.py), payments started in batches
+(agent_payments.py), and notices come in batches from an outbox in each worker (activities/notices.py). Each of the
+three says what a crash leaves.
 
 Message handlers are safe at any moment of the loop: they change the state and wake it. Signals only note what they
 want, also before a run has read the ledger, and the loop acts on it; the update `request` waits for the ledger a while.
@@ -20,8 +24,8 @@ with workflow.unsafe.imports_passed_through():
     from autopay.domain.agent.report import build_status
     from autopay.domain.agent.spec import MAX_WATCHES, AgentSpec, Rules, Watch
     from autopay.domain.agent.state import DurableState
-    from autopay.domain.agent.status import Accepted, AgentStatus
-    from autopay.domain.agent.steps import InFlightQuery, PhaseChange, QueuedRequest
+    from autopay.domain.agent.status import Accepted, AgentState, AgentStatus
+    from autopay.domain.agent.steps import Enqueued, InFlightQuery, PhaseChange, QueuedRequest
     from autopay.domain.network import Network
     from autopay.domain.payment.notice import Notice
     from autopay.domain.payment.steps import StepFailed
@@ -35,16 +39,19 @@ from workflows.agent_balances import BalanceReader, TopUpWait
 from workflows.agent_kept import KeptAgent
 from workflows.agent_page import page
 from workflows.agent_payments import AgentPayments
-from workflows.agent_shown import ShownState
+from workflows.agent_requests import RequestRecorder
+from workflows.agent_shown import ShownPage, ShownState
+from workflows.agent_wait import AgentWait
 from workflows.durable_steps import named_faults
-
-MIN_WAIT = timedelta(milliseconds=200)
 
 RECOVERY = timedelta(seconds=30)
 """How long the update `request` waits for the ledger when a run begins; then it fails, and may be sent again."""
 
-READ_AGAIN = "watches-read-again"
-"""The patch since which a watch that is no longer due, after the step before, is not enqueued."""
+TOLD_TOGETHER = "notices-told-together"
+"""The patch since which notices come in lists; workers of before drop those as a signal that they do not know."""
+
+SPACED_READINGS = "readings-spaced-when-settled"
+"""The patch since which payments that settle one after the other do not have the balances read for each."""
 
 MAX_REASON_LENGTH = 400
 MAX_SIGNAL_LENGTH = 100
@@ -90,10 +97,12 @@ class Agent:
         self.balances = BalanceReader(self.state, self._wake)
         self.top_up = TopUpWait(self.state, self._wake)
         self.kept = KeptAgent(self.state)
+        self.requests = RequestRecorder(self.state, self._wake)
+        self.waiting = AgentWait()
         self.is_recovered = False
-        self.is_awake = False
         self.has_ended = False
         self.shown = ShownState()
+        self.shown_page = ShownPage()
         self.phase_changes = asyncio.Lock()
 
     async def _take_turn(self) -> None:
@@ -108,11 +117,9 @@ class Agent:
             await self.payments.cancel_requested()
             await self.balances.read_if_due()
             await self._check_in_flight()
-            await self._enqueue_due_watches()
+            await self.requests.enqueue_due_watches()
             await self.balances.read_before_buying()
-            while (begun := state.begin_next(workflow.now())) is not None:
-                request, breaker = begun
-                await self.payments.start(request, breaker=breaker)
+            await self.payments.start_next()
         except StepFailed as failed:
             if failed.type == "demo_on_mainnet":
                 raise ApplicationError(failed.message, type=failed.type, non_retryable=True) from None
@@ -131,13 +138,13 @@ class Agent:
                 retry_policy=policies.AGENT_RETRIES,
                 summary="what the ledger holds for this agent",
             )
+        known = set(self.state.queue.in_flight)
         self.state.load_backlog(backlog.queue, backlog.open, backlog.asked)
-        for request in backlog.open:
-            await self.payments.start(request)
+        await self.payments.start_open(backlog.open, known)
         self.is_recovered = True
         early, self.state.early_notices = self.state.early_notices, []
         for notice in early:
-            self.state.apply_notice(notice, workflow.now())
+            self._take_notice(notice)
 
     async def _check_in_flight(self) -> None:
         """Ask the ledger, now and then, about what is in flight: a notice can be lost with a restored server."""
@@ -145,6 +152,7 @@ class Agent:
         if not queue.ledger_check_is_due(workflow.now()):
             return
         queue.plan_ledger_check(workflow.now())
+        self.payments.try_refused_again()
         if not queue.in_flight:
             return
         with named_faults():
@@ -157,47 +165,24 @@ class Agent:
             )
         for notice in ended:
             if notice.request_id in queue.in_flight:
-                self.state.apply_notice(notice, workflow.now())
-
-    async def _enqueue_due_watches(self) -> None:
-        """Watches may be removed, replaced or bought by hand during each step, so the state is asked before each."""
-        state = self.state
-        for planned in state.due_watches(workflow.now()):
-            watch = state.watch_named(planned.name)
-            if watch is None or (not state.is_due(watch, workflow.now()) and workflow.patched(READ_AGAIN)):
-                continue
-            outcome = await self.payments.enqueue(watch.spec(state.schedule.plans[watch.name].due))
-            if isinstance(outcome, Refused):
-                workflow.logger.warning("watch %s not enqueued: %s", watch.name, outcome.message)
-                state.schedule.record_failure(watch, workflow.now())
+                self._take_notice(notice)
 
     async def _wait(self) -> None:
-        """Wait for a message, the end of a payment or of a reading, or the next moment that matters."""
+        """Wait for a message, the end of a reading, or the next moment that matters."""
         now = workflow.now()
-        wake = self.state.next_wake(now)
-        if (top_up := self.top_up.next_start(now)) is not None:
-            wake = min(wake, top_up)
-        try:
-            await workflow.wait_condition(
-                lambda: self.is_awake,
-                timeout=max(wake - now, MIN_WAIT),
-                timeout_summary=f"until {wake:%H:%M:%S} or a message",
-            )
-        except TimeoutError:
-            return
-        finally:
-            self.is_awake = False
+        wake, top_up = self.state.next_wake(now), self.top_up.next_start(now)
+        await self.waiting.until(wake if top_up is None else min(wake, top_up))
 
     def _wake(self) -> None:
-        self.is_awake = True
+        self.waiting.wake()
         if not self.has_ended:
             self.shown.update_at_once(self.state.state)
 
     def _show(self) -> None:
         """Show state and status in the Temporal UI: a search attribute, and the current details."""
-        status = self.status()
-        self.shown.update(status.state)
-        workflow.set_current_details(page(status))
+        self.shown.update(AgentState.STOPPED if self.has_ended else self.state.state)
+        if self.has_ended or self.shown_page.is_due(self.state.queue, workflow.now()):
+            workflow.set_current_details(page(self.status()))
 
     # The end of a run
 
@@ -272,13 +257,26 @@ class Agent:
 
     @workflow.signal
     def notice(self, notice: Notice | Unreadable) -> None:
-        """From a `PaidRequest`: held, answered, or settled."""
+        """From a `PaidRequest` that began before notices came together."""
         assert not isinstance(notice, Unreadable)
+        self._take_notice(notice)
+        self._wake()
+
+    @workflow.signal
+    def notices(self, notices: list[Notice] | Unreadable) -> None:
+        """What payments of a worker say, in their order: held, answered, or settled."""
+        assert not isinstance(notices, Unreadable)
+        if not workflow.patched(TOLD_TOGETHER):
+            return  # a worker of before has dropped it; the ledger tells how these requests ended
+        for notice in notices:
+            self._take_notice(notice)
+        self._wake()
+
+    def _take_notice(self, notice: Notice) -> None:
         if self.is_recovered:
-            self.state.apply_notice(notice, workflow.now())
+            self.state.apply_notice(notice, workflow.now(), spaced=workflow.patched(SPACED_READINGS))
         else:
             self.state.keep_early_notice(notice)
-        self._wake()
 
     # Updates
 
@@ -288,13 +286,14 @@ class Agent:
         try:
             await workflow.wait_condition(lambda: self.is_recovered or self.has_ended, timeout=RECOVERY)
             self._reject_if_stopping()
-            outcome = await self.payments.enqueue(spec)
+            outcome = await self.requests.enqueue(spec)
         except TimeoutError:
             raise _rejection("ledger_unavailable", self.state.retry.fault or "the ledger does not answer") from None
         except StepFailed as failed:
             raise _rejection(failed.type, failed.message) from None
-        if isinstance(outcome, Refused):
-            raise _rejection(outcome.reason.value, outcome.message)
+        if not isinstance(outcome, Enqueued):
+            kind = outcome.reason.value if isinstance(outcome, Refused) else outcome.type
+            raise _rejection(kind, outcome.message)
         return Accepted(
             request_id=spec.request_id,
             workflow_id=payment_workflow_id(self.state.spec.name, spec.request_id),

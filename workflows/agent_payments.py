@@ -1,33 +1,45 @@
-"""How an agent records a request in the ledger, starts its payment, and cancels it; the loop in agent.py says when."""
+"""How an agent starts payments and cancels them; the loop in agent.py says when.
+
+All that begins in one turn is started by one local step, through the client: the agent's history has one event for all
+of them. How a payment ends comes as a notice, or is found in the ledger.
+
+| crash | what follows |
+|---|---|
+| before the step starts all | the step runs again, and leaves alone what runs already |
+| after it, before its marker | as above; what runs although the turn now decides otherwise is in flight by its notice |
+| the step is given up | what it was to start stays in flight, and is tried again with the agent's own back-off |
+| the agent is gone before it tries again | the ledger has the request as waiting: the next run takes it from there |
+| a payment's workflow is gone | the adopting schedule starts it again |
+
+A request that is canceled before its start is started as canceled: it pays nothing, and records its end.
+"""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from itertools import islice
 
 from temporalio import workflow
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.agent_steps import AgentSteps
+    from activities.start_payments import StartPayments
     from autopay.domain.agent.state import DurableState
-    from autopay.domain.agent.steps import Enqueued, EnqueueInput, QueuedRequest, Withdrawn
+    from autopay.domain.agent.steps import QueuedRequest, StartBatch, Withdrawn
     from autopay.domain.hosts import host_of
     from autopay.domain.payment.steps import PaymentOrder
-    from autopay.domain.refusal import Refused
-    from autopay.domain.request import (
-        CLOSED,
-        RequestResult,
-        RequestSpec,
-        RequestStatus,
-        payment_workflow_id,
-        x402_request_id,
-    )
+    from autopay.domain.request import RequestResult, payment_workflow_id, x402_request_id
     from autopay.temporal.attributes import request_attributes
     from autopay.temporal.outcome import result_in
 
 from workflows import policies
 from workflows.durable_steps import named_faults
 from workflows.paid_request import PaidRequest
+
+TOGETHER = "payments-started-together"
+"""The patch since which payments are no children, and those of one turn are started by one step."""
+
+MOST_TOGETHER = 200
 
 
 class AgentPayments:
@@ -37,52 +49,69 @@ class AgentPayments:
         self._state = state
         self._wake = wake
         self._running: set[str] = set()
+        self._to_start: dict[str, PaymentOrder] = {}
+        self._refused: dict[str, PaymentOrder] = {}
 
     @property
     def any_running(self) -> bool:
-        """Whether a payment that this run has started has not ended."""
-        return bool(self._running)
+        """Whether a payment holds a slot; in runs that start children, whether one has not ended."""
+        return bool(self._running) or (self._state.queue.any_with_slot() and workflow.patched(TOGETHER))
 
-    async def enqueue(self, spec: RequestSpec) -> Enqueued | Refused:
-        """Record the request: then it waits, or it is answered from what the agent has. Raises StepFailed."""
-        state, now = self._state, workflow.now()
-        request = QueuedRequest(
-            request_id=spec.request_id,
-            url=spec.url,
-            method=spec.method,
-            score=state.score(spec, now),
-            queued_at=now,
-            watch=spec.watch,
-            max_price_atomic=spec.max_price_atomic,
-            currency=spec.currency,
-            body_hash=spec.body_hash,
-        )
-        to_enqueue = EnqueueInput(
-            agent=state.spec.name,
-            spec=spec,
-            score=request.score,
-            queue_limit=state.spec.rules.queue_limit,
-            fresh_since=state.fresh_since(spec, now),
-        )
-        with named_faults():
-            outcome = await workflow.execute_local_activity_method(
-                AgentSteps.enqueue,
-                to_enqueue,
-                start_to_close_timeout=policies.LEDGER_STEP,
-                retry_policy=policies.AGENT_RETRIES,
-                summary=f"enqueue {spec.request_id}, score {request.score:g}",
-            )
-        if isinstance(outcome, Refused):
-            return outcome
-        if outcome.status == RequestStatus.FRESH and outcome.content_at is not None:
-            state.record_fresh_answer(request, outcome.content_at)
-        elif outcome.status not in CLOSED:
-            state.queue.add(request)
-        own = state.watch_named(spec.watch)
-        if own is not None and outcome.status != RequestStatus.FRESH:
-            state.schedule.record_request(own, now)
-        self._wake()
-        return outcome
+    async def start_next(self) -> None:
+        """Start all that may start now, together. Raises StepFailed: they stay in flight, and are started later."""
+        state = self._state
+        if not state.queue.waiting and not self._to_start:
+            return
+        if not workflow.patched(TOGETHER):
+            while (begun := state.begin_next(workflow.now())) is not None:
+                request, breaker = begun
+                await self.start(request, breaker=breaker)
+            return
+        for request, breaker in state.begin_all(workflow.now()):
+            self._to_start[request.request_id] = self._order(request, breaker=breaker)
+        await self._start_together()
+
+    async def start_open(self, still_open: Sequence[QueuedRequest], known: Collection[str]) -> None:
+        """A run begins: what the ledger has as begun goes on, unless its workflow is known to the run before.
+
+        A workflow that is gone all the same is started again by the adopting schedule.
+        """
+        if not still_open:
+            return
+        if not workflow.patched(TOGETHER):
+            for request in still_open:
+                await self.start(request)
+            return
+        for request in still_open:
+            if request.request_id not in known:
+                self._to_start[request.request_id] = self._order(request)
+
+    def try_refused_again(self) -> None:
+        """What Temporal has refused to start is tried once more with the next that start."""
+        self._to_start |= self._refused
+        self._refused = {}
+
+    async def _start_together(self) -> None:
+        """One step starts many; a message that comes meanwhile is handled after it."""
+        while self._to_start:
+            in_flight = self._state.queue.in_flight
+            self._to_start = {key: order for key, order in self._to_start.items() if key in in_flight}
+            orders = list(islice(self._to_start.values(), MOST_TOGETHER))
+            if not orders:
+                return
+            with named_faults():
+                refused = await workflow.execute_local_activity_method(
+                    StartPayments.start_payments,
+                    StartBatch(orders=tuple(orders)),
+                    start_to_close_timeout=policies.START_STEP,
+                    retry_policy=policies.AGENT_RETRIES,
+                    summary=f"start {len(orders)}: {', '.join(order.request_id for order in orders)}"[:200],
+                )
+            for order in orders:
+                self._to_start.pop(order.request_id, None)
+            for each in refused:
+                workflow.logger.warning("Temporal refuses to start %s: %s", each.request_id, each.message)
+                self._refused |= {order.request_id: order for order in orders if order.request_id == each.request_id}
 
     async def cancel_requested(self) -> None:
         """Cancel each request that a signal named; one that still waits is started as canceled, to be recorded."""
@@ -91,7 +120,9 @@ class AgentPayments:
             request_id = queue.cancels[0]
             waiting = queue.begin_now(request_id)
             if waiting is not None:
-                await self.start(waiting, canceled=True)
+                await self._start_canceled(waiting)
+            elif (order := self._to_start.get(request_id) or self._refused.get(request_id)) is not None:
+                self._to_start[request_id] = order.model_copy(update={"canceled": True})
             try:
                 await workflow.get_external_workflow_handle(payment_workflow_id(name, request_id)).cancel()
             except ApplicationError as gone:
@@ -116,10 +147,16 @@ class AgentPayments:
                 self._state.queue.add_cancel(request_id)
                 self._state.queue.end_hold(request_id)
 
-    async def start(self, request: QueuedRequest, *, canceled: bool = False, breaker: str | None = None) -> None:
-        """Start the payment, unless it already runs. One that has ended has sent its notice, or is in the ledger."""
+    async def _start_canceled(self, request: QueuedRequest) -> None:
+        if workflow.patched(TOGETHER):
+            self._to_start[request.request_id] = self._order(request, canceled=True)
+            await self._start_together()
+        else:
+            await self.start(request, canceled=True)
+
+    def _order(self, request: QueuedRequest, *, canceled: bool = False, breaker: str | None = None) -> PaymentOrder:
         name = self._state.spec.name
-        order = PaymentOrder(
+        return PaymentOrder(
             agent=name,
             request_id=request.request_id,
             request_key=x402_request_id(name, request.request_id),
@@ -128,6 +165,12 @@ class AgentPayments:
             canceled=canceled,
             breaker=breaker,
         )
+
+    # Runs that began before payments were started together
+
+    async def start(self, request: QueuedRequest, *, canceled: bool = False, breaker: str | None = None) -> None:
+        """Start the payment, unless it already runs. One that has ended has sent its notice, or is in the ledger."""
+        name, order = self._state.spec.name, self._order(request, canceled=canceled, breaker=breaker)
         try:
             payment = await workflow.start_child_workflow(
                 PaidRequest.run,

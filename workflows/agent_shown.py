@@ -1,13 +1,21 @@
-"""`ShownState`: an agent's state as a search attribute, by which lists of agents tell it without asking."""
+"""What an agent shows in Temporal's lists and on its page there: its state as a search attribute, and its details."""
+
+from datetime import datetime, timedelta
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from autopay.domain.agent.queue import RequestQueue
     from autopay.domain.agent.status import AgentState
     from autopay.temporal.attributes import STATE
 
 AT_ONCE = "state-shown-at-once"
 """The patch since which a changed state is shown when it changes, and not only after the steps of the turn."""
+
+FEW = 20
+"""With so many requests in flight and waiting the page is written in every turn."""
+
+BETWEEN_PAGES = timedelta(seconds=1)
 
 
 class ShownState:
@@ -29,3 +37,18 @@ class ShownState:
     def _show(self, state: AgentState) -> None:
         self._shown = state
         workflow.upsert_search_attributes([STATE.value_set(state.value)])
+
+
+class ShownPage:
+    """When the page in the Temporal UI is written: it lists what is in flight and waits, and those can be hundreds."""
+
+    def __init__(self) -> None:
+        self._written_at: datetime | None = None
+
+    def is_due(self, queue: RequestQueue, now: datetime) -> bool:
+        """Whether to write it now. While much is in flight once a second is enough: a turn follows within a minute."""
+        many = len(queue.in_flight) + len(queue.waiting) > FEW and bool(queue.in_flight)
+        if many and self._written_at is not None and now < self._written_at + BETWEEN_PAGES:
+            return False
+        self._written_at = now
+        return True

@@ -14,6 +14,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 with workflow.unsafe.imports_passed_through():
     from activities.fetch import FetchStep
     from activities.log import LogStep
+    from activities.notices import AnnounceStep
     from activities.parse import ParseStep
     from activities.sign import SignStep
     from activities.submit import SubmitStep
@@ -21,7 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from autopay.domain.errors import stable_name
     from autopay.domain.hosts import host_of
     from autopay.domain.money import price_text
-    from autopay.domain.payment.notice import Notice
+    from autopay.domain.payment.notice import Announcement, Notice
     from autopay.domain.payment.offer import Challenge
     from autopay.domain.payment.payment import Attempt, Payment, SellerAnswer, Verdict
     from autopay.domain.payment.steps import (
@@ -41,6 +42,9 @@ with workflow.unsafe.imports_passed_through():
     from autopay.temporal.attributes import STATUS, payment_attributes
 
 from workflows import policies
+
+BY_OUTBOX = "notices-by-outbox"
+"""The patch since which a notice goes through the worker's outbox, and not as a signal of the payment's own."""
 
 SECOND = timedelta(seconds=1)
 
@@ -179,11 +183,27 @@ class DurableSteps:
         """Tell the agent; it may have stopped long ago, and the ledger knows in any case."""
         if not notice.final and notice.status == RequestStatus.DELIVERED:
             workflow.upsert_search_attributes([STATUS.value_set("delivered")])
+        if workflow.patched(BY_OUTBOX):
+            await self._announce_by_outbox(notice)
+            return
         handle = workflow.get_external_workflow_handle(agent_workflow_id(self.order.agent))
         try:
             await handle.signal("notice", notice)
         except ApplicationError as gone:
             workflow.logger.info("agent %s is not running: %s", self.order.agent, gone.message)
+
+    async def _announce_by_outbox(self, notice: Notice) -> None:
+        try:
+            with named_faults():
+                await workflow.execute_local_activity_method(
+                    AnnounceStep.announce,
+                    Announcement(agent=self.order.agent, notice=notice),
+                    start_to_close_timeout=policies.ANNOUNCE_STEP,
+                    retry_policy=policies.ANNOUNCE_RETRIES,
+                    summary=f"tell agent {self.order.agent}: {notice.status}{', final' if notice.final else ''}",
+                )
+        except StepFailed as failed:
+            workflow.logger.warning("agent %s is not told: %s", self.order.agent, failed.message)
 
     def show(self, now: str, payment: Payment) -> None:
         """Current details of the Temporal UI, in Markdown."""

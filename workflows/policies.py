@@ -86,6 +86,13 @@ AGENT_RETRIES = RetryPolicy(
 """An agent's steps in the ledger: about 22 s of tries, then it waits on a timer, so that an outage of days costs
 little history."""
 
+START_STEP = timedelta(seconds=60)
+"""Starts up to 200 workflows, 32 at a time: a second or two, unless Temporal is busy."""
+
+ANNOUNCE_STEP = timedelta(seconds=5)
+ANNOUNCE_RETRIES = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_attempts=3)
+"""Hands a notice to the worker's outbox, without I/O; a notice that is lost is found in the ledger."""
+
 BALANCES_STEP = timedelta(seconds=15)
 ONCE = RetryPolicy(maximum_attempts=1)
 """Reading balances is the probe of the chain's breaker, which has the back-off."""

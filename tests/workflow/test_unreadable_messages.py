@@ -26,13 +26,13 @@ async def test_signals_that_cannot_be_read_are_dropped_and_counted(
     dropped = 0
     with caplog.at_level(logging.WARNING):
         for name, payloads in UNREADABLE.items():
-            for message in ("pause", "cancel", "notice"):
+            for message in ("pause", "cancel", "notice", "notices"):
                 await signal(world.client, AGENT, message, *payloads)
                 status = await handle.query(Agent.status, rpc_timeout=SOON)
                 dropped += 1
                 assert (status.state, status.dropped) == ("running", dropped), (name, message)
     assert status.last_dropped is not None
-    assert status.last_dropped.signal == "notice"
+    assert status.last_dropped.signal == "notices"
     assert "signal cancel dropped" in caplog.text
     await handle.signal(Agent.stop)
     await handle.result()

@@ -26,6 +26,9 @@ QUIET_MOST = timedelta(minutes=30)
 SHORT_MOST = timedelta(minutes=5)
 """The same while something waits for money: a top-up is seen at once by the listener beside it, and at last by this."""
 
+SETTLED_READING = timedelta(seconds=2)
+"""The shortest time between readings because a payment has settled: what was paid is subtracted here meanwhile."""
+
 MAX_ENDPOINTS = 500
 """Endpoints whose price is kept; the one that was bought from longest ago is dropped first."""
 
@@ -70,6 +73,12 @@ class Balances(BaseModel):
         if not is_short or self.next_reading is None or self.read_at is None:
             return self.next_reading
         return min(self.next_reading, self.read_at + _waits(rules, SHORT_MOST).wait(self.unchanged))
+
+    def request_reading(self, now: datetime, *, spaced: bool) -> None:
+        """A payment has settled: read soon, and with `spaced` not before `SETTLED_READING` after the last reading."""
+        soonest = self.read_at + SETTLED_READING if spaced and self.read_at is not None else now
+        if self.next_reading is not None:
+            self.next_reading = None if soonest <= now else min(self.next_reading, soonest)
 
     def is_old(self, rules: Rules, now: datetime) -> bool:
         """Whether the last reading is too old to buy by."""

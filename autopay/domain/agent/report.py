@@ -7,7 +7,6 @@ from itertools import islice
 from autopay.domain.agent.breakers import Breaker, BreakerState
 from autopay.domain.agent.priority import score_at
 from autopay.domain.agent.scheduling import BlockedBy
-from autopay.domain.agent.spec import Watch
 from autopay.domain.agent.state import DurableState
 from autopay.domain.agent.status import AgentState, AgentStatus, BreakerStatus, WaitingRequest, WatchStatus
 from autopay.domain.money import show
@@ -33,7 +32,7 @@ def build_status(state: DurableState, now: datetime, *, has_ended: bool) -> Agen
         queued=tuple(request.request_id for request in queue.waiting),
         next=tuple(_head(state, now)),
         breakers=tuple(_breakers(state, now)),
-        watches=tuple(_watch(state, watch, now, has_ended=has_ended) for watch in state.spec.watches),
+        watches=tuple(_watches(state, now, has_ended=has_ended)),
         payments=counters.payments,
         delivered=counts.get(RequestStatus.DELIVERED, 0) + counts.get(RequestStatus.FREE, 0),
         fresh=counts.get(RequestStatus.FRESH, 0),
@@ -101,30 +100,29 @@ def _breakers(state: DurableState, now: datetime) -> Iterator[BreakerStatus]:
             yield BreakerStatus(of=name, state=breaker_state, faults=breaker.faults, until=until)
 
 
-def _watch(state: DurableState, watch: Watch, now: datetime, *, has_ended: bool) -> WatchStatus:
-    plan = state.schedule.plans.get(watch.name)
-    since = state.schedule.stale_since(watch)
-    price = state.prices.of(watch.method, watch.url)
-    waits = _waits(state, watch.name, has_ended=has_ended)
-    return WatchStatus(
-        watch=watch,
-        next_due=max(plan.due, now) if plan is not None and waits is None else None,
-        last=plan.last if plan is not None else None,
-        stale_since=since if since is not None and since < now else None,
-        waits=waits,
-        price_atomic=price.amount_atomic if price is not None else None,
-        currency=price.currency if price is not None else None,
-    )
+def _watches(state: DurableState, now: datetime, *, has_ended: bool) -> Iterator[WatchStatus]:
+    waits = _waits(state, has_ended=has_ended) if state.spec.watches else {}
+    for watch in state.spec.watches:
+        plan = state.schedule.plans.get(watch.name)
+        since = state.schedule.stale_since(watch)
+        price = state.prices.of(watch.method, watch.url)
+        yield WatchStatus(
+            watch=watch,
+            next_due=max(plan.due, now) if plan is not None and waits[watch.name] is None else None,
+            last=plan.last if plan is not None else None,
+            stale_since=since if since is not None and since < now else None,
+            waits=waits[watch.name],
+            price_atomic=price.amount_atomic if price is not None else None,
+            currency=price.currency if price is not None else None,
+        )
 
 
-def _waits(state: DurableState, watch: str, *, has_ended: bool) -> str | None:
-    """Why a watch cannot be bought when it is due; None when it can."""
+def _waits(state: DurableState, *, has_ended: bool) -> dict[str, str | None]:
+    """Why each watch cannot be bought when it is due; None when it can."""
+    names = [watch.name for watch in state.spec.watches]
     if has_ended or state.state != AgentState.RUNNING:
-        return "stopped" if has_ended or state.stopping else "paused"
-    if watch in state.watches_without_money():
-        return "no money"
-    in_flight = state.queue.in_flight
-    held_for = {in_flight[key].watch: held.why for key, held in state.queue.held.items() if key in in_flight}
-    if watch in held_for:
-        return f"held: {held_for[watch]}"
-    return "under way" if watch in state.queue.busy_watches() else None
+        return dict.fromkeys(names, "stopped" if has_ended or state.stopping else "paused")
+    in_flight, poor = state.queue.in_flight, state.watches_without_money()
+    waits = {name: "under way" if state.queue.is_busy(name) else None for name in names}
+    held = {in_flight[key].watch: f"held: {held.why}" for key, held in state.queue.held.items() if key in in_flight}
+    return waits | {name: held[name] for name in names if name in held} | dict.fromkeys(poor, "no money")

@@ -62,16 +62,22 @@ class SchedulingContext:
     breakers: Breakers
     spendable: dict[Currency, int | None]
     below_threshold: tuple[Currency, ...]
-    with_slot: Sequence[QueuedRequest]
+    with_slot: list[QueuedRequest]
     slots: Counter[str] = field(init=False)
     committed: Counter[Currency] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.slots = Counter(seller_of(request.url) for request in self.with_slot)
-        self.committed = Counter()
-        for request in self.with_slot:
-            cost = self.cost(request)
-            self.committed[cost.currency] += cost.expected
+        self.slots, self.committed = Counter(), Counter()
+        taken, self.with_slot = self.with_slot, []
+        for request in taken:
+            self.take_slot(request)
+
+    def take_slot(self, request: QueuedRequest) -> None:
+        """The request holds a slot, and what it may cost is set aside: what is evaluated after it finds less."""
+        self.with_slot.append(request)
+        self.slots[seller_of(request.url)] += 1
+        cost = self.cost(request)
+        self.committed[cost.currency] += cost.expected
 
     def evaluate(self, waiting: Sequence[QueuedRequest]) -> Iterator[tuple[QueuedRequest, BlockedBy | None]]:
         """Each waiting request with what keeps it from starting; None for one that may.

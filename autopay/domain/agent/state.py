@@ -17,7 +17,7 @@ from autopay.domain.agent.money import RETRY_READING, Balances, EndpointPrices
 from autopay.domain.agent.priority import HAND_WEIGHT, score
 from autopay.domain.agent.queue import RequestQueue
 from autopay.domain.agent.scheduling import BlockedBy, SchedulingContext
-from autopay.domain.agent.spec import AgentSpec, Rules, Watch
+from autopay.domain.agent.spec import MAX_QUEUE, AgentSpec, Rules, Watch
 from autopay.domain.agent.status import AgentState, HeldRequest, Spendable
 from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.agent.watches import WatchSchedule
@@ -97,8 +97,14 @@ class DurableState(BaseModel):
 
     def demo_is_over(self) -> bool:
         """A DEMO has made its payments, or has begun as many."""
+        return self._demo_payments_left() <= 0
+
+    def _demo_payments_left(self) -> int:
+        """How many more requests a DEMO may begin."""
+        if self.spec.phase != Phase.DEMO:
+            return MAX_QUEUE
         begun = self.counters.payments - self.counters.demo_from + len(self.queue.unanswered())
-        return self.spec.phase == Phase.DEMO and begun >= self.spec.rules.demo_payments
+        return self.spec.rules.demo_payments - begun
 
     def is_finished(self) -> bool:
         """Nothing more may start, and nothing is in flight. A stopped agent does not wait for held requests."""
@@ -142,8 +148,8 @@ class DurableState(BaseModel):
 
     def idle_watches(self) -> list[Watch]:
         """Watches that can be bought when they are due: neither queued, nor in flight, nor without money."""
-        busy = self.queue.busy_watches() | set(self.watches_without_money())
-        return [watch for watch in self.spec.watches if watch.name not in busy]
+        poor = self.watches_without_money()
+        return [watch for watch in self.spec.watches if watch.name not in poor and not self.queue.is_busy(watch.name)]
 
     def due_watches(self, now: datetime) -> list[Watch]:
         """Idle watches whose data is stale."""
@@ -209,15 +215,27 @@ class DurableState(BaseModel):
 
     def begin_next(self, now: datetime) -> tuple[QueuedRequest, BreakerState] | None:
         """Move the next request that may start to in flight; with its seller's breaker. None: none may start now."""
+        begun = self.begin_all(now, most=1)
+        return begun[0] if begun else None
+
+    def begin_all(self, now: datetime, most: int = MAX_QUEUE) -> list[tuple[QueuedRequest, BreakerState]]:
+        """Move all that may start now to in flight, the next one first; each with its seller's breaker."""
+        begun: list[tuple[QueuedRequest, BreakerState]] = []
         if self.state != AgentState.RUNNING or not self.queue.waiting or self.demo_is_over():
-            return None
-        for request, blocked_by in self.scheduling_context(now).evaluate(self.queue.waiting):
-            if blocked_by is None:
-                self.queue.begin(request)
-                return request, self.breakers.record_seller_request(seller_of(request.url), request.request_id, now)
+            return begun
+        most = min(most, self._demo_payments_left())
+        context = self.scheduling_context(now)
+        for request, blocked_by in context.evaluate(self.queue.waiting):
             if blocked_by is BlockedBy.SLOT:
-                return None
-        return None
+                break
+            if blocked_by is None:
+                context.take_slot(request)
+                seller = seller_of(request.url)
+                begun.append((request, self.breakers.record_seller_request(seller, request.request_id, now)))
+            if len(begun) == most:
+                break
+        self.queue.begin(*(request for request, _ in begun))
+        return begun
 
     def load_backlog(
         self,
@@ -236,8 +254,11 @@ class DurableState(BaseModel):
         if len(self.early_notices) < MAX_EARLY_NOTICES:
             self.early_notices.append(notice)
 
-    def apply_notice(self, notice: Notice, now: datetime) -> None:
-        """A payment says that its request is held, was answered, or that its money is settled."""
+    def apply_notice(self, notice: Notice, now: datetime, *, spaced: bool = True) -> None:
+        """A payment says that its request is held, was answered, or that its money is settled.
+
+        `spaced` is False in runs that began when each payment that settled had the balances read at once.
+        """
         request = self.queue.in_flight.get(notice.request_id) or self.queue.begin_now(notice.request_id)
         if request is None:
             return  # it has ended already: the ledger said so before
@@ -251,19 +272,16 @@ class DurableState(BaseModel):
             self.breakers.rpc.record_fault(now)
         elif notice.final and notice.transaction is not None:
             self.breakers.rpc.allow_probe_now(now)
-        self.queue.held.pop(notice.request_id, None)
-        if notice.request_id not in self.queue.answered:
+        if self.queue.answer(notice.request_id):
             self._apply_answer(notice, request, now)
         if notice.final:
             self.queue.end(notice.request_id)
-            self.balances.next_reading = None
-        else:
-            self.queue.answered.add(notice.request_id)
+            self.balances.request_reading(now, spaced=spaced)
         self.counters.keep_notice(notice)
 
     def _apply_hold(self, notice: Notice, now: datetime) -> None:
         if notice.held is None:
-            before = self.queue.held.pop(notice.request_id, None)
+            before = self.queue.end_hold(notice.request_id)
             if before is not None and before.why == "chain":
                 self.breakers.rpc.record_success()
             return
@@ -341,7 +359,7 @@ class DurableState(BaseModel):
             return False
         if self.balances.shortage is not None or self.watches_without_money():
             return True
-        if self.queue.with_slot():  # their cost is set aside only until they are answered
+        if self.queue.any_with_slot():  # their cost is set aside only until they are answered
             return False
         evaluated = self.scheduling_context(now).evaluate(self.queue.waiting)
         return any(blocked_by is BlockedBy.MONEY for _, blocked_by in evaluated)
@@ -363,7 +381,7 @@ class DurableState(BaseModel):
         if self.state == AgentState.RUNNING:
             plans = self.schedule.plans
             times += [plans[watch.name].due for watch in self.idle_watches() if watch.name in plans]
-            sellers = {seller_of(request.url) for request in self.queue.waiting}
-            probes = (self.breakers.sellers[each].until for each in sellers & self.breakers.sellers.keys())
-            times += [until for until in probes if until is not None and until > now]
+            down = {seller: each.until for seller, each in self.breakers.sellers.items() if each.until is not None}
+            asked = {seller_of(request.url) for request in self.queue.waiting} if down else set()
+            times += [down[seller] for seller in asked & down.keys() if down[seller] > now]
         return max(now, min(times))

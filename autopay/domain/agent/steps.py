@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import Field
 
 from autopay.domain.money import Currency
+from autopay.domain.payment.steps import PaymentOrder
 from autopay.domain.refusal import Refused
 from autopay.domain.request import Method, RequestSpec, RequestStatus
 from autopay.domain.values import Value
@@ -84,6 +85,19 @@ class EnqueueFailed(Value):
 
 
 BatchOutcome = Annotated[Enqueued | Refused | EnqueueFailed, Field(discriminator="kind")]
+
+
+class StartBatch(Value):
+    """Payments that begin together."""
+
+    orders: tuple[PaymentOrder, ...]
+
+
+class NotStarted(Value):
+    """A payment whose workflow Temporal refuses to start, and why."""
+
+    request_id: str
+    message: str
 
 
 class InFlightQuery(Value):

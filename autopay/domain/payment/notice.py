@@ -1,4 +1,4 @@
-"""`Notice`: the signal that a payment sends to its agent."""
+"""`Notice`: what a payment tells its agent."""
 
 from typing import Annotated, Literal
 
@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field
 
 from autopay.domain.money import MAX_ATOMIC, Currency
 from autopay.domain.request import REQUEST_ID_PATTERN, RequestStatus
-from autopay.domain.values import StrictValue
+from autopay.domain.values import StrictValue, Value
 
 MAX_TEXT_LENGTH = 500
 """Characters of any text in a notice; more is cut off, as an agent keeps notices in its state."""
@@ -49,3 +49,10 @@ class Notice(StrictValue):
     amount_atomic: int = Field(0, ge=0, le=MAX_ATOMIC)
     transaction: Text | None = None
     message: Text | None = None
+
+
+class Announcement(Value):
+    """A notice, and the agent that it is for."""
+
+    agent: str
+    notice: Notice

@@ -146,6 +146,8 @@ class AnyMessageToAPayment(AnyMessage):
             case "log":
                 self.closed = pending.argument(LogInput).result
                 return None
+            case "announce":
+                return None
             case "decide":
                 return data.draw(refusals | st.none()) if data else None
         raise AssertionError(f"an activity that nobody plays: {pending.name}")

@@ -4,17 +4,26 @@ from datetime import timedelta
 from uuid import UUID
 
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, precondition, rule
+from hypothesis.stateful import initialize, rule
 from temporalio.api.common.v1 import Payload
-from temporalio.exceptions import ApplicationError
 
 from autopay.domain.agent.spec import AgentSpec, Rules, Watch
 from autopay.domain.agent.status import AgentStatus, Spendable
-from autopay.domain.agent.steps import Backlog, Enqueued, InFlightQuery, QueuedRequest, Withdrawn
+from autopay.domain.agent.steps import (
+    Backlog,
+    EnqueueBatch,
+    Enqueued,
+    EnqueueFailed,
+    InFlightQuery,
+    NotStarted,
+    QueuedRequest,
+    StartBatch,
+    Withdrawn,
+)
 from autopay.domain.money import Currency
 from autopay.domain.payment.notice import Notice
 from autopay.domain.phase import Phase
-from autopay.domain.request import RequestResult, RequestSpec, RequestStatus
+from autopay.domain.request import RequestSpec, RequestStatus
 from tests.workflow.any_message.machine import STORIES, URL, AnyMessage, bad, how_many, readable, refusals, texts
 from tests.workflow.core import CONVERTER, START, Core, Pending, to_payload
 from workflows.agent import Agent
@@ -79,6 +88,7 @@ signals = st.one_of(
     st.tuples(st.just("pause"), texts(500)),
     st.tuples(st.just("cancel"), ids | texts(200)),
     st.tuples(st.just("notice"), notices),
+    st.tuples(st.just("notices"), st.lists(notices, max_size=4)),
 )
 withdrawn = st.builds(Withdrawn, request_id=ids, approval_id=st.just(UUID(int=1)))
 spendables = st.builds(
@@ -137,28 +147,22 @@ class AnyMessageToAnAgent(AnyMessage):
         if of == 0:
             self.core.signal("stop", [])
 
-    @precondition(lambda self: self.waits_for("child start"))
-    @rule(data=st.data(), known=st.booleans())
-    def a_payment_starts(self, data: st.DataObject, known: bool) -> None:
-        self.core.start_child(self.pick(data, "child start"), known=known)
-
-    @precondition(lambda self: self.waits_for("child"))
-    @rule(data=st.data(), failed=st.booleans())
-    def a_payment_ends(self, data: st.DataObject, failed: bool) -> None:
-        result = RequestResult(request_id="r1", status=RequestStatus.FREE, workflow_id="pay/tester/r1")
-        failure = ApplicationError("no", type="Strange") if failed else None
-        self.core.end_child(self.pick(data, "child"), result, failure)
-
     def result_of(self, pending: Pending, data: st.DataObject | None) -> object:
         match pending.name:
             case "recover":
                 return data.draw(backlogs()) if data else Backlog()
-            case "enqueue" if data:
+            case "enqueue_many" if data:
                 fresh = Enqueued(status=RequestStatus.FRESH, content_of="r1", content_at=self.core.now)
                 taken = st.builds(Enqueued, status=st.sampled_from(RequestStatus))
-                return data.draw(taken | refusals | st.just(fresh))
-            case "enqueue":
-                return Enqueued(status=RequestStatus.WAITING)
+                failed = EnqueueFailed(type="data_error", message="no")
+                outcomes = taken | refusals | st.just(fresh) | st.just(failed)
+                return [data.draw(outcomes) for _ in pending.argument(EnqueueBatch).requests]
+            case "enqueue_many":
+                return [Enqueued(status=RequestStatus.WAITING) for _ in pending.argument(EnqueueBatch).requests]
+            case "start_payments":
+                ids = [order.request_id for order in pending.argument(StartBatch).orders]
+                refused = data.draw(st.lists(st.sampled_from(ids), unique=True)) if data else []
+                return [NotStarted(request_id=request_id, message="no") for request_id in refused]
             case "ended_among" if data:
                 return data.draw(st.lists(notices, max_size=3))
             case "ended_among":

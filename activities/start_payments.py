@@ -1,0 +1,55 @@
+"""Starts the payments that an agent begins in one turn, all together."""
+
+import asyncio
+
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from autopay.domain.agent.steps import NotStarted, StartBatch
+from autopay.domain.errors import TransientFault
+from autopay.domain.payment.steps import PaymentOrder
+from autopay.temporal.payments import start_payment
+
+AT_ONCE = 32
+"""Starts under way at the same time; more only wait in Temporal."""
+
+_REFUSED = (RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.PERMISSION_DENIED)
+
+
+class TemporalUnavailable(TransientFault):
+    """Temporal does not start workflows."""
+
+
+class StartPayments:
+    """Starts `PaidRequest` workflows for agents; Temporal itself sees to it that there is one of each."""
+
+    @activity.defn(name="start_payments")
+    async def start_payments(self, batch: StartBatch) -> list[NotStarted]:
+        """Start them all; returns those that Temporal refuses to start.
+
+        Run again, it leaves alone what runs already.
+
+        Raises:
+            TemporalUnavailable: at least one could not be started now; the others are.
+        """
+        client, task_queue, slots = activity.client(), activity.info().task_queue, asyncio.Semaphore(AT_ONCE)
+
+        async def start(order: PaymentOrder) -> RPCError | None:
+            async with slots:
+                return await _start(client, task_queue, order)
+
+        errors = await asyncio.gather(*(start(order) for order in batch.orders))
+        failed = [(order, error) for order, error in zip(batch.orders, errors, strict=True) if error is not None]
+        for _, error in failed:
+            if error.status not in _REFUSED:
+                raise TemporalUnavailable(error.message)
+        return [NotStarted(request_id=order.request_id, message=error.message) for order, error in failed]
+
+
+async def _start(client: Client, task_queue: str, order: PaymentOrder) -> RPCError | None:
+    try:
+        await start_payment(client, task_queue, order, eagerly=True)
+    except RPCError as error:
+        return error
+    return None
