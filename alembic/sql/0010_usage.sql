@@ -1,13 +1,13 @@
 -- What a session has used, and what an agent spent at a host in a day, as rows that move with the payments.
 -- A blank line twice ends a statement.
 --
--- Locks. Counters are moved by the statement that adds a payment or ends one, so they are locked after the rows that
--- such a transaction locks first (agent, session, request, payment) and before the chains' heads, which are locked at
--- commit. Within a statement the session's counter comes first, then the day's. A counter belongs to one agent, and
--- only transactions with that agent's payments lock it. So transactions that follow this order cannot wait for each
--- other in a circle: one that holds a counter waits for the next counter or a head only, and who holds that has passed
--- this one already. A transaction that moves counters must lock no agent, session, request or payment afterwards; one
--- that adds payments of several agents goes through the agents in the order of their ids.
+-- Locks. Whoever moves an agent's counters takes that agent's advisory lock first and keeps it until its end: of one
+-- agent, one transaction at a time moves counters, however many and in whatever order. It is taken when a payment is
+-- added or fails, so after the rows that such a transaction locks (agent, session, request, payment), and before the
+-- chains' heads, which are locked at commit, one transaction of an agent at a time as well. So whoever waits here for
+-- another waits for one that needs no row of the first any more. Two rules keep it so: once a transaction has added a
+-- payment or failed one, it locks no agent, session, request or payment that it does not hold already; and one that
+-- does so for several agents goes through them in the order of their ids.
 CREATE FUNCTION move_usage() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     -- What the chain shows already is booked whatever the limits are; only a reservation is held to them.
@@ -17,6 +17,7 @@ DECLARE
     session_allowance numeric;
     session_limit bigint;
 BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('usage of ' || NEW.agent_id, 0));
     IF NEW.status = 'FAILED' THEN  -- proven not settled: it counts no more
         UPDATE session_usage SET payments = payments - 1, spent = spent - NEW.amount
         WHERE session_id = NEW.session_id;

@@ -13,6 +13,7 @@ from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.adapters.postgres.maintenance import migrations
 from autopay.domain.audit.events import MismatchReason
 from autopay.domain.audit.ledger_check import AGENT_TABLES, LedgerCheck
+from autopay.domain.money import Currency
 from autopay.domain.payment.attempt import RecordedAttempt
 from autopay.domain.refusal import Refused
 from tests.ledger.books import PRICE, Book, open_book
@@ -207,6 +208,31 @@ async def test_the_way_down_and_up_counts_the_same(book: Book, database_url: str
     await asyncio.to_thread(migrations.upgrade, database_url)
     assert (rows(database_url, SESSIONS), rows(database_url, DAYS)) == before
     assert await findings(database_url) == []
+
+
+async def test_transactions_that_fail_payments_of_two_sessions_in_opposite_order_do_not_deadlock(
+    ledger: PostgresLedger, database_url: str
+) -> None:
+    usdc, cash = [await open_book(ledger, currency=currency) for currency in Currency]
+    shops = [SHOP.at(currency=currency) for currency in Currency]
+    first, second, third = [
+        (await paid(book, shop)).attempt_id for book, shop in ((usdc, shops[0]), (cash, shops[1]), (cash, shops[1]))
+    ]
+    fail: LiteralString = "UPDATE transactions SET status = 'FAILED' WHERE id = %s"
+    async with (
+        await psycopg.AsyncConnection.connect(database_url) as one,
+        await psycopg.AsyncConnection.connect(database_url) as other,
+    ):
+        await one.execute(fail, [first])
+        waiting = asyncio.create_task(other.execute(fail, [third]))
+        done, _ = await asyncio.wait([waiting], timeout=0.2)
+        assert not done, "both count in the same day at the same host"
+        await one.execute(fail, [second])
+        await one.commit()
+        await waiting
+        await other.commit()
+    assert await findings(database_url) == []
+    assert rows(database_url, "SELECT DISTINCT payments, spent FROM session_usage") == [(0, 0)]
 
 
 async def test_reservations_and_deaths_at_the_same_moment_never_deadlock_and_lose_no_count(database_url: str) -> None:
