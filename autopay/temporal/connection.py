@@ -15,6 +15,7 @@ from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.adapters.postgres import open_ledger
+from autopay.adapters.postgres.maintenance.keys import KeyChecks
 from autopay.adapters.vault import Keyring
 from autopay.domain.errors import LedgerUnavailable, PermanentFault, SettingsError, TransientFault
 from autopay.settings import Settings, environment, start_stack
@@ -35,10 +36,13 @@ class AttributesMissing(PermanentFault):
     """Temporal lacks search attributes that Autopay's workflows set."""
 
 
-async def connect(settings: Settings, knows: Callable[[int], Awaitable[bool]] | None = None) -> Client:
+async def connect(
+    settings: Settings, knows: Callable[[int], Awaitable[bool]] | None = None, keys: KeyChecks | None = None
+) -> Client:
     """A client of the Temporal that TEMPORAL_* variables or a profile name, else of the embedded stack's.
 
-    `knows` tells of a key version whether the ledger knows it: a worker gives it, see codec.py.
+    `knows` tells of a key version whether the ledger knows it: a worker gives it, see codec.py. `keys` are those of
+    the settings' ledger, for who has it open already.
 
     Raises:
         SettingsError: no address is known, a setting of Temporal's is wrong, or there is no keyring or another one than
@@ -52,8 +56,14 @@ async def connect(settings: Settings, knows: Callable[[int], Awaitable[bool]] | 
             raise SettingsError(f"TEMPORAL_ADDRESS is not set: set it, or {start_stack()}")
         config["target_host"] = settings.stack.temporal
     keyring = keyring_of(settings)
-    if settings.database_url:
-        await _check_keyring(settings.database_url, keyring)
+    if keys is not None:
+        await _check_keyring(keys, keyring)
+    elif settings.database_url:
+        ledger = open_ledger(settings.database_url)
+        try:
+            await _check_keyring(ledger.keys, keyring)
+        finally:
+            await ledger.dispose()
     converter = data_converter(keyring, knows)
     try:
         client = await Client.connect(**config, data_converter=converter)
@@ -141,16 +151,13 @@ def _type_name(kind: int) -> str:
     return name.removeprefix("INDEXED_VALUE_TYPE_").title().replace("_", "")
 
 
-async def _check_keyring(database_url: str, keyring: Keyring) -> None:
+async def _check_keyring(keys: KeyChecks, keyring: Keyring) -> None:
     """Refuse a keyring that is not the ledger's. A ledger that does not answer hinders nobody: stop must always work,
     and workflows drop what they cannot read."""
-    ledger = open_ledger(database_url)
     try:
-        refused = await ledger.keys.refuse_or_register(keyring)
+        refused = await keys.refuse_or_register(keyring)
     except LedgerUnavailable:
         return
-    finally:
-        await ledger.dispose()
     if refused is not None:
         raise SettingsError(refused)
 

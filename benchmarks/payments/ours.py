@@ -1,4 +1,7 @@
-"""Purchases through an agent, as the command `request` makes them: an update of its workflow, then the ledger."""
+"""Purchases through an agent, as the command `request` makes them: an update of its workflow, then the ledger.
+
+The command is notified by the ledger; here one process waits for many requests, and polls.
+"""
 
 import asyncio
 import itertools
@@ -6,13 +9,14 @@ import os
 import time
 
 from autopay.cli.connect.agent_handle import AgentHandle
-from autopay.cli.request.request_steps import FIRST_POLL_S, LAST_POLL_S
 from autopay.domain.request import CLOSED, RequestResult, RequestSpec, RequestStatus, x402_request_id
 from benchmarks.payments.bare import timed
 from benchmarks.payments.figures import Speed
 from benchmarks.payments.town import AGENT, Town
 
 PATIENCE_S = 120
+FIRST_POLL_S = 0.02
+LAST_POLL_S = 0.5
 
 
 class AgentBuyer:

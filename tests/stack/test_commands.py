@@ -1,5 +1,6 @@
 """The commands against a running stack with a worker, in this process, and once as processes of their own."""
 
+import asyncio
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from solders.keypair import Keypair
 
 from autopay.stack_file import StackFile
+from tests.loaded import loaded_by
 from tests.stack.shell import Shell
 from tests.stack.up import starter
 
@@ -43,6 +45,14 @@ async def test_a_request_is_paid_once_and_printed_as_often_as_asked(operator: Op
     lines, _ = await operator.process("ledger", "show", "--agent", "default", "--json")
     rows = [json.loads(line) for line in lines.splitlines()]
     assert [row["hash"] for row in rows if row["request_id"] == "once"] == [result["transaction"]]
+
+
+async def test_a_request_loads_nothing_that_it_does_not_use(operator: Operator) -> None:
+    line = ["request", operator.feed, "--json", "--home", str(operator.home)]
+    codes, loaded = await asyncio.to_thread(loaded_by, operator.home, line)
+    assert codes == [0]
+    assert {"temporalio", "sqlalchemy", "psycopg"} <= loaded
+    assert loaded.isdisjoint({"alembic", "solana", "solders", "x402", "httpx", "aiohttp", "structlog", "fastapi"})
 
 
 async def test_any_address_gets_test_money(operator: Operator) -> None:

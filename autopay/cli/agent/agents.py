@@ -140,7 +140,7 @@ async def _agents(settings: Settings, state: str | None, *, live: bool | None) -
 
     async with ledger_of(settings) as ledger:
         try:
-            lines = await agent_lines(ledger, await temporal_of(settings), settings.task_queue, live=live)
+            lines = await agent_lines(ledger, await temporal_of(settings, ledger), settings.task_queue, live=live)
         except (TemporalUnreachable, SettingsError) as error:
             note(f"states are unknown: {error}", "yellow")
             lines = [_line(each, UNKNOWN) for each in await ledger.agents.summaries()]

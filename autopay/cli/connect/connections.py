@@ -59,11 +59,11 @@ async def ledger_and_temporal(settings: Settings) -> AsyncIterator[tuple[Postgre
         yield ledger, client
 
 
-async def temporal_of(settings: Settings) -> Client:
-    """A client of Temporal; see `connection.connect`."""
+async def temporal_of(settings: Settings, ledger: PostgresLedger | None = None) -> Client:
+    """A client of Temporal, for the keyring of that ledger if it is open already; see `connection.connect`."""
     from autopay.temporal.connection import connect
 
-    return await connect(settings)
+    return await connect(settings, keys=None if ledger is None else ledger.keys)
 
 
 async def agent_handle(settings: Settings, name: str) -> AgentHandle:

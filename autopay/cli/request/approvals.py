@@ -1,6 +1,5 @@
 """`approvals`, `approve` and `deny`: payments that wait for a person, and the person's decision."""
 
-import asyncio
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help, exit_codes_help
 from autopay.cli.connect.formats import span, utc
+from autopay.cli.connect.ledger_changes import ledger_changes
 from autopay.cli.connect.options import HomeOption, JsonOption, agent_name, duration_s
 from autopay.cli.request.next_step import wait_command
 from autopay.cli.request.output import exit_code_of, result_line
@@ -113,7 +113,7 @@ async def _decide(settings: Settings, which: str, *, approve: bool) -> tuple[App
 
 async def _wait_for_result(settings: Settings, row: ApprovalRecord, deadline: float) -> RequestResult:
     """The request's result, or its status at the deadline."""
-    async with ledger_of(settings) as ledger:
+    async with ledger_of(settings) as ledger, ledger_changes(ledger) as changes:
         while (result := await ledger.requests.result(row.request_key)).status not in CLOSED:
             left_s = deadline - time.monotonic()
             if left_s <= 0:
@@ -122,7 +122,7 @@ async def _wait_for_result(settings: Settings, row: ApprovalRecord, deadline: fl
                 if other.request_key == row.request_key and other.approval_id != row.approval_id:
                     again = f"to approve: {command_line('approve', other.approval_id)}"
                     raise CommandError(f"it waits for another approval: {other.why}; {again}", ExitCode.UNFINISHED)
-            await asyncio.sleep(min(POLL_S, left_s))
+            await changes.wait(min(POLL_S, left_s))
         return result
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +12,7 @@ from autopay.cli.connect.connections import known_agent, ledger_of, temporal_of
 from autopay.cli.connect.console import note, print_line
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
+from autopay.cli.connect.ledger_changes import ledger_changes
 from autopay.cli.connect.options import AgentArgument, HomeOption, agent_name, duration_s, request_id
 from autopay.cli.request.output import exit_code_of, result_line
 from autopay.domain.command_line import command_line
@@ -62,17 +62,18 @@ async def _cancel(settings: Settings, name: str, wanted: str, timeout_s: float) 
     async with ledger_of(settings) as ledger:
         await known_agent(ledger, name)
         await _require_open(ledger, name, wanted)
-        client = await temporal_of(settings)
+        client = await temporal_of(settings, ledger)
         try:
             await AgentHandle(client, name, settings.task_queue).signal("cancel", wanted)
         except AgentNotRunning:
             await _cancel_payment(client, name, wanted)
         deadline = time.monotonic() + timeout_s
-        while True:
-            result = await ledger.requests.result(key)
-            if result.status in CLOSED or time.monotonic() > deadline:
-                return result
-            await asyncio.sleep(POLL_S)
+        async with ledger_changes(ledger) as changes:
+            while True:
+                result = await ledger.requests.result(key)
+                if result.status in CLOSED or time.monotonic() > deadline:
+                    return result
+                await changes.wait(POLL_S)
 
 
 async def _require_open(ledger: PostgresLedger, name: str, wanted: str) -> None:

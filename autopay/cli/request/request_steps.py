@@ -1,6 +1,5 @@
 """Hands a request to its agent and waits for the result in the ledger."""
 
-import asyncio
 import contextlib
 import time
 from collections.abc import Callable
@@ -9,13 +8,13 @@ from uuid import UUID
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.vault import Vault
 from autopay.cli.agent.launch_order import AlreadyRunning, LaunchOrder
-from autopay.cli.agent.launch_steps import launch_agent
 from autopay.cli.connect.agent_errors import AgentNotAnswering, AgentNotRunning, AgentRefused
 from autopay.cli.connect.agent_handle import ANSWER_TIMEOUT_S, AgentHandle
 from autopay.cli.connect.connections import known_agent, ledger_of, vault_of
 from autopay.cli.connect.console import ProgressCallback
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.cli.connect.formats import utc
+from autopay.cli.connect.ledger_changes import ledger_changes
 from autopay.cli.request.order import RequestOrder, RequestOutcome
 from autopay.cli.request.output import outcome_text
 from autopay.cli.request.progress import ProgressReporter
@@ -36,8 +35,11 @@ from autopay.domain.request import (
 from autopay.settings import Settings
 from autopay.temporal.connection import connect
 
-FIRST_POLL_S = 0.02
-LAST_POLL_S = 0.5
+LOOK_S = 0.5
+"""How often the ledger is looked at when it does not notify."""
+
+TELL_S = 0.5
+"""How often a person is told what is waited for."""
 
 _DEFAULT_ALLOWANCE = to_atomic("10")
 _DEFAULT_PAYMENTS = 10_000
@@ -133,9 +135,11 @@ async def _hand_over(
         raise CommandError("name the agent that pays with --agent: a default agent is made on the embedded stack only")
     if not may_launch:
         await known_agent(ledger, order.agent)
-    client = await connect(settings)
+    client = await connect(settings, keys=ledger.keys)
     agent = AgentHandle(client, order.agent, settings.task_queue)
     if may_launch and not await agent.is_running():
+        from autopay.cli.agent.launch_steps import launch_agent
+
         with contextlib.suppress(AlreadyRunning):  # another command was faster
             await launch_agent(settings, ledger, client, vault, _default_agent(order.agent))
     try:
@@ -154,18 +158,18 @@ async def _wait(
     progress: ProgressReporter | None,
 ) -> RequestResult:
     """The request's result, or its status at the deadline."""
-    pause, seen = FIRST_POLL_S, set[UUID]()
-    while (result := await ledger.requests.result(order.key)).status not in CLOSED and time.monotonic() < deadline:
-        await asyncio.sleep(min(pause, max(deadline - time.monotonic(), 0)))
-        pause = min(pause * 1.5, LAST_POLL_S)
-        if pause < LAST_POLL_S:
-            continue
-        for approval in await ledger.policies.approvals(order.agent):
-            if approval.request_key == order.key and approval.approval_id not in seen:
-                seen.add(approval.approval_id)
-                on_approval(approval)
-        if progress is not None:
-            await progress.update(order.key)
+    seen, tell_at = set[UUID](), time.monotonic() + TELL_S
+    async with ledger_changes(ledger) as changes:
+        while (result := await ledger.requests.result(order.key)).status not in CLOSED and time.monotonic() < deadline:
+            if time.monotonic() >= tell_at:  # most requests have ended by then
+                tell_at = time.monotonic() + TELL_S
+                for approval in await ledger.policies.approvals(order.agent):
+                    if approval.request_key == order.key and approval.approval_id not in seen:
+                        seen.add(approval.approval_id)
+                        on_approval(approval)
+                if progress is not None:
+                    await progress.update(order.key)
+            await changes.wait(min(LOOK_S, max(deadline - time.monotonic(), 0)))
     return result
 
 

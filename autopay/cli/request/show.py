@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.event_text import describe_event
 from autopay.cli.connect.exit_codes import CommandError, examples_help, exit_codes_help
 from autopay.cli.connect.formats import utc
+from autopay.cli.connect.ledger_changes import ledger_changes
 from autopay.cli.connect.options import HomeOption, JsonOption, RequestIdArgument, agent_name, duration_s, request_id
 from autopay.cli.request.next_step import next_step
 from autopay.cli.request.output import content_text, exit_code_of, outcome_text, print_content
@@ -95,9 +95,8 @@ async def _page(settings: Settings, agent: str | None, wanted: str, timeout_s: f
         key = x402_request_id(agent or await _owner(ledger, wanted), wanted)
         try:
             details = await ledger.reports.request(key)
-            while details.record.result.status not in CLOSED and time.monotonic() < deadline:
-                await asyncio.sleep(POLL_S)
-                details = await ledger.reports.request(key)
+            if details.record.result.status not in CLOSED and time.monotonic() < deadline:
+                details = await _at_its_end(ledger, key, deadline)
         except UnknownRequest:
             see = command_line("ledger", "show", "--kind", "all")
             raise CommandError(f"agent {agent!r} has no request {wanted!r}; see: {see}") from None
@@ -107,6 +106,17 @@ async def _page(settings: Settings, agent: str | None, wanted: str, timeout_s: f
         except ContentPruned as gone:
             return RequestPage(details, events, None, str(gone))
     return RequestPage(details, events, stored, None)
+
+
+async def _at_its_end(ledger: PostgresLedger, key: str, deadline: float) -> RequestDetails:
+    """The request when it has ended, or as it is at the deadline."""
+    async with ledger_changes(ledger) as changes:
+        while True:
+            details = await ledger.reports.request(key)
+            left_s = deadline - time.monotonic()
+            if details.record.result.status in CLOSED or left_s <= 0:
+                return details
+            await changes.wait(min(POLL_S, left_s))
 
 
 async def _owner(ledger: PostgresLedger, wanted: str) -> str:

@@ -1,6 +1,5 @@
 """Revokes sessions: destroys their keys, then gives what is left back to the owner on chain."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from autopay.adapters.solana.revoke import RevokePlan, plan_revoke
 from autopay.cli.connect.connections import known_agent, known_session, ledger_of
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
+from autopay.cli.connect.ledger_changes import ledger_changes
 from autopay.cli.session.output import describe_revoke, revoked_line, session_json
 from autopay.cli.session.owner import key_of_owner, notify_agent, owner_node
 from autopay.cli.session.signing_file import export_for_signing
@@ -104,15 +104,16 @@ class _Revocation:
     async def _nothing_open(self, record: SessionRecord) -> bool:
         """Whether no payment is open: a revoke would take away what can prove that one never landed."""
         shown = -1
-        while (count := (await known_session(self._ledger, record.session_id)).open_payments) > 0:
-            what = f"{count} payment(s) of session {record.session_id} are open"
-            if not self._order.wait:
-                note(f"{what}: its key is destroyed; run this again later to take the rest back", "yellow")
-                return False
-            if count != shown:
-                note(f"{what}: waiting until they are final or failed, which needs a worker; Ctrl-C ends the wait")
-                shown = count
-            await asyncio.sleep(POLL_S)
+        async with ledger_changes(self._ledger) as changes:
+            while (count := (await known_session(self._ledger, record.session_id)).open_payments) > 0:
+                what = f"{count} payment(s) of session {record.session_id} are open"
+                if not self._order.wait:
+                    note(f"{what}: its key is destroyed; run this again later to take the rest back", "yellow")
+                    return False
+                if count != shown:
+                    note(f"{what}: waiting until they are final or failed, which needs a worker; Ctrl-C ends the wait")
+                    shown = count
+                await changes.wait(POLL_S)
         return True
 
     async def _export(self, record: SessionRecord, plan: RevokePlan, file: Path) -> dict[str, Any]:

@@ -7,7 +7,6 @@ whole server while a transaction that notifies commits. This one is sent after t
 import asyncio
 from contextlib import suppress
 
-import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -16,10 +15,8 @@ from autopay.adapters.postgres.database.connection import AUTOCOMMIT
 
 CHANNEL = "autopay_events"
 
-INTERVAL_S = 0.05
+INTERVAL_S = 0.02
 """A NOTIFY is sent at most this often, however much is written."""
-
-log = structlog.get_logger("autopay.ledger")
 
 
 class Notifier:
@@ -52,6 +49,9 @@ class Notifier:
                     alone = await connection.execution_options(isolation_level=AUTOCOMMIT)
                     await alone.execute(text(f"NOTIFY {CHANNEL}"))
             except (SQLAlchemyError, OSError) as error:
+                import structlog  # noqa: PLC0415 (slow to load, and commands write the ledger, too)
+
+                log = structlog.get_logger("autopay.ledger")
                 log.info("readers were not woken, they look by themselves", error=type(error).__name__)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), INTERVAL_S)

@@ -11,7 +11,7 @@ Readers are woken by `database/notifier.py`, and look by themselves when they ar
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -128,7 +128,7 @@ class Events:
                         yield event
                 await self._require(place)
                 # Listens before it looks: what is committed after the look is notified.
-                async with self._listening() as woken:
+                async with self.listening() as woken:
                     vain = 0
                     while True:
                         page = await self.page(after=place, agent=agent)
@@ -159,10 +159,13 @@ class Events:
         return (newest[-1].cursor if newest else START), newest[len(newest) - tail :] if tail else ()
 
     @asynccontextmanager
-    async def _listening(self) -> AsyncIterator[Callable[[float], Any]]:
+    async def listening(self) -> AsyncIterator[Callable[[float], Awaitable[bool]]]:
         """Waits for a NOTIFY on a connection of its own; True when one came within so many seconds.
 
-        Through a connection pooler none comes: events are seen when they are looked for, every `POLL_S`.
+        Through a connection pooler none comes: who waits looks for changes from time to time as well.
+
+        Raises:
+            LedgerUnavailable: the connection cannot be made, or is lost.
         """
         url = self._database.engine.url
         parameters = url.translate_connect_args(username="user", database="dbname") | dict(url.query)
@@ -173,7 +176,10 @@ class Events:
                 await connection.execute(f"LISTEN {CHANNEL}")
 
                 async def woken(timeout_s: float) -> bool:
-                    return [None async for _ in connection.notifies(timeout=timeout_s, stop_after=1)] != []
+                    try:
+                        return [None async for _ in connection.notifies(timeout=timeout_s, stop_after=1)] != []
+                    except psycopg.OperationalError as error:
+                        raise LedgerUnavailable(str(error).split("\n")[0]) from error
 
                 yield woken
         except psycopg.OperationalError as error:
