@@ -23,7 +23,7 @@ SEARCH_ATTRIBUTES = {
 }
 
 _SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL")
-_DYNAMIC_CONFIG = (
+DYNAMIC_CONFIG = (
     "history.transferProcessorMaxPollRPS=1000",  # the default of 20 costs 50 ms per server hop
     "history.maxInFlightUpdates=200",  # the default of 10 refuses the eleventh request that an agent is asked at once
 )
@@ -39,7 +39,7 @@ def temporal_program(home: Path, port: int, ui_port: int, codec_url: str) -> Pro
     command += ["--ui-codec-endpoint", codec_url]
     for pragma in _SQLITE_PRAGMAS:
         command += ["--sqlite-pragma", pragma]
-    for setting in _DYNAMIC_CONFIG:
+    for setting in DYNAMIC_CONFIG:
         command += ["--dynamic-config-value", setting]
     for name, kind in SEARCH_ATTRIBUTES.items():
         command += ["--search-attribute", f"{name}={kind}"]

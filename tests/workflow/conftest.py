@@ -29,6 +29,7 @@ from autopay.domain.request import RequestResult, RequestSpec, x402_request_id
 from autopay.settings import Settings
 from autopay.temporal.attributes import ALL
 from autopay.temporal.converter import data_converter
+from localnet.temporal import DYNAMIC_CONFIG
 from tests.workflow.world import SLOT_MS, PlayedAccountWatch, PlayedChain, PlayedSeller, agent_with_session
 from worker import WORKFLOWS, activities, make_waits_worker
 from workflows.messages import MessageChecks
@@ -209,7 +210,7 @@ async def live_world(ledger: PostgresLedger, request: pytest.FixtureRequest) -> 
     messages meet a run that continues as new with payments under way."""
     started = await WorkflowEnvironment.start_local(
         dev_server_existing_path=shutil.which("temporal", path=str(Path(sys.executable).parent)),
-        dev_server_extra_args=["--dynamic-config-value", "history.transferProcessorMaxPollRPS=1000"],
+        dev_server_extra_args=[each for setting in DYNAMIC_CONFIG for each in ("--dynamic-config-value", setting)],
         dev_server_log_level="error",
         data_converter=data_converter(KEYRING),
         search_attributes=ALL,

@@ -14,6 +14,9 @@ from autopay.domain.request import RequestStatus
 
 QUEUE_HEAD = 5
 
+LOOKED_THROUGH = 50
+"""Requests at the queue's head of which one may be named as waiting for money."""
+
 
 def build_status(state: DurableState, now: datetime, *, has_ended: bool) -> AgentStatus:
     """The answer to the query `status`; `has_ended` when the workflow is about to end."""
@@ -65,9 +68,9 @@ def _reason(state: DurableState, now: datetime) -> str | None:
 
 
 def _too_expensive(state: DurableState, now: datetime) -> str | None:
-    """Which request waits for more money than is spendable, if one does."""
+    """Which of the next requests waits for more money than is spendable, if one does."""
     context = state.scheduling_context(now)
-    for request, blocked_by in context.evaluate(state.queue.waiting):
+    for request, blocked_by in islice(context.evaluate(state.queue.waiting), LOOKED_THROUGH):
         cost = context.cost(request)
         if blocked_by is BlockedBy.MONEY and cost.amount is not None:
             spendable = show(context.spendable.get(cost.currency) or 0, cost.currency)
