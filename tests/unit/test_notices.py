@@ -15,6 +15,7 @@ from autopay.domain.payment.notice import Announcement, Notice
 from autopay.domain.request import RequestStatus
 
 SOON = timedelta(milliseconds=5)
+LONG = timedelta(minutes=5)
 
 
 class PlayedTemporal:
@@ -44,6 +45,16 @@ class PlayedHandle:
         self.temporal.signals.append((self.workflow_id, [notice.request_id for notice in batch]))
 
 
+def outbox_of(soon: timedelta = SOON, later: timedelta = LONG, between: timedelta = timedelta(0)) -> NoticeOutbox:
+    return NoticeOutbox(soon, later, between)
+
+
+def put_settled(outbox: NoticeOutbox, temporal: PlayedTemporal, request_id: str) -> None:
+    client: Any = temporal
+    notice = Notice(request_id=request_id, status=RequestStatus.DELIVERED, final=True)
+    outbox.put(client, Announcement(agent="buyer", notice=notice))
+
+
 def put(outbox: NoticeOutbox, temporal: PlayedTemporal, *request_ids: str, agent: str = "buyer") -> None:
     client: Any = temporal
     for request_id in request_ids:
@@ -68,7 +79,7 @@ def away(status: RPCStatusCode = RPCStatusCode.UNAVAILABLE) -> RPCError:
 
 
 async def test_what_comes_within_a_moment_is_one_signal_in_its_order() -> None:
-    outbox, temporal = NoticeOutbox(SOON), PlayedTemporal()
+    outbox, temporal = outbox_of(), PlayedTemporal()
     put(outbox, temporal, "a", "b")
     await asyncio.sleep(0)
     put(outbox, temporal, "c")
@@ -79,8 +90,37 @@ async def test_what_comes_within_a_moment_is_one_signal_in_its_order() -> None:
     assert temporal.signals[1:] == [("agent/buyer", ["d"])]
 
 
+async def test_what_only_says_that_a_payment_has_settled_waits_longer_and_goes_with_what_is_sent_sooner() -> None:
+    outbox, temporal = outbox_of(), PlayedTemporal()
+    put_settled(outbox, temporal, "settled")
+    await asyncio.sleep(5 * SOON.total_seconds())
+    assert temporal.signals == []
+    put(outbox, temporal, "answered")
+    await sent(outbox)
+    assert temporal.signals == [("agent/buyer", ["settled", "answered"])]
+
+
+async def test_what_only_says_that_a_payment_has_settled_is_sent_in_the_end() -> None:
+    outbox, temporal = outbox_of(LONG, later=SOON), PlayedTemporal()
+    put_settled(outbox, temporal, "settled")
+    await sent(outbox)
+    assert temporal.signals == [("agent/buyer", ["settled"])]
+
+
+async def test_between_two_signals_to_one_agent_some_time_passes_in_which_more_is_gathered() -> None:
+    outbox, temporal = outbox_of(between=timedelta(milliseconds=200)), PlayedTemporal()
+    put(outbox, temporal, "first")
+    await sent(outbox)
+    put(outbox, temporal, "second")
+    await asyncio.sleep(5 * SOON.total_seconds())
+    assert len(temporal.signals) == 1
+    put(outbox, temporal, "third")
+    await sent(outbox)
+    assert temporal.signals[1:] == [("agent/buyer", ["second", "third"])]
+
+
 async def test_more_than_a_signal_holds_are_several() -> None:
-    outbox, temporal = NoticeOutbox(SOON), PlayedTemporal()
+    outbox, temporal = outbox_of(), PlayedTemporal()
     ids = [f"r{number}" for number in range(MOST_IN_A_SIGNAL + 3)]
     put(outbox, temporal, *ids)
     await sent(outbox)
@@ -89,7 +129,7 @@ async def test_more_than_a_signal_holds_are_several() -> None:
 
 
 async def test_each_agent_gets_its_own_and_waits_for_no_other() -> None:
-    outbox, hangs, temporal = NoticeOutbox(SOON), PlayedTemporal(), PlayedTemporal()
+    outbox, hangs, temporal = outbox_of(), PlayedTemporal(), PlayedTemporal()
     hangs.hang = asyncio.Event()
     put(outbox, hangs, "a", agent="hangs")
     put(outbox, temporal, "b", agent="well")
@@ -101,7 +141,7 @@ async def test_each_agent_gets_its_own_and_waits_for_no_other() -> None:
 
 
 async def test_while_a_signal_is_on_its_way_the_next_gathers() -> None:
-    outbox, temporal = NoticeOutbox(SOON), PlayedTemporal()
+    outbox, temporal = outbox_of(), PlayedTemporal()
     temporal.hang = asyncio.Event()
     put(outbox, temporal, "a")
     while temporal.tries == 0:  # noqa: ASYNC110 (the outbox's own pause is what passes)
@@ -113,7 +153,7 @@ async def test_while_a_signal_is_on_its_way_the_next_gathers() -> None:
 
 
 async def test_when_temporal_is_away_for_a_moment_nothing_is_lost() -> None:
-    outbox, temporal = NoticeOutbox(SOON), PlayedTemporal(away(), away(RPCStatusCode.DEADLINE_EXCEEDED))
+    outbox, temporal = outbox_of(), PlayedTemporal(away(), away(RPCStatusCode.DEADLINE_EXCEEDED))
     put(outbox, temporal, "a")
     await sent(outbox)
     assert temporal.signals == [("agent/buyer", ["a"])]
@@ -130,7 +170,7 @@ async def test_when_temporal_is_away_for_a_moment_nothing_is_lost() -> None:
 async def test_what_cannot_be_told_is_dropped_with_a_line_and_the_next_is_told(
     errors: list[Exception], tries: int, line: str
 ) -> None:
-    outbox, temporal = NoticeOutbox(SOON), PlayedTemporal(*errors)
+    outbox, temporal = outbox_of(), PlayedTemporal(*errors)
     with capture_logs() as logged:
         put(outbox, temporal, "a", "b")
         await sent(outbox)
@@ -142,7 +182,7 @@ async def test_what_cannot_be_told_is_dropped_with_a_line_and_the_next_is_told(
 
 
 async def test_a_worker_that_stops_sends_what_waits_without_waiting_for_more() -> None:
-    outbox, temporal = NoticeOutbox(timedelta(minutes=5)), PlayedTemporal()
+    outbox, temporal = outbox_of(LONG), PlayedTemporal()
     put(outbox, temporal, "a")
     put(outbox, temporal, "b", agent="other")
     async with asyncio.timeout(5):
@@ -151,7 +191,7 @@ async def test_a_worker_that_stops_sends_what_waits_without_waiting_for_more() -
 
 
 async def test_a_worker_that_stops_while_temporal_is_away_tries_once() -> None:
-    outbox, temporal = NoticeOutbox(timedelta(minutes=5)), PlayedTemporal(*[away()] * TRIES)
+    outbox, temporal = outbox_of(LONG), PlayedTemporal(*[away()] * TRIES)
     put(outbox, temporal, "a")
     async with asyncio.timeout(5):
         await outbox.close()

@@ -26,7 +26,7 @@ QUIET_MOST = timedelta(minutes=30)
 SHORT_MOST = timedelta(minutes=5)
 """The same while something waits for money: a top-up is seen at once by the listener beside it, and at last by this."""
 
-SETTLED_READING = timedelta(seconds=2)
+SETTLED_READING = timedelta(seconds=5)
 """The shortest time between readings because a payment has settled: what was paid is subtracted here meanwhile."""
 
 MAX_ENDPOINTS = 500
