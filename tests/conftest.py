@@ -1,4 +1,4 @@
-"""A real PostgreSQL for every test that asks for one: started once, migrated once, cloned for each test."""
+"""A real PostgreSQL for every test that asks for one: started once, migrated once."""
 
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -7,12 +7,12 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.adapters.postgres.maintenance import migrations
 from autopay.domain.command_line import CALL, Call
 from localnet.postgres.server import EmbeddedPostgres
+from tests.databases import Databases, create_database, drop_database
 from tests.distribution import Distribution, rank
 
 TEMPLATE = "migrated"
@@ -65,16 +65,27 @@ def template(postgres: EmbeddedPostgres) -> str:
     return TEMPLATE
 
 
+@pytest.fixture(scope="session")
+def databases(postgres: EmbeddedPostgres, template: str) -> Databases:
+    """Databases at the newest revision."""
+    return Databases(postgres, template)
+
+
 @pytest.fixture
 def empty_database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
     """A database of this test's own, without a table."""
-    yield from _database(postgres, "template1")
+    name = f"test_empty_{next(_NUMBERS)}"
+    create_database(postgres, name, "template1")
+    yield postgres.url(name)
+    drop_database(postgres, name)
 
 
 @pytest.fixture
-def database_url(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
-    """A database of this test's own, at the newest revision."""
-    yield from _database(postgres, template)
+def database_url(postgres: EmbeddedPostgres, databases: Databases) -> Iterator[str]:
+    """A database of this test's own, at the newest revision and without rows."""
+    name = databases.take()
+    yield postgres.url(name)
+    databases.give_back(name)
 
 
 @pytest.fixture
@@ -83,16 +94,6 @@ async def ledger(database_url: str) -> AsyncIterator[PostgresLedger]:
     opened = open_ledger(database_url)
     yield opened
     await opened.dispose()
-
-
-def _database(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
-    name = f"test_{next(_NUMBERS)}"
-    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
-        create = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-        connection.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
-    yield postgres.url(name)
-    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 _NUMBERS = iter(range(1, 1_000_000))
