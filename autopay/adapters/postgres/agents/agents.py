@@ -134,7 +134,7 @@ class Agents:
 
     async def summaries(self) -> Sequence[AgentSummary]:
         """Every agent that is not archived, by name: what it spent, may still spend, and has waiting."""
-        async with self._database.transaction() as db:
+        async with self._database.transaction(snapshot=True) as db:
             return await summaries(db)
 
     async def summary(self, name: str) -> AgentSummary:
@@ -144,6 +144,6 @@ class Agents:
             UnknownAgent: there is none of that name.
         """
         owner = await self.get(name)
-        async with self._database.transaction() as db:
+        async with self._database.transaction(snapshot=True) as db:
             [found] = await summaries(db, owner.agent_id)
             return found

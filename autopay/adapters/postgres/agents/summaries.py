@@ -43,8 +43,7 @@ NEWEST_READINGS = 2 * len(Currency)
 
 
 async def summaries(db: AsyncSession, only: UUID | None = None) -> Sequence[AgentSummary]:
-    """Every agent that is not archived, by name; or that one only."""
-    await db.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+    """Every agent that is not archived, by name; or that one only. In a transaction that is a snapshot."""
     now = await db.scalar(select(func.clock_timestamp()))
     assert now is not None
     which = AgentRow.archived_at.is_(None) if only is None else AgentRow.id == only

@@ -37,8 +37,7 @@ class Audit:
         Raises:
             LedgerUnavailable: the database does not answer.
         """
-        async with self._database.transaction() as db:
-            await db.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        async with self._database.transaction(snapshot=True) as db:
             # Events have their times in UTC.
             for setting in ("TRANSACTION READ ONLY", "LOCAL timezone = 'UTC'", "LOCAL statement_timeout = '5min'"):
                 await db.execute(text(f"SET {setting}"))

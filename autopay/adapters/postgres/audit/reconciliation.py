@@ -86,9 +86,8 @@ class Reconciliation:
         self, agent: str | None, network: Network, up_to_slot: int, attempt_ids: Sequence[UUID]
     ) -> LedgerTotals:
         """Totals up to a slot, and attempts as they stand at that very moment; see the port."""
-        async with self._database.transaction() as db:
+        async with self._database.transaction(snapshot=True) as db:
             # One snapshot for all: an attempt is in the totals or still open, never both.
-            await db.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             which: list[ColumnElement[bool]] = [TransactionRow.network == network]
             if agent is not None:
                 which.append(TransactionRow.agent_id == (await agent_named(db, agent)).id)

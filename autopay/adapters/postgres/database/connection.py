@@ -99,14 +99,17 @@ def transaction_settings(database_url: str, statement_timeout_s: int) -> str:
 
 
 def open_engine(database_url: str) -> AsyncEngine:
-    """A pool of connections; connects when first used, and checks a pooled connection before it is handed out."""
+    """A pool of connections; connects when first used.
+
+    A pooled connection that died is noticed when a transaction begins on it (`Database.transaction`), and all that are
+    as old are replaced: to ask each connection before would be one more round trip for each transaction.
+    """
     url = engine_url(database_url)
     engine = create_async_engine(
         url,
         pool_size=POOL_SIZE,
         max_overflow=POOL_SIZE,
         pool_timeout=LOCK_TIMEOUT_S,
-        pool_pre_ping=True,
         connect_args=connect_arguments(url),
         isolation_level=ISOLATION_LEVEL,
         hide_parameters=True,  # parameters hold sealed secrets and bought content: never in a traceback

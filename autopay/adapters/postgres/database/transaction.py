@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from sqlalchemy import event, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction
 
@@ -46,15 +46,17 @@ class Database:
         await self.engine.dispose()
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """One transaction, committed at the end of the block.
+    async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[AsyncSession]:
+        """One transaction, committed at the end of the block; with `snapshot` all its statements see one moment.
 
         A connection that is lost while committing leaves open whether it did. Every method of the ledger may
         therefore be called again with the same arguments.
         """
         try:
-            async with self._open.begin() as db:
+            async with self._open() as db:
+                await _begin(db, {"isolation_level": "REPEATABLE READ"} if snapshot else {})
                 yield db
+                await db.commit()
             if db.info.get("wrote"):
                 self._notifier.notify()
         except (SQLAlchemyError, OSError) as error:
@@ -62,6 +64,17 @@ class Database:
             if fault is None:
                 raise
             raise fault from error
+
+
+async def _begin(db: AsyncSession, options: dict[str, str]) -> None:
+    """Begin the transaction: on another connection when the pooled one has died, as nothing was done on that."""
+    try:
+        await db.connection(execution_options=options)
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        await db.rollback()
+        await db.connection(execution_options=options)
 
 
 async def agent_named(db: AsyncSession, name: str, *, lock: bool = False) -> AgentRow:
