@@ -110,7 +110,7 @@ class Payer:
         """What an agent reads before it decides what to buy next."""
         await self._ledger.requests.backlog(BUSY_AGENT)
         await self._ledger.sessions.current(BUSY_AGENT, Currency.USDC)
-        await self._ledger.sessions.in_flight_atomic(self._session_id)
+        await self._ledger.sessions.in_flight(self._session_id)
         await self._ledger.policies.in_force(BUSY_AGENT)
 
     async def _timed(self, step: str, call: Awaitable[T]) -> T:

@@ -19,7 +19,7 @@ from benchmarks.agents_machine import machine
 from benchmarks.payments.bare import BareBuyer, bare_buyer
 from benchmarks.payments.counts import count_all
 from benchmarks.payments.figures import Count, Speed, SpeedFigure, count_table, json_lines, speed_table
-from benchmarks.payments.ours import AgentBuyer
+from benchmarks.payments.ours import AgentBuyer, agent_buyer
 from benchmarks.payments.rivals import NAMES, PACKAGES, environment, measure
 from benchmarks.payments.town import DELAYS_MS, Town, tell, town
 
@@ -42,8 +42,7 @@ async def speeds(here: Town, scale: float) -> list[SpeedFigure]:
     """Each buyer in each situation; the buyers of one situation right after each other."""
     pythons = {client: await environment(client, ENVIRONMENTS) for client in PACKAGES}
     figures = []
-    agent = AgentBuyer(here)
-    async with bare_buyer(here) as bare:
+    async with agent_buyer(here) as agent, bare_buyer(here) as bare:
         buyers = _buyers(here, agent, bare, pythons)
         for delay in DELAYS_MS:
             await here.set_delay(delay)

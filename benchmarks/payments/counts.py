@@ -23,7 +23,7 @@ from benchmarks.agents_machine import cost_of
 from benchmarks.payments.database_proxy import DatabaseCalls, database_proxy
 from benchmarks.payments.figures import Count
 from benchmarks.payments.node_proxy import node_proxy
-from benchmarks.payments.ours import AgentBuyer
+from benchmarks.payments.ours import AgentBuyer, agent_buyer
 from benchmarks.payments.town import AGENT, Town, tell
 from localnet.programs import WORKER_READY
 
@@ -86,8 +86,7 @@ async def count_all(here: Town, scale: float) -> list[Count]:
     """Every situation's counts, for one request each."""
     await here.stack.stop_workers()
     found = []
-    async with metered_worker(here) as meters:
-        buyer = AgentBuyer(here)
+    async with metered_worker(here) as meters, agent_buyer(here) as buyer:
         await _bought_and_final(here, buyer, f"{here.sellers[0]}/data", 1, 3)
         idle = await _idle(here, meters)
         for situation, (path, at_once, count) in SITUATIONS.items():

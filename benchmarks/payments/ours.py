@@ -1,22 +1,29 @@
 """Purchases through an agent, as the command `request` makes them: an update of its workflow, then the ledger.
 
-The command is notified by the ledger; here one process waits for many requests, and polls.
+Like the command, it is notified by the ledger; one listener looks for all that wait.
 """
 
 import asyncio
 import itertools
 import os
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
+from sqlalchemy import select
+
+from autopay.adapters.postgres.tables.core import RequestRow
 from autopay.cli.connect.agent_handle import AgentHandle
-from autopay.domain.request import CLOSED, RequestResult, RequestSpec, RequestStatus, x402_request_id
+from autopay.cli.connect.ledger_changes import ledger_changes
+from autopay.domain.payment.status import Delivery
+from autopay.domain.request import RequestSpec, x402_request_id
 from benchmarks.payments.bare import timed
 from benchmarks.payments.figures import Speed
 from benchmarks.payments.town import AGENT, Town
 
 PATIENCE_S = 120
-FIRST_POLL_S = 0.02
-LAST_POLL_S = 0.5
+LOOK_EVERY_S = 0.5
+"""When no notification comes."""
 
 
 class AgentBuyer:
@@ -28,6 +35,8 @@ class AgentBuyer:
         self._handle = AgentHandle(here.client, agent, here.settings.task_queue)
         self._run = os.urandom(3).hex()
         self._numbers = itertools.count()
+        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._look = asyncio.Event()
         self.bought: list[str] = []
 
     async def buy(self, url: str) -> float:
@@ -35,9 +44,7 @@ class AgentBuyer:
         request_id = f"{self._run}-{next(self._numbers)}"
         began = time.perf_counter()
         await self._handle.request(RequestSpec(request_id=request_id, url=url), PATIENCE_S)
-        result = await self._end_of(request_id)
-        if result.status is not RequestStatus.DELIVERED:
-            raise RuntimeError(f"{request_id} ended as {result.status}: {result.error}")
+        await self._end_of(request_id)
         self.bought.append(request_id)
         return time.perf_counter() - began
 
@@ -45,10 +52,37 @@ class AgentBuyer:
         """That many, so many at once."""
         return await timed(lambda: self.buy(url), at_once, count)
 
-    async def _end_of(self, request_id: str) -> RequestResult:
-        key, pause = x402_request_id(self._agent, request_id), FIRST_POLL_S
+    async def _end_of(self, request_id: str) -> None:
+        key = x402_request_id(self._agent, request_id)
+        ended = self._waiting[key] = asyncio.get_running_loop().create_future()
+        self._look.set()
         async with asyncio.timeout(PATIENCE_S):
-            while (result := await self._here.ledger.requests.result(key)).status not in CLOSED:
-                await asyncio.sleep(pause)
-                pause = min(pause * 1.5, LAST_POLL_S)
-        return result
+            await ended
+
+    async def _watch(self) -> None:
+        columns = select(RequestRow.x402_request_id, RequestRow.delivery, RequestRow.result)
+        async with ledger_changes(self._here.ledger) as changes:
+            while True:
+                await self._look.wait()
+                async with self._here.ledger.database.transaction() as db:
+                    found = (await db.execute(columns.where(RequestRow.x402_request_id.in_(self._waiting)))).all()
+                for key, delivery, result in found:
+                    if delivery is Delivery.DELIVERED:
+                        self._waiting.pop(key).set_result(None)
+                    elif result is not None:
+                        self._waiting.pop(key).set_exception(RuntimeError(f"{key} ended as {result}"))
+                if not self._waiting:
+                    self._look.clear()
+                else:
+                    await changes.wait(LOOK_EVERY_S)
+
+
+@asynccontextmanager
+async def agent_buyer(here: Town, agent: str = AGENT) -> AsyncIterator[AgentBuyer]:
+    """A buyer that watches the ledger."""
+    buyer = AgentBuyer(here, agent)
+    watching = asyncio.create_task(buyer._watch())
+    try:
+        yield buyer
+    finally:
+        watching.cancel()
