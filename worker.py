@@ -26,18 +26,21 @@ from activities.adopt import AdoptStep
 from activities.agent_steps import AgentSteps
 from activities.decide import DecideStep
 from activities.fetch import FetchStep
+from activities.known_attempts import KnownAttempts
 from activities.log import LogStep
 from activities.notices import AnnounceStep, NoticeOutbox
 from activities.parse import ParseStep
-from activities.sign import SignStep
+from activities.sign import Readings, SignStep
 from activities.start_payments import StartPayments
 from activities.submit import SubmitStep
 from activities.top_up import TopUp
 from activities.verify import VerifyStep
 from autopay.adapters.postgres import open_ledger
 from autopay.adapters.postgres.maintenance.roles import may_alter_history
+from autopay.adapters.postgres.sessions.recent import RecentSessions
 from autopay.adapters.solana.account_watch import SolanaAccountWatch
 from autopay.adapters.solana.chain import SolanaChain
+from autopay.adapters.solana.confirmations import BatchedConfirmations
 from autopay.adapters.solana.recent import RecentFacts
 from autopay.adapters.solana.rpc import NodeRpc
 from autopay.adapters.solana.signer import PaymentSigner
@@ -49,6 +52,7 @@ from autopay.domain.command_line import CALL, command_line
 from autopay.domain.errors import PermanentFault, SettingsError, TransientFault
 from autopay.domain.payment.ports import Chain, Facilitator, Seller, SessionStore, Signer, SigningFacts
 from autopay.domain.payment.ports import Sealer as VaultPort
+from autopay.domain.payment.settlement import FINALITY_SLOTS
 from autopay.domain.policy.reach import Reach
 from autopay.logs import set_up_logging
 from autopay.own_call import own_call
@@ -93,12 +97,16 @@ def activities(
     outbox: NoticeOutbox | None = None,
 ) -> Sequence[Callable[..., Any]]:
     """Every activity, with its adapters; tests bring their own, and as `recent` a chain of another time."""
+    slot_ms, known = settings.slot_ms, KnownAttempts()
+    readings = Readings(recent or RecentFacts(chain, slot_ms), RecentSessions(ledger.sessions))
     fetch = FetchStep(ledger.requests, seller, vault)
-    parse = ParseStep(ledger, settings.network, settings.mints(), facilitator)
-    sign = SignStep(ledger, chain, recent or RecentFacts(chain, settings.slot_ms), signer)
-    verify = VerifyStep(ledger, chain, settings.slot_ms)
-    submit = SubmitStep(ledger, seller, vault, verify.verify, facilitator)
-    closing = LogStep(ledger, settings.content_ask_s)
+    parse = ParseStep(ledger, readings.sessions, settings.network, settings.mints(), facilitator)
+    counts_first_send = None if facilitator is not None else known
+    sign = SignStep(ledger, chain, readings, signer, counts_first_send, settings.content_ask_s)
+    verify = VerifyStep(ledger, chain, signer, BatchedConfirmations(chain, slot_ms), known, slot_ms)
+    submit = SubmitStep(ledger, seller, vault, verify.verify, known, FINALITY_SLOTS * slot_ms, facilitator)
+    announce = AnnounceStep(outbox or NoticeOutbox())
+    closing = LogStep(ledger, settings.content_ask_s, announce.announce)
     agent = AgentSteps(ledger, chain, settings.network)
     return [
         fetch.fetch,
@@ -117,7 +125,7 @@ def activities(
         agent.ended_among,
         agent.balances,
         StartPayments().start_payments,
-        AnnounceStep(outbox or NoticeOutbox()).announce,
+        announce.announce,
     ]
 
 

@@ -1,5 +1,6 @@
 """`AgentSteps`: the activities of an agent: its queue and phase in the ledger, its balances on chain."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from temporalio import activity
@@ -23,12 +24,14 @@ from autopay.domain.agent.steps import (
 from autopay.domain.errors import PermanentFault, TransientFault, stable_name
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
+from autopay.domain.payment.chain import TokenAccount
 from autopay.domain.payment.notice import Notice
 from autopay.domain.payment.ports import Chain
 from autopay.domain.phase import Phase
 from autopay.domain.refusal import Refused
 from autopay.domain.request import RequestResult, RequestStatus
-from autopay.domain.session import OpenSession
+from autopay.domain.session import ClaimedPayment, OpenSession
+from autopay.temporal.payments import start_payment
 
 MAX_MESSAGE_LENGTH = 400
 """Characters of a message that travels in a notice."""
@@ -111,9 +114,12 @@ class AgentSteps:
     async def ended_among(self, query: InFlightQuery) -> list[Notice]:
         """The requests of the query that have ended, as the notice that each should have sent.
 
-        One that the ledger does not know (it was restored) counts as failed: no notice of it will come.
+        One that the ledger does not know (it was restored) counts as failed: no notice of it will come. One that waits
+        in the ledger's queue still was started a moment ago, or its workflow is gone: it is started, unless it runs.
         """
         ended, unknown = await self._ledger.requests.ended_among(query.agent, query.request_ids)
+        for order in await self._ledger.requests.not_begun(query.agent, query.request_ids):
+            await start_payment(activity.client(), activity.info().task_queue, order)
         lost = [
             Notice(
                 request_id=request_id,
@@ -155,8 +161,11 @@ class AgentSteps:
         What the ledger has reserved is read before the chain: a payment that settles in between is counted twice
         then, never left out.
         """
-        reserved = await self._ledger.sessions.in_flight_atomic(session.key.session_id)
+        in_flight = await self._ledger.sessions.in_flight(session.key.session_id)
         account = await self._chain.token_account(session.key.source_account)
+        reserved = in_flight.amount_atomic
+        if account is not None and in_flight.claimed:
+            reserved -= await self._shown_by(account, in_flight.claimed)
         balance = account.amount_atomic if account else 0
         allowance = account.delegated_atomic if account and account.delegate == session.key.authority else 0
         limits: dict[Literal["balance", "allowance", "session_budget"], int] = {
@@ -173,6 +182,22 @@ class AgentSteps:
             limit=limit,
             account=session.key.source_account,
         )
+
+    async def _shown_by(self, account: TokenAccount, claimed: Sequence[ClaimedPayment]) -> int:
+        """Base units of the claimed payments that this reading of the account shows as gone already.
+
+        A claim is the seller's word: it counts only as a transaction of this account, from after the payment was built.
+        What a seller could gain by a wrong one is that the agent asks for what its ledger and the chain then refuse.
+        """
+        history = await self._chain.history(
+            account.address, until=claimed[0].newest_prior_signature, final=False, min_slot=None
+        )
+        shown = {each.signature: each.slot for each in history if not each.failed and each.slot <= account.slot}
+        found = 0
+        for each in claimed:
+            if shown.pop(each.signature, -1) >= each.blockhash_slot:
+                found += each.amount_atomic
+        return found
 
 
 def _notice_of(result: RequestResult) -> Notice:

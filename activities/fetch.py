@@ -2,21 +2,33 @@
 
 from temporalio import activity
 
-from autopay.domain.errors import SellerUnavailable
+from autopay.domain.errors import OrderDiffers, SellerUnavailable
 from autopay.domain.payment.exchange import RequestExtras, UnpaidReply
 from autopay.domain.payment.offer import Challenge
 from autopay.domain.payment.ports import RequestStore, Sealer, Seller
 from autopay.domain.payment.steps import FetchFailed, FetchResult, FreeContent, PaymentOrder
 from autopay.domain.refusal import Refused
-from autopay.domain.request import RequestRecord
+from autopay.domain.request import RequestSpec
 
 
-def open_extras(vault: Sealer, record: RequestRecord) -> RequestExtras:
+def open_extras(vault: Sealer, request_key: str, spec: RequestSpec) -> RequestExtras:
     """Headers and body of a request, unsealed for the length of one exchange."""
-    if record.spec.sealed_extras is None:
+    if spec.sealed_extras is None:
         return RequestExtras()
-    sealed = record.spec.sealed_extras
-    return RequestExtras.model_validate_json(vault.open(sealed, purpose="request-extras", row=record.request_key))
+    return RequestExtras.model_validate_json(vault.open(spec.sealed_extras, purpose="request-extras", row=request_key))
+
+
+async def require_same_request(requests: RequestStore, order: PaymentOrder) -> None:
+    """A first run asks for what was recorded.
+
+    Raises:
+        OrderDiffers: it does not.
+    """
+    if order.accepted is None:
+        return
+    recorded = (await requests.get(order.request_key)).spec
+    if recorded.terms_hash() != order.accepted.terms_hash():
+        raise OrderDiffers(order.request_key)
 
 
 class FetchStep:
@@ -29,13 +41,18 @@ class FetchStep:
 
     @activity.defn(name="fetch")
     async def fetch(self, order: PaymentOrder) -> FetchResult:
-        """Ask, store what came, and say what it is. Raises SellerUnavailable when it is worth asking again."""
-        record = await self._requests.get(order.request_key)
-        # The ledger's URL, not the order's: policy judges that one, and an order is a message that anyone may send.
-        plain = await self._seller.ask(record.spec.url, record.spec.method, open_extras(self._vault, record))
+        """Ask, store what came, and say what it is. Raises SellerUnavailable when it is worth asking again.
+
+        A first run's challenge is stored with the attempt that answers it. Its order is a message that anybody may
+        send: the ledger compares it before anything is stored or paid.
+        """
+        spec = order.accepted or (await self._requests.get(order.request_key)).spec
+        plain = await self._seller.ask(spec.url, spec.method, open_extras(self._vault, order.request_key, spec))
         if isinstance(plain, Refused):
             return plain
-        await self._requests.record_plain(order.request_key, plain.model_copy(update={"breaker": order.breaker}))
+        if order.accepted is None or plain.challenge is None:
+            await require_same_request(self._requests, order)
+            await self._requests.record_plain(order.request_key, plain.model_copy(update={"breaker": order.breaker}))
         return _meaning(plain)
 
 

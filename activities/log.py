@@ -1,9 +1,12 @@
 """Step 6, and its mirror: close a request in the ledger; recall how one stands."""
 
+from collections.abc import Awaitable, Callable
+
 from temporalio import activity
 
 from activities.sign import summary_of
 from autopay.domain.errors import LedgerUnavailable
+from autopay.domain.payment.notice import Announcement
 from autopay.domain.payment.payment import settled_sends_for
 from autopay.domain.payment.ports import Ledger
 from autopay.domain.payment.steps import LogInput, PaymentOrder, RecallResult
@@ -15,10 +18,12 @@ class LogStep:
 
     Args:
         ask_for_s: how long a seller is asked for what has settled, until the request ends as undelivered.
+        announce: hands a notice to the outbox.
     """
 
-    def __init__(self, ledger: Ledger, ask_for_s: float) -> None:
+    def __init__(self, ledger: Ledger, ask_for_s: float, announce: Callable[[Announcement], Awaitable[None]]) -> None:
         self._ledger = ledger
+        self._announce = announce
         self._max_settled_sends = settled_sends_for(round(ask_for_s * 1000))
 
     @activity.defn(name="recall")
@@ -35,9 +40,13 @@ class LogStep:
         if closed is None:
             await self._ledger.requests.begin(order.request_key)
         payment = payment.model_copy(update={"max_settled_sends": self._max_settled_sends})
-        return RecallResult(payment=payment, signed=summary_of(newest) if newest else None, closed=closed)
+        return RecallResult(
+            payment=payment, signed=summary_of(newest, self._max_settled_sends) if newest else None, closed=closed
+        )
 
     @activity.defn(name="log")
     async def log(self, closing: LogInput) -> None:
-        """Close the request; the first end stands."""
-        await self._ledger.requests.close(closing.order.request_key, closing.result)
+        """Book what the chain showed, and close the request; the first end stands."""
+        await self._ledger.requests.close(closing.order.request_key, closing.result, closing.settled)
+        if closing.notice is not None:
+            await self._announce(Announcement(agent=closing.order.agent, notice=closing.notice))

@@ -1,29 +1,41 @@
 """Step 2: agree to an offer or refuse it, with what the agent may spend now."""
 
+import asyncio
+
 from temporalio import activity
 
+from activities.fetch import require_same_request
 from autopay.domain.errors import FacilitatorUnavailable
 from autopay.domain.hosts import origin
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.payment.offer import BuyerLimits, Challenge, choose
-from autopay.domain.payment.ports import Facilitator, Ledger
+from autopay.domain.payment.exchange import Reply, UnpaidReply
+from autopay.domain.payment.offer import BuyerLimits, Challenge, Offer, choose
+from autopay.domain.payment.ports import Facilitator, Ledger, SessionFacts
 from autopay.domain.payment.steps import ParseResult, PaymentOrder
 from autopay.domain.refusal import Refused
+from autopay.domain.request import RequestSpec
 
 
 class ParseStep:
     """Chooses among a seller's options.
 
     Args:
+        recent: the ledger's sessions, some seconds ago; the ledger itself is asked before anything is refused.
         mints: the currencies that we know on this network.
         facilitator: when there is one, the fee payer must be among those that it names.
     """
 
     def __init__(
-        self, ledger: Ledger, network: Network, mints: dict[Currency, str], facilitator: Facilitator | None = None
+        self,
+        ledger: Ledger,
+        recent: SessionFacts,
+        network: Network,
+        mints: dict[Currency, str],
+        facilitator: Facilitator | None = None,
     ) -> None:
         self._ledger = ledger
+        self._recent = recent
         self._facilitator = facilitator
         self._network = network
         self._mints = mints
@@ -31,33 +43,42 @@ class ParseStep:
     @activity.defn(name="parse")
     async def parse(self, order: PaymentOrder, challenge: Challenge) -> ParseResult:
         """The cheapest option that a session of the agent can pay, or why there is none."""
-        spec = (await self._ledger.requests.get(order.request_key)).spec
-        mints: dict[Currency, str] = {}
-        budgets: dict[Currency, int] = {}
-        closed: list[Refused] = []
-        for currency in [spec.currency] if spec.currency else self._mints:
-            session = await self._ledger.sessions.current(order.agent, currency)
-            if isinstance(session, Refused):
-                closed.append(session)
-            elif currency in self._mints:
-                mints[currency] = self._mints[currency]
-                budgets[currency] = session.key.allowance_atomic - session.spent_atomic
-        if not mints and closed:
+        spec = order.accepted or (await self._ledger.requests.get(order.request_key)).spec
+        _note_resource(order, spec.url, challenge.resource_url)
+        chosen = await self._chosen(self._recent, order.agent, spec, challenge)
+        if isinstance(chosen, Refused):
+            chosen = await self._chosen(self._ledger.sessions, order.agent, spec, challenge)
+        if isinstance(chosen, Refused) and order.accepted is not None:  # else it was recorded when it came
+            await require_same_request(self._ledger.requests, order)
+            plain = UnpaidReply(reply=Reply(http_status=402), challenge=challenge, breaker=order.breaker)
+            await self._ledger.requests.record_plain(order.request_key, plain)
+        return chosen
+
+    async def _chosen(
+        self, sessions: SessionFacts, agent: str, spec: RequestSpec, challenge: Challenge
+    ) -> Offer | Refused:
+        currencies = [spec.currency] if spec.currency else list(self._mints)
+        own, found = await asyncio.gather(
+            sessions.own_among(agent, challenge.addresses()),
+            asyncio.gather(*(sessions.current(agent, currency) for currency in currencies)),
+        )
+        opened = [each for each in found if not isinstance(each, Refused) and each.key.currency in self._mints]
+        closed = [each for each in found if isinstance(each, Refused)]
+        if not opened and closed:
             return closed[0]
         wants = BuyerLimits(
             network=self._network,
-            mints=mints,
+            mints={each.key.currency: self._mints[each.key.currency] for each in opened},
             max_price_atomic=spec.max_price_atomic,
-            budgets=budgets,
-            own_keys=await self._ledger.sessions.own_among(order.agent, challenge.addresses()),
+            budgets={each.key.currency: each.key.allowance_atomic - each.spent_atomic for each in opened},
+            own_keys=own,
         )
-        _note_resource(order, spec.url, challenge.resource_url)
         chosen = choose(challenge, wants)
         if isinstance(chosen, Refused) or self._facilitator is None:
             return chosen
         return await self._settled_by(self._facilitator, challenge, wants)
 
-    async def _settled_by(self, facilitator: Facilitator, challenge: Challenge, wants: BuyerLimits) -> ParseResult:
+    async def _settled_by(self, facilitator: Facilitator, challenge: Challenge, wants: BuyerLimits) -> Offer | Refused:
         """The choice among what the configured facilitators settle; one that is away is no reason to refuse."""
         found = await facilitator.fee_payers()
         chosen = choose(challenge, wants.model_copy(update={"fee_payers": found.addresses}))

@@ -3,6 +3,7 @@
 | crash at | leaves |
 |---|---|
 | before `record_sending`, or in it before the commit | nothing: neither a counted send nor one that happened |
+| before the first exchange, counted by `sign` | a counted send that did not happen: this one is counted anew |
 | before the exchange | a counted send that did not happen; sending again is safe, the bytes are the same |
 | during it | bytes that may have arrived; the chain is asked, and the same bytes may go again |
 | during it, while the chain is asked | the same; what the chain showed is booked, or is asked for again |
@@ -19,12 +20,15 @@ from uuid import UUID
 from temporalio import activity
 
 from activities.fetch import open_extras
+from activities.known_attempts import KnownAttempts
 from autopay.domain.errors import Fault, LedgerUnavailable, SellerUnavailable, TransientFault, UnknownRequest
-from autopay.domain.payment.exchange import Reply, classify
-from autopay.domain.payment.payment import Dead, NoAnswer, Rejected, SellerAnswer, Settled, Verdict
+from autopay.domain.payment.attempt import RecordedAttempt
+from autopay.domain.payment.exchange import Reply, claims_settlement, classify, with_claim
+from autopay.domain.payment.payment import Content, Dead, NoAnswer, Rejected, SellerAnswer, Settled, Verdict
 from autopay.domain.payment.ports import Facilitator, Ledger, Sealer, Seller
 from autopay.domain.payment.status import TransactionStatus
 from autopay.domain.payment.steps import AttemptRef
+from autopay.domain.request import RequestSpec
 
 HEARTBEAT_S = 3
 KEEP_TRYING_S = 25  # within what SUBMIT_STEP leaves beside the seller's 120 s
@@ -39,6 +43,8 @@ class SubmitStep:
 
     Args:
         verify: asks the chain about the attempt, and books what it shows; meanwhile, when the seller lets us wait.
+        known: what `sign` has recorded a moment ago on this worker, its first send counted with it.
+        final_in_ms: how long what has settled takes to be final.
     """
 
     def __init__(
@@ -47,39 +53,66 @@ class SubmitStep:
         seller: Seller,
         vault: Sealer,
         verify: Callable[[AttemptRef], Awaitable[Verdict]],
+        known: KnownAttempts,
+        final_in_ms: int,
         facilitator: Facilitator | None = None,
     ) -> None:
         self._ledger = ledger
         self._seller = seller
         self._vault = vault
         self._verify = verify
+        self._known = known
+        self._final_in_ms = final_in_ms
         self._facilitator = facilitator
 
     @activity.defn(name="submit")
     async def submit(self, ref: AttemptRef) -> SellerAnswer:
         """Send once; no complete answer is an answer too (`NoAnswer`)."""
         key = ref.order.request_key
-        record = await self._ledger.requests.get(key)
-        attempt = await self._ledger.payments.attempt(key, ref.number)
-        if attempt is None:
-            raise UnknownRequest(f"attempt {ref.number} of {key}")
-        payment = self._vault.open(attempt.sealed, purpose="payment", row=f"{key}/{ref.number}")
-        if self._facilitator is not None and attempt.status is TransactionStatus.PENDING:
-            objection = await self._facilitator.objection(payment)
-            if objection is not None:
-                return Rejected(http_status=402, reason=f"facilitator: {objection}"[:200])
-        await self._ledger.payments.record_sending(attempt.attempt_id)
+        found = self._known.take_to_send(key, ref.number) or await self._counted(ref)
+        if isinstance(found, Rejected):
+            return found
+        attempt, spec = found
         async with _beside(_heartbeats()):
             try:
-                extras = open_extras(self._vault, record)
-                spec = record.spec  # not the order's URL: the payment goes where policy looked
+                extras = open_extras(self._vault, key, spec)
                 async with _beside(self._looks(ref)):
-                    reply = await self._seller.pay(spec.url, spec.method, extras, attempt.version, payment)
+                    # To where policy looked: the ledger's URL.
+                    reply = await self._seller.pay(
+                        spec.url, spec.method, extras, attempt.version, self._payment(attempt)
+                    )
                 answer = classify(reply)
                 await self._keep(attempt.attempt_id, reply, answer)
             except SellerUnavailable as fault:
                 return NoAnswer(reason=str(fault)[:200])
+        claims = with_claim(attempt.claims, reply.receipt)
+        self._known.answered(attempt.model_copy(update={"claims": claims}))
+        if isinstance(answer, Content) and claims_settlement(reply.receipt):
+            return answer.model_copy(update={"final_in_ms": self._final_in_ms})
         return answer
+
+    async def _counted(self, ref: AttemptRef) -> tuple[RecordedAttempt, RequestSpec] | Rejected:
+        """The attempt as the ledger has it, this send counted; Rejected when a facilitator objects to it.
+
+        Raises:
+            UnknownRequest: the ledger does not know it.
+            IllegalTransition: it is proven dead.
+        """
+        key = ref.order.request_key
+        spec = (await self._ledger.requests.get(key)).spec
+        attempt = await self._ledger.payments.attempt(key, ref.number)
+        if attempt is None:
+            raise UnknownRequest(f"attempt {ref.number} of {key}")
+        if self._facilitator is not None and attempt.status is TransactionStatus.PENDING:
+            objection = await self._facilitator.objection(self._payment(attempt))
+            if objection is not None:
+                return Rejected(http_status=402, reason=f"facilitator: {objection}"[:200])
+        await self._ledger.payments.record_sending(attempt.attempt_id)
+        return attempt, spec
+
+    def _payment(self, attempt: RecordedAttempt) -> bytes:
+        row = f"{attempt.request_key}/{attempt.number}"
+        return self._vault.open(attempt.sealed, purpose="payment", row=row)
 
     async def _looks(self, ref: AttemptRef) -> None:
         """Ask the chain every few seconds until the attempt has an outcome, so that it is booked when it is there."""

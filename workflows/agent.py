@@ -97,7 +97,7 @@ class Agent:
         self.balances = BalanceReader(self.state, self._wake)
         self.top_up = TopUpWait(self.state, self._wake)
         self.kept = KeptAgent(self.state)
-        self.requests = RequestRecorder(self.state, self._wake)
+        self.requests = RequestRecorder(self.state, self.payments.note_accepted, self._wake)
         self.waiting = AgentWait()
         self.is_recovered = False
         self.has_ended = False

@@ -9,7 +9,8 @@ of them. How a payment ends comes as a notice, or is found in the ledger.
 | after it, before its marker | as above; what runs although the turn now decides otherwise is in flight by its notice |
 | the step is given up | what it was to start stays in flight, and is tried again with the agent's own back-off |
 | the agent is gone before it tries again | the ledger has the request as waiting: the next run takes it from there |
-| a payment's workflow is gone | the adopting schedule starts it again |
+| a payment's workflow is gone | the adopting schedule starts it again; before it has begun in the ledger, the agent's
+minutely look at what is in flight does |
 
 A request that is canceled before its start is started as canceled: it pays nothing, and records its end.
 """
@@ -28,7 +29,7 @@ with workflow.unsafe.imports_passed_through():
     from autopay.domain.agent.steps import QueuedRequest, StartBatch, Withdrawn
     from autopay.domain.hosts import host_of
     from autopay.domain.payment.steps import PaymentOrder
-    from autopay.domain.request import RequestResult, payment_workflow_id, x402_request_id
+    from autopay.domain.request import RequestResult, RequestSpec, payment_workflow_id, x402_request_id
     from autopay.temporal.attributes import request_attributes
     from autopay.temporal.outcome import result_in
 
@@ -41,6 +42,9 @@ TOGETHER = "payments-started-together"
 
 MOST_TOGETHER = 200
 
+MAX_EXTRAS_LENGTH = 4_000
+"""Sealed headers and bodies up to this length travel with the order; longer ones are read from the ledger."""
+
 
 class AgentPayments:
     """The requests of one agent and their `PaidRequest` workflows; `wake` makes the agent's loop decide again."""
@@ -51,6 +55,12 @@ class AgentPayments:
         self._running: set[str] = set()
         self._to_start: dict[str, PaymentOrder] = {}
         self._refused: dict[str, PaymentOrder] = {}
+        self._accepted: dict[str, RequestSpec] = {}
+
+    def note_accepted(self, spec: RequestSpec) -> None:
+        """The ledger has just recorded this request: its first run need not read it from there."""
+        if len(spec.sealed_extras or "") <= MAX_EXTRAS_LENGTH:
+            self._accepted[spec.request_id] = spec
 
     @property
     def any_running(self) -> bool:
@@ -164,6 +174,7 @@ class AgentPayments:
             method=request.method,
             canceled=canceled,
             breaker=breaker,
+            accepted=self._accepted.pop(request.request_id, None),
         )
 
     # Runs that began before payments were started together

@@ -55,10 +55,16 @@ class _Pending:
 
 
 class RequestRecorder:
-    """Records the requests of one agent; `wake` makes the agent's loop decide again."""
+    """Records the requests of one agent.
 
-    def __init__(self, state: DurableState, wake: Callable[[], None]) -> None:
+    Args:
+        accepted: is told of each request that waits from now on.
+        wake: makes the agent's loop decide again.
+    """
+
+    def __init__(self, state: DurableState, accepted: Callable[[RequestSpec], None], wake: Callable[[], None]) -> None:
         self._state = state
+        self._accepted = accepted
         self._wake = wake
         self._pending: list[_Pending] = []
         self._recording: asyncio.Task[None] | None = None
@@ -134,8 +140,10 @@ class RequestRecorder:
                 retry_policy=policies.AGENT_RETRIES,
                 summary=f"enqueue {len(requests)}: {names}"[:200],
             )
-        for (each, _), request, outcome in zip(wanted, requests, outcomes, strict=True):
+        for (each, spec), request, outcome in zip(wanted, requests, outcomes, strict=True):
             if isinstance(outcome, Enqueued):
+                if outcome.status == RequestStatus.WAITING and request.request_id not in state.queue:
+                    self._accepted(spec)
                 self._take(request, outcome)
             each.outcome.set_result(outcome)
 

@@ -43,8 +43,9 @@ with workflow.unsafe.imports_passed_through():
 
 from workflows import policies
 
-BY_OUTBOX = "notices-by-outbox"
-"""The patch since which a notice goes through the worker's outbox, and not as a signal of the payment's own."""
+FEWER_EVENTS = "fewer-events"
+"""The patch since which notices go through the worker's outbox, not as signals of the payment's own, and the price is
+shown with the delivery."""
 
 SECOND = timedelta(seconds=1)
 
@@ -67,6 +68,7 @@ class DurableSteps:
         self.awaiting: Awaiting | None = None
         self.decided = False
         self.withdrawn: set[str] = set()
+        self._unshown: SignedAttempt | None = None
 
     async def recall(self, order: PaymentOrder) -> RecallResult:
         """How the ledger knows the request."""
@@ -114,14 +116,16 @@ class DurableSteps:
                 summary=f"reserve and sign {price_text(to_sign.offer)} for {self.host}, attempt {to_sign.number}",
             )
         if isinstance(signed, SignedAttempt):
-            workflow.upsert_search_attributes(payment_attributes("signed", signed))
+            self._unshown = signed
+            if not workflow.patched(FEWER_EVENTS):
+                self.show_status("signed")
         return signed
 
     async def submit(self, order: PaymentOrder, attempt: SignedAttempt, send: int) -> SellerAnswer:
         """Step 4."""
         again = f", sent again ({send})" if send > 1 else ""
         summary = f"submit {price_text(attempt)} to {self.host}, attempt {attempt.number}{again}"
-        return await self.hand_over(AttemptRef(order=order, number=attempt.number), summary)
+        return await self.hand_over(AttemptRef(order=order.for_another_run(), number=attempt.number), summary)
 
     async def hand_over(self, ref: AttemptRef, summary: str) -> SellerAnswer:
         """Give the recorded bytes of an attempt to the seller; scheduled by the server."""
@@ -135,33 +139,36 @@ class DurableSteps:
                 summary=summary,
             )
 
-    async def verify(self, order: PaymentOrder, attempt: SignedAttempt) -> Verdict:
+    async def verify(self, order: PaymentOrder, attempt: SignedAttempt, *, closing: bool) -> Verdict:
         """Step 5: one question to the chain."""
         with named_faults():
             return await workflow.execute_local_activity_method(
                 VerifyStep.verify,
-                AttemptRef(order=order, number=attempt.number),
+                AttemptRef(order=order, number=attempt.number, closing=closing),
                 start_to_close_timeout=policies.VERIFY_STEP,
                 retry_policy=policies.VERIFY_RETRIES,
                 summary=f"look for {price_text(attempt)} on chain, attempt {attempt.number}",
             )
 
     async def log(self, closing: LogInput) -> None:
-        """Step 6."""
+        """Step 6, which tells the agent as well; runs that began before it did send a signal after it."""
+        by_signal = None if workflow.patched(FEWER_EVENTS) else closing.notice
         with named_faults():
             await workflow.execute_local_activity_method(
                 LogStep.log,
-                closing,
+                closing if by_signal is None else closing.model_copy(update={"notice": None}),
                 start_to_close_timeout=policies.LEDGER_STEP,
                 retry_policy=policies.LEDGER_RETRIES,
                 summary=f"close as {closing.result.status}",
             )
+        if by_signal is not None:
+            await self.announce(by_signal)
 
     async def wait(self, wait_ms: int, why: str) -> None:
         """A durable timer; the place to continue as new when an outage has made the history long."""
         if workflow.info().is_continue_as_new_suggested() and workflow.all_handlers_finished():
             newest = workflow.ContinueAsNewVersioningBehavior.AUTO_UPGRADE
-            workflow.continue_as_new(self.order, initial_versioning_behavior=newest)
+            workflow.continue_as_new(self.order.for_another_run(), initial_versioning_behavior=newest)
         await workflow.sleep(timedelta(milliseconds=wait_ms), summary=why)
 
     async def wait_for_approval(self, awaiting: Awaiting) -> None:
@@ -182,8 +189,8 @@ class DurableSteps:
     async def announce(self, notice: Notice) -> None:
         """Tell the agent; it may have stopped long ago, and the ledger knows in any case."""
         if not notice.final and notice.status == RequestStatus.DELIVERED:
-            workflow.upsert_search_attributes([STATUS.value_set("delivered")])
-        if workflow.patched(BY_OUTBOX):
+            self.show_status("delivered")
+        if workflow.patched(FEWER_EVENTS):
             await self._announce_by_outbox(notice)
             return
         handle = workflow.get_external_workflow_handle(agent_workflow_id(self.order.agent))
@@ -204,6 +211,13 @@ class DurableSteps:
                 )
         except StepFailed as failed:
             workflow.logger.warning("agent %s is not told: %s", self.order.agent, failed.message)
+
+    def show_status(self, status: str) -> None:
+        """Where the request stands, as a search attribute; with the price, when that was not yet shown."""
+        signed, self._unshown = self._unshown, None
+        workflow.upsert_search_attributes(
+            payment_attributes(status, signed) if signed is not None else [STATUS.value_set(status)]
+        )
 
     def show(self, now: str, payment: Payment) -> None:
         """Current details of the Temporal UI, in Markdown."""

@@ -17,7 +17,6 @@ with workflow.unsafe.imports_passed_through():
     from autopay.domain.refusal import RefusalReason
     from autopay.domain.request import RequestResult, RequestStatus
     from autopay.domain.unreadable import Unreadable
-    from autopay.temporal.attributes import STATUS
     from autopay.temporal.outcome import ENDS_AS_FAILED, failure_of
 
 from workflows import policies
@@ -46,7 +45,7 @@ class PaidRequest:
             else:
                 verified = self.payment_run.payment.is_settled and result.status == RequestStatus.DELIVERED
                 status = "verified" if verified else result.status.value
-                workflow.upsert_search_attributes([STATUS.value_set(status)])
+                steps.show_status(status)
                 await self._finish_handlers()
                 failure = failure_of(result)
                 if failure is not None and workflow.patched(ENDS_AS_FAILED):

@@ -83,6 +83,10 @@ class UnknownRequest(PermanentFault):
     """The ledger has no such request."""
 
 
+class OrderDiffers(PermanentFault):
+    """What a payment was started with is not what the ledger has recorded of the request."""
+
+
 class CursorLost(PermanentFault):
     """The ledger has no event at that cursor: it was restored from a backup since. Read it from its start."""
 

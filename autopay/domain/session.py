@@ -42,6 +42,26 @@ class OpenSession(Value):
     expires_at: datetime
 
 
+class ClaimedPayment(Value):
+    """A payment that a receipt calls settled, as `signature`, and that the ledger has not seen on chain yet.
+
+    `blockhash_slot` and `newest_prior_signature` are from before it: it is later than both in its account's history.
+    """
+
+    signature: str
+    amount_atomic: int
+    blockhash_slot: int
+    newest_prior_signature: str | None
+
+
+class InFlight(Value):
+    """What a session has reserved and the ledger has not seen on chain: base units of all, and those of it that
+    receipts call settled, oldest first."""
+
+    amount_atomic: int
+    claimed: tuple[ClaimedPayment, ...] = ()
+
+
 class Booked(Value):
     """A session's allowance, and what the ledger has booked as settled on chain against it up to a slot."""
 

@@ -115,7 +115,9 @@ async def parsed(*urls: str) -> ParseResult:
         agent="buyer", request_id="r", request_key=x402_request_id("buyer", "r"), url="https://shop.example/data"
     )
     async with asking(*urls) as facilitators:
-        step = ParseStep(world.ledger, NETWORK, {Currency.USDC: MINT}, facilitators if urls else None)
+        step = ParseStep(
+            world.ledger, world.ledger.sessions, NETWORK, {Currency.USDC: MINT}, facilitators if urls else None
+        )
         found: ParseResult = await ActivityEnvironment().run(step.parse, order, shop.challenge())
         return found
 

@@ -83,8 +83,9 @@ class RealSteps:
         found: SellerAnswer = await self._tried("submit", AttemptRef(order=order, number=attempt.number))
         return found
 
-    async def verify(self, order: PaymentOrder, attempt: SignedAttempt) -> Verdict:
-        found: Verdict = await self._tried("verify", AttemptRef(order=order, number=attempt.number))
+    async def verify(self, order: PaymentOrder, attempt: SignedAttempt, *, closing: bool) -> Verdict:
+        ref = AttemptRef(order=order, number=attempt.number, closing=closing)
+        found: Verdict = await self._tried("verify", ref)
         return found
 
     async def log(self, closing: LogInput) -> None:

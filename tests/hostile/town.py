@@ -163,7 +163,7 @@ class Town:
         moved, drawn = await self.gone(way)
         sessions = await self._ledger.sessions.list(buyer.agent)
         [record] = [each for each in sessions if each.currency is buyer.currency]
-        unsettled = await self._ledger.sessions.in_flight_atomic(record.session_id)
+        unsettled = (await self._ledger.sessions.in_flight(record.session_id)).amount_atomic
         return Outcome(results, rows, moved, drawn, unsettled, shop, buyer)
 
     async def gone(self, way: Way) -> tuple[int, int]:

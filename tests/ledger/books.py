@@ -14,6 +14,7 @@ from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment
 from autopay.domain.payment.exchange import Receipt, Reply, StoredContent
 from autopay.domain.payment.offer import Offer
 from autopay.domain.payment.payment import Content, SellerAnswer, Settlement
+from autopay.domain.payment.steps import PaidBefore
 from autopay.domain.policy.policy import Awaiting, Policy
 from autopay.domain.refusal import Refused
 from autopay.domain.request import RequestResult, RequestSpec, RequestStatus, x402_request_id
@@ -106,7 +107,7 @@ class Book(Generic[Ledger_co]):
 
     async def reserve(
         self, request_key: str, number: int = 1, amount: int = PRICE
-    ) -> RecordedAttempt | Awaiting | Refused:
+    ) -> RecordedAttempt | PaidBefore | Awaiting | Refused:
         """Record an attempt, or be refused."""
         return await self.ledger.payments.record_attempt(request_key, number, self.session_id, signed_payment(amount))
 
@@ -114,7 +115,7 @@ class Book(Generic[Ledger_co]):
         """An attempt that was recorded."""
         attempt = await self.reserve(request_key or await self.accepted(), number, amount)
         assert isinstance(attempt, RecordedAttempt), attempt
-        return attempt
+        return attempt.model_copy(update={"is_new": False})
 
     async def answered(
         self, attempt: RecordedAttempt, answer: SellerAnswer, reply: Reply = JSON_REPLY, receipt: Receipt | None = None

@@ -7,6 +7,7 @@ import psycopg
 
 from autopay.domain.money import Currency
 from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment
+from autopay.domain.payment.steps import PaidBefore
 from autopay.domain.phase import Phase
 from autopay.domain.policy.policy import Awaiting, Decision, Policy
 from autopay.domain.policy.records import ApprovalRecord
@@ -50,7 +51,7 @@ async def accepted(book: AnyBook, shop: Shop = SHOP, method: str = "GET") -> str
 
 async def reserve(
     book: AnyBook, shop: Shop = SHOP, key: str = "", number: int = 1, ledger: AnyLedger | None = None
-) -> RecordedAttempt | Awaiting | Refused:
+) -> RecordedAttempt | PaidBefore | Awaiting | Refused:
     """Record an attempt at the shop, or be asked, or be refused."""
     request_key = key or await accepted(book, shop)
     return await (ledger or book.ledger).payments.record_attempt(request_key, number, book.session_id, shop.signed())

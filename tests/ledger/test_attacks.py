@@ -10,6 +10,7 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.fetch import FetchStep
+from activities.known_attempts import KnownAttempts
 from activities.submit import SubmitStep
 from autopay.adapters.vault import Keyring, Vault
 from autopay.adapters.x402.seller import HttpSeller
@@ -142,7 +143,8 @@ async def test_an_order_cannot_send_question_or_payment_anywhere_but_where_polic
         )
         assert isinstance(await activity.run(FetchStep(book.ledger.requests, seller, vault).fetch, forged), FreeContent)
         submitted = await activity.run(
-            SubmitStep(book.ledger, seller, vault, not_asked).submit, AttemptRef(order=forged, number=1)
+            SubmitStep(book.ledger, seller, vault, not_asked, KnownAttempts(), 0).submit,
+            AttemptRef(order=forged, number=1),
         )
     await seller.close()
     assert isinstance(submitted, Content)

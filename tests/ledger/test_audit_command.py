@@ -51,7 +51,7 @@ def test_a_changed_ledger_ends_with_1_and_names_what_and_where(
     hand.does("UPDATE transactions SET amount = 5 WHERE status = 'VERIFIED'")
     assert run(["ledger", "verify"]) == 1
     out, err = capsys.readouterr()
-    assert "3 things do not fit" in err
+    assert "5 things do not fit" in err, "an event, a payment, its session's total and two counters"
     assert "hash_differs: agent buyer, event 3, row" in out
     assert "  -> event 3 " in out
     assert "amount is 5.000000, its events say 0.001000" in out

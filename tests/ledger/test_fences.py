@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.domain.errors import IllegalTransition, LedgerFenced
+from autopay.domain.errors import IllegalTransition
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.payment import Settlement
@@ -88,8 +88,9 @@ async def test_a_request_whose_payment_was_forgotten_is_not_paid_again(book: Boo
 async def test_an_attempt_that_was_booked_as_forgotten_meanwhile_is_not_recorded(book: Book) -> None:
     key = await book.accepted()
     await booked(book, forgotten(book))
-    with pytest.raises(LedgerFenced, match="booked after a restore"):
-        await book.ledger.payments.record_attempt(key, 1, book.session_id, signed_payment(memo=MEMO))
+    found = await book.ledger.payments.record_attempt(key, 1, book.session_id, signed_payment(memo=MEMO))
+    assert isinstance(found, PaidBefore)
+    assert await book.ledger.payments.attempt(key, 1) is None
 
 
 async def test_a_memo_that_the_seller_fixed_is_one_requests_and_for_the_same_terms_only(book: Book) -> None:

@@ -5,11 +5,12 @@ the auditor sees the damage, not who prevents it.
 """
 
 from collections.abc import Callable
+from copy import copy
 from inspect import getattr_static
 from typing import Any
 
 from activities.log import LogStep
-from activities.sign import SignStep, summary_of
+from activities.sign import Readings, SignStep, summary_of
 from activities.submit import SubmitStep
 from autopay.domain.payment import run as payment_run
 from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment, UnsignedPayment
@@ -67,7 +68,8 @@ def _dead_after(believed_dead: Callable[[SellerAnswer, Reply | None], bool]) -> 
                 said.append(await pay(*args))
                 return said[-1]
 
-        listening = SubmitStep(self._ledger, Listening(), self._vault, self._verify)  # type: ignore[arg-type]
+        listening = copy(self)
+        listening._seller = Listening()  # type: ignore[assignment]
         answer = await _submit(listening, ref)
         if believed_dead(answer, said[-1] if said else None):
             attempt = await self._ledger.payments.attempt(ref.order.request_key, ref.number)
@@ -169,7 +171,9 @@ def counts_only_settled_money_against_the_day() -> list[Swap]:
 
 def ends_a_request_again() -> list[Swap]:
     @transaction
-    def close(self: MemoryRequests, request_key: str, result: RequestResult) -> None:
+    def close(self: MemoryRequests, request_key: str, result: RequestResult, settled: Any = None) -> None:
+        if settled is not None:
+            self.store.book_transfer(settled.attempt_id, settled.settlement, final=True)
         row = self.store.request_row(request_key)
         row.result, row.closed, row.processed = result, True, True
 
@@ -202,12 +206,12 @@ def sends_before_recording() -> list[Swap]:
         return await ask(self, url, method, extras)
 
     async def record(
-        self: MemoryPayments, request_key: str, number: int, session_id: Any, signed: SignedPayment
+        self: MemoryPayments, request_key: str, number: int, session_id: Any, signed: SignedPayment, context: Any
     ) -> Any:
         url = self.store.requests[request_key].spec.url
         payment = signed.sealed.split("|", 2)[2].encode()
         await sellers[0].pay(url, "GET", RequestExtras(), signed.offer.version, payment)
-        return await record_attempt(self, request_key, number, session_id, signed)
+        return await record_attempt(self, request_key, number, session_id, signed, context)
 
     return [(SimSeller, "ask", remembering), (MemoryPayments, "record_attempt", record)]
 
@@ -215,30 +219,29 @@ def sends_before_recording() -> list[Swap]:
 def signs_anew_when_asked_again() -> list[Swap]:
     async def sign(self: SignStep, to_sign: SignInput) -> SignResult:
         order = to_sign.order
-        session = await self._ledger.sessions.current(order.agent, to_sign.offer.currency)
-        if isinstance(session, Refused):
-            return session
-        mint = await self._usable_mint(self._chain, to_sign.offer)
-        assert not isinstance(mint, Refused)
+        ready = await self._ready_to_sign(Readings(self._chain, self._ledger.sessions), order.agent, to_sign.offer)
+        if isinstance(ready, Refused):
+            return ready
         unsigned = UnsignedPayment(
             agent=order.agent,
             request_key=order.request_key,
             number=to_sign.number,
             offer=to_sign.offer,
-            session=session.key,
-            mint=mint,
-            newest_prior_signature=await self._chain.newest_signature(session.key.source_account),
-            blockhash=await self._chain.latest_blockhash(),
+            session=ready.session.key,
+            mint=ready.mint,
+            newest_prior_signature=ready.newest_signature,
+            blockhash=ready.blockhash,
         )
-        signed = self._signer.sign(unsigned, session.sealed_key)
+        signed = self._signer.sign(unsigned, ready.session.sealed_key)
         ledger = self._ledger
         assert isinstance(ledger, MemoryLedger)
         recorded = await ledger.payments.attempt(order.request_key, to_sign.number)
         if recorded is not None:
             ledger.store.attempts[recorded.attempt_id].signed = signed
-            return summary_of(recorded)
-        result = await ledger.payments.record_attempt(order.request_key, to_sign.number, session.key.session_id, signed)
-        return summary_of(result) if isinstance(result, RecordedAttempt) else result
+            return summary_of(recorded, self._max_settled_sends)
+        session_id = ready.session.key.session_id
+        result = await ledger.payments.record_attempt(order.request_key, to_sign.number, session_id, signed)
+        return summary_of(result, self._max_settled_sends) if isinstance(result, RecordedAttempt) else result
 
     return [(SignStep, "sign", sign)]
 
@@ -250,7 +253,7 @@ def pays_again_when_paid_content_does_not_come() -> list[Swap]:
             return Sign(number=last.number + 1)
         return next_step(payment)
 
-    def with_attempt(self: Payment, number: int) -> Payment:
+    def with_attempt(self: Payment, number: int, _: int | None = None) -> Payment:
         from autopay.domain.payment.payment import Attempt  # noqa: PLC0415
 
         return self.model_copy(update={"attempts": (*self.attempts, Attempt(number=number))})

@@ -3,13 +3,18 @@
 from dataclasses import dataclass
 
 from activities.fetch import FetchStep
+from activities.known_attempts import KnownAttempts
 from activities.log import LogStep
 from activities.parse import ParseStep
-from activities.sign import SignStep
+from activities.sign import Readings, SignStep
 from activities.submit import SubmitStep
 from activities.verify import VerifyStep
+from autopay.adapters.postgres.sessions.recent import RecentSessions
+from autopay.adapters.solana.confirmations import BatchedConfirmations
 from autopay.adapters.solana.recent import RecentFacts
 from autopay.domain.money import Currency
+from autopay.domain.payment.notice import Announcement
+from autopay.domain.payment.settlement import FINALITY_SLOTS
 from tests.world.chain import SLOT_MS
 from tests.world.clock import now_ms
 from tests.world.shop import MINT, NETWORK
@@ -21,7 +26,7 @@ ASK_FOR_S = 60
 
 @dataclass
 class Activities:
-    """The product's activities over the world's ports; all runs share them, and what they read of the chain."""
+    """The product's activities over the world's ports: one worker, with what it has read and signed of late."""
 
     fetch: FetchStep
     parse: ParseStep
@@ -34,12 +39,23 @@ class Activities:
     def over(cls, world: World) -> "Activities":
         """As the worker builds them."""
         ledger, chain, seller, vault = world.ledger, world.node, world.seller, world.vault
-        verify = VerifyStep(ledger, chain, SLOT_MS)
+        readings = Readings(RecentFacts(chain, SLOT_MS, now_s), RecentSessions(ledger.sessions, now_s))
+        known = KnownAttempts(now_s)
+        verify = VerifyStep(ledger, chain, world.signer, BatchedConfirmations(chain, SLOT_MS), known, SLOT_MS)
         return cls(
             fetch=FetchStep(ledger.requests, seller, vault),
-            parse=ParseStep(ledger, NETWORK, {Currency.USDC: MINT}),
-            sign=SignStep(ledger, chain, RecentFacts(chain, SLOT_MS, lambda: now_ms() / 1000), world.signer),
-            submit=SubmitStep(ledger, seller, vault, verify.verify),
+            parse=ParseStep(ledger, readings.sessions, NETWORK, {Currency.USDC: MINT}),
+            sign=SignStep(ledger, chain, readings, world.signer, known, ASK_FOR_S),
+            submit=SubmitStep(ledger, seller, vault, verify.verify, known, FINALITY_SLOTS * SLOT_MS),
             verify=verify,
-            log=LogStep(ledger, ASK_FOR_S),
+            log=LogStep(ledger, ASK_FOR_S, nobody),
         )
+
+
+async def nobody(announcement: Announcement) -> None:
+    """The agent, which is not simulated."""
+
+
+def now_s() -> float:
+    """The virtual clock."""
+    return now_ms() / 1000

@@ -62,6 +62,9 @@ RATES = {
 }
 """How often each fault happens where it may, on average; every seed takes some of them, more or less often."""
 
+FIRST_RUNS = 0.8
+"""Of the requests are started as their agent does, with what it has recorded; the others as adoption does."""
+
 ROUNDING_SHARE = 0.2
 """Of the worlds' nodes round numbers beyond 64 bits, which no quiet ends."""
 
@@ -192,7 +195,10 @@ class _Scenario:
             )
             await _insist(world, agent, spec)
             key = x402_request_id(agent, spec.request_id)
-            order = PaymentOrder(agent=agent, request_id=spec.request_id, request_key=key, url=spec.url)
+            accepted = spec if self.rng.random() < FIRST_RUNS else None
+            order = PaymentOrder(
+                agent=agent, request_id=spec.request_id, request_key=key, url=spec.url, accepted=accepted
+            )
             shells.append(Shell(world, activities, order))
         return shells
 

@@ -20,6 +20,8 @@ from tests.world.world import World
 
 WORKER_RECOVERY_MS = 15_000
 ADOPTION_MS = 60_000
+OTHER_WORKER = 0.7
+"""Of the workers that go on where one died, how many know nothing of what that one had read and signed."""
 
 
 class Shell:
@@ -30,7 +32,7 @@ class Shell:
         self.order = order
         self.mistakes: list[str] = []
         self.disturbed = False
-        self._activities = activities
+        self._worker = activities
         self._name = name
         self._workers = 0
         self._journal = Journal()
@@ -49,6 +51,7 @@ class Shell:
                 self._note("continued_as_new")
                 if self._journal.canceled_at is not None:
                     self.order = self.order.model_copy(update={"canceled": True})
+                self.order = self.order.for_another_run()
                 continue
             except WorkflowFailed as failed:
                 self._note("workflow_failed", why=str(failed))
@@ -57,6 +60,7 @@ class Shell:
             else:
                 if result is not None:
                     return result
+            self.order = self.order.for_another_run()
             await sleep_ms(self.world.rng.randint(1, ADOPTION_MS))
             self._note("adopted")
 
@@ -101,9 +105,9 @@ class Shell:
                 ended.set_result(None)
 
         process = Process(f"{self.order.request_id}/{self._name}{self._workers}", lost=end)
-        steps = SimSteps(
-            self._activities, self._journal, process, self.world.faults, self._unexpected, self._is_decided
-        )
+        if self._workers > 1 and self.world.rng.random() < OTHER_WORKER:
+            self._worker = Activities.over(self.world)
+        steps = SimSteps(self._worker, self._journal, process, self.world.faults, self._unexpected, self._is_decided)
         payment_run = steps.payment_run = PaymentRun(self.order, steps)
         self._process, self._steps = process, steps
         context = copy_context()

@@ -123,9 +123,9 @@ class SimSteps:
     async def _submit_once(self, ref: AttemptRef) -> SellerAnswer:
         return await ENVIRONMENT.run(self._activities.submit.submit, ref)
 
-    async def verify(self, order: PaymentOrder, attempt: SignedAttempt) -> Verdict:
+    async def verify(self, order: PaymentOrder, attempt: SignedAttempt, *, closing: bool) -> Verdict:
         """Local."""
-        ref = AttemptRef(order=order, number=attempt.number)
+        ref = AttemptRef(order=order, number=attempt.number, closing=closing)
         return await self._local("verify", self._activities.verify.verify, ref, policies.VERIFY_RETRIES)
 
     async def log(self, closing: LogInput) -> None:

@@ -13,7 +13,7 @@ MOST_SEEDS = 600
 TRIED_FIRST = {
     "believes_a_receipt_without_looking": 8,
     "calls_paid_and_undelivered_failed": 20,
-    "counts_a_payment_as_the_reason_of_its_own_death": 184,
+    "counts_a_payment_as_the_reason_of_its_own_death": 655,
     "counts_only_settled_money_against_the_day": 26,
     "counts_sends_that_never_left": 123,
     "ends_a_request_again": 20,

@@ -5,7 +5,8 @@ from collections import Counter
 
 import pytest
 
-from autopay.adapters.solana.recent import AGE_SLOTS, MAX_KEPT, MINT_AGE_SLOTS, RecentFacts
+from autopay.adapters.recent import MAX_KEPT
+from autopay.adapters.solana.recent import AGE_SLOTS, MINT_AGE_SLOTS, RecentFacts
 from autopay.domain.errors import ChainUnavailable
 from autopay.domain.payment.chain import Blockhash, MintFacts, TokenAccount
 from tests.world.node import SimNode

@@ -9,7 +9,15 @@ import pytest
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.attempt import RecordedAttempt
-from autopay.domain.payment.chain import Blockhash, HistoryEntry, LandedTransaction, MintFacts, Tip, TokenAccount
+from autopay.domain.payment.chain import (
+    Blockhash,
+    HistoryEntry,
+    LandedTransaction,
+    MintFacts,
+    Tip,
+    TokenAccount,
+    TransactionState,
+)
 from autopay.domain.payment.payment import Dead, Unknown, Verdict
 from autopay.domain.payment.ports import Chain
 from autopay.domain.payment.settlement import NEEDS_A_PERSON, check_settlement
@@ -73,6 +81,9 @@ class ExpiredUnseen:
 
     async def transaction(self, signature: str) -> LandedTransaction | None:
         return None
+
+    async def statuses(self, signatures: Sequence[str]) -> Sequence[TransactionState | None]:
+        raise NotImplementedError
 
     async def history(
         self, account: str, *, until: str | None, final: bool, min_slot: int | None

@@ -21,7 +21,7 @@ from workflows.agent import Agent
 SMALL = RULES.model_copy(update={"history_events": 200, "balance_every_s": 60})
 """A run every few minutes."""
 
-WAVES = 9
+WAVES = 14
 
 
 async def refusal(update: object) -> str:

@@ -31,7 +31,7 @@ async def test_a_paid_request_is_delivered_and_final(world: World) -> None:
     assert world.chain.spent == PRICE
     events = [each async for each in handle.fetch_history_events()]
     markers = [each.marker_recorded_event_attributes.marker_name for each in events]
-    assert markers.count("core_patch") == 1, "of the outbox; that others end as failed costs this one no event"
+    assert markers.count("core_patch") == 1, "of fewer events; that others end as failed costs this one no event"
     assert events[-1].event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED
 
 

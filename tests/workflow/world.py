@@ -30,6 +30,7 @@ from autopay.domain.payment.chain import (
     MintFacts,
     Tip,
     TokenAccount,
+    TransactionState,
     Transfer,
 )
 from autopay.domain.payment.exchange import Receipt, Reply, RequestExtras, UnpaidReply
@@ -94,6 +95,16 @@ class PlayedChain:
 
     async def first_available_slot(self) -> int:
         return 0
+
+    async def statuses(self, signatures: Sequence[str]) -> Sequence[TransactionState | None]:
+        slot = await self.slot()
+        landed = {str(each.signatures[0]): at for at, each, _ in self.blocks}
+        return [
+            TransactionState(slot=landed[each], failed=False, final=landed[each] <= slot - 32)
+            if landed.get(each, slot) <= slot - 1
+            else None
+            for each in signatures
+        ]
 
     async def mint_facts(self, mint: str) -> MintFacts | None:
         return MintFacts(mint=mint, program=TOKEN_PROGRAM, decimals=6)

@@ -13,7 +13,7 @@ from autopay.domain.payment.exchange import Receipt, Reply
 from tests.world.chain import SLOT_MS, ChainTransaction, SimChain
 from tests.world.clock import sleep_ms
 from tests.world.shop import Shop
-from tests.world.vault import digest, message_hash_of
+from tests.world.vault import digest, message_hash_of, transaction_id
 
 Payment = dict[str, Any]
 Behaviour = Callable[["Till", Payment], Awaitable[Reply]]
@@ -95,7 +95,7 @@ class Till:
     def any_answer(self, payment: Payment) -> Reply:
         """Whatever comes to mind; the chain will have the last word."""
         kind = self.rng.choice(("lost", "refused", "error", "content", "pending", "denied"))
-        signature = self.chain.signature_of(message_hash_of(payment["message"]))
+        signature = transaction_id(message_hash_of(payment["message"]))
         match kind:
             case "lost":
                 raise SellerUnavailable("reset")
@@ -153,7 +153,7 @@ async def pending_and_lands(till: Till, payment: Payment) -> Reply:
 
 
 async def pending_and_never_lands(till: Till, payment: Payment) -> Reply:
-    signature = till.chain.signature_of(message_hash_of(payment["message"]))
+    signature = transaction_id(message_hash_of(payment["message"]))
     return till.refusal(Receipt(success=False, transaction=signature, error_reason="settlement_pending"))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.world.clock import now_ms
 from tests.world.faults import Faults
-from tests.world.vault import digest, message_hash_of, signature_by
+from tests.world.vault import digest, message_hash_of, signature_by, transaction_id
 
 SLOT_MS = 400
 FIRST_SLOT = 5_000
@@ -156,12 +156,7 @@ class SimChain:
         message_hash = message_hash_of(message)
         if buyer_signature == signature_by(str(message["authority"]), message_hash):
             asyncio.get_running_loop().call_later(delay_ms / 1000, self._arrive, message, buyer_signature, True)
-        return self.signature_of(message_hash)
-
-    @staticmethod
-    def signature_of(message_hash: str) -> str:
-        """The transaction id: the fee payer's signature."""
-        return digest("fee payer", message_hash)
+        return transaction_id(message_hash)
 
     def spoof(self, account: str, memo: str, *, failed: bool) -> None:
         """A stranger's transaction that names the account, under any memo."""
@@ -205,7 +200,7 @@ class SimChain:
     def _record(self, message: dict[str, Any], buyer_signature: str, error: str | None) -> None:
         message_hash, slot = message_hash_of(message), self.newest_block(self.slot_now())
         landed = ChainTransaction(
-            signature=self.signature_of(message_hash),
+            signature=transaction_id(message_hash),
             slot=slot,
             height=self.height_at(slot),
             at_ms=now_ms(),

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from autopay.adapters.postgres.payments.content import receipt_json, with_claim
-from autopay.domain.errors import IllegalTransition, LedgerFenced
+from autopay.adapters.postgres.payments.content import receipt_json
+from autopay.domain.errors import IllegalTransition, LedgerFenced, OrderDiffers
 from autopay.domain.hosts import host_and_port
 from autopay.domain.money import show
-from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment
-from autopay.domain.payment.exchange import Receipt, Reply
+from autopay.domain.payment.attempt import NO_CONTEXT, RecordedAttempt, SignedPayment, SigningContext
+from autopay.domain.payment.exchange import Receipt, Reply, claims_settlement, with_claim
 from autopay.domain.payment.offer import Offer
 from autopay.domain.payment.payment import MAX_ATTEMPTS, Conflict, Content, NoAnswer, Payment, SellerAnswer, Settlement
 from autopay.domain.payment.status import OPEN, TransactionStatus, advance, move
@@ -54,13 +54,21 @@ class MemoryPayments:
 
     @transaction
     def record_attempt(
-        self, request_key: str, number: int, session_id: UUID, signed: SignedPayment
-    ) -> RecordedAttempt | Awaiting | Refused:
-        """Write-ahead: reserve the money and record the payment."""
+        self,
+        request_key: str,
+        number: int,
+        session_id: UUID,
+        signed: SignedPayment,
+        context: SigningContext = NO_CONTEXT,
+    ) -> RecordedAttempt | PaidBefore | Awaiting | Refused:
+        """Write-ahead: reserve the money and record the payment. This ledger is never restored."""
         request = self.store.request_row(request_key)
         known = next((each for each in request.attempts if each.number == number), None)
         if known is not None:
             return known.recorded()
+        opening = context.opening
+        if opening is not None and opening.terms_hash != request.spec.terms_hash():
+            raise OrderDiffers(request_key)
         self._require_no_fence()
         self.require_next(request, number)
         session = next((each for each in self.store.sessions if each.key.session_id == session_id), None)
@@ -69,26 +77,48 @@ class MemoryPayments:
         pays = (request.agent, signed.offer.currency, signed.offer.mint, signed.source_account)
         if (session.agent, session.key.currency, session.key.mint, session.key.source_account) != pays:
             raise IllegalTransition(f"{request_key} is not for session {session_id} to pay")
-        payments, spent = self._sessions.usage_of(session_id)
-        refused = self._sessions.refusal_of(session, payments) or self._sessions.host_refusal(
-            session, host_and_port(request.spec.url)
-        )
+        refused = self._refused_by_session(session, request, signed, context)
         if refused is not None:
             return refused
-        left, offer = max(session.key.allowance_atomic - spent, 0), signed.offer
-        if offer.amount_atomic > left:
-            asked, rest = show(offer.amount_atomic, offer.currency), show(left, offer.currency)
-            message = f"{asked} is asked, {rest} is left to the session"
-            return Refused(reason=RefusalReason.ALLOWANCE_EXHAUSTED, message=message)
         terms, verdict = self._policies.judged(request, signed.offer, signed.program)
         if isinstance(verdict, Ask):
+            request.processed = True
             return self._policies.ask(request, terms, verdict)
         if isinstance(verdict, Refused):
             return verdict
         if any(each.signed.message_hash == signed.message_hash for each in self.store.attempts.values()):
             raise IllegalTransition(f"another payment has the bytes of attempt {number}")
         self._policies.consume(request, terms, verdict)
-        return self.insert(request, number, session, signed).recorded()
+        row = self.insert(request, number, session, signed)
+        if opening is not None:
+            request.http_status, request.processed = 402, True
+        if context.handed_over_next:
+            self._count_send(row)
+        return row.recorded().model_copy(update={"is_new": True})
+
+    def _refused_by_session(
+        self, session: SessionEntry, request: RequestEntry, signed: SignedPayment, context: SigningContext
+    ) -> Refused | None:
+        payments, spent = self._sessions.usage_of(session.key.session_id)
+        refused = self._sessions.refusal_of(session, payments) or self._sessions.host_refusal(
+            session, host_and_port(request.spec.url)
+        )
+        if refused is not None:
+            return refused
+        left, offer, delegated = session.key.allowance_atomic - spent, signed.offer, context.delegated_atomic
+        if delegated is not None and left > delegated:
+            reason = f"{left - delegated} more than the ledger knows of"
+            self.store.faults.trace.add("fenced", reason=reason)
+            self.store.fence_reason = self.store.fence_reason or reason
+            raise LedgerFenced(reason)
+        if offer.amount_atomic > left:
+            asked, rest = show(offer.amount_atomic, offer.currency), show(max(left, 0), offer.currency)
+            message = f"{asked} is asked, {rest} is left to the session"
+            return Refused(reason=RefusalReason.ALLOWANCE_EXHAUSTED, message=message)
+        if self._sessions.own(request.agent, {offer.pay_to, offer.fee_payer}):
+            message = "the offer names an address of the agent's own sessions"
+            return Refused(reason=RefusalReason.PAYEE_INVALID, message=message)
+        return None
 
     @transaction
     def open_attempts(self) -> Sequence[RecordedAttempt]:
@@ -131,13 +161,16 @@ class MemoryPayments:
         row = self.store.attempt_row(attempt_id)
         if row.status is TransactionStatus.FAILED:
             raise IllegalTransition(f"attempt {attempt_id} is FAILED, it cannot be sent")
-        row.sends += 1
         if row.status is TransactionStatus.VERIFIED:
             row.last_answer = row.last_answer if row.settled_sends else None
             row.settled_sends += 1
+        return self._count_send(row)
+
+    def _count_send(self, row: AttemptEntry) -> int:
+        row.sends += 1
         if row.sends > 1:
             row.status = advance(row.status, TransactionStatus.RETRYING)
-        self.store.faults.trace.add("sending", attempt=attempt_id, send=row.sends)
+        self.store.faults.trace.add("sending", attempt=row.attempt_id, send=row.sends)
         return row.sends
 
     @transaction
@@ -149,8 +182,8 @@ class MemoryPayments:
         row.last_answer = answer.kind
         row.facilitator_response = receipt_json(receipt) or row.facilitator_response
         self.keep_claim(row, receipt)
-        claimed = receipt is not None and receipt.success and bool(receipt.transaction)
-        row.status = advance(row.status, TransactionStatus.SUCCESS if claimed else TransactionStatus.RETRYING)
+        wanted = TransactionStatus.SUCCESS if claims_settlement(receipt) else TransactionStatus.RETRYING
+        row.status = advance(row.status, wanted)
         claim = receipt.transaction if receipt else None
         self.store.faults.trace.add("answer", attempt=attempt_id, status=reply.http_status, claim=claim)
         if request.delivery == "DELIVERED":
@@ -166,25 +199,12 @@ class MemoryPayments:
     @staticmethod
     def keep_claim(row: AttemptEntry, receipt: Receipt | None) -> None:
         """The signatures that receipts name, in order, each once."""
-        row.claims = with_claim(row.claims, receipt)
+        row.claims = list(with_claim(tuple(row.claims), receipt))
 
     @transaction
     def record_seen(self, attempt_id: UUID, settlement: Settlement, *, final: bool) -> None:
         """The chain has the transfer."""
-        row = self.store.attempt_row(attempt_id)
-        recorded = (row.signed.offer.mint, row.signed.destination_account, row.session.authority, row.amount_atomic)
-        if recorded != (settlement.mint, settlement.destination, settlement.payer, settlement.amount_atomic):
-            raise IllegalTransition(f"attempt {attempt_id}: the chain shows another transfer, recorded is {recorded}")
-        if row.status is TransactionStatus.VERIFIED:
-            if row.signature != settlement.signature:
-                raise IllegalTransition(f"attempt {attempt_id} is VERIFIED as {row.signature}")
-            return
-        moved = move(row.status, TransactionStatus.VERIFIED if final else TransactionStatus.SUCCESS)
-        others = (each for each in self.store.attempts.values() if each is not row)
-        if any(each.signature == settlement.signature for each in others):
-            raise IllegalTransition(f"{settlement.signature} is booked for another attempt already")
-        row.status, row.signature, row.slot = moved, settlement.signature, settlement.slot
-        self.store.faults.trace.add("seen", attempt=attempt_id, final=final, signature=settlement.signature)
+        self.store.book_transfer(attempt_id, settlement, final=final)
 
     @transaction
     def record_dead(self, attempt_id: UUID, reason: str) -> None:

@@ -7,6 +7,7 @@ from autopay.domain.agent.steps import Backlog, Enqueued, QueuedRequest, ToEnque
 from autopay.domain.errors import IllegalTransition
 from autopay.domain.payment.exchange import StoredContent, UnpaidReply
 from autopay.domain.payment.status import OPEN, TransactionStatus
+from autopay.domain.payment.steps import PaymentOrder, SettledAttempt
 from autopay.domain.policy.records import ApprovalStatus
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import (
@@ -110,6 +111,16 @@ class MemoryRequests:
         return ended, [name for name, row in rows.items() if row is None]
 
     @transaction
+    def not_begun(self, agent: str, request_ids: Sequence[str]) -> Sequence[PaymentOrder]:
+        """Those of the requests that wait in the queue still."""
+        rows = [self.store.requests.get(x402_request_id(agent, each)) for each in request_ids]
+        return [
+            PaymentOrder(agent=agent, request_id=row.spec.request_id, request_key=row.key, url=row.spec.url)
+            for row in rows
+            if row is not None and not row.processed
+        ]
+
+    @transaction
     def begin(self, request_key: str) -> None:
         """Take the request from the queue."""
         self.store.request_row(request_key).processed = True
@@ -158,9 +169,13 @@ class MemoryRequests:
         )
 
     @transaction
-    def close(self, request_key: str, result: RequestResult) -> None:
+    def close(self, request_key: str, result: RequestResult, settled: SettledAttempt | None = None) -> None:
         """End the request; a second call changes nothing; it cannot end while a payment has no outcome."""
         row = self.store.request_row(request_key)
+        if settled is not None:
+            if self.store.attempt_row(settled.attempt_id).request_key != request_key:
+                raise IllegalTransition(f"attempt {settled.attempt_id} is not of {request_key}")
+            self.store.book_transfer(settled.attempt_id, settled.settlement, final=True)
         if row.closed:
             return
         if result.status not in CLOSED:

@@ -7,7 +7,7 @@ from autopay.domain.hosts import is_any_of
 from autopay.domain.money import Currency
 from autopay.domain.payment.status import SPENT, TransactionStatus
 from autopay.domain.refusal import RefusalReason, Refused
-from autopay.domain.session import Booked, OpenSession, SessionKey
+from autopay.domain.session import Booked, ClaimedPayment, InFlight, OpenSession, SessionKey
 from tests.world.clock import moment, now_ms
 from tests.world.rows import SessionEntry
 from tests.world.store import Store, transaction
@@ -84,6 +84,10 @@ class MemorySessions:
     @transaction
     def own_among(self, agent: str, addresses: Collection[str]) -> frozenset[str]:
         """Those of the addresses that are the agent's own."""
+        return self.own(agent, addresses)
+
+    def own(self, agent: str, addresses: Collection[str]) -> frozenset[str]:
+        """The same, in another transaction."""
         mine = [each.key for each in self.store.sessions if each.agent == agent]
         return frozenset(addresses) & {each for key in mine for each in (key.owner, key.authority, key.source_account)}
 
@@ -112,13 +116,23 @@ class MemorySessions:
         return None
 
     @transaction
-    def in_flight_atomic(self, session_id: UUID) -> int:
+    def in_flight(self, session_id: UUID) -> InFlight:
         """Reserved, and shown by no reading of the chain."""
-        waiting = (TransactionStatus.PENDING, TransactionStatus.RETRYING)
         mine = [each for each in self.store.attempts.values() if each.session.session_id == session_id]
         claimed = [each for each in mine if each.status is TransactionStatus.SUCCESS and each.slot is None]
-        return sum(each.amount_atomic for each in mine if each.status in waiting) + sum(
-            each.amount_atomic for each in claimed
+        waiting = [each for each in mine if each.status in (TransactionStatus.PENDING, TransactionStatus.RETRYING)]
+        return InFlight(
+            amount_atomic=sum(each.amount_atomic for each in [*waiting, *claimed]),
+            claimed=tuple(
+                ClaimedPayment(
+                    signature=each.claims[-1],
+                    amount_atomic=each.amount_atomic,
+                    blockhash_slot=each.signed.blockhash_slot,
+                    newest_prior_signature=each.signed.newest_prior_signature,
+                )
+                for each in claimed
+                if each.claims
+            ),
         )
 
     @transaction

@@ -15,6 +15,7 @@ from autopay.domain.payment.chain import (
     MintFacts,
     Tip,
     TokenAccount,
+    TransactionState,
     Transfer,
 )
 from tests.field.quirks import QUIRKS
@@ -24,7 +25,7 @@ from tests.world.odd_answers import account_result, node_saying, odd_answer
 
 LATENCY_MS = 150
 MAX_SLOT = 2**63
-ARCHIVE = frozenset({"history", "transaction"})
+ARCHIVE = frozenset({"history", "transaction", "statuses"})
 DATA = ARCHIVE | {"token_account", "first_available_slot"}
 SPELLS = ("unavailable", "lagging", "forgetful", "lying", "unindexed", "ignores_min_slot")
 ODD_ANSWERS = sorted(QUIRKS)
@@ -184,6 +185,18 @@ class SimNode:
             raise NodeBehind(f"transaction {signature} has a status but no content")
         final = found.slot <= self._reads_at(view, True, None)
         return _landed(found, final=final)
+
+    async def statuses(self, signatures: Sequence[str]) -> Sequence[TransactionState | None]:
+        """Each at least confirmed on this node; None when it knows nothing of it."""
+        view = await self._reach("statuses")
+        confirmed, final = self._reads_at(view, False, None), self._reads_at(view, True, None)
+        found = [self.chain.by_signature.get(each) for each in signatures]
+        return [
+            TransactionState(slot=each.slot, failed=each.error is not None, final=each.slot <= final)
+            if each is not None and each.slot <= confirmed and view.remembers(each)
+            else None
+            for each in found
+        ]
 
     def _rows(self, view: View, account: str, slot: int) -> list[ChainTransaction]:
         rows = self.chain.history.get(account, [])

@@ -32,6 +32,7 @@ CALLS: dict[str, Callable[[SolanaChain], Awaitable[object]]] = {
     "newest_signature": lambda chain: chain.newest_signature(ACCOUNT),
     "history": lambda chain: chain.history(ACCOUNT, until=None, final=True, min_slot=None),
     "transaction": lambda chain: chain.transaction(SIGNATURE),
+    "statuses": lambda chain: chain.statuses([SIGNATURE]),
 }
 """Each question of the port, to be put to a node that answers it with something else."""
 

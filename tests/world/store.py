@@ -10,6 +10,8 @@ from uuid import UUID, uuid5
 
 from autopay.domain.agent.records import AgentRecord
 from autopay.domain.errors import IllegalTransition, LedgerUnavailable, UnknownAgent, UnknownRequest
+from autopay.domain.payment.payment import Settlement
+from autopay.domain.payment.status import TransactionStatus, move
 from autopay.domain.phase import Phase
 from autopay.domain.policy.policy import Policy
 from tests.world.clock import now_ms
@@ -106,3 +108,24 @@ class Store:
         if attempt_id not in self.attempts:
             raise IllegalTransition(f"attempt {attempt_id} was never recorded")
         return self.attempts[attempt_id]
+
+    def book_transfer(self, attempt_id: UUID, settlement: Settlement, *, final: bool) -> None:
+        """The chain has the transfer.
+
+        Raises:
+            IllegalTransition: the attempt is FAILED, it is another transfer, or it is booked for another attempt.
+        """
+        row = self.attempt_row(attempt_id)
+        recorded = (row.signed.offer.mint, row.signed.destination_account, row.session.authority, row.amount_atomic)
+        if recorded != (settlement.mint, settlement.destination, settlement.payer, settlement.amount_atomic):
+            raise IllegalTransition(f"attempt {attempt_id}: the chain shows another transfer, recorded is {recorded}")
+        if row.status is TransactionStatus.VERIFIED:
+            if row.signature != settlement.signature:
+                raise IllegalTransition(f"attempt {attempt_id} is VERIFIED as {row.signature}")
+            return
+        moved = move(row.status, TransactionStatus.VERIFIED if final else TransactionStatus.SUCCESS)
+        others = (each for each in self.attempts.values() if each is not row)
+        if any(each.signature == settlement.signature for each in others):
+            raise IllegalTransition(f"{settlement.signature} is booked for another attempt already")
+        row.status, row.signature, row.slot = moved, settlement.signature, settlement.slot
+        self.faults.trace.add("seen", attempt=attempt_id, final=final, signature=settlement.signature)

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from autopay.domain.errors import SecretUnreadable
-from autopay.domain.payment.attempt import SignedPayment, UnsignedPayment
+from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment, UnsignedPayment
 from autopay.domain.payment.chain import MintFacts
 from autopay.domain.payment.offer import Offer
 from autopay.domain.payment.payment import MAX_ATTEMPTS
@@ -44,6 +44,11 @@ def message_hash_of(message: dict[str, Any]) -> str:
 def signature_by(authority: str, message_hash: str) -> str:
     """The authority's signature over a message; the same key and message always give the same one."""
     return digest("signed", authority, message_hash)
+
+
+def transaction_id(message_hash: str) -> str:
+    """The id of the transaction with that message: its fee payer's signature."""
+    return digest("fee payer", message_hash)
 
 
 class PlainSigner:
@@ -99,3 +104,7 @@ class PlainSigner:
                 json.dumps(payment).encode(), purpose="payment", row=f"{order.request_key}/{order.number}"
             ),
         )
+
+    def is_transaction_of(self, attempt: RecordedAttempt, signature: str) -> bool:
+        """Whether the transaction of that id can only be the attempt's own."""
+        return signature == transaction_id(attempt.message_hash)

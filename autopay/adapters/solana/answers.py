@@ -109,6 +109,7 @@ class EpochInfo(_Read):
 class SignatureStatus(_Read):
     """What became of a transaction; `err` is None when it worked."""
 
+    slot: U64
     err: Any
     confirmation_status: Literal["processed", "confirmed", "finalized"] | None = None
 

@@ -38,6 +38,7 @@ from autopay.domain.payment.chain import (
     MintFacts,
     Tip,
     TokenAccount,
+    TransactionState,
     Transfer,
 )
 
@@ -174,14 +175,32 @@ class SolanaChain:
 
     async def status(self, signature: str) -> SignatureStatus | None:
         """What became of a transaction, once it is at least confirmed."""
-        statuses = await self._rpc.ask(
+        (status,) = await self._statuses([signature])
+        return status
+
+    async def statuses(self, signatures: Sequence[str]) -> Sequence[TransactionState | None]:
+        """What became of each of the transactions, once it is at least confirmed; see the port."""
+        return [
+            TransactionState(
+                slot=status.slot, failed=status.err is not None, final=status.confirmation_status == "finalized"
+            )
+            if status is not None
+            else None
+            for status in await self._statuses(signatures)
+        ]
+
+    async def _statuses(self, signatures: Sequence[str]) -> Sequence[SignatureStatus | None]:
+        found = await self._rpc.ask(
             "getSignatureStatuses",
-            [signature],
+            list(signatures),
             {"searchTransactionHistory": True},
-            answer=Answer[AsOfSlot[tuple[SignatureStatus | None]]],
+            answer=Answer[AsOfSlot[list[SignatureStatus | None]]],
         )
-        (status,) = statuses.value
-        return None if status is None or status.confirmation_status == "processed" else status
+        if len(found.value) != len(signatures):
+            raise ChainUnavailable("getSignatureStatuses: another number of answers than of questions")
+        return [
+            None if status is None or status.confirmation_status == "processed" else status for status in found.value
+        ]
 
     async def content(self, signature: str, commitment: Commitment) -> TransactionInBlock | None:
         """The transaction as it is in its block; None when the node does not show it."""

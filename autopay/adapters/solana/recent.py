@@ -13,13 +13,11 @@ read anew before it is refused (`activities/sign.py`).
 | mint: program, decimals, fee, hook, pause | 150 slots | a payment that does not land, or whose fee the payee bears |
 """
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Hashable
-from contextvars import Context
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from autopay.adapters.recent import Recent
 from autopay.domain.payment.chain import Blockhash, MintFacts, TokenAccount
 from autopay.domain.payment.ports import Chain
 
@@ -27,16 +25,6 @@ T = TypeVar("T")
 
 AGE_SLOTS = 5
 MINT_AGE_SLOTS = 150
-MAX_KEPT = 1_000
-"""Readings that are kept; the one that was begun longest ago goes first."""
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """A question that was asked at `began`, and its answer or the wait for it."""
-
-    began: float
-    answer: asyncio.Task[Any]
 
 
 class RecentFacts:
@@ -51,8 +39,7 @@ class RecentFacts:
     def __init__(self, chain: Chain, slot_ms: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._chain = chain
         self._slot_s = slot_ms / 1000
-        self._clock = clock
-        self._readings: dict[Hashable, _Reading] = {}
+        self._readings = Recent(clock)
 
     async def mint_facts(self, mint: str) -> MintFacts | None:
         """See the port."""
@@ -71,30 +58,4 @@ class RecentFacts:
         return await self._recent("blockhash", AGE_SLOTS, self._chain.latest_blockhash)
 
     async def _recent(self, what: Hashable, age_slots: int, read: Callable[[], Awaitable[T]]) -> T:
-        """The last reading, or a new one when that began too long ago. All who wait are told of a fault."""
-        reading = self._readings.get(what)
-        if reading is None or self._clock() - reading.began > age_slots * self._slot_s:
-            reading = self._begin(what, read)
-        answer: T = await asyncio.shield(reading.answer)
-        return answer
-
-    def _begin(self, what: Hashable, read: Callable[[], Awaitable[T]]) -> _Reading:
-        async def ask() -> T:
-            return await read()
-
-        # In a context of its own: it goes on for the others when the payment that began it is canceled.
-        answer = asyncio.get_running_loop().create_task(ask(), context=Context())
-        answer.add_done_callback(lambda ended: self._forget_a_fault(what, ended))
-        reading = _Reading(self._clock(), answer)
-        self._readings.pop(what, None)
-        self._readings[what] = reading
-        while len(self._readings) > MAX_KEPT:
-            del self._readings[next(iter(self._readings))]
-        return reading
-
-    def _forget_a_fault(self, what: Hashable, ended: asyncio.Task[Any]) -> None:
-        if not ended.cancelled() and ended.exception() is None:
-            return
-        reading = self._readings.get(what)
-        if reading is not None and reading.answer is ended:
-            del self._readings[what]
+        return await self._readings.get(what, age_slots * self._slot_s, read)

@@ -8,7 +8,7 @@ it is returned.
 import hashlib
 import hmac
 import json
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 
 from solders.compute_budget import ID as COMPUTE_BUDGET
@@ -23,14 +23,14 @@ from solders.transaction import VersionedTransaction
 from spl.token.instructions import get_associated_token_address, transfer_checked
 from spl.token.models import TransferCheckedParams
 from x402.extensions.payment_identifier import append_payment_identifier_to_extensions
-from x402.http.utils import safe_base64_encode
+from x402.http.utils import safe_base64_decode, safe_base64_encode
 from x402.schemas import PaymentPayload
 from x402.schemas.v1 import PaymentPayloadV1
 
 from autopay.adapters.vault import Vault
 from autopay.domain.errors import PaymentMisbuilt
 from autopay.domain.network import wire_name
-from autopay.domain.payment.attempt import SignedPayment, UnsignedPayment
+from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment, UnsignedPayment
 from autopay.domain.payment.chain import MintFacts
 from autopay.domain.payment.offer import Offer
 from autopay.domain.payment.payment import MAX_ATTEMPTS
@@ -99,6 +99,27 @@ class PaymentSigner:
             newest_prior_signature=order.newest_prior_signature,
             sealed=self._vault.seal(header.encode(), purpose="payment", row=f"{order.request_key}/{order.number}"),
         )
+
+    def is_transaction_of(self, attempt: RecordedAttempt, signature: str) -> bool:
+        """Whether that is the fee payer's signature over the attempt's message.
+
+        Such a signature is the id of no other transaction: Ed25519 is checked strictly (solders: verify_strict), which
+        no key can make one signature pass for two messages.
+
+        Raises:
+            SecretUnreadable: the sealed payment cannot be opened.
+        """
+        row = f"{attempt.request_key}/{attempt.number}"
+        header = json.loads(safe_base64_decode(self._vault.open(attempt.sealed, purpose="payment", row=row).decode()))
+        message = VersionedTransaction.from_bytes(b64decode(header["payload"]["transaction"])).message
+        signed_bytes = to_bytes_versioned(message)
+        if hashlib.sha256(signed_bytes).hexdigest() != attempt.message_hash:
+            return False
+        try:
+            named = Signature.from_string(signature)
+        except ValueError:
+            return False
+        return bool(named.verify(message.account_keys[0], signed_bytes))
 
 
 def _associated(owner: str, mint: MintFacts) -> Pubkey:

@@ -7,6 +7,7 @@ from autopay.domain.agent.spec import SavedAgent
 from autopay.domain.agent.steps import Backlog, Enqueued, ToEnqueue, Withdrawn
 from autopay.domain.money import Currency
 from autopay.domain.payment.ports import Ledger, RequestStore
+from autopay.domain.payment.steps import PaymentOrder
 from autopay.domain.phase import Phase
 from autopay.domain.refusal import Refused
 from autopay.domain.request import RequestResult
@@ -36,6 +37,10 @@ class AgentRequests(RequestStore, Protocol):
         self, agent: str, request_ids: Sequence[str]
     ) -> tuple[Sequence[RequestResult], Sequence[str]]:
         """The results of those that have ended, and the ids that the ledger does not know."""
+        ...
+
+    async def not_begun(self, agent: str, request_ids: Sequence[str]) -> Sequence[PaymentOrder]:
+        """Those of the requests that wait in the queue still."""
         ...
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.chain import Blockhash, MintFacts
-from autopay.domain.payment.offer import Offer
+from autopay.domain.payment.offer import Challenge, Offer
 from autopay.domain.payment.status import TransactionStatus
 from autopay.domain.session import SessionKey
 from autopay.domain.values import Value
@@ -46,11 +46,39 @@ class SignedPayment(Value):
     sealed: str
 
 
+class Opening(Value):
+    """What the first run of a request knows and the ledger does not: it read nothing and recorded nothing so far.
+
+    `terms_hash` is of the request that it pays for, `challenge` and `breaker` are recorded with its first attempt.
+    """
+
+    terms_hash: str
+    challenge: Challenge | None
+    breaker: str | None
+
+
+class SigningContext(Value):
+    """What was known when a payment was signed; the ledger holds it against its own rows when it records the payment.
+
+    `memos` are those that any attempt of the request can have: a payment that is booked with one says that it was paid
+    before. `delegated_atomic` is what the chain still allowed the session, in base units. `handed_over_next`: the bytes
+    leave at once, and this first send is counted with the recording.
+    """
+
+    memos: tuple[str, ...] = ()
+    delegated_atomic: int | None = None
+    opening: Opening | None = None
+    handed_over_next: bool = False
+
+
+NO_CONTEXT = SigningContext()
+
+
 class RecordedAttempt(Value):
     """An attempt as the ledger has it: everything that the chain can be asked about it.
 
     `claims` are the signatures that receipts named so far, in order; the seller said so, nobody checked yet.
-    `status` is the ledger's, `sealed` the payment to hand over.
+    `status` is the ledger's, `sealed` the payment to hand over. `is_new`: it was recorded by the call that returns it.
     """
 
     attempt_id: UUID
@@ -77,3 +105,4 @@ class RecordedAttempt(Value):
     claims: tuple[str, ...] = ()
     status: TransactionStatus = TransactionStatus.PENDING
     sealed: str
+    is_new: bool = False

@@ -26,6 +26,14 @@ class LandedTransaction(Value):
     transfers: tuple[Transfer, ...]
 
 
+class TransactionState(Value):
+    """What became of a transaction, at least confirmed; `failed` when it had no effect but its fee."""
+
+    slot: int
+    failed: bool
+    final: bool
+
+
 class HistoryEntry(Value):
     """One row of an account's history; `memos` is the node's text for all memos of the transaction, if it has one."""
 

@@ -5,6 +5,9 @@ from autopay.domain.payment.payment import Conflict, Content, Rejected, SellerAn
 from autopay.domain.refusal import Refused
 from autopay.domain.values import Value
 
+MAX_CLAIM_CHARS = 128
+"""A signature has at most 88 characters of base58; what is longer is none."""
+
 
 class RequestExtras(Value):
     """Headers and body of a request: what may hold secrets, opened just before it is sent."""
@@ -87,3 +90,16 @@ def classify(reply: Reply) -> SellerAnswer:
         retry_after_ms=reply.retry_after_ms,
         location=reply.location,
     )
+
+
+def claims_settlement(receipt: Receipt | None) -> bool:
+    """Whether the seller says that the payment has settled, and as which transaction."""
+    return receipt is not None and receipt.success and bool(receipt.transaction)
+
+
+def with_claim(claims: tuple[str, ...], receipt: Receipt | None) -> tuple[str, ...]:
+    """The claims with the receipt's transaction at the end, when it names one that is new."""
+    named = receipt.transaction if receipt is not None else None
+    if not named or named in claims or len(named) > MAX_CLAIM_CHARS or not (named.isascii() and named.isalnum()):
+        return claims
+    return (*claims, named)

@@ -84,12 +84,17 @@ Verdict = Annotated[Settled | Dead | Seen | Unknown, Field(discriminator="kind")
 
 
 class Content(Value):
-    """The seller's answer had what was bought, and the ledger has stored it; see `Reply` for the rest."""
+    """The seller's answer had what was bought, and the ledger has stored it; see `Reply` for the rest.
+
+    `final_in_ms`: when a receipt came with it that says that it is paid, the time until the chain can show that as
+    final; before, there is nothing to ask for.
+    """
 
     kind: Literal["content"] = "content"
     http_status: int
     complete: bool | None = None
     encoding: str | None = None
+    final_in_ms: int = 0
 
 
 class Rejected(Value):
@@ -133,6 +138,7 @@ class Attempt(Value):
     last_answer: str | None = None
     retry_after_ms: int = 0
     seller_wait_ms: int = 0
+    final_in_ms: int = 0
 
     @property
     def refused_since_settled(self) -> bool:
@@ -188,17 +194,24 @@ class Payment(Value):
         last = self.attempts[-1].model_copy(update=changes)
         return self.model_copy(update={"attempts": (*self.attempts[:-1], last)})
 
-    def with_attempt(self, number: int) -> "Payment":
-        """The ledger has recorded attempt `number`; nothing has left yet."""
+    def with_attempt(self, number: int, max_settled_sends: int | None = None) -> "Payment":
+        """The ledger has recorded attempt `number`; nothing has left yet. What settles is asked for so often."""
         assert number == len(self.attempts) + 1
         assert all(isinstance(attempt.outcome, Dead) for attempt in self.attempts)
-        return self.model_copy(update={"attempts": (*self.attempts, Attempt(number=number)), "http_status": None})
+        asks = self.max_settled_sends if max_settled_sends is None else max_settled_sends
+        changes = {"attempts": (*self.attempts, Attempt(number=number)), "max_settled_sends": asks}
+        return self.model_copy(update=changes | {"http_status": None})
+
+    def with_http_status(self, http_status: int | None) -> "Payment":
+        """The seller's newest answer had that status; None: it was not asked."""
+        return self.model_copy(update={"http_status": http_status})
 
     def with_answer(self, answer: SellerAnswer) -> "Payment":
         """The newest attempt's bytes were handed to the seller, and this came back."""
         assert self.last is not None
         sent = self._replace_last(
             sends=self.last.sends + 1,
+            final_in_ms=0,
             settled_sends=self.last.settled_sends + isinstance(self.last.outcome, Settled),
             looks=0,
             last_answer=answer.kind,
@@ -206,8 +219,9 @@ class Payment(Value):
             seller_wait_ms=0,
         )
         match answer:
-            case Content(http_status=status, complete=complete, encoding=encoding):
+            case Content(http_status=status, complete=complete, encoding=encoding, final_in_ms=final_in_ms):
                 content = self.content.model_copy(update={"complete": complete, "encoding": encoding})
+                sent = sent._replace_last(final_in_ms=final_in_ms)
                 return sent.model_copy(update={"delivered": True, "http_status": status, "content": content})
             case Rejected(http_status=status, retry_after_ms=wait, location=location):
                 content = self.content.model_copy(update={"location": location or self.content.location})
@@ -281,7 +295,8 @@ def next_step(payment: Payment) -> Step:
     |---|---|---|
     | none | – | sign the first |
     | recorded, never handed over | – | submit |
-    | handed over, not looked at since | – | verify, at once |
+    | handed over, not looked at since | stored, with a receipt that it is paid | verify, when it can be final |
+    | handed over, not looked at since | otherwise | verify, at once |
     | no outcome, looked at | missing, sends left, no conflict | submit the same bytes again |
     | no outcome, looked at | otherwise | verify, after the verdict's wait |
     | settled | stored | done: delivered |
@@ -300,7 +315,7 @@ def next_step(payment: Payment) -> Step:
     may_send = not payment.delivered and last.sends < payment.max_sends
     match last.outcome:
         case None if last.looks == 0:
-            return Verify(number=last.number)
+            return Verify(number=last.number, wait_ms=last.final_in_ms)
         case None:
             return (
                 again if may_send and not payment.conflict else Verify(number=last.number, wait_ms=last.retry_after_ms)

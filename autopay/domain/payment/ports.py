@@ -8,16 +8,24 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from autopay.domain.money import Currency
-from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment, UnsignedPayment
-from autopay.domain.payment.chain import Blockhash, HistoryEntry, LandedTransaction, MintFacts, Tip, TokenAccount
+from autopay.domain.payment.attempt import NO_CONTEXT, RecordedAttempt, SignedPayment, SigningContext, UnsignedPayment
+from autopay.domain.payment.chain import (
+    Blockhash,
+    HistoryEntry,
+    LandedTransaction,
+    MintFacts,
+    Tip,
+    TokenAccount,
+    TransactionState,
+)
 from autopay.domain.payment.exchange import Reply, RequestExtras, UnpaidReply
 from autopay.domain.payment.offer import Offer
 from autopay.domain.payment.payment import Payment, SellerAnswer, Settlement
-from autopay.domain.payment.steps import PaidBefore
+from autopay.domain.payment.steps import PaidBefore, SettledAttempt
 from autopay.domain.policy.policy import Awaiting, Decision
 from autopay.domain.refusal import Refused
 from autopay.domain.request import Method, RequestRecord, RequestResult
-from autopay.domain.session import Booked, OpenSession
+from autopay.domain.session import Booked, InFlight, OpenSession
 
 
 class Chain(Protocol):
@@ -36,6 +44,10 @@ class Chain(Protocol):
     ) -> TokenAccount | None: ...
     async def newest_signature(self, account: str) -> str | None: ...
     async def transaction(self, signature: str) -> LandedTransaction | None: ...
+    async def statuses(self, signatures: Sequence[str]) -> Sequence[TransactionState | None]:
+        """What became of each of up to 256 transactions, at least confirmed; None for what the node does not know."""
+        ...
+
     async def history(
         self, account: str, *, until: str | None, final: bool, min_slot: int | None
     ) -> Sequence[HistoryEntry]:
@@ -53,6 +65,22 @@ class SigningFacts(Protocol):
     async def mint_facts(self, mint: str) -> MintFacts | None: ...
     async def token_account(self, address: str) -> TokenAccount | None: ...
     async def newest_signature(self, account: str) -> str | None: ...
+
+
+class SessionFacts(Protocol):
+    """An agent's sessions, as the ledger had them a few seconds ago at most; see `SessionStore`.
+
+    Who finds that something speaks against a payment asks the `SessionStore` itself before saying so.
+    """
+
+    async def current(self, agent: str, currency: Currency) -> OpenSession | Refused: ...
+    async def own_among(self, agent: str, addresses: Collection[str]) -> frozenset[str]: ...
+
+
+class Confirmations(Protocol):
+    """What became of transactions, asked for many payments at once. Raises what `Chain` raises."""
+
+    async def of(self, signature: str) -> TransactionState | None: ...
 
 
 class Seller(Protocol):
@@ -93,6 +121,10 @@ class Signer(Protocol):
 
     def sign(self, order: UnsignedPayment, sealed_key: str) -> SignedPayment: ...
     def destination(self, offer: Offer, mint: MintFacts) -> str: ...
+    def is_transaction_of(self, attempt: RecordedAttempt, signature: str) -> bool:
+        """Whether a transaction of that signature can only be the attempt's own: its fee payer's over its message."""
+        ...
+
     def memos(self, agent: str, request_key: str, offer: Offer) -> Sequence[str]:
         """What the memo of any attempt of this request would be."""
         ...
@@ -114,8 +146,11 @@ class RequestStore(Protocol):
         """What the seller said without a payment: status, challenge (x402_instructions), free content."""
         ...
 
-    async def close(self, request_key: str, result: RequestResult) -> None:
-        """End the request; a second call changes nothing; not while an attempt has no outcome."""
+    async def close(self, request_key: str, result: RequestResult, settled: SettledAttempt | None = None) -> None:
+        """End the request; a second call changes nothing; not while an attempt has no outcome.
+
+        `settled` is booked first, as `record_seen` books it, in the same transaction.
+        """
         ...
 
 
@@ -126,20 +161,21 @@ class PaymentStore(Protocol):
     | call | after a death |
     |---|---|
     | `requests.accept` | the request is queued once: the same id and terms again change nothing |
-    | `requests.begin` | it is no longer in the queue; adoption finds it, as it was begun and has not ended |
-    | `recall` | reads only: attempts with their sends and outcomes; each run starts from it |
-    | `requests.record_plain` | free content is stored and never bought; a challenge may be asked for again |
+    | `requests.begin`, `recall`, of every run but the first | it is no longer in the queue: adoption finds it |
+    | `requests.record_plain`, unless an offer is agreed to | free content is stored and never bought |
     | `sessions.current` | reads only, but marks sessions EXPIRED whose time is over |
     | `sessions.own_among` | reads only |
-    | `permit` | nothing is reserved or signed; a question to a person is asked once for the same terms |
     | `record_attempt` | the money is reserved and the signed bytes are kept: the next run gets the same attempt back,
-    and no other attempt is recorded until this one is proven dead |
-    | `record_sending` | the bytes may have left: the attempt stays reserved until the chain has shown its outcome |
+    and no other attempt is recorded until this one is proven dead; or a person is asked, once for the same terms |
+    | `record_sending`, of every send but a first run's first | the bytes may have left: the attempt stays reserved
+    until the chain has shown its outcome |
     | `record_answer` | content and claims are stored; a delivered request is not asked for again |
     | `sessions.booked_up_to` | reads only |
-    | `record_seen` | the transfer is booked; at finalized it is VERIFIED, which nothing undoes |
+    | `record_seen`, unless the content is here | the transfer is booked; at finalized it is VERIFIED for good |
     | `record_dead` | the reservation is free, and the next attempt may be recorded |
-    | `requests.close` | the end is recorded: the same request id returns it and never pays again |
+    | `requests.close` | what settled is booked and the end recorded: the same request id never pays again |
+
+    A payment that goes well takes three of them: `record_attempt`, `record_answer` and `requests.close`.
 
     Raises LedgerUnavailable, NotMigrated, UnknownRequest or IllegalTransition.
     """
@@ -153,8 +189,8 @@ class PaymentStore(Protocol):
     async def permit(
         self, request_key: str, offer: Offer, program: str, memos: Sequence[str], destination: str
     ) -> PaidBefore | Awaiting | Refused | None:
-        """Whether these terms may be paid, before anything is signed; None when they may. `record_attempt` judges
-        again.
+        """What `record_attempt` would say of these terms before it looks at sessions; None when they may be paid. Asked
+        when the chain speaks against a payment, as what the ledger has against it tells more.
 
         PaidBefore: a payment that was booked after a restore has one of these memos. Awaiting: a person has been
         asked, and has not answered. Raises LedgerFenced while the ledger may have forgotten payments.
@@ -162,13 +198,22 @@ class PaymentStore(Protocol):
         ...
 
     async def record_attempt(
-        self, request_key: str, number: int, session_id: UUID, signed: SignedPayment
-    ) -> RecordedAttempt | Awaiting | Refused:
+        self,
+        request_key: str,
+        number: int,
+        session_id: UUID,
+        signed: SignedPayment,
+        context: SigningContext = NO_CONTEXT,
+    ) -> RecordedAttempt | PaidBefore | Awaiting | Refused:
         """Write-ahead: reserve the money against every limit and record the payment, in one transaction.
 
         Locks the agent, the session and the request; counts every attempt that is not FAILED as spent; uses up the
         approval that the terms need. Called again for the same number it returns what was recorded the first time,
         whatever `signed` says.
+
+        Of a first run it takes the request from the queue, and records its challenge and its first send as well.
+        Raises OrderDiffers when the run pays for another request than was recorded, and LedgerFenced when the chain
+        leaves the session less than the ledger knows of: then the fence is up.
         """
         ...
 
@@ -201,8 +246,8 @@ class SessionStore(Protocol):
         """Those of the addresses that are an owner, a key or an account of any session that the agent ever had."""
         ...
 
-    async def in_flight_atomic(self, session_id: UUID) -> int:
-        """Base units reserved by attempts of the session that the chain has neither shown settled nor proven dead."""
+    async def in_flight(self, session_id: UUID) -> InFlight:
+        """What attempts of the session have reserved that the chain has neither shown settled nor proven dead."""
         ...
 
     async def booked_up_to(self, session_id: UUID, slot: int, besides: UUID | None = None) -> Booked:

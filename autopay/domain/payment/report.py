@@ -1,8 +1,10 @@
 """What a run tells of its request: the result for its caller, the notice for its agent, the reasons in words. Pure."""
 
+from autopay.domain.money import price_text
 from autopay.domain.payment.notice import Notice
 from autopay.domain.payment.payment import Dead, Payment
 from autopay.domain.payment.steps import PaidBefore, PaymentOrder, SignedAttempt
+from autopay.domain.policy.policy import Awaiting
 from autopay.domain.request import RequestError, RequestResult, RequestStatus, payment_workflow_id
 
 MAX_MESSAGE_CHARS = 400
@@ -74,3 +76,12 @@ def why_unpaid(payment: Payment) -> tuple[str, str]:
 def last_answer_text(payment: Payment) -> str:
     """The seller's last answer, in words."""
     return f"the seller answers HTTP {payment.http_status}" if payment.http_status else "no answer came"
+
+
+def question_text(awaiting: Awaiting) -> str:
+    """What a person is asked, in Markdown."""
+    return (
+        f"**waits for a person**: {price_text(awaiting)} to `{awaiting.pay_to}`: {awaiting.why}\n\n"
+        f"until {awaiting.expires_at:%F %T} UTC; approve or deny `{awaiting.approval_id}`, terms "
+        f"`{awaiting.terms_hash}`"
+    )

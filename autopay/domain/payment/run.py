@@ -6,13 +6,13 @@ the next step may act on it.
 
 | crash or cancel | what is known when it goes on |
 |---|---|
-| before sign commits | nothing was reserved, nothing can leave: it starts over |
+| before sign commits | nothing was reserved, nothing can leave: it starts over; a first run as if it had not begun |
 | while a person is asked | the question is in the ledger, and so is the answer: it starts over, and finds it |
 | after sign, before submit | the recorded bytes: they are handed over |
 | in submit | maybe sent: the same bytes again, and the chain is asked |
 | in submit of what has settled, given up | the ledger is asked which sends it has: no other counts |
 | after submit, before verify | an attempt without an outcome: the chain is asked, nothing new is signed |
-| after verify, before log | the outcome is in the ledger: `recall` finds it |
+| after verify, before log | the ledger has the outcome, or the content: then the chain is asked again |
 """
 
 from datetime import timedelta
@@ -29,6 +29,7 @@ from autopay.domain.payment.payment import (
     NoAnswer,
     Payment,
     SellerAnswer,
+    Settled,
     Sign,
     Step,
     Submit,
@@ -42,9 +43,11 @@ from autopay.domain.payment.report import (
     last_answer_text,
     notice_of,
     paid_before_result,
+    question_text,
     result_of,
     why_unpaid,
 )
+from autopay.domain.payment.step_faults import MAYBE_NOT_SENT, NOT_ASKED, ORDER_DIFFERS, OUTAGES, UNKNOWN_REQUEST
 from autopay.domain.payment.steps import (
     FetchFailed,
     FetchResult,
@@ -53,6 +56,7 @@ from autopay.domain.payment.steps import (
     PaidBefore,
     PaymentOrder,
     RecallResult,
+    SettledAttempt,
     SignedAttempt,
     SignInput,
     StepFailed,
@@ -64,19 +68,6 @@ from autopay.domain.request import RequestResult, RequestStatus
 
 RETRY = Backoff(timedelta(seconds=2), timedelta(minutes=1))
 """The waits after the chain or the ledger did not answer."""
-
-OUTAGES = ("chain_unavailable", "node_behind", "ledger_unavailable", "ledger_fenced", "step_timed_out")
-"""Faults of signing that pass: the request is held until they have. Nothing was recorded, so nothing can leave."""
-
-MAYBE_NOT_SENT = ("ledger_unavailable", "step_timed_out")
-"""Faults of submit that pass, and before which the bytes may or may not have left."""
-
-UNKNOWN_REQUEST = "unknown_request"
-"""The fault of a ledger that was restored and has lost what this run knows: the run then goes on from what the ledger
-has. If the ledger does not have the request at all, the run ends, and the agent is told so that it can ask again."""
-
-NOT_ASKED = (RefusalReason.INSECURE_TRANSPORT, RefusalReason.ADDRESS_NOT_ALLOWED)
-"""Refusals before the seller was asked; after any other it has answered 402."""
 
 
 class PaymentRun:
@@ -91,6 +82,8 @@ class PaymentRun:
         self.payment = Payment()
         self.signed: SignedAttempt | None = None
         self.canceled = order.canceled
+        self._challenge: Challenge | None = None
+        self._settled: SettledAttempt | None = None
         self._result: RequestResult | None = None
         self._closed = False
         self._announced_answer = False
@@ -110,7 +103,8 @@ class PaymentRun:
             raise
 
     async def _run(self) -> RequestResult:
-        await self._recall()
+        if self.order.accepted is None:
+            await self._recall()
         while True:
             while self._result is None:
                 await self._step(next_step(self.payment))
@@ -136,6 +130,7 @@ class PaymentRun:
         self._resume_from(await self.steps.recall(self.order))
 
     def _resume_from(self, recalled: RecallResult) -> None:
+        self.order = self.order.for_another_run()  # from now on it is not the first run that knows nothing
         self.payment, self.signed = recalled.payment, recalled.signed
         if recalled.closed is not None:
             self._result, self._closed = recalled.closed, True
@@ -178,7 +173,7 @@ class PaymentRun:
         try:
             fetched = await self._fetch()
         except StepFailed as failed:
-            self._end(RequestStatus.FAILED, failed.type, failed.message)
+            await self._not_asked(failed)
             return None
         match fetched:
             case FreeContent(http_status=status, complete=complete, encoding=encoding):
@@ -186,17 +181,25 @@ class PaymentRun:
                 self.payment = self.payment.model_copy(update={"http_status": status, "content": content})
                 self._end(RequestStatus.FREE)
             case FetchFailed(type=error, message=message, http_status=status):
-                self._set_http_status(status)
+                self.payment = self.payment.with_http_status(status)
                 self._end(RequestStatus.FAILED, error, message)
             case Refused(reason=reason, message=message):
-                self._set_http_status(None if reason in NOT_ASKED else 402)
+                self.payment = self.payment.with_http_status(None if reason in NOT_ASKED else 402)
                 self._end(RequestStatus.REFUSED, reason, message)
             case Challenge():
-                self._set_http_status(402)
+                self.payment = self.payment.with_http_status(402)
+                self._challenge = fetched
                 return await self._parse(fetched)
             case _:
                 assert_never(fetched)
         return None
+
+    async def _not_asked(self, failed: StepFailed) -> None:
+        """The request ends here, unless it is another one than the ledger has: then it goes on with that one."""
+        if failed.type == ORDER_DIFFERS:
+            await self._recall()
+        else:
+            self._end(RequestStatus.FAILED, failed.type, failed.message)
 
     async def _fetch(self) -> FetchResult:
         """The seller's answer. A seller's faults end the request after a few tries; the ledger's are waited out."""
@@ -214,7 +217,7 @@ class PaymentRun:
         try:
             parsed = await self.steps.parse(self.order, challenge)
         except StepFailed as failed:
-            self._end(RequestStatus.FAILED, failed.type, failed.message)
+            await self._not_asked(failed)
             return None
         if isinstance(parsed, Offer):
             return parsed
@@ -224,14 +227,15 @@ class PaymentRun:
     async def _sign(self, number: int, offer: Offer) -> None:
         self._show(f"{price_text(offer)} asked by `{offer.pay_to}`; signing attempt {number}")
         try:
-            signed = await self.steps.sign(SignInput(order=self.order, number=number, offer=offer))
+            to_sign = SignInput(order=self.order, number=number, offer=offer, challenge=self._challenge)
+            signed = await self.steps.sign(to_sign)
         except StepFailed as failed:
             await self._sign_failed(number, failed)
             return
         match signed:
             case SignedAttempt():
                 self.signed = signed
-                self.payment = self.payment.with_attempt(number)
+                self.payment = self.payment.with_attempt(number, signed.max_settled_sends)
                 await self._announce_resumed()
             case Awaiting():
                 await self._wait_for_approval(signed)
@@ -249,7 +253,7 @@ class PaymentRun:
             return
         if failed.type in OUTAGES:
             await self._hold(failed)
-        else:
+        elif failed.type != ORDER_DIFFERS:  # with that, it goes on with what the ledger has
             self._end(RequestStatus.FAILED, failed.type, failed.message)
 
     async def _hold(self, failed: StepFailed) -> None:
@@ -261,11 +265,7 @@ class PaymentRun:
 
     async def _wait_for_approval(self, awaiting: Awaiting) -> None:
         """Wait until a person decides, then start over: the offer may have changed, and the ledger has the decision."""
-        self._show(
-            f"**waits for a person**: {price_text(awaiting)} to `{awaiting.pay_to}`: {awaiting.why}\n\n"
-            f"until {awaiting.expires_at:%F %T} UTC; approve or deny `{awaiting.approval_id}`, terms "
-            f"`{awaiting.terms_hash}`"
-        )
+        self._show(question_text(awaiting))
         await self._announce_hold("approval", None, awaiting.why)
         await self.steps.wait_for_approval(awaiting)
         await self._announce_resumed()
@@ -332,12 +332,11 @@ class PaymentRun:
     async def _verify(self, step: Verify) -> None:
         attempt, last = self._recorded(step.number), self.payment.last
         price = price_text(attempt)
-        await self._wait(
-            step.wait_ms, f"until {price} is final" if last and last.seen else "before the chain is asked again"
-        )
+        landed = last is not None and (last.seen or last.final_in_ms > 0)
+        await self._wait(step.wait_ms, f"until {price} is final" if landed else "before the chain is asked again")
         verdict: Verdict
         try:
-            verdict = await self.steps.verify(self.order, attempt)
+            verdict = await self.steps.verify(self.order, attempt, closing=self.payment.delivered)
             self._verify_failures = 0
         except StepFailed as failed:
             if failed.type == UNKNOWN_REQUEST:
@@ -345,6 +344,8 @@ class PaymentRun:
                 return
             verdict = Unknown(reason=failed.type, retry_after_ms=RETRY.wait_ms(self._verify_failures))
             self._verify_failures += 1
+        if isinstance(verdict, Settled) and self.payment.delivered:
+            self._settled = SettledAttempt(attempt_id=attempt.attempt_id, settlement=verdict.settlement)
         self.payment = self.payment.with_verdict(verdict)
         why = f": {verdict.reason}" if isinstance(verdict, Unknown | Dead) else ""
         self._show(f"{price} is {verdict.kind}{why}")
@@ -363,9 +364,11 @@ class PaymentRun:
                 assert_never(done.result)
 
     async def _log(self, result: RequestResult) -> RequestResult:
-        if not self._closed:
-            await self.steps.log(LogInput(order=self.order, result=result))
-        await self.steps.announce(self._notice(result, final=True))
+        notice = self._notice(result, final=True)
+        if self._closed:
+            await self.steps.announce(notice)
+        else:
+            await self.steps.log(LogInput(order=self.order, result=result, settled=self._settled, notice=notice))
         why = f", {result.error.type}: {result.error.message}" if result.error else ""
         self._show(f"ended: **{result.status}**{why}")
         return result
@@ -385,9 +388,6 @@ class PaymentRun:
 
     def _notice(self, result: RequestResult, *, final: bool) -> Notice:
         return notice_of(self.payment, self.signed, result, final=final)
-
-    def _set_http_status(self, http_status: int | None) -> None:
-        self.payment = self.payment.model_copy(update={"http_status": http_status})
 
     async def _wait(self, wait_ms: int, why: str) -> None:
         if wait_ms > 0:

@@ -10,7 +10,9 @@ What is exchanged is small and without secrets, as it stays in the workflow's hi
 | sign | `SignInput` | `SignResult` | reserves the money, signs, and records the attempt |
 | submit | `AttemptRef` | `SellerAnswer` | hands the recorded bytes to the seller |
 | verify | `AttemptRef` | `Verdict` | asks the chain what became of the attempt |
-| log | `LogInput` | | closes the request in the ledger |
+| log | `LogInput` | | books what the chain showed, closes the request in the ledger, and tells the agent |
+
+A first run, whose order has the `accepted` request, recalls nothing: it reads the ledger when the money is reserved.
 """
 
 from typing import Annotated, Literal, Protocol
@@ -21,10 +23,10 @@ from pydantic import Field
 from autopay.domain.money import Currency
 from autopay.domain.payment.notice import Notice
 from autopay.domain.payment.offer import Challenge, Offer
-from autopay.domain.payment.payment import Payment, SellerAnswer, Verdict
+from autopay.domain.payment.payment import Payment, SellerAnswer, Settlement, Verdict
 from autopay.domain.policy.policy import Awaiting
 from autopay.domain.refusal import Refused
-from autopay.domain.request import Method, RequestResult
+from autopay.domain.request import Method, RequestResult, RequestSpec
 from autopay.domain.values import Value
 
 
@@ -32,7 +34,9 @@ class PaymentOrder(Value):
     """What a `PaidRequest` is started with; the request's headers and body stay in the ledger.
 
     `canceled`: nothing new is signed; what was signed before is still verified. `breaker` is the state of the seller's
-    circuit breaker when the agent started the request.
+    circuit breaker when the agent started the request. `accepted` is the request as the agent has recorded it a moment
+    ago: no step reads it from the ledger, which compares it when the money is reserved. Only the first run of a request
+    has it.
     """
 
     agent: str
@@ -42,6 +46,11 @@ class PaymentOrder(Value):
     method: Method = "GET"
     canceled: bool = False
     breaker: str | None = None
+    accepted: RequestSpec | None = None
+
+    def for_another_run(self) -> "PaymentOrder":
+        """The order of a run that goes on from what the ledger has."""
+        return self.model_copy(update={"accepted": None})
 
 
 class FreeContent(Value):
@@ -67,7 +76,10 @@ ParseResult = Annotated[Offer | Refused, Field(discriminator="kind")]
 
 
 class SignedAttempt(Value):
-    """An attempt that the ledger has recorded, with the terms that were signed: they replace those of a newer offer."""
+    """An attempt that the ledger has recorded, with the terms that were signed: they replace those of a newer offer.
+
+    `max_settled_sends` is how often its seller is asked for what has settled; None from workers of 0.2.0.
+    """
 
     kind: Literal["signed"] = "signed"
     attempt_id: UUID
@@ -75,6 +87,7 @@ class SignedAttempt(Value):
     currency: Currency
     amount_atomic: int
     pay_to: str
+    max_settled_sends: int | None = None
 
 
 class PaidBefore(Value):
@@ -90,18 +103,21 @@ SignResult = Annotated[SignedAttempt | PaidBefore | Awaiting | Refused, Field(di
 
 
 class SignInput(Value):
-    """Sign attempt `number` of a request for this offer."""
+    """Sign attempt `number` of a request for this offer; `challenge`: what the seller asked, when the ledger does not
+    have it yet."""
 
     order: PaymentOrder
     number: int
     offer: Offer
+    challenge: Challenge | None = None
 
 
 class AttemptRef(Value):
-    """One attempt of one request."""
+    """One attempt of one request. `closing`: the content is stored, so that a settlement is booked with the end."""
 
     order: PaymentOrder
     number: int
+    closing: bool = False
 
 
 class RecallResult(Value):
@@ -112,11 +128,20 @@ class RecallResult(Value):
     closed: RequestResult | None
 
 
+class SettledAttempt(Value):
+    """An attempt that the chain shows as final."""
+
+    attempt_id: UUID
+    settlement: Settlement
+
+
 class LogInput(Value):
-    """The end of a request."""
+    """The end of a request; `settled` is to be booked with it, and `notice` is what the agent is told then."""
 
     order: PaymentOrder
     result: RequestResult
+    settled: SettledAttempt | None = None
+    notice: Notice | None = None
 
 
 class StepFailed(Exception):
@@ -142,7 +167,10 @@ class Steps(Protocol):
         """`send` counts how often these bytes were handed over, this time included."""
         ...
 
-    async def verify(self, order: PaymentOrder, attempt: SignedAttempt) -> Verdict: ...
+    async def verify(self, order: PaymentOrder, attempt: SignedAttempt, *, closing: bool) -> Verdict:
+        """The verdict, booked; a settlement only unless `closing`, which `log` books then."""
+        ...
+
     async def log(self, closing: LogInput) -> None: ...
     async def wait(self, wait_ms: int, why: str) -> None: ...
     async def wait_for_approval(self, awaiting: Awaiting) -> None:

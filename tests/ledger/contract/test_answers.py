@@ -56,7 +56,7 @@ async def test_a_receipt_of_success_is_a_claim_and_no_sighting(book: AnyBook) ->
     assert payment.last is not None
     assert (payment.last.seen, payment.last.signature, payment.last.outcome) == (False, None, None)
     assert (await book.ledger.sessions.booked_up_to(book.session_id, 10**9)).settled_atomic == 0
-    assert await book.ledger.sessions.in_flight_atomic(book.session_id) == attempt.amount_atomic
+    assert (await book.ledger.sessions.in_flight(book.session_id)).amount_atomic == attempt.amount_atomic
 
 
 async def test_claims_keep_their_order_and_are_listed_once(book: AnyBook) -> None:
@@ -94,7 +94,7 @@ async def test_seen_at_confirmed_is_success_and_at_finalized_verified(book: AnyB
     await book.ledger.payments.record_seen(attempt.attempt_id, settlement, final=False)
     assert await book.status(attempt) == "SUCCESS"
     assert (await book.ledger.requests.result(attempt.request_key)).transaction == settlement.signature
-    assert await book.ledger.sessions.in_flight_atomic(book.session_id) == 0
+    assert (await book.ledger.sessions.in_flight(book.session_id)).amount_atomic == 0
     await book.ledger.payments.record_seen(attempt.attempt_id, settlement, final=True)
     payment = await book.ledger.payments.recall(attempt.request_key)
     assert payment.last is not None

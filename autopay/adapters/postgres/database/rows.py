@@ -51,7 +51,7 @@ def session_key(row: SessionRow) -> SessionKey:
     return SessionKey.model_validate(values)
 
 
-def recorded_attempt(row: TransactionRow, agent: str) -> RecordedAttempt:
+def recorded_attempt(row: TransactionRow, agent: str, *, is_new: bool = False) -> RecordedAttempt:
     """The attempt with everything that the chain can be asked about it."""
     values: dict[str, Any] = {
         "attempt_id": row.id,
@@ -63,6 +63,7 @@ def recorded_attempt(row: TransactionRow, agent: str) -> RecordedAttempt:
         "claims": tuple(row.claims),
         "status": row.status.value,
         "sealed": row.sealed_payment,
+        "is_new": is_new,
     }
     same = RecordedAttempt.model_fields.keys() - values.keys()
     return RecordedAttempt.model_validate(values | {name: getattr(row, name) for name in same})

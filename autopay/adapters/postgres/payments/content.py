@@ -23,10 +23,6 @@ class Prepared(NamedTuple):
     payload: Any | None
 
 
-MAX_CLAIM_CHARS = 128
-"""A signature has at most 88 characters of base58; what is longer is none."""
-
-
 async def prepared(reply: Reply) -> Prepared:
     """All that takes time with the body, done before a transaction begins."""
     if len(reply.body) <= MAX_BYTES_IN_LOOP:
@@ -77,14 +73,6 @@ def receipt_json(receipt: Receipt | None) -> dict[str, Any] | None:
     read = {"success": receipt.success, "transaction": receipt.transaction, "errorReason": receipt.error_reason}
     kept: dict[str, Any] = storable({name: value for name, value in read.items() if value is not None})
     return kept
-
-
-def with_claim(claims: list[str], receipt: Receipt | None) -> list[str]:
-    """The claims with the receipt's transaction at the end, when it names one that is new."""
-    named = receipt.transaction if receipt is not None else None
-    if not named or named in claims or len(named) > MAX_CLAIM_CHARS or not (named.isascii() and named.isalnum()):
-        return claims
-    return [*claims, named]
 
 
 def _is_plain(value: str) -> bool:

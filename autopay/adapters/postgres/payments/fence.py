@@ -26,7 +26,7 @@ class Fence:
     async def set(self, reason: str) -> None:
         """From now on nothing is signed; a fence that is up stays as it is."""
         async with self._database.transaction() as db:
-            await db.execute(insert(FenceRow).values(id=uuid7(), reason=reason).on_conflict_do_nothing())
+            await raise_fence(db, reason)
 
     async def current(self) -> FenceRecord | None:
         """The fence that is up, if one is."""
@@ -57,6 +57,11 @@ class Fence:
             row = await fence_row(db)
             row.lifted_why = why
             row.lifted_at = await db.scalar(select(func.clock_timestamp()))
+
+
+async def raise_fence(db: AsyncSession, reason: str) -> None:
+    """From now on nothing is signed; a fence that is up stays as it is."""
+    await db.execute(insert(FenceRow).values(id=uuid7(), reason=reason).on_conflict_do_nothing())
 
 
 async def require_no_fence(db: AsyncSession) -> None:

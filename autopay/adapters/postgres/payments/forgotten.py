@@ -7,7 +7,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from autopay.adapters.postgres.database.rows import atomic
 from autopay.adapters.postgres.tables.core import RequestRow, TransactionRow
-from autopay.domain.errors import LedgerFenced
 from autopay.domain.money import to_units
 from autopay.domain.payment.offer import Offer
 from autopay.domain.payment.steps import PaidBefore
@@ -26,18 +25,6 @@ async def paid_before(
     if request.closed_at is None:
         request.transaction_id, request.price = row.id, row.amount
     return PaidBefore(currency=row.currency, amount_atomic=atomic(row.amount), transaction=row.hash)
-
-
-async def require_not_forgotten(
-    db: AsyncSession, request: RequestRow, memo: str, offer: Offer, destination: str
-) -> None:
-    """Refuse to record an attempt whose payment has been booked as forgotten meanwhile; asking again finds it.
-
-    Raises:
-        LedgerFenced: there is one.
-    """
-    if await _forgotten(db, request, [memo], offer, destination) is not None:
-        raise LedgerFenced("this payment was booked after a restore")
 
 
 async def _forgotten(

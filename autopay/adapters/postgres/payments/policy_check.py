@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Date, and_, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Date, Label, Row, Select, and_, func, or_, select, text, update
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -40,13 +40,11 @@ class PolicyCheck:
     approval: ApprovalRow | None
 
 
-async def check_policy(
-    db: AsyncSession, request: RequestRow, agent: AgentRow, offer: Offer, program: str
-) -> PolicyCheck:
-    """Judge an offer for a request, with what is booked and approved now. Lock the agent first to reserve by it."""
+def terms_of(request: RequestRow, offer: Offer, program: str) -> Terms:
+    """Exactly what would be paid for, and to whom."""
     assert request.url is not None
     assert request.request_id is not None
-    terms = Terms(
+    return Terms(
         request_id=request.request_id,
         method=request.method.value,
         url=request.url,
@@ -58,8 +56,61 @@ async def check_policy(
         pay_to=offer.pay_to,
         amount_atomic=offer.amount_atomic,
     )
-    approval = await _approval(db, request, terms)
-    facts = await _facts(db, agent, terms, await _approval_state(db, approval))
+
+
+def policy_columns(request: RequestRow, terms: Terms) -> list[Label[Any]]:
+    """What `check_policy` needs to know, to be read by one statement."""
+    agent_id = request.agent_id
+    today = _of_today(agent_id)
+    spent = select(func.coalesce(func.sum(DayUsageRow.spent), 0))
+    policy = (
+        select(PolicyRow.policy)
+        .where(or_(PolicyRow.agent_id == agent_id, PolicyRow.agent_id.is_(None)))
+        .order_by(PolicyRow.agent_id.is_(None), PolicyRow.set_at.desc(), PolicyRow.id.desc())
+        .limit(1)
+    )
+    last_price = (
+        select(TransactionRow.amount)
+        .where(
+            TransactionRow.agent_id == agent_id,
+            TransactionRow.resource == resource_of(terms.method, terms.url),
+            COUNTS_AS_SPENT,
+        )
+        .order_by(TransactionRow.created_at.desc())
+        .limit(1)
+    )
+    asked = select(ApprovalRow.id).where(ApprovalRow.x402_request_id == request.x402_request_id)
+    return [
+        policy.scalar_subquery().label("policy"),
+        spent.where(today).scalar_subquery().label("spent_agent_day"),
+        spent.where(today, DayUsageRow.host == host_and_port(terms.url)).scalar_subquery().label("spent_host_day"),
+        last_price.scalar_subquery().label("last_price"),
+        func.array(_payees_of(terms).scalar_subquery()).label("payees"),
+        asked.exists().label("asked"),
+    ]
+
+
+async def check_policy(
+    db: AsyncSession, request: RequestRow, agent: AgentRow, terms: Terms, offer: Offer, row: Row[Any] | None = None
+) -> PolicyCheck:
+    """Judge an offer for a request, with what is booked and approved now. Lock the agent first to reserve by it.
+
+    Args:
+        row: the `policy_columns`, when they have been read in this transaction, after its locks.
+    """
+    if row is None:
+        row = (await db.execute(select(*policy_columns(request, terms)))).one()
+    approval = await _approval(db, request, terms) if row.asked else None
+    facts = Facts(
+        phase=agent.autonomy_phase,
+        policy=Policy.model_validate(row.policy) if row.policy is not None else Policy(),
+        host=host_and_port(terms.url),
+        spent_host_day_atomic=atomic(row.spent_host_day),
+        spent_agent_day_atomic=atomic(row.spent_agent_day),
+        known_payees=frozenset(row.payees) or await _first_contact(db, terms),
+        last_price_atomic=atomic(row.last_price) if row.last_price is not None else None,
+        approval=await _approval_state(db, approval),
+    )
     return PolicyCheck(terms, facts, _above_callers_limits(request, offer) or judge(terms, facts), approval)
 
 
@@ -87,14 +138,8 @@ async def policy_of(db: AsyncSession, agent_id: UUID) -> tuple[Policy, PolicyRow
     return (Policy.model_validate(row.policy) if row is not None else Policy()), row
 
 
-async def spent_today(db: AsyncSession, agent_id: UUID, host: str | None = None) -> int:
-    """Base units spent by the agent's payments since midnight UTC, unknown outcomes included; at one host or all."""
-    query = select(func.coalesce(func.sum(DayUsageRow.spent), 0)).where(_of_today(agent_id))
-    return atomic(await db.scalar(query if host is None else query.where(DayUsageRow.host == host)))
-
-
 async def spent_today_by_host(db: AsyncSession, agent_id: UUID) -> dict[str, int]:
-    """What `spent_today` is made of: base units by host, the most first."""
+    """Base units spent by the agent since midnight UTC, unknown outcomes included, by host, the most first."""
     query = (
         select(DayUsageRow.host, DayUsageRow.spent)
         .where(_of_today(agent_id), DayUsageRow.payments > 0)
@@ -181,42 +226,17 @@ async def use_up_approval(db: AsyncSession, check: PolicyCheck, attempt_id: UUID
     await db.execute(insert(CounterpartyRow).values(row).on_conflict_do_nothing())
 
 
-async def _facts(db: AsyncSession, agent: AgentRow, terms: Terms, approval: ApprovalState | None) -> Facts:
-    policy, _ = await policy_of(db, agent.id)
-    host = host_and_port(terms.url)
-    last_price = await db.scalar(
-        select(TransactionRow.amount)
-        .where(
-            TransactionRow.agent_id == agent.id,
-            TransactionRow.resource == resource_of(terms.method, terms.url),
-            COUNTS_AS_SPENT,
-        )
-        .order_by(TransactionRow.created_at.desc())
-        .limit(1)
-    )
-    return Facts(
-        phase=agent.autonomy_phase,
-        policy=policy,
-        host=host,
-        spent_host_day_atomic=await spent_today(db, agent.id, host) if policy.per_host_day_atomic is not None else 0,
-        spent_agent_day_atomic=await spent_today(db, agent.id) if policy.per_agent_day_atomic is not None else 0,
-        known_payees=await _payees(db, terms),
-        last_price_atomic=atomic(last_price) if last_price is not None else None,
-        approval=approval,
+def _payees_of(terms: Terms) -> Select[str]:
+    return select(CounterpartyRow.pay_to).where(
+        CounterpartyRow.network == terms.network, CounterpartyRow.origin == origin_text(terms.url)
     )
 
 
-async def _payees(db: AsyncSession, terms: Terms) -> frozenset[str]:
-    """Payees that the origin is known by. Two first payments to it wait for each other, so that only one is first."""
-    where = origin_text(terms.url)
-    query = select(CounterpartyRow.pay_to).where(
-        CounterpartyRow.network == terms.network, CounterpartyRow.origin == where
-    )
-    known = frozenset(await db.scalars(query))
-    if known:
-        return known
-    await db.execute(_FIRST_CONTACT, {"key": f"counterparty {terms.network} {where}"})
-    return frozenset(await db.scalars(query))
+async def _first_contact(db: AsyncSession, terms: Terms) -> frozenset[str]:
+    """Payees that the origin is known by after all: two first payments to it wait for each other, so that only one is
+    first."""
+    await db.execute(_FIRST_CONTACT, {"key": f"counterparty {terms.network} {origin_text(terms.url)}"})
+    return frozenset(await db.scalars(_payees_of(terms)))
 
 
 async def _approval(db: AsyncSession, request: RequestRow, terms: Terms) -> ApprovalRow | None:

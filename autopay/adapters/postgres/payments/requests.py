@@ -12,6 +12,7 @@ from sqlalchemy.orm import defer
 from autopay.adapters.postgres.database.rows import atomic, is_open, request_record, request_result
 from autopay.adapters.postgres.database.transaction import Database, agent_named, locked_request, request_and_agent
 from autopay.adapters.postgres.payments.acceptance import accept_many
+from autopay.adapters.postgres.payments.attempts import attempts_of, book_transfer, locked_attempt_and_request
 from autopay.adapters.postgres.payments.content import Prepared, prepared, storable, storable_text
 from autopay.adapters.postgres.tables.core import AgentRow, QueueRow, RequestRow, TransactionRow
 from autopay.adapters.postgres.tables.policy import ApprovalRow
@@ -21,7 +22,7 @@ from autopay.domain.errors import ContentPruned, IllegalTransition
 from autopay.domain.payment.adoption import ASK_AGAIN, Unfinished
 from autopay.domain.payment.exchange import Reply, StoredContent, UnpaidReply
 from autopay.domain.payment.status import OPEN, Delivery, TransactionStatus
-from autopay.domain.payment.steps import AttemptRef, PaymentOrder
+from autopay.domain.payment.steps import AttemptRef, PaymentOrder, SettledAttempt
 from autopay.domain.policy.records import ApprovalStatus
 from autopay.domain.refusal import Refused
 from autopay.domain.request import (
@@ -142,7 +143,7 @@ class Requests:
         """Take the request from the queue; see the port."""
         async with self._database.transaction() as db:
             row = await locked_request(db, request_key)
-            await _take_from_queue(db, row)
+            await take_from_queue(db, row)
 
     async def get(self, request_key: str) -> RequestRecord:
         """What was asked, and its state; see the port."""
@@ -198,6 +199,18 @@ class Requests:
         ended = [request_result(row, agent, []) for row in found if row.closed_at is not None]
         return ended, [each for each in request_ids if each not in known]
 
+    async def not_begun(self, agent: str, request_ids: Sequence[str]) -> Sequence[PaymentOrder]:
+        """Those of the requests that wait in the queue still; see the port."""
+        async with self._database.transaction() as db:
+            owner = await agent_named(db, agent)
+            waiting = (
+                select(RequestRow)
+                .join(QueueRow, QueueRow.api_request_id == RequestRow.id)
+                .where(RequestRow.agent_id == owner.id, RequestRow.request_id.in_(request_ids), WAITING)
+                .options(defer(RequestRow.sealed_extras))
+            )
+            return [_order(row, agent) for row in await db.scalars(waiting)]
+
     async def record_plain(self, request_key: str, plain: UnpaidReply) -> None:
         """What the seller said without a payment; see the port."""
         is_content = plain.challenge is None and 200 <= plain.reply.http_status < 300
@@ -212,12 +225,18 @@ class Requests:
             if plain.challenge is not None:
                 row.x402_instructions = storable(plain.challenge.model_dump(mode="json"))
             elif content is not None:
-                await store_content(db, row, plain.reply, content)
+                store_content(row, plain.reply, content)
 
-    async def close(self, request_key: str, result: RequestResult) -> None:
+    async def close(self, request_key: str, result: RequestResult, settled: SettledAttempt | None = None) -> None:
         """End the request, once, and not while a payment has no outcome; see the port."""
         async with self._database.transaction() as db:
-            row = await locked_request(db, request_key)
+            if settled is None:
+                row = await locked_request(db, request_key)
+            else:
+                attempt, row = await locked_attempt_and_request(db, settled.attempt_id)
+                if row.x402_request_id != request_key:
+                    raise IllegalTransition(f"attempt {settled.attempt_id} is not of {request_key}")
+                await book_transfer(db, attempt, settled.settlement, final=True)
             if row.closed_at is not None:
                 return
             if result.status not in CLOSED:
@@ -229,29 +248,20 @@ class Requests:
                 raise IllegalTransition(f"{request_key} was paid, it cannot end as {result.status}")
             if result.status in WITH_CONTENT and row.delivery is not Delivery.DELIVERED:
                 raise IllegalTransition(f"{request_key} has no content, it cannot end as {result.status}")
-            row.closed_at = await db.scalar(select(func.clock_timestamp()))
+            row.closed_at = func.clock_timestamp()
             row.outcome = result.status.value
             row.error_code = storable_text(result.error.type) if result.error else None
             row.error_message = storable_text(result.error.message) if result.error else None
             row.result = _stored(result)
             if result.status is RequestStatus.UNDELIVERED and row.delivery is Delivery.NONE:
                 row.delivery = Delivery.UNDELIVERED
-            await _take_from_queue(db, row)
+            if settled is None:  # else it was taken when the attempt was recorded
+                await take_from_queue(db, row)
 
 
-async def attempts_of(db: AsyncSession, request_key: str) -> list[TransactionRow]:
-    """The request's recorded attempts, oldest first."""
-    rows = await db.scalars(
-        select(TransactionRow)
-        .where(TransactionRow.x402_request_id == request_key, TransactionRow.attempt_number.is_not(None))
-        .order_by(TransactionRow.attempt_number)
-    )
-    return list(rows)
-
-
-async def store_content(db: AsyncSession, row: RequestRow, reply: Reply, content: Prepared) -> None:
+def store_content(row: RequestRow, reply: Reply, content: Prepared) -> None:
     """Keep what was bought, its hash, whether it is whole, and when it came."""
-    row.answered_at = await db.scalar(select(func.clock_timestamp()))  # first: a query writes what was changed so far
+    row.answered_at = func.clock_timestamp()
     row.body = reply.body
     row.body_sha256, row.success_payload = content.sha256, content.payload
     row.content_type = storable_text(reply.content_type) if reply.content_type is not None else None
@@ -260,7 +270,8 @@ async def store_content(db: AsyncSession, row: RequestRow, reply: Reply, content
     row.delivery = Delivery.DELIVERED
 
 
-async def _take_from_queue(db: AsyncSession, row: RequestRow) -> None:
+async def take_from_queue(db: AsyncSession, row: RequestRow) -> None:
+    """The request has begun: it waits no more."""
     waiting = update(QueueRow).where(QueueRow.api_request_id == row.id, WAITING)
     await db.execute(waiting.values(processed_at=func.clock_timestamp()))
 

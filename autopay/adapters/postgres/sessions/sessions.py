@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import func, select, text, union, update
+from sqlalchemy import CompoundSelect, func, select, text, union, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
@@ -31,7 +31,15 @@ from autopay.domain.errors import LedgerUnavailable
 from autopay.domain.money import Currency, show, to_units
 from autopay.domain.payment.status import SPENT, TransactionStatus
 from autopay.domain.refusal import RefusalReason, Refused
-from autopay.domain.session import Booked, OpenSession, OwnerTransaction, SessionRecord, SessionStatus
+from autopay.domain.session import (
+    Booked,
+    ClaimedPayment,
+    InFlight,
+    OpenSession,
+    OwnerTransaction,
+    SessionRecord,
+    SessionStatus,
+)
 
 DESTROYED = ""
 """What is left of a sealed key once its session has ended: attempts that are under way need it no more."""
@@ -136,11 +144,9 @@ class Sessions:
 
     async def own_among(self, agent: str, addresses: Collection[str]) -> frozenset[str]:
         """Those of the addresses that are an owner, a key or an account of any session that the agent ever had."""
-        ours = (SessionRow.owner_wallet, SessionRow.public_key, SessionRow.source_account)
         async with self._database.transaction() as db:
-            mine = SessionRow.agent_id == (await agent_named(db, agent)).id
-            found = union(*(select(each).where(mine, each.in_(addresses)) for each in ours))
-            return frozenset(each for each in await db.scalars(found) if each is not None)
+            found = await db.scalars(own_addresses((await agent_named(db, agent)).id, addresses))
+            return frozenset(each for each in found if each is not None)
 
     async def list(self, agent: str | None = None) -> Sequence[SessionRecord]:
         """Every session of the agent, or of all, newest first."""
@@ -156,17 +162,33 @@ class Sessions:
             row = (await db.execute(session_records().where(SessionRow.id == session_id))).one_or_none()
             return None if row is None else session_record(*row)
 
-    async def in_flight_atomic(self, session_id: UUID) -> int:
-        """Base units that the session has reserved and no reading of the chain shows yet; see the port.
+    async def in_flight(self, session_id: UUID) -> InFlight:
+        """What the session has reserved and the ledger has not seen on chain; see the port.
 
-        A receipt alone (SUCCESS without a slot) is no reading: it counts as reserved still.
+        A receipt alone (SUCCESS without a slot) is no sighting: it counts as reserved still.
         """
         seen = (TransactionRow.status == TransactionStatus.SUCCESS) & TransactionRow.slot.is_not(None)
-        query = select(func.sum(TransactionRow.amount)).where(
-            TransactionRow.session_id == session_id, OPEN_PAYMENTS, ~seen
+        query = (
+            select(
+                TransactionRow.amount,
+                TransactionRow.status,
+                TransactionRow.claims,
+                TransactionRow.blockhash_slot,
+                TransactionRow.newest_prior_signature,
+            )
+            .where(TransactionRow.session_id == session_id, OPEN_PAYMENTS, ~seen)
+            .order_by(TransactionRow.created_at)
         )
         async with self._database.transaction() as db:
-            return atomic(await db.scalar(query))
+            rows = (await db.execute(query)).all()
+        claimed = [
+            ClaimedPayment(
+                signature=claims[-1], amount_atomic=atomic(amount), blockhash_slot=slot, newest_prior_signature=prior
+            )
+            for amount, status, claims, slot, prior in rows
+            if status is TransactionStatus.SUCCESS and claims and slot is not None
+        ]
+        return InFlight(amount_atomic=sum(atomic(row.amount) for row in rows), claimed=tuple(claimed))
 
     async def booked_up_to(self, session_id: UUID, slot: int, besides: UUID | None = None) -> Booked:
         """The allowance, and what settled on chain against it up to that slot, one attempt aside; see the port."""
@@ -281,6 +303,27 @@ async def usage_of(db: AsyncSession, session_id: UUID) -> tuple[int, int, dateti
     ).where(SessionUsageRow.session_id == session_id)
     payments, spent, now = (await db.execute(query)).one()
     return int(payments), atomic(spent), now
+
+
+def own_addresses(agent_id: UUID, among: Collection[str]) -> CompoundSelect[str]:
+    """Those of the addresses that are an owner, a key or an account of any session that the agent ever had."""
+    ours = (SessionRow.owner_wallet, SessionRow.public_key, SessionRow.source_account)
+    return union(*(select(each).where(SessionRow.agent_id == agent_id, each.in_(among)) for each in ours))
+
+
+def missing_on_chain(row: SessionRow, spent_atomic: int, delegated_atomic: int | None) -> str | None:
+    """What the session moved on chain more than the ledger knows of, in words; None when it did not.
+
+    What settles was reserved before: a ledger that is read after the chain has every payment that the chain showed. If
+    more is gone all the same, the ledger was restored, or is not the only one.
+    """
+    if delegated_atomic is None:
+        return None
+    missing = atomic(row.allowance) - spent_atomic - delegated_atomic
+    if missing <= 0:
+        return None
+    assert row.currency is not None
+    return f"session {row.id} moved {show(missing, row.currency)} more than the ledger knows of"
 
 
 def refusal_of(row: SessionRow, payments: int, now: datetime) -> Refused | None:
