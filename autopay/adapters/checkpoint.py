@@ -36,13 +36,14 @@ class CheckpointFile:
             CheckpointUnusable: not a checkpoint, of another network, or the file cannot be read or written.
         """
         checkpoint = Checkpoint(network=network)
-        if self._path.exists():
-            try:
-                checkpoint = Checkpoint.model_validate_json(self._path.read_bytes())
-            except OSError as error:
-                raise CheckpointUnusable(f"{self._path}: {error.strerror}") from None
-            except ValidationError:
-                raise CheckpointUnusable(f"{self._path} holds something else") from None
+        try:
+            checkpoint = Checkpoint.model_validate_json(self._path.read_bytes())
+        except FileNotFoundError:
+            pass  # a new one
+        except OSError as error:
+            raise CheckpointUnusable(f"{self._path}: {error.strerror}") from None
+        except ValidationError:
+            raise CheckpointUnusable(f"{self._path} holds something else") from None
         if checkpoint.network != network:
             raise CheckpointUnusable(f"{self._path} is of {checkpoint.network}, not of {network}")
         self._write(checkpoint)  # better now than after a walk of hours

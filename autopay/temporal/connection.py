@@ -95,8 +95,11 @@ def connect_config(variables: Mapping[str, str]) -> ClientConnectConfig:
         SettingsError: one of them is wrong; the message names it, and quotes no secret.
     """
     file = variables.get(_CONFIG_FILE)
-    if file and not Path(file).is_file():
-        raise SettingsError(f"{_CONFIG_FILE} is not valid: there is no file {file}")
+    try:
+        if file and not Path(file).is_file():
+            raise SettingsError(f"{_CONFIG_FILE} is not valid: there is no file {file}")
+    except OSError as error:
+        raise SettingsError(f"{_CONFIG_FILE} is not valid: {error.strerror}") from None
     for name in _BOOLEANS:
         if variables.get(name, "").lower() not in ("", "true", "false", "1", "0"):
             raise SettingsError(f"{name} is not valid: true or false")

@@ -4,7 +4,7 @@ import os
 import random
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +76,15 @@ def commands() -> Iterator[tuple[str, Any]]:
 COMMANDS = dict(commands())
 
 
-def lines_with(command: str, value: str) -> Iterator[list[str]]:
-    """The command lines in which one argument or option after the other has this value."""
+def names_a_file(parameter: Any) -> bool:
+    """Whether the value of this argument or option is a path; `--home` is the same for every command."""
+    return parameter.type_descriptor.annotation is Path and parameter.name != "home"
+
+
+def lines_with(command: str, value: str, which: Callable[[Any], bool] = lambda parameter: True) -> Iterator[list[str]]:
+    """The command lines in which one argument or option after the other has this value, of those that `which` takes."""
     parameters = [each for each in COMMANDS[command].params if each.name != "help"]
-    for odd in parameters:
+    for odd in filter(which, parameters):
         if getattr(odd, "is_flag", False) or (odd.name == "home" and command != "status"):  # the same everywhere
             continue
         given = [odd.opts[0], value] if odd.param_type_name == "option" else []
@@ -194,3 +199,14 @@ def test_a_key_file_that_holds_no_key_is_named(
     monkeypatch.setenv("AUTOPAY_ANCHOR_KEYPAIR", file)
     assert run(["ledger", "anchor"]) == 2
     assert f"AUTOPAY_ANCHOR_KEYPAIR: {file} " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command", sorted(name for name, each in COMMANDS.items() if any(map(names_a_file, each.params)))
+)
+@pytest.mark.parametrize("name", ["a" * 300, "number/below-a-file"], ids=["too-long", "below-a-file"])
+def test_a_file_that_cannot_be_there_is_named(
+    command: str, name: str, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = {" ".join(line)[:100]: ends_well(line, capsys) for line in lines_with(command, name, names_a_file)}
+    assert not {line: why for line, why in wrong.items() if why is not None}

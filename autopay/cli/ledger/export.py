@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TextIO
@@ -111,4 +111,5 @@ def _opened(target: Path | None) -> Iterator[TextIO]:
     except OSError as error:
         raise CommandError(f"{target}: {error.strerror}", ExitCode.FAULT) from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # what could not be made, by its name or its place, need not be removed
+            partial.unlink(missing_ok=True)

@@ -108,11 +108,14 @@ def restore(
 
 def _target(to: str | None, directory: Path, database: str) -> Path:
     if to is not None:
-        given = Path(to).expanduser()
-        if not to.endswith(os.sep) and not given.is_dir():
-            if given.exists():
-                raise CommandError(f"{given} exists already: give another name")
-            return given
+        try:
+            given = Path(to).expanduser()
+            if not to.endswith(os.sep) and not given.is_dir():
+                if given.exists():
+                    raise CommandError(f"{given} exists already: give another name")
+                return given
+        except OSError as error:
+            raise CommandError(f"{to}: {error.strerror}") from None
         directory = given
     return directory / f"{database}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.dump"
 
