@@ -141,6 +141,8 @@ class DurableSteps:
 
     async def verify(self, order: PaymentOrder, attempt: SignedAttempt, *, closing: bool) -> Verdict:
         """Step 5: one question to the chain."""
+        if not closing and self._unshown is not None:  # it is not answered at once: people may come and look for it
+            self.show_status("signed")
         with named_faults():
             return await workflow.execute_local_activity_method(
                 VerifyStep.verify,
