@@ -42,6 +42,7 @@ CALLS: dict[str, Call] = {
     "newest_signature": lambda rpc: SolanaChain(rpc).newest_signature(ACCOUNT),
     "history": lambda rpc: SolanaChain(rpc).history(ACCOUNT, until=None, final=True, min_slot=7),
     "transaction": lambda rpc: SolanaChain(rpc).transaction(SIGNATURE),
+    "statuses": lambda rpc: SolanaChain(rpc).statuses([SIGNATURE]),
     "final_transaction": lambda rpc: SolanaChain(rpc).final_transaction(SIGNATURE),
     "memo": lambda rpc: SolanaHistory(rpc).memo(SIGNATURE),
     "accounts_of": lambda rpc: SolanaHistory(rpc).accounts_of(ACCOUNT, MINT),
@@ -219,6 +220,48 @@ async def test_an_answer_about_another_transaction_or_an_older_slot_is_not_belie
             await chain.token_account(ACCOUNT, min_slot=10_000)
         with pytest.raises(ChainUnavailable, match="other rows"):
             await chain.history(ACCOUNT, until=SIGNATURE, final=True, min_slot=None)
+
+
+STATUS = {"slot": 990, "confirmations": 1, "err": None, "confirmationStatus": "confirmed"}
+
+
+@pytest.mark.parametrize(
+    ("row", "state"),
+    [
+        pytest.param(None, None, id="unknown"),
+        pytest.param(STATUS, (990, False, False), id="confirmed"),
+        pytest.param(STATUS | {"confirmationStatus": "finalized"}, (990, False, True), id="finalized"),
+        pytest.param(STATUS | {"confirmationStatus": "processed"}, None, id="processed-only"),
+        pytest.param(STATUS | {"confirmationStatus": None}, (990, False, False), id="of-a-status-that-is-not-told"),
+        pytest.param(STATUS | {"err": {"InstructionError": [0, "x"]}}, (990, True, False), id="failed"),
+    ],
+)
+async def test_what_became_of_each_transaction_is_told_in_the_order_of_the_questions(
+    row: Any, state: tuple[int, bool, bool] | None
+) -> None:
+    known = STATUS | {"slot": 7}
+
+    def answers(question: dict[str, Any], result: Any) -> bytes:
+        rows = [known, row, known]
+        return proper(question, {"context": {"slot": 1_000}, "value": rows[: len(question["params"][0])]})
+
+    async with OddNode(answers).open() as node, NodeRpc(node.url, Network.DEVNET, tries=1) as rpc:
+        first, second, _ = await SolanaChain(rpc).statuses([SIGNATURE] * 3)
+    assert first is not None
+    assert first.slot == 7
+    assert (None if second is None else (second.slot, second.failed, second.final)) == state
+
+
+@pytest.mark.parametrize("answered", [0, 1, 3])
+async def test_another_number_of_statuses_than_was_asked_for_is_not_believed(answered: int) -> None:
+    def answers(question: dict[str, Any], result: Any) -> bytes:
+        if question["method"] != "getSignatureStatuses":
+            return proper(question, result)
+        return proper(question, {"context": {"slot": 1_000}, "value": [STATUS] * answered})
+
+    async with OddNode(answers).open() as node, NodeRpc(node.url, Network.DEVNET, tries=1) as rpc:
+        with pytest.raises(ChainUnavailable, match="another number of answers"):
+            await SolanaChain(rpc).statuses([SIGNATURE] * 2)
 
 
 def _preflight(err: Any) -> Quirk:

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from solders.keypair import Keypair
 from solders.message import MessageV0, to_bytes_versioned
+from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 from x402.http.utils import decode_payment_signature_header
@@ -18,7 +19,7 @@ from autopay.adapters.vault import Keyring, Vault
 from autopay.domain.errors import PaymentMisbuilt, SecretUnreadable
 from autopay.domain.money import Currency
 from autopay.domain.network import Network, usdc_mint
-from autopay.domain.payment.attempt import SignedPayment, UnsignedPayment
+from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment, UnsignedPayment
 from autopay.domain.payment.chain import Blockhash, MintFacts
 from autopay.domain.payment.offer import Offer
 from autopay.domain.session import SessionKey
@@ -181,3 +182,102 @@ def test_a_broken_keyring_is_refused_without_quoting_it() -> None:
         with pytest.raises(ValueError, match=r"keyring|key of") as refused:
             Keyring.parse(text)
         assert "AAAA" not in str(refused.value)
+
+
+def recorded(what: UnsignedPayment) -> tuple[RecordedAttempt, bytes]:
+    """The attempt as the ledger has it, and the message that its signatures are over."""
+    payment, _, transaction = signed(what)
+    attempt = RecordedAttempt(
+        attempt_id=uuid4(),
+        session_id=SESSION_ID,
+        agent=what.agent,
+        request_key=what.request_key,
+        number=what.number,
+        network=what.offer.network,
+        currency=what.offer.currency,
+        mint=what.offer.mint,
+        amount_atomic=what.offer.amount_atomic,
+        pay_to=what.offer.pay_to,
+        authority=what.session.authority,
+        version=what.offer.version,
+        **payment.model_dump(exclude={"offer", "program"}),
+    )
+    return attempt, to_bytes_versioned(transaction.message)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_fee_payers_signature_over_the_message_is_that_of_the_payments_transaction(version: int) -> None:
+    plain = {"extensions_raw": None, "resource_raw": None} if version == 1 else {}
+    attempt, message = recorded(order(version=version, **plain))
+    assert PaymentSigner(VAULT).is_transaction_of(attempt, str(FACILITATOR.sign_message(message)))
+
+
+def test_a_signature_of_anybody_else_or_over_anything_else_is_of_no_transaction_of_the_payment() -> None:
+    attempt, message = recorded(order())
+    _, second = recorded(order(number=2))
+    others = {
+        "the buyer's own": attempt.buyer_signature,
+        "the payee's": str(PAYEE.sign_message(message)),
+        "a stranger's": str(Keypair().sign_message(message)),
+        "over another attempt's message": str(FACILITATOR.sign_message(second)),
+        "over the message's hash": str(FACILITATOR.sign_message(bytes.fromhex(attempt.message_hash))),
+        "over a part of the message": str(FACILITATOR.sign_message(message[:-1])),
+        "over nothing": str(FACILITATOR.sign_message(b"")),
+        "none yet": str(Signature.default()),
+    }
+    signer = PaymentSigner(VAULT)
+    assert [name for name, each in others.items() if signer.is_transaction_of(attempt, each)] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("", id="nothing"),
+        pytest.param("claim", id="a-word"),
+        pytest.param("0OIl" * 22, id="no-base58"),
+        pytest.param("2" * 60, id="too-short"),
+        pytest.param("z" * 88, id="too-large"),
+        pytest.param("2" * 128, id="too-long"),
+        pytest.param("\u00e9" * 88, id="not-ascii"),
+        pytest.param("\x00", id="a-null"),
+    ],
+)
+def test_what_is_no_signature_is_of_no_transaction(text: str) -> None:
+    attempt, _ = recorded(order())
+    assert not PaymentSigner(VAULT).is_transaction_of(attempt, text)
+
+
+def test_a_sealed_payment_that_is_not_the_one_that_was_recorded_has_no_transaction() -> None:
+    attempt, message = recorded(order())
+    other = attempt.model_copy(update={"message_hash": "0" * 64})
+    assert not PaymentSigner(VAULT).is_transaction_of(other, str(FACILITATOR.sign_message(message)))
+
+
+SMALL_ORDER = [
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0000000000000000000000000000000000000000000000000000000000000080",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+]
+"""All points of Ed25519 whose order divides 8: a signature by one of them can pass for many messages, if it is not
+checked strictly (RFC 8032 leaves that open)."""
+
+
+@pytest.mark.parametrize("key", SMALL_ORDER)
+def test_a_fee_payer_of_small_order_has_signed_nothing(key: str) -> None:
+    attempt, _ = recorded(order(fee_payer=str(Pubkey(bytes.fromhex(key)))))
+    made_up = [str(Signature(bytes.fromhex(point) + bytes(32))) for point in SMALL_ORDER]
+    assert not any(PaymentSigner(VAULT).is_transaction_of(attempt, each) for each in made_up)
+
+
+def test_a_payment_that_another_keyring_sealed_is_told_of_and_not_guessed() -> None:
+    attempt, message = recorded(order())
+    signature = str(FACILITATOR.sign_message(message))
+    with pytest.raises(SecretUnreadable):
+        PaymentSigner(Vault(Keyring.generate())).is_transaction_of(attempt, signature)
+    with pytest.raises(SecretUnreadable):
+        PaymentSigner(VAULT).is_transaction_of(attempt.model_copy(update={"number": 2}), signature)
