@@ -207,7 +207,7 @@ def recorded(what: UnsignedPayment) -> tuple[RecordedAttempt, bytes]:
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_the_fee_payers_signature_over_the_message_is_that_of_the_payments_transaction(version: int) -> None:
-    plain = {"extensions_raw": None, "resource_raw": None} if version == 1 else {}
+    plain: dict[str, Any] = {"extensions_raw": None, "resource_raw": None} if version == 1 else {}
     attempt, message = recorded(order(version=version, **plain))
     assert PaymentSigner(VAULT).is_transaction_of(attempt, str(FACILITATOR.sign_message(message)))
 

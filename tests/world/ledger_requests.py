@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
 from autopay.domain.agent.steps import Backlog, Enqueued, QueuedRequest, ToEnqueue
 from autopay.domain.errors import IllegalTransition
@@ -115,7 +116,13 @@ class MemoryRequests:
         """Those of the requests that wait in the queue still."""
         rows = [self.store.requests.get(x402_request_id(agent, each)) for each in request_ids]
         return [
-            PaymentOrder(agent=agent, request_id=row.spec.request_id, request_key=row.key, url=row.spec.url)
+            PaymentOrder(
+                agent=agent,
+                request_id=row.spec.request_id,
+                request_key=row.key,
+                url=row.spec.url,
+                method=row.spec.method,
+            )
             for row in rows
             if row is not None and not row.processed
         ]
@@ -175,22 +182,35 @@ class MemoryRequests:
         if settled is not None:
             if self.store.attempt_row(settled.attempt_id).request_key != request_key:
                 raise IllegalTransition(f"attempt {settled.attempt_id} is not of {request_key}")
+            self.store.require_bookable(settled.attempt_id, settled.settlement, final=True)
+        if not row.closed:
+            _require_end(row, result, settled.attempt_id if settled else None)
+        if settled is not None:  # nothing may fail from here on: both are changed, or neither
             self.store.book_transfer(settled.attempt_id, settled.settlement, final=True)
         if row.closed:
             return
-        if result.status not in CLOSED:
-            raise IllegalTransition(f"{request_key} cannot end as {result.status}")
-        if any(each.status in OPEN for each in row.attempts):
-            raise IllegalTransition(f"{request_key} has a payment without an outcome, it cannot end")
-        unpaid = (RequestStatus.FAILED, RequestStatus.REFUSED, RequestStatus.FREE)
-        if result.status in unpaid and any(each.status is TransactionStatus.VERIFIED for each in row.attempts):
-            raise IllegalTransition(f"{request_key} was paid, it cannot end as {result.status}")
-        if result.status in (RequestStatus.DELIVERED, RequestStatus.FREE) and row.delivery != "DELIVERED":
-            raise IllegalTransition(f"{request_key} has no content, it cannot end as {result.status}")
         row.result, row.closed, row.processed = result, True, True
         if result.status is RequestStatus.UNDELIVERED and row.delivery == "NONE":
             row.delivery = "UNDELIVERED"
         self.store.faults.trace.add("closed", request=request_key, status=result.status.value)
+
+
+def _require_end(row: RequestEntry, result: RequestResult, settled: UUID | None) -> None:
+    """The request may end so, with that attempt VERIFIED.
+
+    Raises:
+        IllegalTransition: it may not.
+    """
+    if result.status not in CLOSED:
+        raise IllegalTransition(f"{row.key} cannot end as {result.status}")
+    if any(each.status in OPEN and each.attempt_id != settled for each in row.attempts):
+        raise IllegalTransition(f"{row.key} has a payment without an outcome, it cannot end")
+    unpaid = (RequestStatus.FAILED, RequestStatus.REFUSED, RequestStatus.FREE)
+    paid = any(each.status is TransactionStatus.VERIFIED or each.attempt_id == settled for each in row.attempts)
+    if result.status in unpaid and paid:
+        raise IllegalTransition(f"{row.key} was paid, it cannot end as {result.status}")
+    if result.status in (RequestStatus.DELIVERED, RequestStatus.FREE) and row.delivery != "DELIVERED":
+        raise IllegalTransition(f"{row.key} has no content, it cannot end as {result.status}")
 
 
 def _queued(row: RequestEntry) -> QueuedRequest:

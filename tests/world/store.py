@@ -110,7 +110,16 @@ class Store:
         return self.attempts[attempt_id]
 
     def book_transfer(self, attempt_id: UUID, settlement: Settlement, *, final: bool) -> None:
-        """The chain has the transfer.
+        """The chain has the transfer. Raises what `require_bookable` raises."""
+        moved = self.require_bookable(attempt_id, settlement, final=final)
+        row = self.attempt_row(attempt_id)
+        if row.status is TransactionStatus.VERIFIED:
+            return
+        row.status, row.signature, row.slot = moved, settlement.signature, settlement.slot
+        self.faults.trace.add("seen", attempt=attempt_id, final=final, signature=settlement.signature)
+
+    def require_bookable(self, attempt_id: UUID, settlement: Settlement, *, final: bool) -> TransactionStatus:
+        """The status that the attempt has with that transfer.
 
         Raises:
             IllegalTransition: the attempt is FAILED, it is another transfer, or it is booked for another attempt.
@@ -122,10 +131,9 @@ class Store:
         if row.status is TransactionStatus.VERIFIED:
             if row.signature != settlement.signature:
                 raise IllegalTransition(f"attempt {attempt_id} is VERIFIED as {row.signature}")
-            return
+            return row.status
         moved = move(row.status, TransactionStatus.VERIFIED if final else TransactionStatus.SUCCESS)
         others = (each for each in self.attempts.values() if each is not row)
         if any(each.signature == settlement.signature for each in others):
             raise IllegalTransition(f"{settlement.signature} is booked for another attempt already")
-        row.status, row.signature, row.slot = moved, settlement.signature, settlement.slot
-        self.faults.trace.add("seen", attempt=attempt_id, final=final, signature=settlement.signature)
+        return moved
