@@ -1,5 +1,6 @@
 """A first run records its payment with what its agent knew of the request: the ledger compares, and begins it."""
 
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -33,7 +34,7 @@ async def waiting(book: AnyBook, request_id: str = "one", **changes: object) -> 
 
 
 async def sign(
-    book: AnyBook, context: SigningContext, request_id: str = "one", **changes: object
+    book: AnyBook, context: SigningContext, request_id: str = "one", **changes: Any
 ) -> RecordedAttempt | PaidBefore | Awaiting | Refused:
     """Record the first attempt of a request."""
     record = book.ledger.payments.record_attempt
@@ -192,7 +193,7 @@ async def test_a_session_that_does_not_pay_raises_no_fence(ledger: AnyLedger) ->
     assert isinstance(await other.reserve(await other.accepted()), RecordedAttempt)
 
 
-async def with_another_session(book: AnyBook, which: str) -> dict[str, object]:
+async def with_another_session(book: AnyBook, which: str) -> dict[str, Any]:
     """The agent has one more session, of other addresses; what a payment by the session that pays says of it."""
     session_id = uuid4()
     await book.ledger.sessions.create(

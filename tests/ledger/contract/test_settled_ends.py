@@ -1,5 +1,6 @@
 """A request whose content is here ends with the booking of its payment: both, or neither; and what is in flight."""
 
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -27,7 +28,7 @@ async def close(
     attempt: RecordedAttempt,
     status: RequestStatus = RequestStatus.DELIVERED,
     attempt_id: UUID | None = None,
-    **changes: object,
+    **changes: Any,
 ) -> None:
     """End the attempt's request with the attempt's transfer, changed in this."""
     result = (await book.ledger.requests.result(attempt.request_key)).model_copy(update={"status": status})
@@ -93,7 +94,7 @@ async def test_a_request_that_ended_without_the_booking_is_booked_later(book: An
         pytest.param({"destination": "another account"}, id="another-destination"),
     ],
 )
-async def test_another_transfer_books_nothing_and_ends_nothing(book: AnyBook, changes: dict[str, object]) -> None:
+async def test_another_transfer_books_nothing_and_ends_nothing(book: AnyBook, changes: dict[str, Any]) -> None:
     attempt = await content_here(book)
     before = await state(book, attempt)
     with pytest.raises(IllegalTransition, match="the chain shows"):
