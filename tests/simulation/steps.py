@@ -91,12 +91,12 @@ class SimSteps:
         return await self._local("fetch", self._activities.fetch.fetch, order, policies.FETCH_RETRIES)
 
     async def parse(self, order: PaymentOrder, challenge: Challenge) -> ParseResult:
-        """Local; its failure is the workflow's."""
+        """Local."""
 
         async def parse(challenge: Challenge) -> ParseResult:
             return await self._activities.parse.parse(order, challenge)
 
-        return await self._or_fail(self._local("parse", parse, challenge, policies.LEDGER_RETRIES))
+        return await self._local("parse", parse, challenge, policies.PARSE_RETRIES, policies.SIGN_TOTAL)
 
     async def sign(self, to_sign: SignInput) -> SignResult:
         """Local."""
