@@ -89,7 +89,9 @@ class RealSteps:
         return found
 
     async def log(self, closing: LogInput) -> None:
-        await self._tried("log", closing)
+        assert closing.notice is not None
+        await self.announce(closing.notice)  # there is no Temporal to tell the agent by
+        await self._tried("log", closing.model_copy(update={"notice": None}))
 
     async def wait(self, wait_ms: int, why: str) -> None:
         self.waits_ms.append(wait_ms)
@@ -180,5 +182,6 @@ class Buyer:
             request_id=request_id,
             request_key=x402_request_id(self.agent, request_id),
             url=self._scene.url,
+            accepted=spec,
         )
         return await PaymentRun(order, self.steps).run()
