@@ -5,6 +5,7 @@ from typing import Literal
 
 from temporalio import activity
 
+from activities.start_payments import start_all
 from autopay.domain.agent.ports import AgentLedger
 from autopay.domain.agent.spec import AgentSpec, SavedAgent
 from autopay.domain.agent.status import Spendable
@@ -27,14 +28,18 @@ from autopay.domain.network import Network
 from autopay.domain.payment.chain import TokenAccount
 from autopay.domain.payment.notice import Notice
 from autopay.domain.payment.ports import Chain
+from autopay.domain.payment.settlement import LIFE_SLOTS
 from autopay.domain.phase import Phase
 from autopay.domain.refusal import Refused
 from autopay.domain.request import RequestResult, RequestStatus
 from autopay.domain.session import ClaimedPayment, OpenSession
-from autopay.temporal.payments import start_payment
 
 MAX_MESSAGE_LENGTH = 400
 """Characters of a message that travels in a notice."""
+
+
+MOST_STARTED_AGAIN = 100
+"""Payments that one look at what is in flight starts again."""
 
 
 class DemoOnMainnet(PermanentFault):
@@ -118,8 +123,7 @@ class AgentSteps:
         in the ledger's queue still was started a moment ago, or its workflow is gone: it is started, unless it runs.
         """
         ended, unknown = await self._ledger.requests.ended_among(query.agent, query.request_ids)
-        for order in await self._ledger.requests.not_begun(query.agent, query.request_ids):
-            await start_payment(activity.client(), activity.info().task_queue, order)
+        await self._start_again(query)
         lost = [
             Notice(
                 request_id=request_id,
@@ -131,6 +135,15 @@ class AgentSteps:
             for request_id in unknown
         ]
         return [*(_notice_of(result) for result in ended), *lost]
+
+    async def _start_again(self, query: InFlightQuery) -> None:
+        """Start what has not begun; what cannot be started now is left to the next look."""
+        started = [each for each in query.request_ids if each not in query.to_start]
+        orders = (await self._ledger.requests.not_begun(query.agent, started))[:MOST_STARTED_AGAIN]
+        if not orders:
+            return
+        for order, error in await start_all(activity.client(), activity.info().task_queue, orders):
+            activity.logger.warning("%s cannot be started again: %s", order.request_id, error.message)
 
     @activity.defn(name="balances")
     async def balances(self, query: BalanceQuery) -> list[Spendable]:
@@ -189,12 +202,15 @@ class AgentSteps:
         A claim is the seller's word: it counts only as a transaction of this account, from after the payment was built.
         What a seller could gain by a wrong one is that the agent asks for what its ledger and the chain then refuse.
         """
+        young = [each for each in claimed if account.slot - each.blockhash_slot <= LIFE_SLOTS]  # bounds the history
+        if not young:
+            return 0
         history = await self._chain.history(
-            account.address, until=claimed[0].newest_prior_signature, final=False, min_slot=None
+            account.address, until=young[0].newest_prior_signature, final=False, min_slot=None
         )
         shown = {each.signature: each.slot for each in history if not each.failed and each.slot <= account.slot}
         found = 0
-        for each in claimed:
+        for each in young:
             if shown.pop(each.signature, -1) >= each.blockhash_slot:
                 found += each.amount_atomic
         return found

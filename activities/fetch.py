@@ -19,7 +19,7 @@ def open_extras(vault: Sealer, request_key: str, spec: RequestSpec) -> RequestEx
 
 
 async def require_same_request(requests: RequestStore, order: PaymentOrder) -> None:
-    """A first run asks for what was recorded.
+    """A first run asks for what was recorded, which has neither headers nor a body.
 
     Raises:
         OrderDiffers: it does not.
@@ -27,7 +27,7 @@ async def require_same_request(requests: RequestStore, order: PaymentOrder) -> N
     if order.accepted is None:
         return
     recorded = (await requests.get(order.request_key)).spec
-    if recorded.terms_hash() != order.accepted.terms_hash():
+    if recorded.sealed_extras is not None or recorded.terms_hash() != order.accepted.terms_hash():
         raise OrderDiffers(order.request_key)
 
 
@@ -44,10 +44,13 @@ class FetchStep:
         """Ask, store what came, and say what it is. Raises SellerUnavailable when it is worth asking again.
 
         A first run's challenge is stored with the attempt that answers it. Its order is a message that anybody may
-        send: the ledger compares it before anything is stored or paid.
+        send: the ledger compares it before anything is stored or paid, and headers and bodies are the ledger's only.
         """
-        spec = order.accepted or (await self._requests.get(order.request_key)).spec
-        plain = await self._seller.ask(spec.url, spec.method, open_extras(self._vault, order.request_key, spec))
+        spec, extras = order.accepted, RequestExtras()
+        if spec is None:
+            spec = (await self._requests.get(order.request_key)).spec
+            extras = open_extras(self._vault, order.request_key, spec)
+        plain = await self._seller.ask(spec.url, spec.method, extras)
         if isinstance(plain, Refused):
             return plain
         if order.accepted is None or plain.challenge is None:

@@ -64,6 +64,8 @@ class ParseStep:
         )
         opened = [each for each in found if not isinstance(each, Refused) and each.key.currency in self._mints]
         closed = [each for each in found if isinstance(each, Refused)]
+        if len(opened) > 1 and sessions is self._recent:  # which one pays is decided by what is left of each now
+            return await self._chosen(self._ledger.sessions, agent, spec, challenge)
         if not opened and closed:
             return closed[0]
         wants = BuyerLimits(

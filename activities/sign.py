@@ -35,6 +35,7 @@ def summary_of(attempt: RecordedAttempt, max_settled_sends: int) -> SignedAttemp
         amount_atomic=attempt.amount_atomic,
         pay_to=attempt.pay_to,
         max_settled_sends=max_settled_sends,
+        is_new=attempt.is_new,
     )
 
 
@@ -107,6 +108,9 @@ class SignStep:
         result = await self._signed_by(self._recent, to_sign)
         if isinstance(result, Refused):
             result = await self._signed_by(Readings(self._chain, self._ledger.sessions), to_sign)
+        if order.accepted is not None and not isinstance(result, RecordedAttempt):
+            # It may have been recorded by a try that was not heard of, whose own reservation then speaks against it.
+            result = await self._ledger.payments.attempt(order.request_key, to_sign.number) or result
         return result
 
     async def _signed_by(
@@ -150,7 +154,7 @@ class SignStep:
             order.request_key, to_sign.number, session_id, signed, context
         )
         if isinstance(result, RecordedAttempt) and result.is_new and accepted is not None and self._known is not None:
-            self._known.recorded(result, accepted)
+            self._known.recorded(result, accepted.model_copy(update={"sealed_extras": None}))
         return result
 
     async def _ready_to_sign(self, readings: Readings, agent: str, offer: Offer) -> _Ready | Refused:

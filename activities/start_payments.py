@@ -1,6 +1,7 @@
 """Starts the payments that an agent begins in one turn, all together."""
 
 import asyncio
+from collections.abc import Sequence
 
 from temporalio import activity
 from temporalio.client import Client
@@ -33,18 +34,25 @@ class StartPayments:
         Raises:
             TemporalUnavailable: at least one could not be started now; the others are.
         """
-        client, task_queue, slots = activity.client(), activity.info().task_queue, asyncio.Semaphore(AT_ONCE)
-
-        async def start(order: PaymentOrder) -> RPCError | None:
-            async with slots:
-                return await _start(client, task_queue, order)
-
-        errors = await asyncio.gather(*(start(order) for order in batch.orders))
-        failed = [(order, error) for order, error in zip(batch.orders, errors, strict=True) if error is not None]
+        failed = await start_all(activity.client(), activity.info().task_queue, batch.orders)
         for _, error in failed:
             if error.status not in _REFUSED:
                 raise TemporalUnavailable(error.message)
         return [NotStarted(request_id=order.request_id, message=error.message) for order, error in failed]
+
+
+async def start_all(
+    client: Client, task_queue: str, orders: Sequence[PaymentOrder]
+) -> list[tuple[PaymentOrder, RPCError]]:
+    """Start them all, some at once; returns those that could not be started, and why."""
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def start(order: PaymentOrder) -> RPCError | None:
+        async with slots:
+            return await _start(client, task_queue, order)
+
+    errors = await asyncio.gather(*(start(order) for order in orders))
+    return [(order, error) for order, error in zip(orders, errors, strict=True) if error is not None]
 
 
 async def _start(client: Client, task_queue: str, order: PaymentOrder) -> RPCError | None:

@@ -148,7 +148,7 @@ class Agent:
 
     async def _check_in_flight(self) -> None:
         """Ask the ledger, now and then, about what is in flight: a notice can be lost with a restored server."""
-        queue = self.state.queue
+        queue, name = self.state.queue, self.state.spec.name
         if not queue.ledger_check_is_due(workflow.now()):
             return
         queue.plan_ledger_check(workflow.now())
@@ -158,7 +158,7 @@ class Agent:
         with named_faults():
             ended = await workflow.execute_local_activity_method(
                 AgentSteps.ended_among,
-                InFlightQuery(agent=self.state.spec.name, request_ids=tuple(queue.in_flight)),
+                InFlightQuery(agent=name, request_ids=tuple(queue.in_flight), to_start=self.payments.to_start),
                 start_to_close_timeout=policies.LEDGER_STEP,
                 retry_policy=policies.AGENT_RETRIES,
                 summary=f"how {len(queue.in_flight)} requests in flight stand",

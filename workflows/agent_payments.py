@@ -42,9 +42,6 @@ TOGETHER = "payments-started-together"
 
 MOST_TOGETHER = 200
 
-MAX_EXTRAS_LENGTH = 4_000
-"""Sealed headers and bodies up to this length travel with the order; longer ones are read from the ledger."""
-
 
 class AgentPayments:
     """The requests of one agent and their `PaidRequest` workflows; `wake` makes the agent's loop decide again."""
@@ -58,8 +55,11 @@ class AgentPayments:
         self._accepted: dict[str, RequestSpec] = {}
 
     def note_accepted(self, spec: RequestSpec) -> None:
-        """The ledger has just recorded this request: its first run need not read it from there."""
-        if len(spec.sealed_extras or "") <= MAX_EXTRAS_LENGTH:
+        """The ledger has just recorded this request: its first run need not read it from there.
+
+        One with headers or a body is read there: they are sent only where the ledger says.
+        """
+        if spec.sealed_extras is None:
             self._accepted[spec.request_id] = spec
 
     @property
@@ -95,6 +95,11 @@ class AgentPayments:
         for request in still_open:
             if request.request_id not in known:
                 self._to_start[request.request_id] = self._order(request)
+
+    @property
+    def to_start(self) -> tuple[str, ...]:
+        """Requests in flight that this agent has still to start, perhaps as canceled."""
+        return (*self._to_start, *self._refused)
 
     def try_refused_again(self) -> None:
         """What Temporal has refused to start is tried once more with the next that start."""

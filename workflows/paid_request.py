@@ -20,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from autopay.temporal.outcome import ENDS_AS_FAILED, failure_of
 
 from workflows import policies
-from workflows.durable_steps import DurableSteps
+from workflows.durable_steps import FEWER_EVENTS, DurableSteps
 
 
 @workflow.defn(name="PaidRequest")
@@ -54,6 +54,8 @@ class PaidRequest:
 
     @workflow.init
     def __init__(self, order: PaymentOrder) -> None:
+        if order.accepted is not None and not workflow.patched(FEWER_EVENTS):
+            order = order.for_another_run()  # a newer agent's: the worker that began this run has recalled
         self.steps = DurableSteps(order)
         self.payment_run = PaymentRun(order, self.steps)
 

@@ -49,6 +49,7 @@ class MemoryPayments:
         row = self.store.request_row(request_key)
         terms, verdict = self._policies.judged(row, offer, program)
         if isinstance(verdict, Ask):
+            row.processed = True
             return self._policies.ask(row, terms, verdict)
         return verdict if isinstance(verdict, Refused) else None
 
@@ -67,7 +68,8 @@ class MemoryPayments:
         if known is not None:
             return known.recorded()
         opening = context.opening
-        if opening is not None and opening.terms_hash != request.spec.terms_hash():
+        spec = request.spec
+        if opening is not None and (opening.terms_hash != spec.terms_hash() or spec.sealed_extras is not None):
             raise OrderDiffers(request_key)
         self._require_no_fence()
         self.require_next(request, number)

@@ -101,10 +101,11 @@ class NotStarted(Value):
 
 
 class InFlightQuery(Value):
-    """Requests that are in flight as far as the agent knows."""
+    """Requests that are in flight as far as the agent knows; of these, `to_start` it has still to start itself."""
 
     agent: str
     request_ids: tuple[str, ...]
+    to_start: tuple[str, ...] = ()
 
 
 class BalanceQuery(Value):

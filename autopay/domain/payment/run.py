@@ -233,6 +233,8 @@ class PaymentRun:
             await self._sign_failed(number, failed)
             return
         match signed:
+            case SignedAttempt(is_new=False) if self.order.accepted is not None:
+                await self._recall()  # another run knows more
             case SignedAttempt():
                 self.signed = signed
                 self.payment = self.payment.with_attempt(number, signed.max_settled_sends)

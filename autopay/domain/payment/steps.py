@@ -36,7 +36,7 @@ class PaymentOrder(Value):
     `canceled`: nothing new is signed; what was signed before is still verified. `breaker` is the state of the seller's
     circuit breaker when the agent started the request. `accepted` is the request as the agent has recorded it a moment
     ago: no step reads it from the ledger, which compares it when the money is reserved. Only the first run of a request
-    has it.
+    has it, and only of one without headers and body.
     """
 
     agent: str
@@ -78,7 +78,8 @@ ParseResult = Annotated[Offer | Refused, Field(discriminator="kind")]
 class SignedAttempt(Value):
     """An attempt that the ledger has recorded, with the terms that were signed: they replace those of a newer offer.
 
-    `max_settled_sends` is how often its seller is asked for what has settled; None from workers of 0.2.0.
+    `max_settled_sends` is how often its seller is asked for what has settled; None from workers of 0.2.0. `is_new`:
+    it was recorded just now, and not by a run before.
     """
 
     kind: Literal["signed"] = "signed"
@@ -88,6 +89,7 @@ class SignedAttempt(Value):
     amount_atomic: int
     pay_to: str
     max_settled_sends: int | None = None
+    is_new: bool = True
 
 
 class PaidBefore(Value):

@@ -17,7 +17,7 @@ from autopay.adapters.postgres.payments.content import prepared, receipt_json, s
 from autopay.adapters.postgres.payments.fence import require_no_fence
 from autopay.adapters.postgres.payments.forgotten import paid_before
 from autopay.adapters.postgres.payments.policy_check import ask_person, check_policy, terms_of
-from autopay.adapters.postgres.payments.requests import store_content
+from autopay.adapters.postgres.payments.requests import store_content, take_from_queue
 from autopay.adapters.postgres.payments.reservation import reserve
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, TransactionRow
 from autopay.domain.errors import IllegalTransition, LedgerFenced
@@ -76,6 +76,7 @@ class Payments:
             terms = terms_of(request, offer, program)
             check = await check_policy(db, request, await agent_named(db, name), terms, offer)
             if isinstance(check.verdict, Ask):
+                await take_from_queue(db, request)
                 return await ask_person(db, request, check)
             return check.verdict if isinstance(check.verdict, Refused) else None
 

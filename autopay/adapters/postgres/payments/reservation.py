@@ -72,7 +72,8 @@ async def reserve(
     known = next((row for row in attempts if row.attempt_number == number), None)
     if known is not None:
         return recorded_attempt(known, agent.name)
-    if context.opening is not None and context.opening.terms_hash != request.terms_hash:
+    opening = context.opening
+    if opening is not None and (opening.terms_hash != request.terms_hash or request.sealed_extras is not None):
         raise OrderDiffers(request_key)
     if limits.fence is not None:
         raise LedgerFenced(limits.fence)
@@ -206,6 +207,8 @@ async def _write(
     request.transaction_id = row.id
     request.price = row.amount
     request.pay_to = row.pay_to
+    if context.handed_over_next and number > 1:
+        request.retry_attempts += 1
     if opening is not None:
         request.response_status = 402
         if opening.challenge is not None:
