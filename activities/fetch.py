@@ -50,10 +50,15 @@ class FetchStep:
         if spec is None:
             spec = (await self._requests.get(order.request_key)).spec
             extras = open_extras(self._vault, order.request_key, spec)
-        plain = await self._seller.ask(spec.url, spec.method, extras)
+        try:
+            plain = await self._seller.ask(spec.url, spec.method, extras)
+        except SellerUnavailable:
+            await require_same_request(self._requests, order)  # a request may end with this
+            raise
         if isinstance(plain, Refused):
+            await require_same_request(self._requests, order)
             return plain
-        if order.accepted is None or plain.challenge is None:
+        if order.accepted is None or not isinstance(plain.challenge, Challenge):
             await require_same_request(self._requests, order)
             await self._requests.record_plain(order.request_key, plain.model_copy(update={"breaker": order.breaker}))
         return _meaning(plain)

@@ -13,6 +13,7 @@ from temporalio import activity
 
 from activities.fetch import require_same_request
 from activities.known_attempts import KnownAttempts
+from autopay.domain.errors import PermanentFault
 from autopay.domain.money import price_text, show
 from autopay.domain.payment.attempt import Opening, RecordedAttempt, SigningContext, UnsignedPayment
 from autopay.domain.payment.chain import Blockhash, MintFacts, TokenAccount
@@ -88,15 +89,23 @@ class SignStep:
     @activity.defn(name="sign")
     async def sign(self, to_sign: SignInput) -> SignResult:
         """The recorded attempt, new or not; Refused by a limit or an account, or Awaiting a person's decision."""
-        result = await self._sign(to_sign)
-        order, challenge = to_sign.order, to_sign.challenge
+        try:
+            result = await self._sign(to_sign)
+        except PermanentFault:
+            await self._record_challenge(to_sign)
+            raise
         if isinstance(result, RecordedAttempt):
             return summary_of(result, self._max_settled_sends)
+        await self._record_challenge(to_sign)
+        return result
+
+    async def _record_challenge(self, to_sign: SignInput) -> None:
+        """What a first run's seller asked, when no attempt was recorded with it. Raises OrderDiffers."""
+        order, challenge = to_sign.order, to_sign.challenge
         if challenge is not None and order.accepted is not None:
             await require_same_request(self._ledger.requests, order)
             plain = UnpaidReply(reply=Reply(http_status=402), challenge=challenge, breaker=order.breaker)
             await self._ledger.requests.record_plain(order.request_key, plain)
-        return result
 
     async def _sign(self, to_sign: SignInput) -> RecordedAttempt | PaidBefore | Awaiting | Refused:
         """With what is known of late; what that refuses is judged by what is true now."""

@@ -15,6 +15,7 @@ from autopay.domain.payment.offer import Offer
 from autopay.domain.payment.payment import Content, Seen, Settled, Unknown, Verdict
 from autopay.domain.payment.steps import AttemptRef, LogInput, PaymentOrder, SettledAttempt, SignedAttempt, SignInput
 from autopay.domain.phase import Phase
+from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import RequestResult, RequestSpec, RequestStatus, x402_request_id
 from tests.simulation.product import Activities
 from tests.simulation.shell import Shell
@@ -71,41 +72,49 @@ def where(world: World, kind: str) -> list[object]:
 
 
 class OtherAnswers(SimSeller):
-    """The other shop answers that, when it is asked without a payment."""
+    """The shop of that host answers that, when it is asked without a payment."""
 
-    def __init__(self, world: World, reply: Reply) -> None:
+    def __init__(self, world: World, plain: UnpaidReply, host: str = "other.example") -> None:
         super().__init__([till.shop for till in world.seller.tills.values()], world.chain)
-        self._reply = reply
+        self._says, self._host = plain, host
 
     def _plain(self, shop: Shop) -> UnpaidReply:
-        return UnpaidReply(reply=self._reply) if shop.host == "other.example" else super()._plain(shop)
+        return self._says if shop.host == self._host else super()._plain(shop)
 
 
-GIFT = Reply(http_status=200, content_type="text/plain", body=b"a gift")
+GIFT = UnpaidReply(reply=Reply(http_status=200, content_type="text/plain", body=b"a gift"))
+NOT_FOUND, AWAY = (UnpaidReply(reply=Reply(http_status=status)) for status in (404, 503))
+MALFORMED = UnpaidReply(
+    reply=Reply(http_status=402), challenge=Refused(reason=RefusalReason.OFFER_MALFORMED, message="no option")
+)
 
 
 @pytest.mark.parametrize(
-    ("ordered", "reply"),
+    ("ordered", "plain"),
     [
         pytest.param(spec(OTHER_URL), None, id="another-url-that-can-be-paid"),
         pytest.param(spec(OTHER_URL, max_price_atomic=1), None, id="another-url-that-is-too-dear"),
         pytest.param(spec(OTHER_URL), GIFT, id="another-url-that-is-free"),
-        pytest.param(spec(OTHER_URL), Reply(http_status=404), id="another-url-that-is-not-there"),
+        pytest.param(spec(OTHER_URL), NOT_FOUND, id="another-url-that-is-not-there"),
+        pytest.param(spec(OTHER_URL), MALFORMED, id="another-url-whose-offer-is-malformed"),
+        pytest.param(spec(OTHER_URL), AWAY, id="another-url-that-is-overloaded"),
+        pytest.param(spec("https://nobody.example/data"), None, id="another-url-where-nobody-is"),
         pytest.param(spec(max_price_atomic=5 * PRICE), None, id="a-higher-maximum"),
         pytest.param(spec(max_price_atomic=1), None, id="a-maximum-below-the-price"),
         pytest.param(spec(method="POST"), None, id="another-method"),
     ],
 )
 def test_what_the_ledger_has_is_asked_for_and_paid_whatever_the_order_says(
-    ordered: RequestSpec, reply: Reply | None
+    ordered: RequestSpec, plain: UnpaidReply | None
 ) -> None:
     async def story() -> None:
         world = await calm_world(spec(max_price_atomic=PRICE))
-        if reply is not None:
-            world.seller = OtherAnswers(world, reply)
+        if plain is not None:
+            world.seller = OtherAnswers(world, plain)
         result = await ended(world, order_of(ordered))
         assert (result.status, result.price_atomic) == (RequestStatus.DELIVERED, PRICE)
-        assert where(world, "asked") == [ordered.url, URL]
+        assert where(world, "asked")[-1] == URL
+        assert len(where(world, "asked")) <= 2
         assert where(world, "handed") == [URL]
         (attempt,) = world.ledger.store.attempts.values()
         assert attempt.status == "VERIFIED"
@@ -316,9 +325,10 @@ def test_a_request_that_is_refused_keeps_what_its_seller_asked(
     run_virtually(story())
 
 
-def test_a_request_that_waits_for_a_person_keeps_what_its_seller_asked() -> None:
+@pytest.mark.parametrize("balance", [50_000, PRICE - 1], ids=["rich", "too-poor"])
+def test_a_request_that_waits_for_a_person_keeps_what_its_seller_asked(balance: int) -> None:
     async def story() -> None:
-        world = await calm_world(spec())
+        world = await calm_world(spec(), balance=balance)
         asks_a_person(world)
         running = asyncio.create_task(Shell(world, Activities.over(world), order_of(spec())).run())
         while not world.ledger.store.approvals:
@@ -331,12 +341,24 @@ def test_a_request_that_waits_for_a_person_keeps_what_its_seller_asked() -> None
     run_virtually(story())
 
 
-def test_a_request_whose_payment_cannot_be_built_pays_nothing() -> None:
+def test_a_request_whose_seller_asks_for_what_nobody_understands_keeps_that() -> None:
+    async def story() -> None:
+        world = await calm_world(spec())
+        world.seller = OtherAnswers(world, MALFORMED, "shop.example")
+        result = await ended(world, order_of(spec()))
+        assert (result.status, result.error and result.error.type) == (RequestStatus.REFUSED, "offer_malformed")
+        assert world.ledger.store.requests[KEY].http_status == 402
+
+    run_virtually(story())
+
+
+def test_a_request_whose_payment_cannot_be_built_pays_nothing_and_keeps_what_its_seller_asked() -> None:
     async def story() -> None:
         world = await calm_world(spec())
         world.signer = Misbuilds(world.vault)
         result = await ended(world, order_of(spec()))
         assert (result.status, result.error and result.error.type) == (RequestStatus.FAILED, "payment_misbuilt")
+        assert world.ledger.store.requests[KEY].http_status == 402
         assert not world.ledger.store.attempts
         assert not world.chain.transactions
 

@@ -126,11 +126,10 @@ async def test_what_runs_already_is_left_alone(book: Book[AnyLedger]) -> None:
     assert server.started == []
 
 
-async def test_a_server_that_starts_nothing_is_asked_again_by_the_next_try(book: Book[AnyLedger]) -> None:
+async def test_a_server_that_starts_nothing_holds_back_no_end_and_is_asked_again(book: Book[AnyLedger]) -> None:
     await requests(book)
     away = PlayedServer(fault=RPCError("away", RPCStatusCode.UNAVAILABLE, b""))
-    with pytest.raises(RPCError):
-        await ended_among(book, away, "waits")
+    assert await ended_among(book, away, "waits", "ended") == [("ended", RequestStatus.REFUSED)]
     server = PlayedServer()
     assert await ended_among(book, server, "waits") == []
     assert [order.request_id for _, order in server.started] == ["waits"]

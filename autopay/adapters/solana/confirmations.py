@@ -46,12 +46,12 @@ class BatchedConfirmations:
         for first in range(0, len(signatures), MAX_SIGNATURES):
             some = signatures[first : first + MAX_SIGNATURES]
             try:
-                states = await self._chain.statuses(some)
+                states = dict(zip(some, await self._chain.statuses(some), strict=True))
             except Exception as error:  # whatever it was, it is each asker's
                 for each in some:
                     _answer(asked[each], error)
             else:
-                for each, state in zip(some, states, strict=True):
+                for each, state in states.items():
                     _answer(asked[each], state)
 
 

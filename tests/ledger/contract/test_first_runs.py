@@ -257,6 +257,14 @@ async def test_asking_a_person_takes_the_request_from_the_queue(book: AnyBook) -
     assert ([each.request_id for each in backlog.open], set(backlog.asked)) == (["one"], {"one"})
 
 
+async def test_asking_a_person_before_anything_is_signed_takes_the_request_from_the_queue_too(book: AnyBook) -> None:
+    await interactive(book)
+    await waiting(book)
+    permitted = await book.ledger.payments.permit(book.key("one"), offer_of(), "program", [], "destination")
+    assert isinstance(permitted, Awaiting)
+    assert not await in_queue(book)
+
+
 async def test_a_request_that_is_refused_waits_until_it_is_closed(book: AnyBook) -> None:
     spec = await waiting(book, max_price_atomic=PRICE - 1)
     assert isinstance(await sign(book, opening(spec)), Refused)
