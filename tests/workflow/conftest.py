@@ -88,16 +88,18 @@ class World:
         """The worker of the queue for waits."""
         return make_waits_worker(self.client, Settings(slot_ms=SLOT_MS), self.ledger.sessions, self.accounts)
 
-    async def pay(self, request_id: str = "r1") -> WorkflowHandle[PaidRequest, RequestResult]:
-        """Accept a request and start its payment."""
-        await self.ledger.requests.accept("tester", RequestSpec(request_id=request_id, url=URL), 1.0, 10)
-        return await self.start(request_id)
+    async def pay(self, request_id: str = "r1", *, first: bool = False) -> WorkflowHandle[PaidRequest, RequestResult]:
+        """Accept a request and start its payment; `first` as its agent starts it, else as adoption does."""
+        spec = RequestSpec(request_id=request_id, url=URL)
+        await self.ledger.requests.accept("tester", spec, 1.0, 10)
+        return await self.start(request_id, spec if first else None)
 
-    async def start(self, request_id: str) -> WorkflowHandle[PaidRequest, RequestResult]:
+    async def start(
+        self, request_id: str, accepted: RequestSpec | None = None
+    ) -> WorkflowHandle[PaidRequest, RequestResult]:
         """Start the payment of an accepted request."""
-        order = PaymentOrder(
-            agent="tester", request_id=request_id, request_key=x402_request_id("tester", request_id), url=URL
-        )
+        key = x402_request_id("tester", request_id)
+        order = PaymentOrder(agent="tester", request_id=request_id, request_key=key, url=URL, accepted=accepted)
         self.started.add(f"pay/tester/{request_id}")
         return await self.client.start_workflow(
             PaidRequest.run, order, id=f"pay/tester/{request_id}", task_queue="autopay"

@@ -35,6 +35,27 @@ async def test_a_paid_request_is_delivered_and_final(world: World) -> None:
     assert events[-1].event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED
 
 
+MOST_EVENTS = 26
+
+
+async def test_a_first_run_reads_nothing_before_it_reserves_and_costs_few_events(world: World) -> None:
+    handle = await world.pay(first=True)
+    assert (await handle.result()).status == RequestStatus.DELIVERED
+    assert await world.statuses() == ["VERIFIED"]
+    assert len(world.seller.paid) == 1
+    events = [each async for each in handle.fetch_history_events()]
+    assert len(events) <= MOST_EVENTS
+    assert [each.event_type for each in events].count(EventType.EVENT_TYPE_TIMER_STARTED) == 1, "until it can be final"
+
+
+async def test_a_first_run_whose_answer_was_lost_pays_once(world: World) -> None:
+    world.seller.script = [settle_and_lose_the_answer, deliver]
+    result = await outcome_of(await world.pay(first=True))
+    assert (result.status, result.attempts) == (RequestStatus.DELIVERED, 1)
+    assert len(set(world.seller.paid)) == 1
+    assert world.chain.spent == PRICE
+
+
 async def test_a_free_answer_costs_nothing(world: World) -> None:
     world.seller.free = True
     result = await outcome_of(await world.pay())
@@ -183,3 +204,13 @@ async def test_a_run_that_completed_without_content_before_replays_as_it_was(wor
         before.setattr("temporalio.workflow.patched", lambda _: False)
         handle = await world.pay()
         assert (await handle.result()).status == RequestStatus.UNDELIVERED
+
+
+async def test_an_older_worker_that_got_a_newer_agents_order_replays_as_it_was(world: World) -> None:
+    """Beside workers of another version: its order has what only a newer run uses, and so has its seller's answer."""
+    with pytest.MonkeyPatch.context() as before:
+        before.setattr("temporalio.workflow.patched", lambda _: False)
+        handle = await world.pay(first=True)
+        assert (await handle.result()).status == RequestStatus.DELIVERED
+    events = [each.event_type async for each in handle.fetch_history_events()]
+    assert EventType.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED in events, "as before the patch"
