@@ -163,14 +163,15 @@ class Agent:
                 retry_policy=policies.AGENT_RETRIES,
                 summary=f"how {len(queue.in_flight)} requests in flight stand",
             )
-        for notice in ended:
-            if notice.request_id in queue.in_flight:
-                self._take_notice(notice)
+        told = [notice for notice in ended if notice.request_id in queue.in_flight]
+        for notice in told:
+            self._take_notice(notice)
+        if told and workflow.patched(TOLD_TOGETHER):
+            self._wake()  # an agent that stops may have waited for just these
 
     async def _wait(self) -> None:
         """Wait for a message, the end of a reading, or the next moment that matters."""
-        now = workflow.now()
-        wake, top_up = self.state.next_wake(now), self.top_up.next_start(now)
+        wake, top_up = self.state.next_wake(workflow.now()), self.top_up.next_start(workflow.now())
         await self.waiting.until(wake if top_up is None else min(wake, top_up))
 
     def _wake(self) -> None:

@@ -115,6 +115,7 @@ async def test_the_schedule_of_adoption_runs_and_begins_where_the_last_run_ended
     await town.weather(town.addresses.knowledge_api, latency_ms=2 * SLOW_MS)
     for number in range(3):
         await town.ask(f"row-{number}", town.addresses.knowledge_api + INSIGHT)
+    for number in range(3):
         await _begun(town, f"row-{number}")
     batches = [await _triggered(town, small, number) for number in range(1, 4)]
     await small.delete()

@@ -38,7 +38,22 @@ async def test_many_requests_at_once_cost_the_agent_few_events_each(live_world: 
     assert events <= EVENTS_EACH * MANY
     await handle.signal(Agent.stop)
     await handle.result()
-    assert sorted(world.seller.asked[1:]) == sorted(spec.url for spec in specs)
+    # A free answer may be asked for twice: a workflow task that takes too long runs its local steps again.
+    assert set(world.seller.asked[1:]) == {spec.url for spec in specs}
+
+
+async def test_an_agent_that_stops_ends_although_the_last_notices_are_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NoticeOutbox, "put", lambda *_: None)
+    handle = await launch(world)
+    await handle.execute_update(Agent.request, RequestSpec(request_id="once", url=URL))
+    began = await world.env.get_current_time()
+    await handle.signal(Agent.stop)
+    assert (await handle.result()).delivered == 1
+    ended = (await handle.describe()).close_time  # the server's clock runs on when all have ended
+    assert ended is not None
+    assert ended - began <= 2 * LEDGER_CHECK + timedelta(seconds=20)
 
 
 async def test_notices_that_are_lost_are_found_in_the_ledger(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
