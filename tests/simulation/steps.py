@@ -1,7 +1,7 @@
 """Implements `Steps` as Temporal would, with the real activities: results lost in a crash, steps run again, retries.
 
-recall, fetch, parse, sign, verify and log are local: their results are committed only at the next point that the
-server schedules (submit, a timer, a signal to the agent), so a crash before it runs them all again.
+recall, fetch, parse, sign, verify, announce and log are local: their results are committed only at the next point that
+the server schedules (submit, a timer), so a crash before it runs them all again.
 """
 
 import asyncio
@@ -164,13 +164,12 @@ class SimSteps:
         self._done(Outcome("person"))
 
     async def announce(self, notice: Notice) -> None:
-        """A signal to the agent, through the server."""
+        """Local: a notice is handed to the worker's outbox, and commits nothing that came before it."""
         index = self._begin("announce")
         if index < len(self._replayed):
             self._recorded(index, "announce")
             return
-        self._commit()
-        self._done(Outcome("announce"))
+        self._pending.append(Outcome("announce"))
 
     def show(self, now: str, payment: Payment) -> None:
         """For people only."""
