@@ -48,12 +48,12 @@ from autopay.adapters.vault import Vault
 from autopay.adapters.x402.facilitator import HttpFacilitators
 from autopay.adapters.x402.seller import HttpSeller
 from autopay.domain.agent.ports import AccountWatch, AgentLedger
-from autopay.domain.command_line import CALL, command_line
 from autopay.domain.errors import PermanentFault, SettingsError, TransientFault
 from autopay.domain.payment.ports import Chain, Facilitator, Seller, SessionStore, Signer, SigningFacts
 from autopay.domain.payment.ports import Sealer as VaultPort
 from autopay.domain.payment.settlement import FINALITY_SLOTS
 from autopay.domain.policy.reach import Reach
+from autopay.domain.text.command_line import CALL, command_line
 from autopay.logs import set_up_logging
 from autopay.own_call import own_call
 from autopay.settings import Settings

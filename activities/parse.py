@@ -6,7 +6,6 @@ from temporalio import activity
 
 from activities.fetch import require_same_request
 from autopay.domain.errors import FacilitatorUnavailable
-from autopay.domain.hosts import origin
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.exchange import Reply, UnpaidReply
@@ -15,6 +14,7 @@ from autopay.domain.payment.ports import Facilitator, Ledger, SessionFacts
 from autopay.domain.payment.steps import ParseResult, PaymentOrder
 from autopay.domain.refusal import Refused
 from autopay.domain.request import RequestSpec
+from autopay.domain.text.hosts import origin
 
 
 class ParseStep:

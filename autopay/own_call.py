@@ -5,7 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from autopay.domain.command_line import Call
+from autopay.domain.text.command_line import Call
 
 COMMAND, STARTER = "autopay", "starter.py"
 """The command line as it is installed, and as the file in a checkout or image."""

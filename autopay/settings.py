@@ -19,11 +19,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from autopay.database_url import parse_database_url
 from autopay.domain.agent.spec import AGENT_TASK_QUEUE
-from autopay.domain.command_line import command_line
 from autopay.domain.errors import SettingsError
 from autopay.domain.money import Currency
 from autopay.domain.network import Network, cash_mint, usdc_mint
 from autopay.domain.policy.reach import Reach
+from autopay.domain.text.command_line import command_line
 from autopay.domain.values import validation_message
 from autopay.secret_file import SecretFileError, read_secret_text
 from autopay.stack_file import KEYRING_FILE, StackFile, running_stack

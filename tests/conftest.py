@@ -10,7 +10,7 @@ import pytest
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.adapters.postgres.maintenance import migrations
-from autopay.domain.command_line import CALL, Call
+from autopay.domain.text.command_line import CALL, Call
 from localnet.postgres.server import EmbeddedPostgres
 from tests.databases import Databases, create_database, drop_database
 from tests.distribution import Distribution, rank

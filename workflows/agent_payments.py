@@ -27,9 +27,9 @@ with workflow.unsafe.imports_passed_through():
     from activities.start_payments import StartPayments
     from autopay.domain.agent.state import DurableState
     from autopay.domain.agent.steps import QueuedRequest, StartBatch, Withdrawn
-    from autopay.domain.hosts import host_of
     from autopay.domain.payment.steps import PaymentOrder
     from autopay.domain.request import RequestResult, RequestSpec, payment_workflow_id, x402_request_id
+    from autopay.domain.text.hosts import host_of
     from autopay.temporal.attributes import request_attributes
     from autopay.temporal.outcome import result_in
 

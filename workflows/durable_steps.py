@@ -20,7 +20,6 @@ with workflow.unsafe.imports_passed_through():
     from activities.submit import SubmitStep
     from activities.verify import VerifyStep
     from autopay.domain.errors import stable_name
-    from autopay.domain.hosts import host_of
     from autopay.domain.money import price_text
     from autopay.domain.payment.notice import Announcement, Notice
     from autopay.domain.payment.offer import Challenge
@@ -39,6 +38,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from autopay.domain.policy.policy import Awaiting
     from autopay.domain.request import RequestStatus, agent_workflow_id
+    from autopay.domain.text.hosts import host_of
     from autopay.temporal.attributes import STATUS, payment_attributes
 
 from workflows import policies

@@ -6,7 +6,7 @@ Temporal matches non-retryable error types by exact name, so `permanent_names` l
 
 from typing import ClassVar
 
-from autopay.domain.command_line import command_line
+from autopay.domain.text.command_line import command_line
 
 
 class Fault(Exception):

@@ -6,7 +6,7 @@ the key. The ledger keeps one of each version that was ever used with it.
 
 from collections.abc import Mapping
 
-from autopay.domain.command_line import command_line
+from autopay.domain.text.command_line import command_line
 
 KEEP = (
     "use the keyring of the workers of this ledger (AUTOPAY_KEYRING_FILE or AUTOPAY_KEYRING, or AUTOPAY_HOME of the "

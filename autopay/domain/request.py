@@ -10,8 +10,8 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field, model_validator
 
-from autopay.domain.hosts import check_url
 from autopay.domain.money import MAX_ATOMIC, Currency, UnitsAsText, units_text
+from autopay.domain.text.hosts import check_url
 from autopay.domain.values import Value
 
 Method = Literal["GET", "POST"]

@@ -6,9 +6,9 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, SearchAtt
 from temporalio.workflow import unsafe
 
 with unsafe.imports_passed_through():
-    from autopay.domain.hosts import host_of
     from autopay.domain.money import to_units
     from autopay.domain.payment.steps import PaymentOrder, SignedAttempt
+    from autopay.domain.text.hosts import host_of
 
 AGENT = SearchAttributeKey.for_keyword("AutopayAgent")
 STATE = SearchAttributeKey.for_keyword("AutopayState")

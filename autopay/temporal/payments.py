@@ -4,9 +4,9 @@ from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from autopay.domain.hosts import host_of
 from autopay.domain.payment.steps import PaymentOrder
 from autopay.domain.request import payment_workflow_id
+from autopay.domain.text.hosts import host_of
 from autopay.temporal.attributes import request_attributes
 
 

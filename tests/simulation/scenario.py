@@ -11,11 +11,11 @@ from typing import Any
 from uuid import UUID
 
 from autopay.domain.errors import LedgerUnavailable
-from autopay.domain.hosts import origin_text
 from autopay.domain.payment.steps import PaymentOrder
 from autopay.domain.policy.policy import Decision, Policy
 from autopay.domain.policy.records import ApprovalStatus
 from autopay.domain.request import RequestSpec, x402_request_id
+from autopay.domain.text.hosts import origin_text
 from tests.simulation.auditor import audit
 from tests.simulation.product import Activities
 from tests.simulation.shell import Shell

@@ -16,9 +16,9 @@ from autopay.cli.app import build_app
 from autopay.cli.request.next_step import next_step, try_again
 from autopay.cli.request.order import RequestOrder
 from autopay.domain import errors
-from autopay.domain.command_line import CALL, Call, command_line, home_among, worker_command_line
 from autopay.domain.money import Currency
 from autopay.domain.request import RequestRecord, RequestResult, RequestSpec, RequestStatus
+from autopay.domain.text.command_line import CALL, Call, command_line, home_among, worker_command_line
 from autopay.own_call import own_call
 from tests.unit.test_house import modules
 

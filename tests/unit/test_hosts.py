@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from autopay.domain.hosts import HOST_PATTERN, host_and_port, is_any_of, matches, origin_text, resource_of
+from autopay.domain.text.hosts import HOST_PATTERN, host_and_port, is_any_of, matches, origin_text, resource_of
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ HEAVY = ("sqlalchemy", "httpx", "solana", "solders", "psycopg", "x402", "alembic
 """What neither the core nor a workflow loads."""
 
 FLOORS = (
+    ("autopay.domain.text",),
     ("autopay.domain",),
     ("autopay.domain.policy",),
     ("autopay.domain.payment",),

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from autopay.domain.hosts import origin
 from autopay.domain.money import Currency, to_atomic, to_units
 from autopay.domain.network import Network
 from autopay.domain.payment.offer import MAX_ACCEPTED_BYTES, BuyerLimits, Challenge, Offer, Option, choose
 from autopay.domain.refusal import RefusalReason, Refused
+from autopay.domain.text.hosts import origin
 
 USDC = "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU"
 CASH = "CASHx9KJUStyftLFWGvEVf59SGeG9sh5FfcnZMVPCASH"

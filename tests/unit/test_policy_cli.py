@@ -8,9 +8,9 @@ import pytest
 from autopay.cli.app import run
 from autopay.cli.connect.exit_codes import ExitCode
 from autopay.cli.policy.show import changes, lines_of
-from autopay.domain.durations import format_duration
 from autopay.domain.policy.file import EXAMPLE, FIELDS, read_policy
 from autopay.domain.policy.policy import Policy
+from autopay.domain.text.durations import format_duration
 
 COMMANDS = (
     "policy set",

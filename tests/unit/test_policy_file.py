@@ -7,7 +7,7 @@ import pytest
 from autopay.domain.money import Currency
 from autopay.domain.policy.file import EXAMPLE, read_policy
 from autopay.domain.policy.policy import Policy
-from autopay.domain.toml_file import TomlFileError
+from autopay.domain.text.toml_file import TomlFileError
 
 SELLER = "9xQeWvG816bUx9EPjHmaT23yvVM2ZWbrrpZb9PusVFin"
 

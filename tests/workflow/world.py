@@ -20,7 +20,6 @@ from spl.token.instructions import get_associated_token_address
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.vault import Vault
 from autopay.domain.errors import ChainUnavailable, SellerUnavailable
-from autopay.domain.hosts import host_of
 from autopay.domain.money import Currency
 from autopay.domain.network import Network, caip2, genesis_hash, usdc_mint
 from autopay.domain.payment.chain import (
@@ -37,6 +36,7 @@ from autopay.domain.payment.exchange import Receipt, Reply, RequestExtras, Unpai
 from autopay.domain.payment.offer import Challenge, Option
 from autopay.domain.phase import Phase
 from autopay.domain.request import Method
+from autopay.domain.text.hosts import host_of
 
 SLOT_MS = 400
 PRICE = 1000

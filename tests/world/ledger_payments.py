@@ -5,7 +5,6 @@ from uuid import UUID
 
 from autopay.adapters.postgres.payments.content import receipt_json
 from autopay.domain.errors import IllegalTransition, LedgerFenced, OrderDiffers
-from autopay.domain.hosts import host_and_port
 from autopay.domain.money import show
 from autopay.domain.payment.attempt import NO_CONTEXT, RecordedAttempt, SignedPayment, SigningContext
 from autopay.domain.payment.exchange import Receipt, Reply, claims_settlement, with_claim
@@ -15,6 +14,7 @@ from autopay.domain.payment.status import OPEN, TransactionStatus, advance, move
 from autopay.domain.payment.steps import PaidBefore
 from autopay.domain.policy.policy import Ask, Awaiting
 from autopay.domain.refusal import RefusalReason, Refused
+from autopay.domain.text.hosts import host_and_port
 from tests.world.ledger_policies import MemoryPolicies
 from tests.world.ledger_sessions import MemorySessions
 from tests.world.rows import AttemptEntry, RequestEntry, SessionEntry

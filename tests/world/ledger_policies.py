@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import cast
 
-from autopay.domain.hosts import host_and_port, origin_text, resource_of
 from autopay.domain.network import Network
 from autopay.domain.payment.offer import Offer
 from autopay.domain.phase import Phase
@@ -11,6 +10,7 @@ from autopay.domain.policy.decision import NOBODY_ASKED, decision_refusal, wante
 from autopay.domain.policy.policy import ApprovalState, Ask, Awaiting, Decision, Facts, Permit, Policy, Terms, judge
 from autopay.domain.policy.records import ApprovalRecord, ApprovalStatus, PayeeRecord, PolicyInForce
 from autopay.domain.refusal import RefusalReason, Refused
+from autopay.domain.text.hosts import host_and_port, origin_text, resource_of
 from tests.world.clock import moment, now_ms
 from tests.world.rows import ApprovalEntry, AttemptEntry, PayeeEntry, RequestEntry
 from tests.world.store import Store, transaction

@@ -3,11 +3,11 @@
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from autopay.domain.hosts import is_any_of
 from autopay.domain.money import Currency
 from autopay.domain.payment.status import SPENT, TransactionStatus
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.session import Booked, ClaimedPayment, InFlight, OpenSession, SessionKey
+from autopay.domain.text.hosts import is_any_of
 from tests.world.clock import moment, now_ms
 from tests.world.rows import SessionEntry
 from tests.world.store import Store, transaction

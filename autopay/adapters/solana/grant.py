@@ -38,10 +38,10 @@ from autopay.adapters.solana.chain import read_mint
 from autopay.adapters.solana.extensions import account_length
 from autopay.adapters.solana.owner_transaction import OwnerNode, OwnerRefused, OwnerUnknown, signed_by
 from autopay.adapters.vault import Vault
-from autopay.domain.command_line import command_line
 from autopay.domain.errors import PermanentFault, TransientFault
 from autopay.domain.money import DECIMALS, Currency, show
 from autopay.domain.session import OwnerTransaction, SessionGrants, SessionRecord
+from autopay.domain.text.command_line import command_line
 
 LAMPORTS_PER_SOL = 10**9
 SHOWN_POLL_S, SHOWN_PATIENCE_S = 0.1, 15

@@ -15,8 +15,8 @@ from x402.http.utils import decode_payment_signature_header
 from x402.schemas import PaymentPayload
 
 from autopay.domain.errors import FacilitatorUnavailable
-from autopay.domain.hosts import host_of
 from autopay.domain.payment.ports import FeePayers
+from autopay.domain.text.hosts import host_of
 
 KEEP_S, KEEP_SILENCE_S = 60, 5
 """How long what a facilitator said is believed, and how long one that did not answer is left alone."""

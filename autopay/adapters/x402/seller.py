@@ -16,11 +16,11 @@ from autopay.adapters.x402.checked_connection import CheckedTransport, NotAllowe
 from autopay.adapters.x402.content import Received
 from autopay.adapters.x402.wire import read_challenge, read_receipt
 from autopay.domain.errors import SellerUnavailable
-from autopay.domain.hosts import check_url, host_of, origin
 from autopay.domain.payment.exchange import Reply, RequestExtras, UnpaidReply
 from autopay.domain.policy.reach import Reach
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import Method
+from autopay.domain.text.hosts import check_url, host_of, origin
 
 PAYMENT_HEADERS = {1: "X-PAYMENT", 2: "PAYMENT-SIGNATURE"}
 MOST_REDIRECTS = 3

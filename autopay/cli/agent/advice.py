@@ -9,9 +9,9 @@ from autopay.domain.agent.money import Balances
 from autopay.domain.agent.records import SpendableRecord, SpendLimit
 from autopay.domain.agent.scheduling import BlockedBy
 from autopay.domain.agent.status import AgentState, AgentStatus
-from autopay.domain.command_line import command_line
 from autopay.domain.money import Currency, show, to_units
 from autopay.domain.phase import Phase
+from autopay.domain.text.command_line import command_line
 
 LIMITS: dict[SpendLimit, str] = {
     "policy_currency": "policy, which does not allow it",

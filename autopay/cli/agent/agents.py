@@ -18,9 +18,9 @@ from autopay.cli.connect.tables import print_table
 from autopay.domain.agent.records import AgentSummary, SpendableRecord
 from autopay.domain.agent.spending import spending
 from autopay.domain.agent.status import AgentState, AgentStatus
-from autopay.domain.command_line import command_line
 from autopay.domain.errors import SettingsError
 from autopay.domain.money import Currency, show
+from autopay.domain.text.command_line import command_line
 from autopay.settings import Settings
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, examples_help
 from autopay.cli.connect.grant_hint import grant_command
 from autopay.cli.connect.options import AgentArgument, HomeOption, agent_name, amount_atomic, currency_of
-from autopay.domain.command_line import command_line
 from autopay.domain.money import Currency, show
 from autopay.domain.phase import Phase
 from autopay.domain.refusal import Refused
+from autopay.domain.text.command_line import command_line
 from autopay.settings import Settings
 
 

@@ -25,7 +25,7 @@ from autopay.cli.connect.options import (
 from autopay.domain.agent.spec import Rules
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase
-from autopay.domain.toml_file import (
+from autopay.domain.text.toml_file import (
     TomlFile,
     TomlFileError,
     read_bool,

@@ -6,10 +6,10 @@ from typing import Literal
 
 from autopay.cli.connect.exit_codes import CommandError
 from autopay.domain.agent.spec import AgentSpec, Rules, Watch
-from autopay.domain.command_line import command_line
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.phase import Phase
+from autopay.domain.text.command_line import command_line
 
 
 class AlreadyRunning(CommandError):

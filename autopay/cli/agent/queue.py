@@ -17,8 +17,8 @@ from autopay.cli.connect.tables import print_table
 from autopay.domain.agent.priority import score_at, sort_key
 from autopay.domain.agent.status import AgentStatus
 from autopay.domain.agent.steps import QueuedRequest
-from autopay.domain.command_line import command_line
 from autopay.domain.money import show
+from autopay.domain.text.command_line import command_line
 from autopay.settings import Settings
 
 

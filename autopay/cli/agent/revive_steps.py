@@ -13,9 +13,9 @@ from autopay.cli.connect.agent_handle import AgentHandle
 from autopay.cli.connect.connections import known_agent
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.domain.agent.spec import SavedAgent
-from autopay.domain.command_line import command_line, worker_command_line
 from autopay.domain.phase import Phase
 from autopay.domain.request import agent_workflow_id
+from autopay.domain.text.command_line import command_line, worker_command_line
 
 FAILED_TRIES = 2
 """So many failures of a workflow's task in a row, and a person may end it: the server tries again for ever."""

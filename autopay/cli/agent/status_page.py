@@ -10,9 +10,9 @@ from autopay.cli.connect.tables import FittedTable
 from autopay.domain.agent.breakers import BreakerState
 from autopay.domain.agent.records import SpendLimit
 from autopay.domain.agent.status import AgentStatus, BreakerStatus, HeldRequest, WatchStatus
-from autopay.domain.command_line import command_line
 from autopay.domain.money import Currency, show
 from autopay.domain.session import SessionRecord
+from autopay.domain.text.command_line import command_line
 
 MOST_NAMES = 5
 """Requests that are named in a line; of the others only the number is shown."""

@@ -23,7 +23,7 @@ from autopay.cli.connect.options import (
     whole_seconds,
 )
 from autopay.domain.agent.spec import MAX_WATCHES, Watch
-from autopay.domain.command_line import command_line
+from autopay.domain.text.command_line import command_line
 from autopay.domain.values import validation_message
 from autopay.settings import Settings
 

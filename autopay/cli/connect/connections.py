@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from autopay.cli.connect.exit_codes import CommandError
 from autopay.cli.connect.options import agent_name
-from autopay.domain.command_line import command_line
 from autopay.domain.errors import SettingsError, UnknownAgent
 from autopay.domain.money import Currency
 from autopay.domain.network import usdc_mint
+from autopay.domain.text.command_line import command_line
 
 if TYPE_CHECKING:
     from uuid import UUID

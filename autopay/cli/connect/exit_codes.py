@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from autopay.domain.command_line import CALL
+from autopay.domain.text.command_line import CALL
 
 
 class ExitCode(IntEnum):

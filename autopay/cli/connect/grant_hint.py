@@ -1,11 +1,11 @@
 """The command that grants an agent a session which ends a shortage, with every value written out. Pure."""
 
 from autopay.cli.connect.options import DEFAULT_SCOPES, MAX_SESSION_S, MAX_TX_LIMIT, session_s
-from autopay.domain.command_line import command_line
-from autopay.domain.durations import format_duration
 from autopay.domain.money import Currency, show, to_units
 from autopay.domain.phase import Phase
 from autopay.domain.session import SessionRecord
+from autopay.domain.text.command_line import command_line
+from autopay.domain.text.durations import format_duration
 
 LEAST_GRANT_ATOMIC = 1_000_000
 """The least allowance that is proposed: what `launch` grants."""

@@ -14,12 +14,13 @@ import typer
 from pydantic_core import from_json
 
 from autopay.bounded_file import read_bounded
-from autopay.domain import durations, money
-from autopay.domain.command_line import command_line
-from autopay.domain.hosts import check_url, parse_host_rule
+from autopay.domain import money
 from autopay.domain.money import Currency, to_atomic
 from autopay.domain.phase import Phase
 from autopay.domain.request import AGENT_NAME_PATTERN, MAX_AGE_S, REQUEST_ID_PATTERN, Method
+from autopay.domain.text import durations
+from autopay.domain.text.command_line import command_line
+from autopay.domain.text.hosts import check_url, parse_host_rule
 
 if TYPE_CHECKING:
     from solders.pubkey import Pubkey

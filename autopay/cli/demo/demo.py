@@ -16,9 +16,9 @@ from autopay.cli.connect.event_loop import in_foreground, run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.demo.agent_setup import FIRST_ALLOWANCE, launch_order
 from autopay.cli.demo.display import Display, console_of_demo
-from autopay.domain.command_line import CALL, command_line
 from autopay.domain.errors import SettingsError
 from autopay.domain.money import show
+from autopay.domain.text.command_line import CALL, command_line
 from autopay.settings import Settings
 from autopay.stack_file import StackFile
 

@@ -13,7 +13,7 @@ from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption
 from autopay.cli.operate.db_roles import AdminOption
-from autopay.domain.command_line import command_line
+from autopay.domain.text.command_line import command_line
 from autopay.settings import Settings
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption
 from autopay.cli.operate import db_roles as roles
-from autopay.domain.command_line import command_line
+from autopay.domain.text.command_line import command_line
 from autopay.settings import Settings
 
 LOST = (

@@ -12,8 +12,8 @@ from autopay.cli.connect.console import note, print_line
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, examples_help
 from autopay.cli.connect.options import HomeOption
-from autopay.domain.command_line import command_line
 from autopay.domain.errors import LedgerUnavailable, NotMigrated, SettingsError
+from autopay.domain.text.command_line import command_line
 from autopay.settings import Settings, keyring_of_home
 from autopay.stack_file import KEYRING_FILE
 

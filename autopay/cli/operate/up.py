@@ -11,8 +11,8 @@ from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.elsewhere import elsewhere_line, settings_elsewhere
 from autopay.cli.connect.event_loop import in_foreground
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
-from autopay.domain.command_line import worker_command_line
 from autopay.domain.errors import SettingsError
+from autopay.domain.text.command_line import worker_command_line
 from autopay.settings import Settings
 from autopay.stack_file import StackFile
 

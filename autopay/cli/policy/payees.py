@@ -11,8 +11,8 @@ from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.options import HomeOption, JsonOption, http_url, solana_address
 from autopay.cli.connect.tables import print_table
-from autopay.domain.hosts import origin_text
 from autopay.domain.policy.records import PayeeRecord
+from autopay.domain.text.hosts import origin_text
 from autopay.settings import Settings
 
 

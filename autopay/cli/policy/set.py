@@ -12,10 +12,10 @@ from autopay.cli.connect.files import name_of, read_toml_text
 from autopay.cli.connect.options import HomeOption, agent_name
 from autopay.cli.connect.tables import print_table
 from autopay.cli.policy.show import changes
-from autopay.domain.command_line import CALL
 from autopay.domain.policy.file import read_policy
 from autopay.domain.policy.policy import Policy
-from autopay.domain.toml_file import TomlFileError
+from autopay.domain.text.command_line import CALL
+from autopay.domain.text.toml_file import TomlFileError
 from autopay.settings import Settings
 
 

@@ -13,13 +13,13 @@ from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.formats import utc
 from autopay.cli.connect.options import HomeOption, JsonOption, agent_name
 from autopay.cli.connect.tables import print_table
-from autopay.domain.command_line import command_line
-from autopay.domain.durations import format_duration
 from autopay.domain.money import show as show_amount
 from autopay.domain.phase import Phase
 from autopay.domain.policy.policy import Policy
 from autopay.domain.policy.records import PolicyInForce
 from autopay.domain.session import SessionRecord
+from autopay.domain.text.command_line import command_line
+from autopay.domain.text.durations import format_duration
 from autopay.settings import Settings
 
 OWN, EVERYONES, BUILT_IN = "its own", "everyone's", "built-in"

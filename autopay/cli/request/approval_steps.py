@@ -14,11 +14,11 @@ from autopay.cli.connect.agent_handle import ANSWER_TIMEOUT_S, AgentHandle
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.cli.connect.formats import utc
 from autopay.cli.request.next_step import try_again
-from autopay.domain.command_line import command_line
 from autopay.domain.policy.policy import Decision
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.refusal import RefusalReason
 from autopay.domain.request import payment_workflow_id
+from autopay.domain.text.command_line import command_line
 from autopay.settings import Settings
 from autopay.temporal.connection import connect
 

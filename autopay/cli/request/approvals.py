@@ -16,10 +16,10 @@ from autopay.cli.connect.ledger_changes import ledger_changes
 from autopay.cli.connect.options import HomeOption, JsonOption, agent_name, duration_s
 from autopay.cli.request.next_step import wait_command
 from autopay.cli.request.output import exit_code_of, result_line
-from autopay.domain.command_line import command_line
 from autopay.domain.money import show, units_text
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.request import CLOSED, RequestResult
+from autopay.domain.text.command_line import command_line
 from autopay.settings import Settings
 
 POLL_S = 0.3

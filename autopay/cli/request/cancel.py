@@ -15,9 +15,9 @@ from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.connect.ledger_changes import ledger_changes
 from autopay.cli.connect.options import AgentArgument, HomeOption, agent_name, duration_s, request_id
 from autopay.cli.request.output import exit_code_of, result_line
-from autopay.domain.command_line import command_line
 from autopay.domain.errors import UnknownRequest
 from autopay.domain.request import CLOSED, RequestResult, payment_workflow_id, x402_request_id
+from autopay.domain.text.command_line import command_line
 from autopay.settings import Settings
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 from datetime import datetime
 
 from autopay.cli.connect.formats import ago, utc
-from autopay.domain.command_line import command_line
 from autopay.domain.money import units_text
 from autopay.domain.request import RequestRecord, RequestSpec, RequestStatus
+from autopay.domain.text.command_line import command_line
 
 
 def wait_command(agent: str, request_id: str) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from autopay.cli.connect.exit_codes import CommandError
-from autopay.domain.command_line import command_line
 from autopay.domain.money import units_text
 from autopay.domain.payment.exchange import RequestExtras
 from autopay.domain.request import (
@@ -18,6 +17,7 @@ from autopay.domain.request import (
     payment_workflow_id,
     x402_request_id,
 )
+from autopay.domain.text.command_line import command_line
 
 if TYPE_CHECKING:
     from datetime import datetime

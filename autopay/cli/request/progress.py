@@ -11,9 +11,9 @@ from autopay.cli.connect.console import ProgressCallback
 from autopay.cli.connect.exit_codes import CommandError
 from autopay.cli.connect.formats import span
 from autopay.domain.agent.status import AgentState, AgentStatus
-from autopay.domain.command_line import command_line
 from autopay.domain.payment.notice import WAITS_FOR
 from autopay.domain.payment.payment import Attempt, Dead, Payment
+from autopay.domain.text.command_line import command_line
 
 AGENT_POLL_S = 3.0
 """The agent is asked at most this often; the ledger much more often."""

@@ -29,11 +29,11 @@ from autopay.cli.connect.options import (
 from autopay.cli.request.next_step import ended_text, next_step, wait_command
 from autopay.cli.request.order import DEFAULT_AGENT, RequestOrder, RequestOutcome
 from autopay.cli.request.output import exit_code_of, note_result, print_content
-from autopay.domain.command_line import command_line
 from autopay.domain.errors import TransientFault
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.refusal import RefusalReason
 from autopay.domain.request import CLOSED, RequestStatus
+from autopay.domain.text.command_line import command_line
 from autopay.settings import Settings
 
 

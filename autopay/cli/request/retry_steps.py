@@ -13,11 +13,11 @@ from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.cli.request.next_step import retry_command, try_again, wait_command
 from autopay.cli.request.order import DEFAULT_AGENT, RequestOutcome
-from autopay.domain.command_line import command_line
 from autopay.domain.errors import UnknownRequest
 from autopay.domain.payment.payment import Settled
 from autopay.domain.payment.steps import AttemptRef, PaymentOrder
 from autopay.domain.request import RequestRecord, RequestResult, RequestStatus, x402_request_id
+from autopay.domain.text.command_line import command_line
 from autopay.settings import Settings
 from autopay.temporal.connection import connect
 from autopay.temporal.outcome import outcome_of

@@ -20,13 +20,13 @@ from autopay.cli.connect.ledger_changes import ledger_changes
 from autopay.cli.connect.options import HomeOption, JsonOption, RequestIdArgument, agent_name, duration_s, request_id
 from autopay.cli.request.next_step import next_step
 from autopay.cli.request.output import content_text, exit_code_of, outcome_text, print_content
-from autopay.domain.command_line import command_line
 from autopay.domain.errors import ContentPruned, UnknownRequest
 from autopay.domain.money import show as show_amount
 from autopay.domain.money import units_text
 from autopay.domain.payment.exchange import StoredContent
 from autopay.domain.report.rows import AttemptRow, RequestDetails
 from autopay.domain.request import CLOSED, RequestStatus, x402_request_id
+from autopay.domain.text.command_line import command_line
 from autopay.settings import Settings
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from autopay.cli.connect.options import HomeOption, JsonOption, session_uuid
 from autopay.cli.session.output import describe_grant
 from autopay.cli.session.owner import owner_node
 from autopay.cli.session.signing_file import check_export, export_for_signing
-from autopay.domain.command_line import command_line
+from autopay.domain.text.command_line import command_line
 from autopay.settings import Settings
 
 

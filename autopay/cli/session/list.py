@@ -15,11 +15,11 @@ from autopay.cli.connect.options import HomeOption, JsonOption, agent_name
 from autopay.cli.connect.tables import print_table
 from autopay.cli.session.output import money_left_line, session_json
 from autopay.cli.session.owner import owner_node
-from autopay.domain.command_line import command_line
 from autopay.domain.errors import TransientFault
 from autopay.domain.money import show
 from autopay.domain.payment.chain import TokenAccount
 from autopay.domain.session import SessionRecord
+from autopay.domain.text.command_line import command_line
 from autopay.settings import Settings
 
 AT_ONCE = 8

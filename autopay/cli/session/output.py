@@ -9,9 +9,9 @@ from autopay.cli.connect.connections import known_session
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.formats import span, utc
 from autopay.cli.session.owner import notify_agent
-from autopay.domain.command_line import command_line
 from autopay.domain.money import show
 from autopay.domain.session import SessionRecord
+from autopay.domain.text.command_line import command_line
 from autopay.settings import Settings
 
 if TYPE_CHECKING:

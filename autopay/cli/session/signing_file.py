@@ -14,9 +14,9 @@ from autopay.bounded_file import read_bounded
 from autopay.cli.connect.console import note, print_line
 from autopay.cli.connect.exit_codes import CommandError
 from autopay.cli.session.output import session_json
-from autopay.domain.command_line import command_line
 from autopay.domain.network import Network
 from autopay.domain.session import OwnerTransaction, SessionRecord
+from autopay.domain.text.command_line import command_line
 from autopay.settings import Settings
 
 if TYPE_CHECKING:

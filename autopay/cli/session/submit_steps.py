@@ -21,8 +21,8 @@ from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.cli.session.output import print_granted, revoked_line, session_json
 from autopay.cli.session.owner import notify_agent, owner_node
 from autopay.cli.session.signing_file import Submission, default_file
-from autopay.domain.command_line import command_line
 from autopay.domain.session import OwnerTransaction, SessionRecord
+from autopay.domain.text.command_line import command_line
 from autopay.settings import Settings
 
 

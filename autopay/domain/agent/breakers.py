@@ -11,10 +11,10 @@ from functools import lru_cache
 from pydantic import BaseModel, Field
 
 from autopay.domain.backoff import Backoff
-from autopay.domain.hosts import origin
 from autopay.domain.payment.notice import Notice
 from autopay.domain.refusal import RefusalReason
 from autopay.domain.request import RequestStatus
+from autopay.domain.text.hosts import origin
 
 FAULTS = 3
 """Faults in a row that open a breaker."""

@@ -5,11 +5,11 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from autopay.domain.hosts import check_url
 from autopay.domain.money import MAX_ATOMIC, Currency
 from autopay.domain.network import Network
 from autopay.domain.phase import Phase
 from autopay.domain.request import AGENT_NAME_PATTERN, Method, RequestSpec
+from autopay.domain.text.hosts import check_url
 from autopay.domain.values import StrictValue
 
 DEMO_PAYMENTS = 3

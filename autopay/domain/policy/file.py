@@ -6,11 +6,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from autopay.domain.durations import format_duration, parse_whole_seconds
-from autopay.domain.hosts import parse_host_rule
 from autopay.domain.money import to_atomic
 from autopay.domain.policy.policy import ADDRESS_PATTERN, LONGEST_S, SHORTEST_S, Policy
-from autopay.domain.toml_file import TomlFile, TomlFileError, read_text, read_texts, unknown_name
+from autopay.domain.text.durations import format_duration, parse_whole_seconds
+from autopay.domain.text.hosts import parse_host_rule
+from autopay.domain.text.toml_file import TomlFile, TomlFileError, read_text, read_texts, unknown_name
 from autopay.domain.values import validation_message
 
 EXAMPLE = """\

@@ -13,12 +13,12 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
-from autopay.domain.hosts import HOST_PATTERN, is_any_of
 from autopay.domain.money import MAX_ATOMIC, Currency, price_text, show
 from autopay.domain.network import Network
 from autopay.domain.phase import Phase
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import Method
+from autopay.domain.text.hosts import HOST_PATTERN, is_any_of
 from autopay.domain.values import StrictValue
 
 Amount = Annotated[int, Field(ge=0, le=MAX_ATOMIC)]

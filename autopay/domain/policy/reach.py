@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from autopay.domain.hosts import authority, is_any_of, parse_host_rule
 from autopay.domain.refusal import RefusalReason, Refused
+from autopay.domain.text.hosts import authority, is_any_of, parse_host_rule
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -14,7 +14,6 @@ from autopay.adapters.postgres.database.rows import request_result, request_spec
 from autopay.adapters.postgres.database.transaction import agent_named
 from autopay.adapters.postgres.tables.core import AgentRow, QueueRow, RequestRow, TransactionRow
 from autopay.domain.agent.steps import Enqueued, ToEnqueue
-from autopay.domain.hosts import path_of
 from autopay.domain.money import to_units
 from autopay.domain.payment.status import Delivery
 from autopay.domain.refusal import RefusalReason, Refused
@@ -26,6 +25,7 @@ from autopay.domain.request import (
     payment_workflow_id,
     x402_request_id,
 )
+from autopay.domain.text.hosts import path_of
 from autopay.uuid7 import uuid7
 
 MAX_OPEN = timedelta(days=1)

@@ -16,12 +16,12 @@ from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, Transact
 from autopay.adapters.postgres.tables.policy import ApprovalRow, CounterpartyRow, PolicyRow
 from autopay.adapters.postgres.tables.usage import DayUsageRow
 from autopay.domain.agent.steps import Withdrawn
-from autopay.domain.hosts import host_and_port, origin_text, resource_of
 from autopay.domain.money import show
 from autopay.domain.payment.offer import Offer
 from autopay.domain.policy.policy import ApprovalState, Ask, Awaiting, Facts, Permit, Policy, Terms, judge
 from autopay.domain.policy.records import ApprovalStatus
 from autopay.domain.refusal import RefusalReason, Refused
+from autopay.domain.text.hosts import host_and_port, origin_text, resource_of
 from autopay.uuid7 import uuid7
 
 FIRST_PAYMENT, BY_APPROVAL, BY_POLICY = "first payment", "approval", "policy"

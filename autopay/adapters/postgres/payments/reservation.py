@@ -41,7 +41,6 @@ from autopay.adapters.postgres.tables.fence import FenceRow
 from autopay.adapters.postgres.tables.usage import SessionUsageRow
 from autopay.domain.agent.breakers import BreakerState
 from autopay.domain.errors import IllegalTransition, LedgerFenced, OrderDiffers
-from autopay.domain.hosts import host_and_port, resource_of
 from autopay.domain.money import to_units
 from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment, SigningContext
 from autopay.domain.payment.payment import MAX_ATTEMPTS
@@ -49,6 +48,7 @@ from autopay.domain.payment.status import Delivery, TransactionStatus
 from autopay.domain.payment.steps import PaidBefore
 from autopay.domain.policy.policy import Ask, Awaiting
 from autopay.domain.refusal import RefusalReason, Refused
+from autopay.domain.text.hosts import host_and_port, resource_of
 from autopay.uuid7 import uuid7
 
 

@@ -13,10 +13,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, func
 
 from autopay.adapters.postgres.tables.core import SessionRow
-from autopay.domain.hosts import is_any_of
 from autopay.domain.money import Currency, to_units
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.session import OwnerTransaction
+from autopay.domain.text.hosts import is_any_of
 
 OWNER_TRANSACTION = "ownerTransaction"
 

@@ -26,7 +26,6 @@ from autopay.adapters.postgres.sessions.scope import (
 )
 from autopay.adapters.postgres.tables.core import OPEN_PAYMENTS, AgentRow, SessionRow, TransactionRow
 from autopay.adapters.postgres.tables.usage import SessionUsageRow
-from autopay.domain.command_line import command_line
 from autopay.domain.errors import LedgerUnavailable
 from autopay.domain.money import Currency, show, to_units
 from autopay.domain.payment.status import SPENT, TransactionStatus
@@ -40,6 +39,7 @@ from autopay.domain.session import (
     SessionRecord,
     SessionStatus,
 )
+from autopay.domain.text.command_line import command_line
 
 DESTROYED = ""
 """What is left of a sealed key once its session has ended: attempts that are under way need it no more."""
