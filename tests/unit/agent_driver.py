@@ -2,11 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
-from autopay.domain.agent.breakers import BreakerState
 from autopay.domain.agent.report import build_status
 from autopay.domain.agent.spec import AgentSpec, Rules, Watch
 from autopay.domain.agent.state import DurableState
-from autopay.domain.agent.status import AgentStatus, Spendable
+from autopay.domain.agent.status import AgentStatus, BreakerState, Spendable
 from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.money import Currency
 from autopay.domain.payment.notice import Held, Notice

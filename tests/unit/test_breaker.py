@@ -4,16 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from autopay.domain.agent.breakers import (
-    FAULTS,
-    MAX_SELLERS,
-    OPEN_FOR,
-    Breaker,
-    Breakers,
-    BreakerState,
-    has_answered,
-    seller_of,
-)
+from autopay.domain.agent.breakers import FAULTS, MAX_SELLERS, OPEN_FOR, Breaker, Breakers, has_answered, seller_of
+from autopay.domain.agent.status import BreakerState
 from autopay.domain.payment.notice import Notice
 from autopay.domain.refusal import RefusalReason
 from autopay.domain.request import RequestStatus

@@ -4,9 +4,8 @@ from datetime import timedelta
 
 from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 
-from autopay.domain.agent.breakers import BreakerState
 from autopay.domain.agent.spec import AgentSpec, Rules, Watch
-from autopay.domain.agent.status import AgentState
+from autopay.domain.agent.status import AgentState, BreakerState
 from autopay.domain.money import Currency
 from autopay.domain.payment.exchange import StoredContent
 from autopay.domain.phase import Phase

@@ -7,9 +7,8 @@ from autopay.cli.agent.advice import LIMITS, advice
 from autopay.cli.agent.agent_view import AgentView
 from autopay.cli.connect.formats import ago, span, until
 from autopay.cli.connect.tables import FittedTable
-from autopay.domain.agent.breakers import BreakerState
 from autopay.domain.agent.records import SpendLimit
-from autopay.domain.agent.status import AgentStatus, BreakerStatus, HeldRequest, WatchStatus
+from autopay.domain.agent.status import AgentStatus, BreakerState, BreakerStatus, HeldRequest, WatchStatus
 from autopay.domain.money import Currency, show
 from autopay.domain.session import SessionRecord
 from autopay.domain.text.command_line import command_line

@@ -5,11 +5,11 @@ again with twice the wait. A seller that refuses, or that we refuse, has answere
 """
 
 from datetime import datetime, timedelta
-from enum import StrEnum
 from functools import lru_cache
 
 from pydantic import BaseModel, Field
 
+from autopay.domain.agent.status import BreakerState
 from autopay.domain.backoff import Backoff
 from autopay.domain.payment.notice import Notice
 from autopay.domain.refusal import RefusalReason
@@ -33,14 +33,6 @@ SELLER_FAULTS = frozenset({"seller_unavailable", "step_timed_out"})
 
 _NEVER_ASKED = frozenset({RefusalReason.CANCELED.value, RefusalReason.INSECURE_TRANSPORT.value})
 _ANSWERED = frozenset({"seller_rejected", "seller_redirects"})
-
-
-class BreakerState(StrEnum):
-    """As `api_request_logs.circuit_breaker_state` has it."""
-
-    CLOSED = "CLOSED"
-    OPEN = "OPEN"
-    HALF_OPEN = "HALF_OPEN"
 
 
 class Breaker(BaseModel):

@@ -4,11 +4,18 @@ from collections.abc import Iterator
 from datetime import datetime
 from itertools import islice
 
-from autopay.domain.agent.breakers import Breaker, BreakerState
+from autopay.domain.agent.breakers import Breaker
 from autopay.domain.agent.priority import score_at
 from autopay.domain.agent.scheduling import BlockedBy
 from autopay.domain.agent.state import DurableState
-from autopay.domain.agent.status import AgentState, AgentStatus, BreakerStatus, WaitingRequest, WatchStatus
+from autopay.domain.agent.status import (
+    AgentState,
+    AgentStatus,
+    BreakerState,
+    BreakerStatus,
+    WaitingRequest,
+    WatchStatus,
+)
 from autopay.domain.money import show
 from autopay.domain.request import RequestStatus
 

@@ -4,7 +4,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from autopay.domain.agent.breakers import BreakerState
 from autopay.domain.agent.spec import Rules, Watch
 from autopay.domain.money import Currency
 from autopay.domain.payment.notice import Held, Notice
@@ -91,6 +90,14 @@ class WaitingRequest(StrictValue):
     waits: str | None = None
     price_atomic: int | None = None
     currency: Currency | None = None
+
+
+class BreakerState(StrEnum):
+    """As `api_request_logs.circuit_breaker_state` has it."""
+
+    CLOSED = "CLOSED"
+    OPEN = "OPEN"
+    HALF_OPEN = "HALF_OPEN"
 
 
 class BreakerStatus(StrictValue):

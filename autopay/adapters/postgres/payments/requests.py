@@ -16,7 +16,7 @@ from autopay.adapters.postgres.payments.attempts import attempts_of, book_transf
 from autopay.adapters.postgres.payments.content import Prepared, prepared, storable, storable_text
 from autopay.adapters.postgres.tables.core import AgentRow, QueueRow, RequestRow, TransactionRow
 from autopay.adapters.postgres.tables.policy import ApprovalRow
-from autopay.domain.agent.breakers import BreakerState
+from autopay.domain.agent.status import BreakerState
 from autopay.domain.agent.steps import Backlog, Enqueued, QueuedRequest, ToEnqueue
 from autopay.domain.errors import ContentPruned, IllegalTransition
 from autopay.domain.payment.adoption import ASK_AGAIN, Unfinished

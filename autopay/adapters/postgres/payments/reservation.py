@@ -39,7 +39,7 @@ from autopay.adapters.postgres.sessions.sessions import (
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, SessionRow, TransactionRow
 from autopay.adapters.postgres.tables.fence import FenceRow
 from autopay.adapters.postgres.tables.usage import SessionUsageRow
-from autopay.domain.agent.breakers import BreakerState
+from autopay.domain.agent.status import BreakerState
 from autopay.domain.errors import IllegalTransition, LedgerFenced, OrderDiffers
 from autopay.domain.money import to_units
 from autopay.domain.payment.attempt import RecordedAttempt, SignedPayment, SigningContext

@@ -28,8 +28,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from autopay.domain.agent.breakers import BreakerState
 from autopay.domain.agent.records import BalanceStatus
+from autopay.domain.agent.status import BreakerState
 from autopay.domain.audit.anchor import AnchorState
 from autopay.domain.money import DECIMALS, Currency
 from autopay.domain.network import Network
