@@ -21,9 +21,9 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.agent_steps import AgentSteps
-    from autopay.domain.agent.report import build_status
     from autopay.domain.agent.spec import MAX_WATCHES, AgentSpec, Rules, Watch
-    from autopay.domain.agent.state import DurableState
+    from autopay.domain.agent.state.durable_state import DurableState
+    from autopay.domain.agent.state.report import build_status
     from autopay.domain.agent.status import Accepted, AgentState, AgentStatus
     from autopay.domain.agent.steps import Enqueued, InFlightQuery, PhaseChange, QueuedRequest
     from autopay.domain.network import Network

@@ -9,8 +9,8 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.agent_steps import AgentSteps
     from activities.top_up import TopUp
-    from autopay.domain.agent.breakers import CHAIN_FAULTS
-    from autopay.domain.agent.state import DurableState
+    from autopay.domain.agent.state.breakers import CHAIN_FAULTS
+    from autopay.domain.agent.state.durable_state import DurableState
     from autopay.domain.agent.steps import BalanceQuery, TopUpQuery
     from autopay.domain.payment.steps import StepFailed
 

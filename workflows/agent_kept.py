@@ -5,7 +5,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.agent_steps import AgentSteps
     from autopay.domain.agent.spec import SavedAgent
-    from autopay.domain.agent.state import DurableState
+    from autopay.domain.agent.state.durable_state import DurableState
 
 from workflows import policies
 from workflows.durable_steps import named_faults

@@ -25,7 +25,7 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
     from activities.start_payments import StartPayments
-    from autopay.domain.agent.state import DurableState
+    from autopay.domain.agent.state.durable_state import DurableState
     from autopay.domain.agent.steps import QueuedRequest, StartBatch, Withdrawn
     from autopay.domain.payment.steps import PaymentOrder
     from autopay.domain.request import RequestResult, RequestSpec, payment_workflow_id, x402_request_id

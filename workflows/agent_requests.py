@@ -21,7 +21,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.agent_steps import AgentSteps
     from autopay.domain.agent.spec import Watch
-    from autopay.domain.agent.state import DurableState
+    from autopay.domain.agent.state.durable_state import DurableState
     from autopay.domain.agent.steps import (
         BatchOutcome,
         EnqueueBatch,

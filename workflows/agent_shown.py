@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from autopay.domain.agent.queue import RequestQueue
+    from autopay.domain.agent.state.queue import RequestQueue
     from autopay.domain.agent.status import AgentState
     from autopay.temporal.attributes import STATE
 

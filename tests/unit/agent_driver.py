@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
-from autopay.domain.agent.report import build_status
 from autopay.domain.agent.spec import AgentSpec, Rules, Watch
-from autopay.domain.agent.state import DurableState
+from autopay.domain.agent.state.durable_state import DurableState
+from autopay.domain.agent.state.report import build_status
 from autopay.domain.agent.status import AgentStatus, BreakerState, Spendable
 from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.money import Currency

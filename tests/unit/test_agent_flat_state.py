@@ -3,9 +3,9 @@
 import json
 from datetime import timedelta
 
-from autopay.domain.agent.breakers import Breaker
-from autopay.domain.agent.money import EndpointPrice, PaidAmount
-from autopay.domain.agent.state import DurableState, StepRetry
+from autopay.domain.agent.state.breakers import Breaker
+from autopay.domain.agent.state.durable_state import DurableState, StepRetry
+from autopay.domain.agent.state.money import EndpointPrice, PaidAmount
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase
 from autopay.domain.request import RequestStatus

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from autopay.domain.agent.breakers import FAULTS
 from autopay.domain.agent.spec import Watch
+from autopay.domain.agent.state.breakers import FAULTS
 from autopay.domain.agent.status import Spendable
 from autopay.domain.money import Currency
 from autopay.domain.request import RequestStatus

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from autopay.domain.agent.breakers import FAULTS, OPEN_FOR
-from autopay.domain.agent.priority import HIGHEST, LOWEST
 from autopay.domain.agent.spec import Watch
+from autopay.domain.agent.state.breakers import FAULTS, OPEN_FOR
+from autopay.domain.agent.state.priority import HIGHEST, LOWEST
 from autopay.domain.agent.status import AgentState, BreakerState
 from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.money import Currency

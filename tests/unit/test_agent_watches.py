@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from autopay.domain.agent.spec import AgentSpec, Rules, Watch
-from autopay.domain.agent.state import DurableState
+from autopay.domain.agent.state.durable_state import DurableState
 from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.money import Currency
 from autopay.domain.network import Network

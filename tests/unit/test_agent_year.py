@@ -11,9 +11,9 @@ from itertools import pairwise
 
 import pytest
 
-from autopay.domain.agent.counters import MAX_LAST_NOTICES
 from autopay.domain.agent.spec import AgentSpec, Rules, Watch
-from autopay.domain.agent.state import DurableState
+from autopay.domain.agent.state.counters import MAX_LAST_NOTICES
+from autopay.domain.agent.state.durable_state import DurableState
 from autopay.domain.agent.status import AgentState, Spendable
 from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.money import Currency

@@ -4,7 +4,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from autopay.domain.agent.breakers import FAULTS, MAX_SELLERS, OPEN_FOR, Breaker, Breakers, has_answered, seller_of
+from autopay.domain.agent.state.breakers import (
+    FAULTS,
+    MAX_SELLERS,
+    OPEN_FOR,
+    Breaker,
+    Breakers,
+    has_answered,
+    seller_of,
+)
 from autopay.domain.agent.status import BreakerState
 from autopay.domain.payment.notice import Notice
 from autopay.domain.refusal import RefusalReason

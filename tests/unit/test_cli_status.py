@@ -14,9 +14,9 @@ from autopay.cli.agent.status_page import status_page
 from autopay.cli.connect.formats import ago, span, until
 from autopay.cli.connect.grant_hint import grant_command
 from autopay.cli.request.progress import describe_payment, describe_queued
-from autopay.domain.agent.breakers import FAULTS
 from autopay.domain.agent.records import AgentRecord, AgentSummary, BalanceRecord, OpenQuestion
 from autopay.domain.agent.spec import Rules, Watch
+from autopay.domain.agent.state.breakers import FAULTS
 from autopay.domain.agent.status import Spendable
 from autopay.domain.money import Currency
 from autopay.domain.payment.payment import Conflict, Dead, NoAnswer, Payment, Rejected

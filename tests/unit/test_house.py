@@ -20,6 +20,7 @@ FLOORS = (
     ("autopay.domain.policy",),
     ("autopay.domain.payment",),
     ("autopay.domain.agent",),
+    ("autopay.domain.agent.state",),
     ("autopay.domain.reconcile", "autopay.domain.audit", "autopay.domain.report"),
     ("autopay",),
     ("autopay.adapters",),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autopay.domain.agent.priority import HIGHEST, LOWEST, score, score_at, sort_key
+from autopay.domain.agent.state.priority import HIGHEST, LOWEST, score, score_at, sort_key
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PATIENCE = timedelta(minutes=HIGHEST - LOWEST)

@@ -9,7 +9,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities import start_payments
 from activities.notices import NoticeOutbox
-from autopay.domain.agent.queue import LEDGER_CHECK
+from autopay.domain.agent.state.queue import LEDGER_CHECK
 from autopay.domain.request import RequestSpec
 from autopay.temporal.payments import start_payment
 from tests.workflow.conftest import URL, World

@@ -9,7 +9,7 @@ from autopay.cli.agent.revive_steps import revive_agent
 from autopay.cli.connect import agent_handle
 from autopay.cli.connect.exit_codes import CommandError
 from autopay.domain.agent.spec import Watch
-from autopay.domain.agent.state import DurableState
+from autopay.domain.agent.state.durable_state import DurableState
 from autopay.domain.agent.status import AgentState
 from autopay.domain.phase import Phase
 from autopay.domain.request import RequestSpec

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from autopay.cli.agent.agent_view import AgentView
 from autopay.cli.connect.grant_hint import LEAST_GRANT_ATOMIC, grant_command
-from autopay.domain.agent.money import Balances
 from autopay.domain.agent.records import SpendableRecord, SpendLimit
-from autopay.domain.agent.scheduling import BlockedBy
+from autopay.domain.agent.state.money import Balances
+from autopay.domain.agent.state.scheduling import BlockedBy
 from autopay.domain.agent.status import AgentState, AgentStatus, BreakerState
 from autopay.domain.money import Currency, show, to_units
 from autopay.domain.phase import Phase

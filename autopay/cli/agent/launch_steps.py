@@ -23,7 +23,7 @@ from autopay.cli.connect.exit_codes import CommandError
 from autopay.cli.connect.grant_hint import grant_command
 from autopay.cli.session.owner import known_wallet, owner_key, owner_node
 from autopay.domain.agent.spec import AgentSpec
-from autopay.domain.agent.state import DurableState
+from autopay.domain.agent.state.durable_state import DurableState
 from autopay.domain.agent.status import AgentState
 from autopay.domain.agent.steps import Withdrawn
 from autopay.domain.errors import Fault, SettingsError, UnknownAgent

@@ -14,7 +14,7 @@ from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.formats import ago
 from autopay.cli.connect.options import AgentArgument, HomeOption, JsonOption, agent_name
 from autopay.cli.connect.tables import print_table
-from autopay.domain.agent.priority import score_at, sort_key
+from autopay.domain.agent.state.priority import score_at, sort_key
 from autopay.domain.agent.status import AgentStatus
 from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.money import show

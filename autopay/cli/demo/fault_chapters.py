@@ -2,7 +2,7 @@
 
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.cli.demo.context import ChapterFacts, DemoContext, Snapshot
-from autopay.domain.agent.scheduling import BlockedBy
+from autopay.domain.agent.state.scheduling import BlockedBy
 from autopay.domain.agent.status import AgentState, AgentStatus, BreakerState, BreakerStatus
 from autopay.domain.request import RequestStatus, payment_workflow_id
 

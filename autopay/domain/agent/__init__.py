@@ -1,1 +1,1 @@
-"""What an agent knows and decides: watches, queue, money, breakers, and which request starts next."""
+"""An agent as others see it: what it is launched with, takes and returns, and answers. `state/` decides."""

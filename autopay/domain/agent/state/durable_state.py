@@ -10,17 +10,17 @@ from typing import Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from autopay.domain.agent.breakers import CHAIN_FAULTS, Breakers, seller_of
-from autopay.domain.agent.counters import MAX_MESSAGE_LENGTH, Counters, DroppedSignals, shortened
-from autopay.domain.agent.flat_state import FLAT_ONLY, nest
-from autopay.domain.agent.money import RETRY_READING, Balances, EndpointPrices
-from autopay.domain.agent.priority import HAND_WEIGHT, score
-from autopay.domain.agent.queue import RequestQueue
-from autopay.domain.agent.scheduling import BlockedBy, SchedulingContext
 from autopay.domain.agent.spec import MAX_QUEUE, AgentSpec, Rules, Watch
+from autopay.domain.agent.state.breakers import CHAIN_FAULTS, Breakers, seller_of
+from autopay.domain.agent.state.counters import MAX_MESSAGE_LENGTH, Counters, DroppedSignals, shortened
+from autopay.domain.agent.state.flat_state import FLAT_ONLY, nest
+from autopay.domain.agent.state.money import RETRY_READING, Balances, EndpointPrices
+from autopay.domain.agent.state.priority import HAND_WEIGHT, score
+from autopay.domain.agent.state.queue import RequestQueue
+from autopay.domain.agent.state.scheduling import BlockedBy, SchedulingContext
+from autopay.domain.agent.state.watches import WatchSchedule
 from autopay.domain.agent.status import AgentState, BreakerState, HeldRequest, Spendable
 from autopay.domain.agent.steps import QueuedRequest
-from autopay.domain.agent.watches import WatchSchedule
 from autopay.domain.backoff import Backoff
 from autopay.domain.payment.notice import Notice
 from autopay.domain.phase import Phase

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from autopay.domain.agent.breakers import Breakers, seller_of
-from autopay.domain.agent.money import EndpointPrices
 from autopay.domain.agent.spec import Rules
+from autopay.domain.agent.state.breakers import Breakers, seller_of
+from autopay.domain.agent.state.money import EndpointPrices
 from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.money import Currency
 

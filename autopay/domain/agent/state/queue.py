@@ -11,7 +11,7 @@ from typing import Self
 
 from pydantic import BaseModel, PrivateAttr
 
-from autopay.domain.agent.priority import sort_key
+from autopay.domain.agent.state.priority import sort_key
 from autopay.domain.agent.status import HeldRequest
 from autopay.domain.agent.steps import QueuedRequest
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from itertools import islice
 
-from autopay.domain.agent.breakers import Breaker
-from autopay.domain.agent.priority import score_at
-from autopay.domain.agent.scheduling import BlockedBy
-from autopay.domain.agent.state import DurableState
+from autopay.domain.agent.state.breakers import Breaker
+from autopay.domain.agent.state.durable_state import DurableState
+from autopay.domain.agent.state.priority import score_at
+from autopay.domain.agent.state.scheduling import BlockedBy
 from autopay.domain.agent.status import (
     AgentState,
     AgentStatus,
