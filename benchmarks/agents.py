@@ -22,9 +22,9 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
-from autopay.cli.agent.launch_order import LaunchOrder, LaunchOutcome
-from autopay.cli.agent.launch_steps import launch_all
 from autopay.cli.connect.connections import vault_of
+from autopay.cli.launch.launch_order import LaunchOrder, LaunchOutcome
+from autopay.cli.launch.launch_steps import launch_all
 from autopay.domain.agent.spec import Watch
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase

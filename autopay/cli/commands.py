@@ -22,7 +22,7 @@ class Entry(NamedTuple):
 COMMANDS = {
     "demo": Entry("demo.demo", "Watch an agent buy data, and the money counted twice."),
     "up": Entry("operate.up", "Run the embedded stack in the foreground."),
-    "launch": Entry("agent.launch", "Launch an agent, or all agents of a file."),
+    "launch": Entry("launch.launch", "Launch an agent, or all agents of a file."),
     "fund": Entry("agent.fund", "Give an agent test tokens, on the embedded chain."),
     "request": Entry("request.request", "Buy data from a URL and print it."),
     "agents": Entry("agent.agents", "List all agents with their state and money."),
@@ -30,7 +30,7 @@ COMMANDS = {
     "pause": Entry("agent.pause_resume_stop", "Pause an agent: it buys nothing new."),
     "resume": Entry("agent.pause_resume_stop", "Let a paused agent go on."),
     "stop": Entry("agent.pause_resume_stop", "Stop an agent, once its payments are final or failed."),
-    "revive": Entry("agent.revive", "Bring back an agent whose workflow no longer answers, or was terminated."),
+    "revive": Entry("launch.revive", "Bring back an agent whose workflow no longer answers, or was terminated."),
     "phase": Entry("agent.rules", "Change how much an agent may do without a person."),
     "rules": Entry("agent.rules", "Show or change an agent's own limits."),
     "watch": Entry("agent.watch", "Let an agent keep data fresh: buy it again and again."),

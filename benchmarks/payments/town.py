@@ -15,9 +15,9 @@ from temporalio.client import Client
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.adapters.solana.key_file import read_key_file
-from autopay.cli.agent.launch_order import LaunchOrder
-from autopay.cli.agent.launch_steps import launch_agent
 from autopay.cli.connect.connections import vault_of
+from autopay.cli.launch.launch_order import LaunchOrder
+from autopay.cli.launch.launch_steps import launch_agent
 from autopay.domain.agent.spec import Rules
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase

@@ -17,8 +17,8 @@ from unittest import mock
 
 from autopay.adapters.postgres import open_ledger
 from autopay.adapters.vault import Keyring, Vault
-from autopay.cli.agent.launch_order import LaunchOrder
-from autopay.cli.agent.launch_steps import launch_agent
+from autopay.cli.launch.launch_order import LaunchOrder
+from autopay.cli.launch.launch_steps import launch_agent
 from autopay.domain.money import Currency, to_atomic
 from autopay.domain.phase import Phase
 from autopay.settings import Settings

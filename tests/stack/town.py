@@ -16,8 +16,8 @@ from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.adapters.solana.history import SolanaHistory
 from autopay.adapters.solana.rpc import NodeRpc
 from autopay.adapters.vault import Keyring, Vault
-from autopay.cli.agent.launch_order import LaunchOrder
-from autopay.cli.agent.launch_steps import launch_agent
+from autopay.cli.launch.launch_order import LaunchOrder
+from autopay.cli.launch.launch_steps import launch_agent
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase
 from autopay.domain.reconcile.checkpoint import Checkpoint

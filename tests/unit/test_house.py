@@ -45,6 +45,7 @@ FLOORS = (
     ("worker", "autopay.cli.connect"),
     ("autopay.cli.session",),
     ("autopay.cli.agent",),
+    ("autopay.cli.launch",),
     ("autopay.cli.request",),
     ("autopay.cli.policy", "autopay.cli.ledger"),
     ("autopay.cli.operate",),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from autopay.cli.agent.launch_file import EXAMPLE, LaunchFileError, read_launch_file
+from autopay.cli.launch.launch_file import EXAMPLE, LaunchFileError, read_launch_file
 from autopay.domain.agent.spec import Rules
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase

@@ -65,7 +65,7 @@ def shown(table: FittedTable, width: int) -> list[str]:
 def test_the_tables_of_the_commands_are_found() -> None:
     where = {place.partition(":")[0] for place, _ in tables_of_commands()}
     assert where >= {
-        "agent/agents.py", "agent/queue.py", "agent/status_page.py", "agent/rules.py", "agent/launch.py",
+        "agent/agents.py", "agent/queue.py", "agent/status_page.py", "agent/rules.py", "launch/launch.py",
         "ledger/disputes.py", "ledger/output.py", "ledger/reconcile.py", "session/list.py", "policy/show.py",
         "policy/payees.py", "policy/set.py", "operate/rollout.py", "operate/weather.py", "demo/summary.py",
     }  # fmt: skip

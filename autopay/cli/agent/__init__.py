@@ -1,1 +1,1 @@
-"""Commands about agents: launch, list, status, pause, watches, rules, queue."""
+"""Commands about agents that were launched: list, status, pause, watches, rules, queue, test tokens."""

@@ -4,7 +4,7 @@ Prices on the embedded stack: market data 0.001 USDC or 0.0012 CASH, an insight 
 0.005 USDC or 0.006 CASH.
 """
 
-from autopay.cli.agent.launch_order import LaunchOrder
+from autopay.cli.launch.launch_order import LaunchOrder
 from autopay.domain.agent.spec import Rules, Watch
 from autopay.domain.money import Currency, show, to_atomic
 from autopay.domain.phase import Phase

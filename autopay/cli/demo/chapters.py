@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 
 from autopay.cli.agent.advice import advice
 from autopay.cli.agent.agent_view import agent_view
-from autopay.cli.agent.launch_steps import grant_all
 from autopay.cli.connect.connections import vault_of
 from autopay.cli.demo.agent_setup import (
     AUTO_APPROVED,
@@ -23,6 +22,7 @@ from autopay.cli.demo.agent_setup import (
 )
 from autopay.cli.demo.context import ChapterFacts, DemoContext
 from autopay.cli.demo.fault_chapters import kill_a_worker, lose_the_chain
+from autopay.cli.launch.launch_steps import grant_all
 from autopay.cli.request.approval_steps import decide_approval
 from autopay.cli.session.owner import notify_agent
 from autopay.domain.agent.spec import Rules

@@ -150,7 +150,7 @@ class _DemoRun:
 
     async def _launch(self, context: DemoContext) -> None:
         """Create the agent, paused until the first chapter."""
-        from autopay.cli.agent.launch_steps import launch_agent
+        from autopay.cli.launch.launch_steps import launch_agent
 
         wanted = launch_order(context.agent.name, context.addresses, FIRST_ALLOWANCE)
         granted = await launch_agent(

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.vault import Vault
-from autopay.cli.agent.launch_order import AlreadyRunning, LaunchOrder
 from autopay.cli.connect.agent_errors import AgentNotAnswering, AgentNotRunning, AgentRefused
 from autopay.cli.connect.agent_handle import ANSWER_TIMEOUT_S, AgentHandle
 from autopay.cli.connect.connections import known_agent, ledger_of, vault_of
@@ -15,6 +14,7 @@ from autopay.cli.connect.console import ProgressCallback
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.cli.connect.formats import utc
 from autopay.cli.connect.ledger_changes import ledger_changes
+from autopay.cli.launch.launch_order import AlreadyRunning, LaunchOrder
 from autopay.cli.request.order import RequestOrder, RequestOutcome
 from autopay.cli.request.output import outcome_text
 from autopay.cli.request.progress import ProgressReporter
@@ -138,7 +138,7 @@ async def _hand_over(
     client = await connect(settings, keys=ledger.keys)
     agent = AgentHandle(client, order.agent, settings.task_queue)
     if may_launch and not await agent.is_running():
-        from autopay.cli.agent.launch_steps import launch_agent
+        from autopay.cli.launch.launch_steps import launch_agent
 
         with contextlib.suppress(AlreadyRunning):  # another command was faster
             await launch_agent(settings, ledger, client, vault, _default_agent(order.agent))

@@ -7,7 +7,6 @@ from typing import Any
 import typer
 from pydantic import ValidationError
 
-from autopay.cli.agent.launch_order import LaunchOrder
 from autopay.cli.agent.rules import RULE_FIELDS
 from autopay.cli.agent.watch import watches_of
 from autopay.cli.connect.options import (
@@ -22,6 +21,7 @@ from autopay.cli.connect.options import (
     session_scope,
     whole_seconds,
 )
+from autopay.cli.launch.launch_order import LaunchOrder
 from autopay.domain.agent.spec import Rules
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase

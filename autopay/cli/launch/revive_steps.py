@@ -7,11 +7,11 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.agent.launch_steps import start_agent
 from autopay.cli.connect.agent_errors import AgentNotAnswering, temporal_error
 from autopay.cli.connect.agent_handle import AgentHandle
 from autopay.cli.connect.connections import known_agent
 from autopay.cli.connect.exit_codes import CommandError, ExitCode
+from autopay.cli.launch.launch_steps import start_agent
 from autopay.domain.agent.spec import SavedAgent
 from autopay.domain.phase import Phase
 from autopay.domain.request import agent_workflow_id

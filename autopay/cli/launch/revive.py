@@ -40,7 +40,7 @@ def revive(
 
 
 async def _revive(settings: Settings, name: str, *, ask: bool) -> SavedAgent:
-    from autopay.cli.agent.revive_steps import revive_agent
+    from autopay.cli.launch.revive_steps import revive_agent
 
     async with ledger_and_temporal(settings) as (ledger, client):
         return await revive_agent(ledger, client, settings.task_queue, name, _confirm if ask else None)

@@ -7,8 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from autopay.cli.agent.launch_file import EXAMPLE, LaunchFileError, read_launch_file
-from autopay.cli.agent.launch_order import LaunchOrder, LaunchOutcome
 from autopay.cli.agent.watch import WATCH_EXAMPLE, watches_of
 from autopay.cli.connect.agent_errors import start_worker
 from autopay.cli.connect.connections import ledger_and_temporal, vault_of
@@ -33,6 +31,8 @@ from autopay.cli.connect.options import (
     session_scope,
 )
 from autopay.cli.connect.tables import print_table
+from autopay.cli.launch.launch_file import EXAMPLE, LaunchFileError, read_launch_file
+from autopay.cli.launch.launch_order import LaunchOrder, LaunchOutcome
 from autopay.domain.money import Currency, show, units_text
 from autopay.domain.network import Network
 from autopay.domain.request import agent_workflow_id
@@ -131,8 +131,8 @@ def _note_small_grants(order: LaunchOrder) -> None:
 
 
 async def _launch(settings: Settings, order: LaunchOrder) -> bool:
-    from autopay.cli.agent.launch_steps import launch_agent
     from autopay.cli.connect.agent_handle import AgentHandle
+    from autopay.cli.launch.launch_steps import launch_agent
 
     vault = vault_of(settings)
     async with ledger_and_temporal(settings) as (ledger, client):
@@ -187,7 +187,7 @@ def _money(order: LaunchOrder) -> str:
 
 
 def _launch_file(home: Path | None, orders: list[LaunchOrder], *, as_json: bool) -> None:
-    from autopay.cli.agent.launch_steps import check_orders
+    from autopay.cli.launch.launch_steps import check_orders
 
     settings = Settings.load(home=home).resolve()
     check_orders(settings, orders)
@@ -214,8 +214,8 @@ def _launch_file(home: Path | None, orders: list[LaunchOrder], *, as_json: bool)
 async def _launch_all(
     settings: Settings, orders: list[LaunchOrder], on_outcome: Callable[[LaunchOutcome], None]
 ) -> bool:
-    from autopay.cli.agent.launch_steps import launch_all
     from autopay.cli.connect.agent_handle import AgentHandle
+    from autopay.cli.launch.launch_steps import launch_all
 
     vault = vault_of(settings)
     async with ledger_and_temporal(settings) as (ledger, client):

@@ -1,0 +1,1 @@
+"""Commands that start an agent: `launch`, and `revive` for one whose workflow no longer answers."""
