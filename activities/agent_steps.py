@@ -28,10 +28,11 @@ from autopay.domain.network import Network
 from autopay.domain.payment.chain import TokenAccount
 from autopay.domain.payment.notice import Notice
 from autopay.domain.payment.ports import Chain
+from autopay.domain.payment.report import notice_of
 from autopay.domain.payment.settlement import LIFE_SLOTS
 from autopay.domain.phase import Phase
 from autopay.domain.refusal import Refused
-from autopay.domain.request import RequestResult, RequestStatus
+from autopay.domain.request import RequestStatus
 from autopay.domain.session import ClaimedPayment, OpenSession
 
 MAX_MESSAGE_LENGTH = 400
@@ -134,7 +135,7 @@ class AgentSteps:
             )
             for request_id in unknown
         ]
-        return [*(_notice_of(result) for result in ended), *lost]
+        return [*(notice_of(result, final=True) for result in ended), *lost]
 
     async def _start_again(self, query: InFlightQuery) -> None:
         """Start what has not begun; what cannot be started now is left to the next look."""
@@ -214,21 +215,6 @@ class AgentSteps:
             if shown.pop(each.signature, -1) >= each.blockhash_slot:
                 found += each.amount_atomic
         return found
-
-
-def _notice_of(result: RequestResult) -> Notice:
-    paid = result.transaction is not None and result.price_atomic is not None
-    return Notice(
-        request_id=result.request_id,
-        status=result.status,
-        final=True,
-        error=result.error.type if result.error else None,
-        http_status=result.http_status,
-        currency=result.currency if paid else None,
-        amount_atomic=result.price_atomic if paid and result.price_atomic else 0,
-        transaction=result.transaction,
-        message=result.error.message[:MAX_MESSAGE_LENGTH] if result.error else None,
-    )
 
 
 def _without_session(currency: Currency, problem: str) -> Spendable:

@@ -2,7 +2,7 @@
 
 | at an edge | in | out |
 |---|---|---|
-| a person's text, a database's `Decimal` | `to_atomic` | `to_units` |
+| a person's text, a database's `Decimal` | `to_atomic` | `short_units_text`, `to_units` |
 | JSON, a decimal text | `UnitsAsText` | `UnitsAsText`, `units_text` |
 | a sentence for people | | `show`, `price_text` |
 """
@@ -87,9 +87,14 @@ UnitsAsText = Annotated[
 """A model's field in base units that JSON has as a decimal text in token units."""
 
 
+def short_units_text(amount_atomic: int) -> str:
+    """An amount as people type it, in token units without trailing zeros: 1000 is `"0.001"`."""
+    return units_text(amount_atomic).rstrip("0").rstrip(".")
+
+
 def show(amount_atomic: int, currency: str) -> str:
     """An amount for people: `0.001 USDC`, without trailing zeros."""
-    return f"{units_text(amount_atomic).rstrip('0').rstrip('.')} {currency}"
+    return f"{short_units_text(amount_atomic)} {currency}"
 
 
 class Priced(Protocol):

@@ -8,7 +8,7 @@ from autopay.domain.agent.records import SpendableRecord, SpendLimit
 from autopay.domain.agent.state.money import Balances
 from autopay.domain.agent.state.scheduling import BlockedBy
 from autopay.domain.agent.status import AgentState, AgentStatus, BreakerState
-from autopay.domain.money import Currency, show, to_units
+from autopay.domain.money import Currency, short_units_text, show
 from autopay.domain.phase import Phase
 from autopay.domain.text.command_line import command_line
 
@@ -88,7 +88,7 @@ def _more_money(view: AgentView, each: SpendableRecord, needed: int, *, on_local
         yield f"{shortage}: {submit if waits else grant_command(name, view.status.phase, currency, needed, last)}"
     elif "balance" in low and on_localnet:
         words = () if currency is Currency.USDC else ("--currency", currency.value)
-        missing = f"{to_units(max(LEAST_GRANT_ATOMIC, needed)).normalize():f}"
+        missing = short_units_text(max(LEAST_GRANT_ATOMIC, needed))
         yield f"{shortage}: {command_line('fund', name, missing, *words)}"
     elif "balance" in low:
         account = next((s.account for s in view.status.spendable if s.currency == currency), None)

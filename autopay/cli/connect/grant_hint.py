@@ -1,7 +1,7 @@
 """The command that grants an agent a session which ends a shortage, with every value written out. Pure."""
 
 from autopay.cli.connect.options import DEFAULT_SCOPES, MAX_SESSION_S, MAX_TX_LIMIT, session_s
-from autopay.domain.money import Currency, show, to_units
+from autopay.domain.money import Currency, short_units_text, show
 from autopay.domain.phase import Phase
 from autopay.domain.session import SessionRecord
 from autopay.domain.text.command_line import command_line
@@ -28,7 +28,7 @@ def grant_command(name: str, phase: Phase, currency: Currency, needed_atomic: in
         payments = max(payments, min(MAX_TX_LIMIT, last.tx_limit * (2 if used_up else 1)))
         lasts_s = max(lasts_s, min(MAX_SESSION_S, last.duration_s))
         allowance, hosts = max(allowance, last.allowance_atomic), last.hosts
-    words: list[object] = ["--allowance", f"{to_units(allowance).normalize():f}", "--tx-limit", payments]
+    words: list[object] = ["--allowance", short_units_text(allowance), "--tx-limit", payments]
     words += ["--duration", format_duration(lasts_s)]
     words += ["--currency", currency.value] if currency is not Currency.USDC else []
     return command_line("session", "grant", name, *words, *(word for host in hosts for word in ("--host", host)))

@@ -47,16 +47,14 @@ def paid_before_result(order: PaymentOrder, payment: Payment, paid: PaidBefore) 
     return result.model_copy(update=known)
 
 
-def notice_of(payment: Payment, signed: SignedAttempt | None, result: RequestResult, *, final: bool) -> Notice:
-    """What the agent is told; it counts a payment for as long as it is not proven dead."""
-    last = payment.last
-    owed = signed if last is not None and not isinstance(last.outcome, Dead) else None
+def notice_of(result: RequestResult, *, final: bool) -> Notice:
+    """What the agent is told of a request that was answered or, when `final`, has ended."""
     return Notice(
         request_id=result.request_id,
         status=result.status,
         final=final,
-        currency=owed.currency if owed else None,
-        amount_atomic=owed.amount_atomic if owed else 0,
+        currency=result.currency,
+        amount_atomic=result.price_atomic or 0,
         transaction=result.transaction,
         http_status=result.http_status,
         error=result.error.type if result.error else None,

@@ -20,7 +20,7 @@ from typing import assert_never
 
 from autopay.domain.backoff import Backoff
 from autopay.domain.money import price_text
-from autopay.domain.payment.notice import Held, Notice
+from autopay.domain.payment.notice import Held
 from autopay.domain.payment.offer import Challenge, Offer
 from autopay.domain.payment.payment import (
     ContentFacts,
@@ -99,7 +99,7 @@ class PaymentRun:
         except StepFailed as failed:
             if failed.type == UNKNOWN_REQUEST:
                 lost = self._result_as(RequestStatus.FAILED, failed.type, failed.message)
-                await self.steps.announce(self._notice(lost, final=True))
+                await self.steps.announce(notice_of(lost, final=True))
             raise
 
     async def _run(self) -> RequestResult:
@@ -276,7 +276,7 @@ class PaymentRun:
         """Tell the agent once what the request waits for; None that it goes on."""
         if held != self._announced_hold:
             self._announced_hold = held
-            notice = self._notice(self._result_as(RequestStatus.WAITING), final=False)
+            notice = notice_of(self._result_as(RequestStatus.WAITING), final=False)
             why = {"held": held, "error": error, "message": message[:MAX_MESSAGE_CHARS] or None}
             await self.steps.announce(notice.model_copy(update=why))
 
@@ -315,7 +315,7 @@ class PaymentRun:
         self.payment = self.payment.with_answer(answer)
         if self.payment.delivered and not self._announced_answer:
             self._announced_answer = True
-            await self.steps.announce(self._notice(self._result_as(RequestStatus.DELIVERED), final=False))
+            await self.steps.announce(notice_of(self._result_as(RequestStatus.DELIVERED), final=False))
 
     async def _recall_sends(self) -> None:
         """Go on with the sends that the ledger has. One that it does not have never left: it is tried again, however
@@ -366,7 +366,7 @@ class PaymentRun:
                 assert_never(done.result)
 
     async def _log(self, result: RequestResult) -> RequestResult:
-        notice = self._notice(result, final=True)
+        notice = notice_of(result, final=True)
         if self._closed:
             await self.steps.announce(notice)
         else:
@@ -387,9 +387,6 @@ class PaymentRun:
 
     def _result_as(self, status: RequestStatus, error: str | None = None, message: str = "") -> RequestResult:
         return result_of(self.order, self.payment, self.signed, status, error, message)
-
-    def _notice(self, result: RequestResult, *, final: bool) -> Notice:
-        return notice_of(self.payment, self.signed, result, final=final)
 
     async def _wait(self, wait_ms: int, why: str) -> None:
         if wait_ms > 0:

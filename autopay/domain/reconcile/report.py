@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from autopay.domain.money import Currency, to_units
+from autopay.domain.money import Currency, units_text
 from autopay.domain.reconcile.compare import UNRESOLVED, ComparedTransfer, ReconcileFinding
 from autopay.domain.values import Value
 
@@ -70,8 +70,8 @@ def build_report(
         payments=payments,
         on_chain=on_chain,
         others=others,
-        spent_ledger={each: f"{to_units(spent_ledger.get(each, 0)):f}" for each in currencies},
-        spent_chain={each: f"{to_units(spent_chain.get(each, 0)):f}" for each in currencies},
+        spent_ledger={each: units_text(spent_ledger.get(each, 0)) for each in currencies},
+        spent_chain={each: units_text(spent_chain.get(each, 0)) for each in currencies},
         unmatched_ledger=tuple(_entry(each) for each in wrong if each.transfer is None),
         unmatched_chain=tuple(_entry(each) for each in wrong if each.transfer is not None),
         unresolved=tuple(_entry(each) for each in findings if each.finding in UNRESOLVED),
@@ -93,7 +93,7 @@ def _entry(compared: ComparedTransfer) -> ReportEntry:
         request_id=attempt.request_id if attempt else None,
         attempt=attempt.number if attempt else None,
         status=attempt.status if attempt else None,
-        amount=f"{to_units(amount):f}",
+        amount=units_text(amount),
         currency=compared.currency,
         slot=(transfer.slot if transfer else None) or (attempt.slot if attempt else None),
     )
