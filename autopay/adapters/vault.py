@@ -13,10 +13,16 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from autopay.domain.errors import SecretUnreadable
+from autopay.domain.text.command_line import command_line
 
 KEY_BYTES = 32
 NONCE_BYTES = 12  # 96 bits, random per secret: SP 800-38D section 8.2.2
 
+WHICH_KEYRING = (
+    "use the keyring of the workers of this ledger (AUTOPAY_KEYRING_FILE or AUTOPAY_KEYRING, or AUTOPAY_HOME of the "
+    "stack)"
+)
+"""What a message proposes when a keyring is not the ledger's."""
 
 ROOT = 0
 """The version that never seals: what is derived for all time, like memos, comes from it."""
@@ -107,6 +113,34 @@ class Keyring:
     def derive(self, label: str) -> bytes:
         """32 bytes for another use, from the root: they stay the same while keys rotate."""
         return hmac.digest(self._keys[min(self._keys)], b"autopay/derive/" + label.encode(), hashlib.sha256)
+
+
+def why_refused(known: Mapping[int, str], keyring: Mapping[int, str]) -> str | None:
+    """Why the keyring is not the ledger's, and what to do; None if it is, or if the ledger knows none yet.
+
+    Both are check values by version: see `Keyring.check_values`. The ledger has one of each version ever used with it.
+    Versions that the ledger does not know are new ones, after a rotation; older ones may have been dropped. The lowest
+    one must stay, as memos are derived from it, and the newest, as the present secrets are sealed with it.
+    """
+    if not known:
+        return None
+    others = [version for version, check in keyring.items() if known.get(version, check) != check]
+    if others:
+        said = f"AUTOPAY_KEYRING is another keyring than this ledger's: its key {_named(others)} differs"
+        return f"{said}; {WHICH_KEYRING}{_if_lost(max(others))}"
+    missing = [version for version in {min(known), max(known)} if version not in keyring]
+    if missing:
+        said = f"AUTOPAY_KEYRING lacks key {_named(missing)} of this ledger: it is another, or an older copy"
+        return f"{said}; {WHICH_KEYRING}{_if_lost(max(missing))}"
+    return None
+
+
+def _if_lost(version: int) -> str:
+    return f"; if key {version} is lost for good: {command_line('keyring', '--forget', version)}"
+
+
+def _named(versions: list[int]) -> str:
+    return " and ".join(str(version) for version in sorted(versions))
 
 
 class Vault:

@@ -2,8 +2,7 @@
 
 import pytest
 
-from autopay.adapters.vault import Keyring
-from autopay.domain.keys import why_refused
+from autopay.adapters.vault import Keyring, why_refused
 
 OURS = Keyring.generate()
 ROTATED = OURS.with_new_key()

@@ -8,9 +8,8 @@ from autopay.adapters.postgres.database.transaction import Database
 from autopay.adapters.postgres.maintenance.reseal import COLUMNS
 from autopay.adapters.postgres.tables.core import SessionRow, TransactionRow
 from autopay.adapters.postgres.tables.keys import KeyCheckRow
-from autopay.adapters.vault import ROOT, Keyring, Vault
+from autopay.adapters.vault import ROOT, WHICH_KEYRING, Keyring, Vault, why_refused
 from autopay.domain.errors import SecretUnreadable
-from autopay.domain.keys import KEEP, why_refused
 
 
 class KeyChecks:
@@ -32,7 +31,7 @@ class KeyChecks:
                 return refused
             newest = (await db.scalars(_NEWEST_SESSION)).one_or_none()
             if not known and newest is not None and not _opens(keyring, newest):
-                return f"AUTOPAY_KEYRING does not open what this ledger has sealed; {KEEP}"
+                return f"AUTOPAY_KEYRING does not open what this ledger has sealed; {WHICH_KEYRING}"
             new = [{"version": version, "check_value": check} for version, check in mine.items()]
             await db.execute(insert(KeyCheckRow).values(new).on_conflict_do_nothing())
             # Another process may have come first, with another keyring.
