@@ -32,7 +32,7 @@ from autopay.domain.report.filter import Filter
 from autopay.domain.request import agent_workflow_id, payment_workflow_id
 from autopay.settings import Settings
 from autopay.temporal.connection import connect
-from benchmarks.agents_machine import Cost, cost_of, machine
+from benchmarks.machine import Cost, cost_of, machine, tell
 from localnet.stack import Stack
 
 REPORT = Path(__file__).with_suffix(".md")
@@ -77,7 +77,7 @@ class Town:
 @asynccontextmanager
 async def town(home: Path, names: Sequence[str]) -> AsyncIterator[Town]:
     """A stack of its own, on any free ports."""
-    stack = Stack(home, workers=1, ephemeral=True, report=_tell)
+    stack = Stack(home, workers=1, ephemeral=True, report=tell)
     async with stack as addresses:
         settings = Settings.load(home=home).resolve()
         ledger = open_ledger(addresses.database_url)
@@ -252,18 +252,14 @@ async def main(count: int, every_s: int, seconds: float) -> str:
         home = Path(directory) / "home"
         os.environ["AUTOPAY_HOME"] = str(home)
         async with town(home, names) as here:
-            _tell(f"launching {count} agents ...")
+            tell(f"launching {count} agents ...")
             launch_s = await launched(here, every_s)
-            _tell(f"launched in {launch_s:.0f} s; until each has bought once ...")
+            tell(f"launched in {launch_s:.0f} s; until each has bought once ...")
             first_s = await all_have_bought(here)
-            _tell(f"{max(first_s):.1f} s at most; {seconds:.0f} s of steady state ...")
+            tell(f"{max(first_s):.1f} s at most; {seconds:.0f} s of steady state ...")
             steady = await steady_state(here, seconds, every_s)
             list_s = [await listed(home), await listed(home, "--live")]
     return report(count, every_s, launch_s, first_s, steady, list_s)
-
-
-def _tell(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
 
 
 if __name__ == "__main__":

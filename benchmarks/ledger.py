@@ -5,30 +5,24 @@ them reads a big table from end to end, and writes `ledger.md` beside this file.
 """
 
 import argparse
-import os
-import platform
-import shutil
 import statistics
 import sys
-import tempfile
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from alembic.script import ScriptDirectory
-from sqlalchemy import ClauseElement, Connection, Executable, create_engine, text
+from sqlalchemy import ClauseElement, Connection, Executable, text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from autopay.adapters.postgres.database.connection import engine_url
 from autopay.adapters.postgres.maintenance import migrations
+from benchmarks.ledger_database import database_server, filled
 from benchmarks.ledger_probes import Probe, probes
-from benchmarks.ledger_rows import load
-from localnet.postgres.server import EmbeddedPostgres
+from benchmarks.ledger_rows import Shape
+from benchmarks.machine import machine, tell
 
 BIG = frozenset({"transactions", "api_request_logs", "balance_snapshots", "audit_events"})
 RUNS = 5
@@ -80,34 +74,14 @@ def main() -> int:
     parser.add_argument("--home", type=Path, help="keep the database here, and use it again")
     parser.add_argument("--out", type=Path, default=REPORT, help="the report")
     options = parser.parse_args()
-    with _server(options.home) as server:
-        engine = create_engine(engine_url(server.url()), isolation_level="AUTOCOMMIT")
-        migrations.upgrade(server.url())
-        with engine.connect() as connection:
-            began = time.monotonic()
-            if not connection.scalar(text("SELECT EXISTS (SELECT FROM transactions)")):
-                load(connection, options.rows, lambda part: _tell(f"{time.monotonic() - began:6.1f} s  {part}"))
-            connection.execute(text("SET statement_timeout = 0"))
-            report = _report(connection)
-        engine.dispose()
+    with database_server(options.home) as server, filled(server.url(), options.rows, Shape()) as connection:
+        connection.execute(text("SET statement_timeout = 0"))
+        report = _report(connection)
     options.out.write_text("\n".join(report.lines) + "\n")
-    _tell(f"written: {options.out}")
+    tell(f"written: {options.out}")
     for fault in report.faults:
-        _tell(f"FAILED: {fault}")
+        tell(f"FAILED: {fault}")
     return 1 if report.faults else 0
-
-
-@contextmanager
-def _server(home: Path | None) -> Iterator[EmbeddedPostgres]:
-    directory = home or Path(tempfile.mkdtemp(prefix="autopay-bench-"))
-    server = EmbeddedPostgres(directory / "postgres", database="bench")
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
-        if home is None:
-            shutil.rmtree(directory)
 
 
 def _report(connection: Connection) -> Report:
@@ -116,7 +90,7 @@ def _report(connection: Connection) -> Report:
     for group, members in probes(connection).items():
         report.lines += ["", f"## {group}", "", "| query | rows | ms | pages | read through |", "|---|--:|--:|--:|---|"]
         for probe in members:
-            _tell(f"  {group}: {probe.title}")
+            tell(f"  {group}: {probe.title}")
             measured = _measure(connection, probe)
             report.lines.append(_row(probe.title, measured))
             if measured.whole_tables:
@@ -134,14 +108,13 @@ def _heading(connection: Connection) -> list[str]:
     counts = {name: connection.scalar(text(f"SELECT count(*) FROM {name}")) for name in sorted(BIG)}  # noqa: S608
     version = connection.scalar(text("SHOW server_version"))
     buffers = connection.scalar(text("SHOW shared_buffers"))
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     rows = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     return [
         "# Reading the ledger at a million payments",
         "",
         f"Written by `make bench-ledger` on {datetime.now(UTC):%F}; run it to repeat this (ten minutes, 6 GB of disk).",
         "",
-        f"- machine: {os.cpu_count()} cores, {memory:.0f} GB of memory, {platform.system()} {platform.machine()}",
+        f"- machine: {machine()}",
         f"- PostgreSQL {version}, as it comes (shared_buffers {buffers}), schema at {migrations.head()}",
         f"- rows: {rows}",
         "",
@@ -211,10 +184,6 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield plan
     for part in plan.get("Plans", ()):
         yield from _nodes(part)
-
-
-def _tell(line: str) -> None:
-    sys.stderr.write(line + "\n")
 
 
 if __name__ == "__main__":

@@ -9,15 +9,11 @@ reads a big table from end to end. Prints a line of JSON for each figure and wri
 import argparse
 import asyncio
 import json
-import os
-import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
@@ -26,10 +22,8 @@ from typing import TypeVar
 from uuid import UUID, uuid4
 
 import psycopg
-from sqlalchemy import create_engine
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
-from autopay.adapters.postgres.database.connection import engine_url
 from autopay.adapters.postgres.maintenance import migrations
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
@@ -39,7 +33,9 @@ from autopay.domain.payment.offer import Offer
 from autopay.domain.payment.payment import Content, Settlement
 from autopay.domain.policy.policy import Policy
 from autopay.domain.request import RequestSpec, RequestStatus, x402_request_id
-from benchmarks.ledger_rows import BUSY_AGENT, HOST, Shape, load
+from benchmarks.ledger_database import database_server, filled
+from benchmarks.ledger_rows import BUSY_AGENT, HOST, Shape
+from benchmarks.machine import machine, tell
 from localnet.postgres.server import EmbeddedPostgres
 
 T = TypeVar("T")
@@ -180,13 +176,8 @@ def prepare(server: EmbeddedPostgres, case: Case) -> None:
     with psycopg.connect(server.url("postgres"), autocommit=True) as db:
         if db.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
             db.execute(f'CREATE DATABASE "{name}"')
-    migrations.upgrade(case.url)
-    engine = create_engine(engine_url(case.url), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        if not connection.exec_driver_sql("SELECT EXISTS (SELECT FROM transactions)").scalar():
-            began = time.monotonic()
-            load(connection, case.rows, lambda part: tell(f"{time.monotonic() - began:6.1f} s  {part}"), case.shape)
-    engine.dispose()
+    with filled(case.url, case.rows, case.shape):
+        pass
 
 
 async def measure(found: Sequence[Case], payments: int) -> None:
@@ -223,11 +214,10 @@ def scans(url: str, *, alone: bool = False) -> dict[str, int]:
 def report(found: Sequence[Case]) -> list[str]:
     """Markdown: a row a ledger, medians in ms, and how many times the base's."""
     base = found[0]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     lines = [
         "# What a payment costs the ledger as it grows",
         "",
-        f"Written by `make bench-growth` on {datetime.now(UTC):%F}: {os.cpu_count()} cores, {memory:.0f} GB of memory, "
+        f"Written by `make bench-growth` on {datetime.now(UTC):%F}: {machine()}, "
         f"PostgreSQL as it comes, schema at {migrations.head()}. Medians of {len(base.took['reserve'])} payments, in "
         "ms as the caller sees them, and in brackets how many times the first row's; each step waits for the disk. "
         "`turn` is what an agent reads between two payments.",
@@ -260,24 +250,6 @@ def faults(found: Sequence[Case]) -> list[str]:
     ]
 
 
-@contextmanager
-def _server(home: Path | None) -> Iterator[EmbeddedPostgres]:
-    directory = home or Path(tempfile.mkdtemp(prefix="autopay-bench-"))
-    server = EmbeddedPostgres(directory / "postgres", database="bench")
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
-        if home is None:
-            shutil.rmtree(directory)
-
-
-def tell(line: str) -> None:
-    """A line about what goes on."""
-    sys.stderr.write(line + "\n")
-
-
 def main() -> int:
     """Measure, write the report, and end with 1 when a big table was read from end to end."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -288,7 +260,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=REPORT, help="the report")
     options = parser.parse_args()
     found = cases(options.rows, options.day)
-    with _server(options.home) as server:
+    with database_server(options.home) as server:
         for case in found:
             tell(case.title)
             prepare(server, case)

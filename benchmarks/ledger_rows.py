@@ -139,7 +139,7 @@ PARTS = {
 }
 
 
-def load(connection: Connection, rows: int, tell: Callable[[str], None], shape: Shape = Shape()) -> None:
+def load(connection: Connection, rows: int, tell: Callable[[str], None], shape: Shape) -> None:
     """Fill an empty schema with `rows` payments, as many requests, thrice as many events, some balances; then VACUUM.
 
     Args:

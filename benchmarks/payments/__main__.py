@@ -15,7 +15,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks.agents_machine import machine
+from benchmarks.machine import machine
 from benchmarks.payments.bare import BareBuyer, bare_buyer
 from benchmarks.payments.counts import count_all
 from benchmarks.payments.figures import Count, Speed, SpeedFigure, count_table, json_lines, speed_table

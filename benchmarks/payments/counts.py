@@ -19,7 +19,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
 from autopay.domain.request import agent_workflow_id, payment_workflow_id
-from benchmarks.agents_machine import cost_of
+from benchmarks.machine import cost_of
 from benchmarks.payments.database_proxy import DatabaseCalls, database_proxy
 from benchmarks.payments.figures import Count
 from benchmarks.payments.node_proxy import node_proxy

@@ -1,7 +1,9 @@
-"""What processes cost, as Linux tells it in /proc: CPU time and memory of a process and its descendants."""
+"""This machine, and what processes cost on it, as Linux tells it in /proc: CPU time and memory of a process and its
+descendants. And `tell`, for progress."""
 
 import os
 import platform
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,3 +46,8 @@ def machine() -> str:
     """Cores, memory and system, in a line."""
     memory = os.sysconf("SC_PHYS_PAGES") * PAGE / 2**30
     return f"{os.cpu_count()} cores, {memory:.0f} GB of memory, {platform.system()} {platform.machine()}"
+
+
+def tell(line: str) -> None:
+    """A line on stderr about the benchmark's progress."""
+    sys.stderr.write(f"{line}\n")
