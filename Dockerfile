@@ -25,7 +25,7 @@ ENV PATH=/opt/venv/bin:$PATH \
 WORKDIR /app
 USER 10001:10001
 
-# A worker drains for up to 30 s after this signal: give it more than that before a SIGKILL (`docker stop --time 45`).
+# After this signal a worker has up to 30 s to finish what is in flight: give it more than that before a SIGKILL (`docker stop --time 45`).
 STOPSIGNAL SIGTERM
 # The worker touches the file every 10 s, for as long as its event loop turns and Temporal answers it.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 \

@@ -67,17 +67,17 @@ from workflows.paid_request import PaidRequest
 from workflows.policies import WAITS
 from workflows.redeliver import Redeliver
 
-DRAIN = timedelta(seconds=30)
+SHUTDOWN_TIMEOUT = timedelta(seconds=30)
 """How long activities in flight may take to finish after SIGTERM; a submit that is cut off is sent again."""
 
-BEAT = timedelta(seconds=10)
-"""How often a worker shows that it is alive."""
+ALIVE_INTERVAL = timedelta(seconds=10)
+"""How often a worker touches the file of `--alive`."""
 
 MAX_WAITS = 1000
-"""Agents that may wait for money at once, on one worker."""
+"""How many agents one worker may watch for a top-up at the same time."""
 
-PATIENCE = timedelta(seconds=60)
-"""How long a worker that starts waits for the database and the chain to answer."""
+START_TIMEOUT = timedelta(seconds=60)
+"""How long a worker that starts waits for the database, and then for the chain, to answer."""
 
 WORKFLOWS = [Agent, PaidRequest, Adopt, Redeliver]
 
@@ -96,7 +96,7 @@ def activities(
     recent: SigningFacts | None = None,
     outbox: NoticeOutbox | None = None,
 ) -> Sequence[Callable[..., Any]]:
-    """Every activity, with its adapters; tests bring their own, and as `recent` a chain of another time."""
+    """Every activity, with its adapters. Tests pass their own, and as `recent` a chain whose clock is virtual."""
     slot_ms, known = settings.slot_ms, KnownAttempts()
     readings = Readings(recent or RecentFacts(chain, slot_ms), RecentSessions(ledger.sessions))
     fetch = FetchStep(ledger.requests, seller, vault)
@@ -132,7 +132,7 @@ def activities(
 def make_worker(
     client: Client, settings: Settings, steps: Sequence[Callable[..., Any]], runner: WorkflowRunner | None = None
 ) -> Worker:
-    """A worker of the one task queue. Unsandboxed unless told otherwise: tests replay in the sandbox."""
+    """A worker of the main task queue. Workflows run without the sandbox by default: tests replay them in it."""
     return Worker(
         client,
         task_queue=settings.task_queue,
@@ -140,7 +140,7 @@ def make_worker(
         activities=steps,
         workflow_runner=runner or UnsandboxedWorkflowRunner(),
         interceptors=[MessageChecks()],
-        graceful_shutdown_timeout=DRAIN,
+        graceful_shutdown_timeout=SHUTDOWN_TIMEOUT,
         max_concurrent_activities=settings.worker_max_activities,
         max_concurrent_local_activities=settings.worker_max_activities,
         max_concurrent_workflow_tasks=settings.worker_max_workflow_tasks,
@@ -149,8 +149,8 @@ def make_worker(
 
 
 def _deployment(settings: Settings) -> WorkerDeploymentConfig | None:
-    """The version that this worker is of, if it is of one. Runs stay with the version that began them; workflows
-    themselves say nothing of it, as the server refuses that from a worker without a version."""
+    """The deployment version of this worker; None without AUTOPAY_BUILD_ID. Runs are pinned to the version that began
+    them. That is set here and not by each workflow, as the server refuses it from a worker without a version."""
     if not settings.build_id:
         return None
     version = WorkerDeploymentVersion(deployment_name=DEPLOYMENT, build_id=settings.build_id)
@@ -160,7 +160,7 @@ def _deployment(settings: Settings) -> WorkerDeploymentConfig | None:
 
 
 def make_waits_worker(client: Client, settings: Settings, sessions: SessionStore, accounts: AccountWatch) -> Worker:
-    """A worker of the queue for waits: each agent that is short of money has one, which costs next to nothing."""
+    """A worker of the task queue for long waits: an agent that is short of money has one idle activity there."""
     return Worker(
         client,
         task_queue=settings.task_queue + WAITS,
@@ -169,43 +169,43 @@ def make_waits_worker(client: Client, settings: Settings, sessions: SessionStore
     )
 
 
-async def until_it_answers(check: Callable[[], Awaitable[None]], patience: timedelta = PATIENCE) -> None:
-    """Run a check of the start; what is away for a moment is asked again, what is wrong for good is raised at once."""
-    deadline = asyncio.get_running_loop().time() + patience.total_seconds()
+async def wait_until_ready(check: Callable[[], Awaitable[None]], timeout: timedelta = START_TIMEOUT) -> None:
+    """Run a check every second until it passes. Raises its transient fault after the time-out, others at once."""
+    deadline = asyncio.get_running_loop().time() + timeout.total_seconds()
     while True:
         try:
             return await check()
         except TransientFault as fault:
             if asyncio.get_running_loop().time() > deadline:
                 raise
-            log.warning("worker waits", fault=str(fault))
+            log.warning("worker waits for what does not answer", fault=str(fault))
             await asyncio.sleep(1)
 
 
-async def beat(client: Client, alive: Path) -> None:
-    """Touch the file for as long as the event loop turns and Temporal answers it."""
+async def report_alive(client: Client, alive: Path) -> None:
+    """Touch the file again and again for as long as the event loop runs and Temporal answers."""
     while True:
         with suppress(RPCError):
-            await client.service_client.check_health(timeout=BEAT)
+            await client.service_client.check_health(timeout=ALIVE_INTERVAL)
             await asyncio.to_thread(alive.touch)
-        await asyncio.sleep(BEAT.total_seconds())
+        await asyncio.sleep(ALIVE_INTERVAL.total_seconds())
 
 
 async def run(settings: Settings, alive: Path | None = None) -> None:
-    """Build everything, check that each part answers, work until a signal comes, and drain."""
+    """Build everything, check that each part answers, work until SIGTERM or SIGINT, and finish what is in flight."""
     async with AsyncExitStack() as stack:
         keyring = keyring_of(settings)
         vault = Vault(keyring)
         ledger = open_ledger(settings.database_url)
         stack.push_async_callback(ledger.dispose)
-        await until_it_answers(ledger.maintenance.check_schema)
+        await wait_until_ready(ledger.maintenance.check_schema)
         if (refused := await ledger.keys.refuse_or_register(keyring)) is not None:
             raise SettingsError(refused)
         if await may_alter_history(ledger.database.engine):
             see = command_line("db", "roles")
             log.warning(f"this database role may alter history: give the worker autopay_work, see: {see}")
         chain = SolanaChain(await stack.enter_async_context(NodeRpc(settings.solana_rpc_url, settings.network)))
-        await until_it_answers(chain.check_network)
+        await wait_until_ready(chain.check_network)
         reach = Reach.of(settings.allowed_http_hosts, settings.allowed_private_hosts)
         seller = HttpSeller(
             reach,
@@ -240,20 +240,20 @@ async def run(settings: Settings, alive: Path | None = None) -> None:
             asyncio.get_running_loop().add_signal_handler(name, stopped.set)
         async with make_worker(client, settings, steps), make_waits_worker(client, settings, ledger.sessions, accounts):
             if alive is not None:
-                beating = asyncio.create_task(beat(client, alive))
-                stack.callback(beating.cancel)
+                reporting = asyncio.create_task(report_alive(client, alive))
+                stack.callback(reporting.cancel)
             try:
                 await schedule_adoption(client, settings.task_queue)
             except RPCError as error:
                 log.warning("no schedule: payments whose workflow is gone are not adopted", error=error.message)
             log.info("worker ready", task_queue=settings.task_queue, network=settings.network.value, pid=os.getpid())
             await stopped.wait()
-            log.info("worker drains", seconds=DRAIN.total_seconds())
+            log.info("worker is stopping", seconds=SHUTDOWN_TIMEOUT.total_seconds())
         log.info("worker stopped")
 
 
 def main() -> int:
-    """The exit code: 0 after a signal, 2 for a setting, 6 when something does not answer, 1 for other faults."""
+    """The exit code: 0 after a signal, 2 for a permanent fault, 6 when something does not answer, 1 for others."""
     match sys.argv[1:]:
         case []:
             alive = None

@@ -1,4 +1,4 @@
-"""Structured logs on stderr: for people on a terminal, JSON lines elsewhere. Never a secret: ids, names and faults."""
+"""Structured logs on stderr: text on a terminal, JSON lines elsewhere. Ids, names and faults, never a secret."""
 
 import logging
 import sys
@@ -48,7 +48,7 @@ def set_up_logging(log_format: Literal["auto", "json", "console"], level: int = 
 def _faults_without_traceback(
     _logger: structlog.typing.WrappedLogger, _method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """A fault is expected and says what it is; only a bug is worth its traceback."""
+    """Replace the traceback of a `Fault` by its name and message: only a bug needs its traceback."""
     info = event.get("exc_info")
     fault = info[1] if isinstance(info, tuple) else info
     if isinstance(fault, Fault):

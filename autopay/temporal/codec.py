@@ -1,12 +1,12 @@
 """Seals every Temporal payload: inputs, results, failures, summaries, details, memos and query answers.
 
-AES-256-GCM with a key of its own, derived from the keyring's, so that whoever can only open payloads (the codec
-server) can open nothing of what the vault seals. What is not sealed passes through when it is read: a signal that
-somebody sends in clear by hand still works. Encryption hides here, it does not authenticate: whoever may write to
-Temporal may talk to workflows in any case.
+AES-256-GCM with a key of its own, derived from the keyring's, so that a program that has only this key (the codec
+server) cannot open what the vault seals. Payloads that are not sealed are read as they are: a signal that somebody
+sends by hand in clear text still works. Sealing gives confidentiality, not authentication: whoever may write to
+Temporal can send messages to workflows in any case.
 
-What cannot be opened is marked, and the converter (converter.py) refuses it where its value is wanted. Raising here
-would fail the workflow's task, again and again, for one message that anybody can send.
+What cannot be opened is marked, and the converter (converter.py) refuses it where its value is needed. Raising here
+would fail the workflow task, at every retry, for one message that anybody can send.
 
 What must not live here: search attributes and workflow ids, which Temporal itself must read and which are never
 sealed.
@@ -45,7 +45,11 @@ class KeyringOutdated(TransientFault):
 
 
 class SealedPayloads(PayloadCodec):
-    """The codec over a keyring; the newest key seals, all of them open."""
+    """The codec over a keyring: the newest key seals, any of its keys opens.
+
+    Args:
+        knows: tells whether the ledger has ever used a key version; None where a newer key need not be waited for.
+    """
 
     def __init__(self, keyring: Keyring, knows: Callable[[int], Awaitable[bool]] | None = None) -> None:
         self._keyring = keyring
@@ -67,7 +71,7 @@ class SealedPayloads(PayloadCodec):
         return [self._opened(payload) for payload in payloads]
 
     async def _refuse_newer(self, payload: Payload) -> None:
-        """What a newer key of the ledger has sealed is for a worker that has it: marking it here would drop it."""
+        """A payload sealed with a newer key of this ledger waits for a worker that has it: marked, it would be lost."""
         named = payload.metadata.get(KEY_ID, b"") if payload.metadata.get("encoding") == ENCODING else b""
         if self._knows is None or not named.isdigit() or len(named) > MAX_VERSION_DIGITS:
             return

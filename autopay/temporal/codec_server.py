@@ -3,8 +3,8 @@
 Run it by `python -m autopay.temporal.codec_server --port 8234 --ui …`.
 
 Speaks Temporal's remote codec protocol: POST /encode and /decode with `{"payloads": [...]}`; the web UI calls it from
-the browser, and `temporal --codec-endpoint` from the command line. Whoever reaches it reads every payload of Temporal
-whose bytes they have, so it belongs on loopback, or behind something that asks who you are. It opens nothing of what
+the browser, and `temporal --codec-endpoint` from the command line. Whoever reaches it can open every payload whose
+bytes they have, so it must listen on loopback, or behind a proxy that authenticates. It opens nothing of what
 the vault seals in the database.
 """
 
@@ -27,10 +27,10 @@ from autopay.settings import Settings
 from autopay.temporal.codec import SealedPayloads, why_marked
 
 BODY_LIMIT_BYTES = 16_000_000
-"""Four of Temporal's largest messages (4 MB); JSON with base64 takes a third more than what is in it."""
+"""Room for Temporal's largest messages (4 MB each) as JSON, where base64 takes a third more."""
 
 OWN_NAMES = ["127.0.0.1", "localhost"]
-"""The only names it answers to, so that no web page can make a name of its own point here (DNS rebinding)."""
+"""The only host names that it answers to, against DNS rebinding by web pages."""
 
 _SHUTDOWN_S = 2
 
@@ -62,7 +62,7 @@ def codec_app(codec: SealedPayloads, ui_origins: Sequence[str]) -> FastAPI:
 
 
 def _shown(payload: Payload) -> Payload:
-    """A payload as people see it: of one that cannot be opened, why not. The others beside it are shown."""
+    """The payload to show; for one that cannot be opened, a text that says why, so that those beside it are shown."""
     why = why_marked(payload)
     if why is None:
         return payload
@@ -92,7 +92,7 @@ async def _body(request: Request) -> bytes:
 
 
 def main() -> int:
-    """The exit code: 0 after a signal, 2 for a setting."""
+    """The exit code: 0 after a signal, 2 for a wrong setting."""
     parser = argparse.ArgumentParser(
         prog="python -m autopay.temporal.codec_server", description=(__doc__ or "").splitlines()[0]
     )

@@ -25,7 +25,7 @@ from autopay.temporal.converter import data_converter
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]@]+):([0-9]{1,5})", re.ASCII)
 _BOOLEANS = ("TEMPORAL_TLS", "TEMPORAL_TLS_DISABLE_HOST_VERIFICATION")
 _CONFIG_FILE = "TEMPORAL_CONFIG_FILE"
-_KEPT_FROM_US = (RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
+_NOT_ALLOWED = (RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
 
 
 class TemporalUnreachable(TransientFault):
@@ -41,8 +41,10 @@ async def connect(
 ) -> Client:
     """A client of the Temporal that TEMPORAL_* variables or a profile name, else of the embedded stack's.
 
-    `knows` tells of a key version whether the ledger knows it: a worker gives it, see codec.py. `keys` are those of
-    the settings' ledger, for who has it open already.
+    Args:
+        settings: name the keyring, and the embedded stack or the ledger.
+        knows: tells whether the ledger has ever used a key version; given by workers, see codec.py.
+        keys: the key checks of that ledger, when the caller has it open already.
 
     Raises:
         SettingsError: no address is known, a setting of Temporal's is wrong, or there is no keyring or another one than
@@ -127,13 +129,13 @@ def _check_address(address: str | None) -> None:
 
 
 async def _require_attributes(client: Client) -> None:
-    """See that the namespace has our search attributes; a Temporal that does not let us ask is believed to."""
+    """Check that the namespace has our search attributes; where asking is not allowed, it is assumed to have them."""
     try:
         answer = await client.operator_service.list_search_attributes(
             ListSearchAttributesRequest(namespace=client.namespace)
         )
     except RPCError as error:
-        if error.status in _KEPT_FROM_US:
+        if error.status in _NOT_ALLOWED:
             return
         raise
     found = {**answer.custom_attributes, **answer.system_attributes}
@@ -149,14 +151,14 @@ async def _require_attributes(client: Client) -> None:
 
 
 def _type_name(kind: int) -> str:
-    """As the command line of Temporal has it: `Keyword`, `Double`."""
+    """The name of a type on Temporal's command line: `Keyword`, `Double`."""
     name = IndexedValueType.Name(kind)  # type: ignore[arg-type]
     return name.removeprefix("INDEXED_VALUE_TYPE_").title().replace("_", "")
 
 
 async def _check_keyring(keys: KeyChecks, keyring: Keyring) -> None:
-    """Refuse a keyring that is not the ledger's. A ledger that does not answer hinders nobody: stop must always work,
-    and workflows drop what they cannot read."""
+    """Refuse a keyring that is not the ledger's. Skipped while the ledger does not answer: `stop` must work all the
+    same, and workflows drop messages that they cannot read."""
     try:
         refused = await keys.refuse_or_register(keyring)
     except LedgerUnavailable:

@@ -1,10 +1,11 @@
-"""How values travel through Temporal: pydantic models as JSON, sealed by the codec; what cannot be read, by name.
+"""How values travel through Temporal: pydantic models as JSON, sealed by the codec. A payload that cannot be read is
+reported by a fault with a stable name.
 
 A payload is unreadable when it was sealed with another keyring, was damaged, has an unknown encoding, or is not of the
-type that its reader wants. Then a handler whose parameter says so (`| Unreadable`) gets `Unreadable`; every other
-reader gets `PayloadUnreadable`: an update is rejected, a query answered with an error. The input of a workflow and the
-result of a step are wanted by the workflow itself: its task fails and is tried again, until a worker comes that can
-read them. Temporal's UI shows that failure with its name.
+type that its reader wants. Then a handler whose parameter type allows it (`| Unreadable`) gets `Unreadable`; for every
+other reader `PayloadUnreadable` is raised: an update is rejected, a query answered with an error. When a workflow
+itself needs the value (its input, the result of a step), its workflow task fails and is retried until a worker can
+read it. Temporal's UI shows that failure with its name.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -31,7 +32,7 @@ REFUSED = "payload_unreadable"
 """The stable name of the failure when what was sent cannot be read."""
 
 JSON = b"json/plain"
-"""The encoding whose converter makes sure of the type."""
+"""The only encoding whose converter validates the type."""
 
 STORED_ELSEWHERE = "__temporal_external_storage_reference"
 """Metadata of a payload whose data is in external storage, of which there is none here."""
@@ -40,12 +41,12 @@ STORED_ELSEWHERE = "__temporal_external_storage_reference"
 class PayloadUnreadable(TransientFault):
     """A payload of Temporal cannot be read.
 
-    Transient, as another keyring mends it: a workflow waits for that, and no payment is given up for it.
+    Transient, as the right keyring solves it: a workflow waits for that, and no payment is given up because of it.
     """
 
 
 class ReadingConverter(PydanticPayloadConverter):
-    """Pydantic's converter, whose every fault in reading is `PayloadUnreadable`; never quotes what was sent."""
+    """Pydantic's converter. Every error in reading becomes `PayloadUnreadable`, which never quotes what was sent."""
 
     def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
         """The values, each of the type that is wanted.
@@ -73,7 +74,7 @@ class ReadingConverter(PydanticPayloadConverter):
 
 
 def _without_unreadable(hint: Any) -> tuple[Any, bool]:
-    """The type that is wanted, and whether `Unreadable` may stand for it: also when no type is known.
+    """The type that is wanted, and whether `Unreadable` may be returned instead: also when no type is known.
 
     The SDK asks without types for the details of failures, and for messages with too many or too few values.
     """
@@ -92,7 +93,7 @@ def _described(error: Exception) -> str:
 
 
 class NamedFailures(DefaultFailureConverterWithEncodedAttributes):
-    """Texts and stack traces of failures travel sealed; what the SDK says of an unreadable payload gets its name."""
+    """Seals messages and stack traces of failures, and gives the SDK's error for an unreadable payload its name."""
 
     def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
         """See base class."""

@@ -1,4 +1,4 @@
-"""How the workflow of a request is started from outside of workflows: there is one of each, whoever starts it."""
+"""Starts the workflow of a request from outside of workflows; at most one run of it is open, whoever starts it."""
 
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
@@ -13,10 +13,11 @@ from autopay.temporal.attributes import request_attributes
 async def start_payment(
     client: Client, task_queue: str, order: PaymentOrder, *, summary_end: str = "", eagerly: bool = False
 ) -> bool:
-    """Whether it had to be started; one that runs is left alone, one that has ended runs again.
+    """Start the request's workflow; False when a run of it is open already.
 
-    A run that has ended must not be in the way: a restored ledger may not know its end, and a new run of a request that
-    the ledger does know sends its notice again. `eagerly`: its first step runs in this process, if a worker is here.
+    A closed run does not prevent a new one: a restored ledger may not know its end, and a new run of a request that has
+    ended in the ledger only sends its notice again. `eagerly`: the first workflow task goes to this process, if it runs
+    a worker.
 
     Raises:
         RPCError: Temporal does not answer, or refuses.
@@ -28,7 +29,7 @@ async def start_payment(
             id=payment_workflow_id(order.agent, order.request_id),
             task_queue=task_queue,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,  # as USE_EXISTING, and it tells which it was
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,  # unlike USE_EXISTING, it tells whether a run was open
             search_attributes=request_attributes(order),
             static_summary=f"{order.method} {host_of(order.url)} for {order.agent}{summary_end}",
             static_details=f"`{order.method} {order.url}`",

@@ -22,7 +22,7 @@ def redelivery_id(ref: AttemptRef) -> str:
 async def start_redelivery(
     client: Client, task_queue: str, ref: AttemptRef
 ) -> WorkflowHandle[object, RequestResult] | None:
-    """Ask for the content of that settled attempt; None when somebody is asking already.
+    """Start the workflow that asks for the content of that settled attempt; None when one is open already.
 
     Raises:
         RPCError: Temporal does not answer.

@@ -1,7 +1,7 @@
 """Which build of the workers new work goes to: Temporal's worker deployment versioning.
 
 A worker with AUTOPAY_BUILD_ID belongs to a version of the deployment `autopay`. Runs are pinned to the version that
-began them; a payment ends there, an agent continues as new on the current one as soon as it hears of it. So no new
+began them: a payment ends on it, an agent continues as new on the current version as soon as it learns of it. So no new
 build ever replays an old one's history, and old workers may stop when their version is drained. Without
 AUTOPAY_BUILD_ID workers are unversioned, which suits one machine.
 """
@@ -35,7 +35,7 @@ class UnknownBuild(PermanentFault):
 
 
 class Build(Value):
-    """A version of the workers, and how it stands: `ramping` gets `percent` of new work."""
+    """A version of the workers and its state in the deployment; it gets `percent` of new work."""
 
     build_id: str
     state: Literal["current", "ramping", "draining", "drained", "inactive"]

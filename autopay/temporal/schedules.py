@@ -1,4 +1,4 @@
-"""What Temporal does for us by the clock: the schedule that adopts requests whose workflow is gone."""
+"""The schedule in Temporal that starts `Adopt`, which gives open requests whose workflow is gone a new one."""
 
 from datetime import timedelta
 
@@ -20,15 +20,15 @@ from temporalio.converter import PayloadCodec
 from autopay.domain.payment.adoption import ADOPT_ID, EVERY_S, AdoptOrder
 from autopay.temporal.codec import SealedPayloads
 
-CATCH_UP = timedelta(minutes=1)
-"""Runs that were missed while Temporal was down are not made up for: one is enough."""
+CATCH_UP_WINDOW = timedelta(minutes=1)
+"""Runs that were missed while Temporal was down are skipped, except those of the last minute."""
 
-LONGEST_RUN = timedelta(minutes=5)
-"""A run that nobody can carry out (its order is sealed with a key that is gone) makes way for the next one then."""
+EXECUTION_TIMEOUT = timedelta(minutes=5)
+"""The execution time-out, so that a run whose input no worker can open (its key is gone) does not block the next."""
 
 
 async def schedule_adoption(client: Client, task_queue: str) -> None:
-    """Create the schedule; one that exists stays as it is, paused or not, but for its task queue and an old seal.
+    """Create the schedule. One that exists stays paused or not as it is; its action is replaced when it is out of date.
 
     Raises:
         RPCError: Temporal does not answer, or does not allow it.
@@ -37,7 +37,7 @@ async def schedule_adoption(client: Client, task_queue: str) -> None:
     try:
         await client.create_schedule(ADOPT_ID, wanted)
     except ScheduleAlreadyRunningError:
-        await client.get_schedule_handle(ADOPT_ID).update(lambda known: _moved(known, wanted, codec))
+        await client.get_schedule_handle(ADOPT_ID).update(lambda known: _updated(known, wanted, codec))
 
 
 def _schedule(task_queue: str) -> Schedule:
@@ -47,18 +47,18 @@ def _schedule(task_queue: str) -> Schedule:
             AdoptOrder(),
             id=ADOPT_ID,
             task_queue=task_queue,
-            execution_timeout=LONGEST_RUN,
+            execution_timeout=EXECUTION_TIMEOUT,
             static_summary="give open requests their workflow back",
         ),
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(seconds=EVERY_S))]),
-        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=CATCH_UP),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=CATCH_UP_WINDOW),
     )
 
 
-def _moved(known: ScheduleUpdateInput, wanted: Schedule, codec: PayloadCodec | None) -> ScheduleUpdate | None:
-    """The schedule with our task queue and our order, sealed with the newest key; None, no change, when it has them.
+def _updated(known: ScheduleUpdateInput, wanted: Schedule, codec: PayloadCodec | None) -> ScheduleUpdate | None:
+    """The schedule with our task queue and our input, sealed with the newest key; None when it has them already.
 
-    A schedule outlives every key: what it starts with must not stay under one that is to be dropped.
+    A schedule outlives every key: its input must not stay sealed with a key that is to be dropped.
     """
     schedule = known.description.schedule
     action, ours = schedule.action, wanted.action

@@ -218,7 +218,7 @@ def test_every_script_is_one(name: str, script: str) -> None:
 
 
 def test_a_worker_may_drain_before_it_is_killed() -> None:
-    assert timedelta(seconds=seconds(SERVICES["worker"]["stop_grace_period"])) > worker.DRAIN
+    assert timedelta(seconds=seconds(SERVICES["worker"]["stop_grace_period"])) > worker.SHUTDOWN_TIMEOUT
 
 
 def test_the_health_check_looks_at_the_file_that_the_worker_touches() -> None:
@@ -229,7 +229,7 @@ def test_the_health_check_looks_at_the_file_that_the_worker_touches() -> None:
     assert check == ["CMD", *in_image]
     assert f"'{command[2]}'" in check[-1]
     patience = int(re.search(r"> (\d+)\)", check[-1])[1])  # type: ignore[index]
-    assert patience >= 3 * worker.BEAT.total_seconds()
+    assert patience >= 3 * worker.ALIVE_INTERVAL.total_seconds()
 
 
 def test_the_builder_gets_what_the_image_copies_and_nothing_else() -> None:
