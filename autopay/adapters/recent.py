@@ -1,4 +1,4 @@
-"""`Recent`: the last answers to questions that many ask, each good for a while and shared by all who ask."""
+"""`Recent`: a cache of readings with a maximum age; callers that ask for the same at once share one read."""
 
 import asyncio
 import time
@@ -10,19 +10,19 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 MAX_KEPT = 1_000
-"""Readings that are kept; the one that was begun longest ago goes first."""
+"""Readings that are kept; the oldest is dropped first."""
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """A question that was asked at `began`, and its answer or the wait for it."""
+    """A read that began at `began` (seconds of the clock), and the task that has its value or will have it."""
 
     began: float
-    answer: asyncio.Task[Any]
+    task: asyncio.Task[Any]
 
 
 class Recent:
-    """Who asks while the same is being read waits for that reading.
+    """Readings by key. Only the last one of a key is kept.
 
     Args:
         clock: seconds that only go forward.
@@ -32,31 +32,34 @@ class Recent:
         self._clock = clock
         self._readings: dict[Hashable, _Reading] = {}
 
-    async def get(self, what: Hashable, age_s: float, read: Callable[[], Awaitable[T]]) -> T:
-        """The last reading, or a new one when that began too long ago. All who wait are told of a fault."""
-        reading = self._readings.get(what)
-        if reading is None or self._clock() - reading.began > age_s:
-            reading = self._begin(what, read)
-        answer: T = await asyncio.shield(reading.answer)
-        return answer
+    async def get(self, key: Hashable, max_age_s: float, read: Callable[[], Awaitable[T]]) -> T:
+        """The last value of the key, or what `read` returns now when that read began more than `max_age_s` ago.
 
-    def _begin(self, what: Hashable, read: Callable[[], Awaitable[T]]) -> _Reading:
+        A fault of `read` is raised in every caller that waits for it, and is not kept.
+        """
+        reading = self._readings.get(key)
+        if reading is None or self._clock() - reading.began > max_age_s:
+            reading = self._begin(key, read)
+        value: T = await asyncio.shield(reading.task)
+        return value
+
+    def _begin(self, key: Hashable, read: Callable[[], Awaitable[T]]) -> _Reading:
         async def ask() -> T:
             return await read()
 
-        # In a context of its own: it goes on for the others when the payment that began it is canceled.
-        answer = asyncio.get_running_loop().create_task(ask(), context=Context())
-        answer.add_done_callback(lambda ended: self._forget_a_fault(what, ended))
-        reading = _Reading(self._clock(), answer)
-        self._readings.pop(what, None)
-        self._readings[what] = reading
+        # In a context of its own: it goes on for the other callers when the payment that began it is canceled.
+        task = asyncio.get_running_loop().create_task(ask(), context=Context())
+        task.add_done_callback(lambda ended: self._drop_failed(key, ended))
+        reading = _Reading(self._clock(), task)
+        self._readings.pop(key, None)
+        self._readings[key] = reading
         while len(self._readings) > MAX_KEPT:
             del self._readings[next(iter(self._readings))]
         return reading
 
-    def _forget_a_fault(self, what: Hashable, ended: asyncio.Task[Any]) -> None:
+    def _drop_failed(self, key: Hashable, ended: asyncio.Task[Any]) -> None:
         if not ended.cancelled() and ended.exception() is None:
             return
-        reading = self._readings.get(what)
-        if reading is not None and reading.answer is ended:
-            del self._readings[what]
+        reading = self._readings.get(key)
+        if reading is not None and reading.task is ended:
+            del self._readings[key]

@@ -30,7 +30,7 @@ class Frontend:
 async def test_the_file_is_touched_only_while_temporal_answers(answers: bool, tmp_path: Path) -> None:
     alive = tmp_path / "alive"
     with suppress(TimeoutError):
-        await asyncio.wait_for(worker.beat(cast("Client", cast("Any", Frontend(answers))), alive), timeout=0.2)
+        await asyncio.wait_for(worker.report_alive(cast("Client", cast("Any", Frontend(answers))), alive), timeout=0.2)
     assert alive.exists() is answers
 
 

@@ -7,7 +7,7 @@ read anew before it is refused (`activities/sign.py`).
 | fact | at most this old | what an older one does |
 |---|---|---|
 | blockhash | 5 slots (2 s) | the payment has that much less of its 150 blocks (60 s) to land |
-| the session's account | 5 slots | a payment that does not land; an unfenced restore is found that much later |
+| the session's account | 5 slots | a payment that does not land; a restore without a fence is noticed that much later |
 | its newest signature | 5 slots | verifying looks that much further back |
 | the payee's account | 5 slots | a payment that does not land |
 | mint: program, decimals, fee, hook, pause | 150 slots | a payment that does not land, or whose fee the payee bears |
@@ -28,7 +28,7 @@ MINT_AGE_SLOTS = 150
 
 
 class RecentFacts:
-    """Implements the port `SigningFacts`. Who asks while the same is being read waits for that reading.
+    """Implements the port `SigningFacts`.
 
     Args:
         chain: the node.

@@ -1,4 +1,4 @@
-"""Waiting for the ledger to change: by its notifications, and by looking from time to time where none arrive."""
+"""Waits for commits to the ledger: by its notifications, or by a time-out where none arrive."""
 
 from __future__ import annotations
 
@@ -13,45 +13,49 @@ from autopay.domain.errors import LedgerUnavailable
 if TYPE_CHECKING:
     from autopay.adapters.postgres import PostgresLedger
 
-FIRST_REST_S = 0.005
-LAST_REST_S = 0.1
-"""How long a reader that was woken in vain rests before it can be woken again: a busy ledger notifies all the time."""
+FIRST_PAUSE_S = 0.005
+LONGEST_PAUSE_S = 0.1
+"""A pause between two wake-ups, which grows from the first to the longest: a busy ledger notifies all the time."""
 
 
 class LedgerChanges:
-    """One reader's wait for changes; made by `ledger_changes`."""
+    """Lets one reader wait for commits; made by `ledger_changes`.
 
-    def __init__(self, woken: Callable[[float], Awaitable[bool]] | None) -> None:
-        self._woken = woken
-        self._rest_s = FIRST_REST_S
+    Args:
+        notified: waits for a notification for that many seconds at most; None where there are no notifications.
+    """
+
+    def __init__(self, notified: Callable[[float], Awaitable[bool]] | None) -> None:
+        self._notified = notified
+        self._pause_s = FIRST_PAUSE_S
         self._returned_at = 0.0
 
     async def wait(self, within_s: float) -> None:
         """Return when something was committed since the last call, after `within_s` seconds at the latest.
 
-        Nothing is missed between two calls. An outage of the database ends the notifications, not the wait: whoever
-        looks then sees the outage itself.
+        Nothing is missed between two calls. An outage of the database ends the notifications, not the wait: the caller
+        meets the outage when it reads.
         """
         until = time.monotonic() + within_s
-        await asyncio.sleep(min(max(self._returned_at + self._rest_s - time.monotonic(), 0), within_s))
+        await asyncio.sleep(min(max(self._returned_at + self._pause_s - time.monotonic(), 0), within_s))
         left = max(until - time.monotonic(), 0)
-        if self._woken is None:
+        if self._notified is None:
             await asyncio.sleep(left)
         else:
             try:
-                await self._woken(left)
+                await self._notified(left)
             except LedgerUnavailable:
-                self._woken = None
-        self._rest_s = min(self._rest_s * 1.5, LAST_REST_S)
+                self._notified = None
+        self._pause_s = min(self._pause_s * 1.5, LONGEST_PAUSE_S)
         self._returned_at = time.monotonic()
 
 
 @asynccontextmanager
 async def ledger_changes(ledger: PostgresLedger) -> AsyncIterator[LedgerChanges]:
-    """Listens from now on; what was committed before has to be looked for after this was entered."""
+    """Listen from now on. Read the ledger once after entering: of what was committed before comes no notification."""
     async with AsyncExitStack() as stack:
         try:
-            woken = await stack.enter_async_context(ledger.events.listening())
+            notified = await stack.enter_async_context(ledger.events.listening())
         except LedgerUnavailable:  # no connection is left, for example: the others have pooled ones
-            woken = None
-        yield LedgerChanges(woken)
+            notified = None
+        yield LedgerChanges(notified)
