@@ -34,12 +34,14 @@ NODE_TIMEOUT_S = 30.0
 
 
 @asynccontextmanager
-async def ledger_of(settings: Settings) -> AsyncIterator[PostgresLedger]:
-    """The ledger, closed at the end."""
+async def ledger_of(settings: Settings, agent: str | None = None) -> AsyncIterator[PostgresLedger]:
+    """The ledger, closed at the end; `CommandError` when an agent is named that it does not know."""
     from autopay.adapters.postgres import open_ledger
 
     ledger = open_ledger(settings.database_url)
     try:
+        if agent is not None:
+            await known_agent(ledger, agent)
         yield ledger
     finally:
         await ledger.dispose()

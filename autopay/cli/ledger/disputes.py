@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from autopay.cli.connect.connections import known_agent, ledger_of
+from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import note, print_json
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
@@ -57,9 +57,7 @@ def disputes(
 
 
 async def _disputes(settings: Settings, agent: str | None) -> Sequence[DisputeRow]:
-    async with ledger_of(settings) as opened:
-        if agent is not None:
-            await known_agent(opened, agent)
+    async with ledger_of(settings, agent) as opened:
         return await opened.reports.disputes(agent)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, TextIO
 import typer
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from autopay.cli.connect.connections import known_agent, ledger_of
+from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import note, stderr_console
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
@@ -81,9 +81,7 @@ async def _export(settings: Settings, wanted: Filter, format_: Format, stream: T
     hidden = not sys.stderr.isatty()
     with Progress(*columns, console=stderr_console(), transient=True, disable=hidden) as progress:
         task = progress.add_task("", total=None)
-        async with ledger_of(settings) as opened:
-            if wanted.agent is not None:
-                await known_agent(opened, wanted.agent)
+        async with ledger_of(settings, wanted.agent) as opened:
             first = True
             async for batch in opened.reports.every_payment(wanted):
                 rows = [payment_values(row) for row in batch]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autopay.cli.connect.connections import known_agent, ledger_of
+from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.event_text import event_line
@@ -51,9 +51,7 @@ def follow(
 
 
 async def _follow(settings: Settings, agent: str | None, cursor: str | None, tail: int, as_json: bool) -> None:
-    async with ledger_of(settings) as ledger:
-        if agent is not None:
-            await known_agent(ledger, agent)
+    async with ledger_of(settings, agent) as ledger:
         await ledger.maintenance.check_schema()
         async with aclosing(
             ledger.events.follow(after=cursor, tail=tail, agent=agent, on_outage=_note_outage)

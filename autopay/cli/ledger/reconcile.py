@@ -10,7 +10,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn
 
 from autopay.adapters.checkpoint import CheckpointFile
-from autopay.cli.connect.connections import known_agent, ledger_of, node_rpc
+from autopay.cli.connect.connections import ledger_of, node_rpc
 from autopay.cli.connect.console import note, print_json, print_line, stderr_console
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
@@ -90,9 +90,7 @@ async def _reconcile(
     file = CheckpointFile(checkpoint) if checkpoint is not None else None
     state = file.read(settings.network) if file else Checkpoint(network=settings.network)
     try:
-        async with ledger_of(settings) as ledger, node_rpc(settings) as rpc:
-            if agent is not None:
-                await known_agent(ledger, agent)
+        async with ledger_of(settings, agent) as ledger, node_rpc(settings) as rpc:
             save = file.save if file else (lambda _: None)
             run = ReconcileRun(ledger.reconciliation, SolanaHistory(rpc), settings.network, state, save, on_progress)
             return await run.run(agent)

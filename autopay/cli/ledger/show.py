@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from autopay.cli.connect.connections import known_agent, ledger_of
+from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import note
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
@@ -96,16 +96,12 @@ def show(
 
 
 async def _payments(settings: Settings, wanted: Filter, after: str | None, limit: int) -> Page[PaymentRow]:
-    async with ledger_of(settings) as opened:
-        if wanted.agent is not None:
-            await known_agent(opened, wanted.agent)
+    async with ledger_of(settings, wanted.agent) as opened:
         return await opened.reports.payments(wanted, after=after, limit=limit)
 
 
 async def _trail(settings: Settings, wanted: Filter, after: str | None, limit: int) -> Page[TrailRow]:
-    async with ledger_of(settings) as opened:
-        if wanted.agent is not None:
-            await known_agent(opened, wanted.agent)
+    async with ledger_of(settings, wanted.agent) as opened:
         return await opened.reports.trail(wanted, after=after, limit=limit)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from autopay.cli.connect.connections import known_agent, ledger_of
+from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import note
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
@@ -82,7 +82,5 @@ def totals(rows: Sequence[SpendRow]) -> Sequence[SpendRow]:
 
 
 async def _spend(settings: Settings, wanted: Filter, by: SpendBy | None) -> Sequence[SpendRow]:
-    async with ledger_of(settings) as opened:
-        if wanted.agent is not None:
-            await known_agent(opened, wanted.agent)
+    async with ledger_of(settings, wanted.agent) as opened:
         return await opened.reports.spend(wanted, by)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from autopay.cli.connect.connections import known_agent, ledger_of
+from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help, exit_codes_help
@@ -96,9 +96,7 @@ def deny(which: ApprovalId, home: HomeOption = None) -> None:
 
 
 async def _approvals(settings: Settings, agent: str | None, undecided: bool) -> Sequence[ApprovalRecord]:
-    async with ledger_of(settings) as ledger:
-        if agent is not None:
-            await known_agent(ledger, agent)
+    async with ledger_of(settings, agent) as ledger:
         return await ledger.policies.approvals(agent, undecided=undecided)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from autopay.cli.connect.connections import known_agent, ledger_of
+from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.console import note, print_json
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.exit_codes import examples_help
@@ -59,9 +59,7 @@ def list_sessions(
 
 async def _list(settings: Settings, agent: str | None) -> Sequence[tuple[SessionRecord, AccountReading]]:
     slots = asyncio.Semaphore(AT_ONCE)
-    async with ledger_of(settings) as ledger, owner_node(settings) as node:
-        if agent is not None:
-            await known_agent(ledger, agent)
+    async with ledger_of(settings, agent) as ledger, owner_node(settings) as node:
         records = await ledger.sessions.list(agent)
 
         async def read(record: SessionRecord) -> AccountReading:
