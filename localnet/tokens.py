@@ -27,7 +27,7 @@ from spl.token.models import MintToParams
 
 from autopay.adapters.solana.answers import U64, Answer, AsOfSlot, SignatureText
 from autopay.adapters.solana.chain import SolanaChain
-from autopay.adapters.solana.key_file import read_key_file
+from autopay.adapters.solana.owner.key_file import read_key_file
 from autopay.adapters.solana.rpc import NodeRpc
 from autopay.domain.errors import ChainUnavailable, PermanentFault, TransientFault
 from autopay.domain.network import Network

@@ -29,7 +29,7 @@ from x402.http.utils import (
 )
 from x402.schemas import PaymentPayload, PaymentRequired, PaymentRequirements, ResourceInfo, SettleResponse
 
-from autopay.adapters.solana.key_file import read_key_file
+from autopay.adapters.solana.owner.key_file import read_key_file
 from autopay.domain.network import Network, caip2
 from localnet.chain.genesis import USDC_MINT
 

@@ -14,7 +14,7 @@ from solders.pubkey import Pubkey
 from temporalio.client import Client
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
-from autopay.adapters.solana.key_file import read_key_file
+from autopay.adapters.solana.owner.key_file import read_key_file
 from autopay.cli.connect.connections import vault_of
 from autopay.cli.launch.launch_order import LaunchOrder
 from autopay.cli.launch.launch_steps import launch_agent

@@ -19,7 +19,7 @@ from autopay.adapters.solana.account_watch import SolanaAccountWatch
 from autopay.adapters.solana.anchoring import AnchorChain
 from autopay.adapters.solana.chain import SolanaChain
 from autopay.adapters.solana.history import SolanaHistory
-from autopay.adapters.solana.owner_transaction import OwnerNode, OwnerRefused, OwnerTooLate, OwnerUnknown
+from autopay.adapters.solana.owner.owner_transaction import OwnerNode, OwnerRefused, OwnerTooLate, OwnerUnknown
 from autopay.adapters.solana.rpc import HttpSettingsWrong, NodeRpc
 from autopay.domain.errors import ChainUnavailable, NodeBehind, TransientFault
 from autopay.domain.network import Network

@@ -18,7 +18,7 @@ from spl.token.models import RevokeParams
 
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.solana.extensions import withheld_atomic
-from autopay.adapters.solana.grant import (
+from autopay.adapters.solana.owner.grant import (
     GrantTerms,
     OwnerLacks,
     draft_again,
@@ -28,7 +28,7 @@ from autopay.adapters.solana.grant import (
     open_grant,
     send_grant,
 )
-from autopay.adapters.solana.owner_transaction import (
+from autopay.adapters.solana.owner.owner_transaction import (
     OwnerNode,
     OwnerRefused,
     OwnerSignatureWrong,
@@ -38,7 +38,7 @@ from autopay.adapters.solana.owner_transaction import (
     with_signature,
     with_transaction,
 )
-from autopay.adapters.solana.revoke import plan_revoke
+from autopay.adapters.solana.owner.revoke import plan_revoke
 from autopay.adapters.solana.rpc import NodeRpc
 from autopay.adapters.vault import Keyring, Vault
 from autopay.domain.money import Currency

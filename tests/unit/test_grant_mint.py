@@ -7,8 +7,8 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from spl.token.constants import TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
 
-from autopay.adapters.solana.grant import GrantTerms, OwnerLacks, open_grant
-from autopay.adapters.solana.owner_transaction import OwnerNode
+from autopay.adapters.solana.owner.grant import GrantTerms, OwnerLacks, open_grant
+from autopay.adapters.solana.owner.owner_transaction import OwnerNode
 from autopay.domain.money import Currency
 from tests.hostile.accounts import (
     NON_TRANSFERABLE,

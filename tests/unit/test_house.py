@@ -25,7 +25,7 @@ FLOORS = (
     ("autopay",),
     ("autopay.adapters",),
     ("autopay.adapters.x402", "autopay.adapters.solana", "autopay.adapters.postgres.tables"),
-    ("autopay.adapters.postgres.database",),
+    ("autopay.adapters.postgres.database", "autopay.adapters.solana.owner"),
     ("autopay.adapters.postgres.sessions",),
     ("autopay.adapters.postgres.payments",),
     ("autopay.adapters.postgres.agents", "autopay.adapters.postgres.audit"),

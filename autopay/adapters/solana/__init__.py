@@ -1,1 +1,1 @@
-"""The Solana node: reading the chain, building payments, and what owners sign."""
+"""The Solana node: reading the chain, and building payments. `owner/` has what owners sign."""

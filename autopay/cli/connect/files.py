@@ -41,7 +41,7 @@ def read_keypair(path: Path, option: str = "--owner-keypair") -> "Keypair":
     Raises:
         CommandError: the file cannot be read, or holds no key; the message names the option.
     """
-    from autopay.adapters.solana.key_file import read_key_file
+    from autopay.adapters.solana.owner.key_file import read_key_file
 
     try:
         return read_key_file(path)

@@ -13,7 +13,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.adapters.solana.grant import GrantedSession, GrantTerms, grant_session
+from autopay.adapters.solana.owner.grant import GrantedSession, GrantTerms, grant_session
 from autopay.adapters.vault import Vault
 from autopay.cli.connect.agent_errors import temporal_error
 from autopay.cli.connect.agent_handle import AgentHandle

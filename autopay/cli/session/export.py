@@ -41,7 +41,7 @@ def export(
 
 
 async def _export(settings: Settings, session_id: UUID, file: Path, as_json: bool) -> None:
-    from autopay.adapters.solana.grant import draft_again, is_shown
+    from autopay.adapters.solana.owner.grant import draft_again, is_shown
 
     async with ledger_of(settings) as ledger, owner_node(settings) as node:
         record = await known_session(ledger, session_id)

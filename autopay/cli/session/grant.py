@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from solders.keypair import Keypair
     from solders.pubkey import Pubkey
 
-    from autopay.adapters.solana.grant import GrantTerms
+    from autopay.adapters.solana.owner.grant import GrantTerms
 
 
 def register(session: typer.Typer) -> None:
@@ -99,7 +99,7 @@ def grant(
         check_export(export_to)
     settings = Settings.load(home=home).resolve("database_url", "solana_rpc_url")
 
-    from autopay.adapters.solana.grant import GrantTerms
+    from autopay.adapters.solana.owner.grant import GrantTerms
 
     phase, needed = run_async(_needs(settings, name, money))
     payments, lasts_s = session_scope(phase, tx_limit, lasts)
@@ -123,7 +123,7 @@ async def _needs(settings: Settings, name: str, currency: Currency) -> tuple[Pha
 
 
 async def _grant(settings: Settings, order: GrantOrder, as_json: bool) -> None:
-    from autopay.adapters.solana.grant import finish_grant, open_grant, send_grant
+    from autopay.adapters.solana.owner.grant import finish_grant, open_grant, send_grant
 
     async with (
         ledger_and_temporal(settings) as (ledger, _),

@@ -16,8 +16,8 @@ from autopay.settings import Settings
 
 if TYPE_CHECKING:
     from autopay.adapters.postgres import PostgresLedger
-    from autopay.adapters.solana.owner_transaction import OwnerNode
-    from autopay.adapters.solana.revoke import RevokePlan
+    from autopay.adapters.solana.owner.owner_transaction import OwnerNode
+    from autopay.adapters.solana.owner.revoke import RevokePlan
 
 LAMPORTS_PER_SOL = 10**9
 

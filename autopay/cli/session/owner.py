@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from solders.keypair import Keypair
 
     from autopay.adapters.postgres import PostgresLedger
-    from autopay.adapters.solana.grant import GrantTerms
-    from autopay.adapters.solana.owner_transaction import OwnerNode
+    from autopay.adapters.solana.owner.grant import GrantTerms
+    from autopay.adapters.solana.owner.owner_transaction import OwnerNode
 
 
 @asynccontextmanager
 async def owner_node(settings: Settings) -> AsyncIterator[OwnerNode]:
     """A connection to the chain for owners' transactions, closed at the end."""
-    from autopay.adapters.solana.owner_transaction import OwnerNode
+    from autopay.adapters.solana.owner.owner_transaction import OwnerNode
 
     async with node_rpc(settings) as rpc:
         yield OwnerNode(rpc)

@@ -9,8 +9,8 @@ from uuid import UUID
 from solders.pubkey import Pubkey
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.adapters.solana.owner_transaction import OwnerNode, signed_by
-from autopay.adapters.solana.revoke import RevokePlan, plan_revoke
+from autopay.adapters.solana.owner.owner_transaction import OwnerNode, signed_by
+from autopay.adapters.solana.owner.revoke import RevokePlan, plan_revoke
 from autopay.cli.connect.connections import known_agent, known_session, ledger_of
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.exit_codes import CommandError, ExitCode

@@ -20,7 +20,7 @@ from autopay.domain.text.command_line import command_line
 from autopay.settings import Settings
 
 if TYPE_CHECKING:
-    from autopay.adapters.solana.owner_transaction import OwnerNode
+    from autopay.adapters.solana.owner.owner_transaction import OwnerNode
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def write_export(
     path: Path, record: SessionRecord, asked: OwnerTransaction, does: Sequence[str], network: Network, until: datetime
 ) -> None:
     """Write the file for the owner to sign; it holds no secret."""
-    from autopay.adapters.solana.owner_transaction import unsigned
+    from autopay.adapters.solana.owner.owner_transaction import unsigned
 
     content = {
         "session": str(record.session_id),

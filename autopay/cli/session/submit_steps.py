@@ -4,8 +4,8 @@ from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.adapters.solana.grant import finish_grant, is_shown
-from autopay.adapters.solana.owner_transaction import (
+from autopay.adapters.solana.owner.grant import finish_grant, is_shown
+from autopay.adapters.solana.owner.owner_transaction import (
     OwnerNode,
     OwnerRefused,
     OwnerTooLate,
@@ -14,7 +14,7 @@ from autopay.adapters.solana.owner_transaction import (
     with_signature,
     with_transaction,
 )
-from autopay.adapters.solana.revoke import plan_revoke
+from autopay.adapters.solana.owner.revoke import plan_revoke
 from autopay.cli.connect.connections import known_session, ledger_of
 from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.exit_codes import CommandError, ExitCode

@@ -23,7 +23,7 @@ from spl.token.instructions import (
 from spl.token.models import CloseAccountParams, RevokeParams, TransferCheckedParams
 
 from autopay.adapters.solana.extensions import withheld_atomic
-from autopay.adapters.solana.owner_transaction import OwnerNode
+from autopay.adapters.solana.owner.owner_transaction import OwnerNode
 from autopay.domain.money import DECIMALS
 from autopay.domain.session import SessionRecord
 

@@ -36,7 +36,7 @@ from spl.token.models import ApproveCheckedParams, InitializeAccount3Params, Tra
 
 from autopay.adapters.solana.chain import read_mint
 from autopay.adapters.solana.extensions import account_length
-from autopay.adapters.solana.owner_transaction import OwnerNode, OwnerRefused, OwnerUnknown, signed_by
+from autopay.adapters.solana.owner.owner_transaction import OwnerNode, OwnerRefused, OwnerUnknown, signed_by
 from autopay.adapters.vault import Vault
 from autopay.domain.errors import PermanentFault, TransientFault
 from autopay.domain.money import DECIMALS, Currency, show
