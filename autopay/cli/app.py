@@ -10,8 +10,8 @@ from typing import NoReturn
 import typer
 
 from autopay.cli.commands import CommandGroup
-from autopay.cli.connect.console import note
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, exit_codes_help
+from autopay.cli.terminal.console import note
+from autopay.cli.terminal.exit_codes import CommandError, ExitCode, exit_codes_help
 from autopay.domain.errors import Fault, PermanentFault, SettingsError, TransientFault
 from autopay.domain.text.command_line import CALL, home_among
 from autopay.own_call import own_call

@@ -2,8 +2,8 @@
 
 import pytest
 
-from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.cli.request.approval_steps import decide_approval, find_approval
+from autopay.cli.terminal.exit_codes import CommandError, ExitCode
 from autopay.domain.policy.policy import Awaiting
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.request import RequestStatus

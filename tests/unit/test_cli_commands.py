@@ -10,9 +10,9 @@ from typer.main import get_command
 
 from autopay.cli import commands
 from autopay.cli.app import build_app, run
-from autopay.cli.connect.exit_codes import MEANINGS, ExitCode
 from autopay.cli.launch.launch_file import EXAMPLE
 from autopay.cli.request.output import exit_code_of
+from autopay.cli.terminal.exit_codes import MEANINGS, ExitCode
 from autopay.domain.request import RequestStatus
 
 WALLET = "9xQeWvG816bUx9EPjHmaT23yvVM2ZWbrrpZb9PusVFin"

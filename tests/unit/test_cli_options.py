@@ -6,8 +6,8 @@ import pytest
 import typer
 
 from autopay.cli.agent.watch import watch_of, watches_of
-from autopay.cli.connect import options
-from autopay.cli.connect.options import session_scope
+from autopay.cli.terminal import options
+from autopay.cli.terminal.options import session_scope
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from autopay.cli.app import run
-from autopay.cli.connect.exit_codes import ExitCode
 from autopay.cli.policy.show import changes, lines_of
+from autopay.cli.terminal.exit_codes import ExitCode
 from autopay.domain.policy.file import EXAMPLE, FIELDS, read_policy
 from autopay.domain.policy.policy import Policy
 from autopay.domain.text.durations import format_duration

@@ -9,7 +9,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from autopay.cli.connect.tables import FittedTable, print_table, show_table, wrapped
+from autopay.cli.terminal.tables import FittedTable, print_table, show_table, wrapped
 
 CLI = Path(__file__).parents[2] / "autopay" / "cli"
 WIDTHS = (40, 60, 80, 120, 200)

@@ -9,8 +9,8 @@ from solders.keypair import Keypair
 
 from autopay.adapters.postgres.database.connection import connect_arguments, engine_url, search_path
 from autopay.adapters.vault import Keyring
-from autopay.cli.connect.exit_codes import CommandError
-from autopay.cli.connect.files import read_keypair
+from autopay.cli.terminal.exit_codes import CommandError
+from autopay.cli.terminal.files import read_keypair
 from autopay.database_url import LIBPQ, parse_database_url
 from autopay.domain.errors import SettingsError
 from autopay.settings import Settings, environment

@@ -12,8 +12,8 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.cli.request.approval_steps import send_decision
+from autopay.cli.terminal.exit_codes import CommandError, ExitCode
 from autopay.domain.agent.spec import AgentSpec, Rules
 from autopay.domain.agent.status import AgentStatus
 from autopay.domain.money import Currency

@@ -10,11 +10,11 @@ import typer
 
 from autopay.cli.agent.agent_view import agent_view
 from autopay.cli.connect.connections import ledger_of, temporal_of
-from autopay.cli.connect.console import note, print_json
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import examples_help
-from autopay.cli.connect.options import HomeOption, JsonOption
-from autopay.cli.connect.tables import print_table
+from autopay.cli.terminal.console import note, print_json
+from autopay.cli.terminal.exit_codes import examples_help
+from autopay.cli.terminal.options import HomeOption, JsonOption
+from autopay.cli.terminal.tables import print_table
 from autopay.domain.agent.records import AgentSummary, SpendableRecord
 from autopay.domain.agent.spending import spending
 from autopay.domain.agent.status import AgentState, AgentStatus

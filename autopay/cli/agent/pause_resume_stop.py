@@ -5,10 +5,10 @@ from typing import Annotated
 import typer
 
 from autopay.cli.connect.connections import agent_handle
-from autopay.cli.connect.console import note
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import examples_help
-from autopay.cli.connect.options import AgentArgument, HomeOption
+from autopay.cli.terminal.console import note
+from autopay.cli.terminal.exit_codes import examples_help
+from autopay.cli.terminal.options import AgentArgument, HomeOption
 from autopay.settings import Settings
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import typer
 
 from autopay.cli.connect.connections import agent_handle, known_agent, ledger_of
-from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import examples_help
-from autopay.cli.connect.formats import ago
-from autopay.cli.connect.options import AgentArgument, HomeOption, JsonOption, agent_name
-from autopay.cli.connect.tables import print_table
+from autopay.cli.terminal.console import note, print_json, print_line
+from autopay.cli.terminal.exit_codes import examples_help
+from autopay.cli.terminal.formats import ago
+from autopay.cli.terminal.options import AgentArgument, HomeOption, JsonOption, agent_name
+from autopay.cli.terminal.tables import print_table
 from autopay.domain.agent.state.priority import score_at, sort_key
 from autopay.domain.agent.status import AgentStatus
 from autopay.domain.agent.steps import QueuedRequest

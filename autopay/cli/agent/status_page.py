@@ -5,8 +5,8 @@ from datetime import datetime
 
 from autopay.cli.agent.advice import LIMITS, advice
 from autopay.cli.agent.agent_view import AgentView
-from autopay.cli.connect.formats import ago, span, until
-from autopay.cli.connect.tables import FittedTable
+from autopay.cli.terminal.formats import ago, span, until
+from autopay.cli.terminal.tables import FittedTable
 from autopay.domain.agent.records import SpendLimit
 from autopay.domain.agent.status import AgentStatus, BreakerState, BreakerStatus, HeldRequest, WatchStatus
 from autopay.domain.money import Currency, show

@@ -9,11 +9,11 @@ import typer
 from pydantic import ValidationError
 
 from autopay.cli.connect.connections import update_agent
-from autopay.cli.connect.console import note
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import examples_help
-from autopay.cli.connect.formats import span
-from autopay.cli.connect.options import (
+from autopay.cli.terminal.console import note
+from autopay.cli.terminal.exit_codes import examples_help
+from autopay.cli.terminal.formats import span
+from autopay.cli.terminal.options import (
     AgentArgument,
     HomeOption,
     amount_atomic,

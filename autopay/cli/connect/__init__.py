@@ -1,1 +1,1 @@
-"""What all commands share: what they connect to, options, exit codes, and how values are printed."""
+"""What commands connect to, by their settings: the ledger, Temporal and its agents, the chain, an embedded stack."""

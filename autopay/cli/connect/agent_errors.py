@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from autopay.cli.connect.exit_codes import CommandError, ExitCode
+from autopay.cli.terminal.exit_codes import CommandError, ExitCode
 from autopay.domain.text.command_line import command_line, worker_command_line
 
 if TYPE_CHECKING:

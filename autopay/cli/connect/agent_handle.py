@@ -35,7 +35,7 @@ from autopay.cli.connect.agent_errors import (
     start_worker,
     temporal_error,
 )
-from autopay.cli.connect.exit_codes import CommandError, ExitCode
+from autopay.cli.terminal.exit_codes import CommandError, ExitCode
 from autopay.domain.agent.status import Accepted, AgentStatus
 from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.refusal import RefusalReason

@@ -8,8 +8,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.cli.connect.agent_errors import temporal_error
 from autopay.cli.connect.agent_handle import AgentHandle
-from autopay.cli.connect.console import printable
-from autopay.cli.connect.exit_codes import CommandError
+from autopay.cli.terminal.console import printable
+from autopay.cli.terminal.exit_codes import CommandError
 from autopay.domain.agent.status import AgentState, AgentStatus
 from autopay.domain.request import agent_workflow_id
 from autopay.temporal.attributes import STATE

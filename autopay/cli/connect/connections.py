@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from autopay.cli.connect.exit_codes import CommandError
-from autopay.cli.connect.options import agent_name
+from autopay.cli.terminal.exit_codes import CommandError
+from autopay.cli.terminal.options import agent_name
 from autopay.domain.errors import SettingsError, UnknownAgent
 from autopay.domain.money import Currency
 from autopay.domain.network import usdc_mint

@@ -1,6 +1,6 @@
 """The command that grants an agent a session which ends a shortage, with every value written out. Pure."""
 
-from autopay.cli.connect.options import DEFAULT_SCOPES, MAX_SESSION_S, MAX_TX_LIMIT, session_s
+from autopay.cli.terminal.options import DEFAULT_SCOPES, MAX_SESSION_S, MAX_TX_LIMIT, session_s
 from autopay.domain.money import Currency, short_units_text, show
 from autopay.domain.phase import Phase
 from autopay.domain.session import SessionRecord

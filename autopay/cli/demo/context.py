@@ -16,10 +16,10 @@ from autopay.adapters.postgres import PostgresLedger
 from autopay.cli.connect.agent_errors import AgentNotAnswering, AgentNotRunning
 from autopay.cli.connect.agent_handle import AgentHandle
 from autopay.cli.connect.connections import vault_of
-from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.cli.demo.display import Display
 from autopay.cli.demo.stages import headline
 from autopay.cli.request.order import RequestOrder
+from autopay.cli.terminal.exit_codes import CommandError, ExitCode
 from autopay.domain.agent.status import AgentStatus
 from autopay.domain.errors import Fault
 from autopay.domain.report.rows import TimelineRow

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from autopay.cli.connect.connections import ledger_of, vault_of
-from autopay.cli.connect.console import print_json, print_line
 from autopay.cli.connect.elsewhere import elsewhere_line, settings_elsewhere
 from autopay.cli.connect.event_loop import in_foreground, run_async
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.demo.agent_setup import FIRST_ALLOWANCE, launch_order
 from autopay.cli.demo.display import Display, console_of_demo
+from autopay.cli.terminal.console import print_json, print_line
+from autopay.cli.terminal.exit_codes import CommandError, ExitCode, examples_help
 from autopay.domain.errors import SettingsError
 from autopay.domain.money import show
 from autopay.domain.text.command_line import CALL, command_line

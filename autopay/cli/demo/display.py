@@ -12,11 +12,11 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from autopay.cli.connect.console import printable, stderr_console
-from autopay.cli.connect.formats import span
-from autopay.cli.connect.tables import wrapped
 from autopay.cli.demo.live_view import LiveView, View, Wait
 from autopay.cli.demo.stages import stage_words, stages_of
+from autopay.cli.terminal.console import printable, stderr_console
+from autopay.cli.terminal.formats import span
+from autopay.cli.terminal.tables import wrapped
 from autopay.domain.agent.status import AgentStatus
 from autopay.domain.report.rows import TimelineRow
 from autopay.domain.request import RequestStatus

@@ -1,7 +1,7 @@
 """Two chapters of the demo with faults: the chain goes away, and a worker is killed."""
 
-from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.cli.demo.context import ChapterFacts, DemoContext, Snapshot
+from autopay.cli.terminal.exit_codes import CommandError, ExitCode
 from autopay.domain.agent.state.scheduling import BlockedBy
 from autopay.domain.agent.status import AgentState, AgentStatus, BreakerState, BreakerStatus
 from autopay.domain.request import RequestStatus, payment_workflow_id

@@ -13,10 +13,10 @@ from rich.spinner import Spinner
 from rich.table import Column, Table
 from rich.text import Text
 
-from autopay.cli.connect.console import printable
-from autopay.cli.connect.formats import span
-from autopay.cli.connect.tables import wrapped
 from autopay.cli.demo.stages import STAGES, headline, stages_of
+from autopay.cli.terminal.console import printable
+from autopay.cli.terminal.formats import span
+from autopay.cli.terminal.tables import wrapped
 from autopay.domain.agent.status import AgentStatus
 from autopay.domain.money import show
 from autopay.domain.report.rows import TimelineRow

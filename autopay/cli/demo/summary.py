@@ -7,10 +7,10 @@ from typing import Any
 
 from autopay.adapters.solana.chain import SolanaChain
 from autopay.cli.connect.connections import node_rpc
-from autopay.cli.connect.console import print_line
-from autopay.cli.connect.tables import print_table
 from autopay.cli.demo.context import DemoContext
 from autopay.cli.ledger.verify_steps import audit_ledger
+from autopay.cli.terminal.console import print_line
+from autopay.cli.terminal.tables import print_table
 from autopay.domain.audit.report import AuditReport
 from autopay.domain.money import Currency, show, units_text
 from autopay.domain.progress import ignore_progress

@@ -10,13 +10,15 @@ import typer
 from autopay.cli.agent.watch import WATCH_EXAMPLE, watches_of
 from autopay.cli.connect.agent_errors import start_worker
 from autopay.cli.connect.connections import ledger_and_temporal, vault_of
-from autopay.cli.connect.console import note, print_json
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
-from autopay.cli.connect.files import name_of, read_toml_text
-from autopay.cli.connect.formats import span
 from autopay.cli.connect.grant_hint import too_small_a_grant
-from autopay.cli.connect.options import (
+from autopay.cli.launch.launch_file import EXAMPLE, LaunchFileError, read_launch_file
+from autopay.cli.launch.launch_order import LaunchOrder, LaunchOutcome
+from autopay.cli.terminal.console import note, print_json
+from autopay.cli.terminal.exit_codes import CommandError, ExitCode, examples_help
+from autopay.cli.terminal.files import name_of, read_toml_text
+from autopay.cli.terminal.formats import span
+from autopay.cli.terminal.options import (
     DEFAULT_ALLOWANCE,
     DurationOption,
     HomeOption,
@@ -30,9 +32,7 @@ from autopay.cli.connect.options import (
     session_s,
     session_scope,
 )
-from autopay.cli.connect.tables import print_table
-from autopay.cli.launch.launch_file import EXAMPLE, LaunchFileError, read_launch_file
-from autopay.cli.launch.launch_order import LaunchOrder, LaunchOutcome
+from autopay.cli.terminal.tables import print_table
 from autopay.domain.money import Currency, show, units_text
 from autopay.domain.network import Network
 from autopay.domain.request import agent_workflow_id

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from autopay.cli.agent.rules import RULE_FIELDS
 from autopay.cli.agent.watch import watches_of
-from autopay.cli.connect.options import (
+from autopay.cli.launch.launch_order import LaunchOrder
+from autopay.cli.terminal.options import (
     DEFAULT_ALLOWANCE,
     MAX_TX_LIMIT,
     agent_name,
@@ -21,7 +22,6 @@ from autopay.cli.connect.options import (
     session_scope,
     whole_seconds,
 )
-from autopay.cli.launch.launch_order import LaunchOrder
 from autopay.domain.agent.spec import Rules
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from autopay.cli.connect.exit_codes import CommandError
+from autopay.cli.terminal.exit_codes import CommandError
 from autopay.domain.agent.spec import AgentSpec, Rules, Watch
 from autopay.domain.money import Currency
 from autopay.domain.network import Network

@@ -18,10 +18,10 @@ from autopay.adapters.vault import Vault
 from autopay.cli.connect.agent_errors import temporal_error
 from autopay.cli.connect.agent_handle import AgentHandle
 from autopay.cli.connect.connections import mint_of
-from autopay.cli.connect.exit_codes import CommandError
 from autopay.cli.connect.grant_hint import grant_command
 from autopay.cli.launch.launch_order import AlreadyRunning, LaunchOrder, LaunchOutcome
 from autopay.cli.session.owner import known_wallet, owner_key, owner_node
+from autopay.cli.terminal.exit_codes import CommandError
 from autopay.domain.agent.spec import AgentSpec
 from autopay.domain.agent.state.durable_state import DurableState
 from autopay.domain.agent.status import AgentState

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autopay.cli.connect.connections import node_rpc
-from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import examples_help
-from autopay.cli.connect.files import read_keypair
-from autopay.cli.connect.options import HomeOption, JsonOption
+from autopay.cli.terminal.console import note, print_json, print_line
+from autopay.cli.terminal.exit_codes import examples_help
+from autopay.cli.terminal.files import read_keypair
+from autopay.cli.terminal.options import HomeOption, JsonOption
 from autopay.domain.errors import SettingsError
 from autopay.settings import Settings
 from autopay.stack_file import OWNER_FILE

@@ -11,10 +11,7 @@ import typer
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from autopay.cli.connect.connections import ledger_of
-from autopay.cli.connect.console import note, stderr_console
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
-from autopay.cli.connect.options import HomeOption
 from autopay.cli.ledger.filters import (
     AgentOption,
     CurrencyOption,
@@ -27,6 +24,9 @@ from autopay.cli.ledger.filters import (
     filter_of,
 )
 from autopay.cli.ledger.output import PAYMENT_FIELDS, payment_values, quiet_broken_pipe, write_csv, write_lines
+from autopay.cli.terminal.console import note, stderr_console
+from autopay.cli.terminal.exit_codes import CommandError, ExitCode, examples_help
+from autopay.cli.terminal.options import HomeOption
 from autopay.domain.report.filter import Filter
 from autopay.settings import Settings
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from autopay.cli.connect.options import WrongValue, agent_name, amount_or_zero, currency_of, duration_s, shown
+from autopay.cli.terminal.options import WrongValue, agent_name, amount_or_zero, currency_of, duration_s, shown
 from autopay.domain.payment.status import TransactionStatus
 from autopay.domain.report.filter import Cursor, Filter
 

@@ -11,9 +11,9 @@ from typing import Any, TextIO
 import typer
 from rich.console import Console
 
-from autopay.cli.connect.console import stdout_console
-from autopay.cli.connect.exit_codes import ExitCode
-from autopay.cli.connect.tables import FittedTable, show_table
+from autopay.cli.terminal.console import stdout_console
+from autopay.cli.terminal.exit_codes import ExitCode
+from autopay.cli.terminal.tables import FittedTable, show_table
 from autopay.domain.money import show, to_atomic, units_text
 from autopay.domain.report.rows import PaymentRow, SpendRow, TrailRow
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autopay.cli.connect.connections import ledger_of
-from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import examples_help
-from autopay.cli.connect.options import HomeOption, JsonOption, whole_seconds
+from autopay.cli.terminal.console import note, print_json, print_line
+from autopay.cli.terminal.exit_codes import examples_help
+from autopay.cli.terminal.options import HomeOption, JsonOption, whole_seconds
 from autopay.settings import Settings
 
 if TYPE_CHECKING:

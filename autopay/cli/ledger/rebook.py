@@ -3,7 +3,7 @@
 import asyncio
 
 from autopay.cli.connect.connections import ledger_of, node_rpc
-from autopay.cli.connect.console import note, print_line, stderr_console
+from autopay.cli.terminal.console import note, print_line, stderr_console
 from autopay.domain.money import show
 from autopay.domain.progress import Progress
 from autopay.domain.reconcile.rebook import Rebooked, Rebooking

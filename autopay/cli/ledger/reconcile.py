@@ -11,12 +11,12 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from autopay.adapters.checkpoint import CheckpointFile
 from autopay.cli.connect.connections import ledger_of, node_rpc
-from autopay.cli.connect.console import note, print_json, print_line, stderr_console
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
-from autopay.cli.connect.options import HomeOption, JsonOption, agent_name
-from autopay.cli.connect.tables import print_table
 from autopay.cli.ledger.rebook import rebook, show_rebooked
+from autopay.cli.terminal.console import note, print_json, print_line, stderr_console
+from autopay.cli.terminal.exit_codes import CommandError, ExitCode, examples_help
+from autopay.cli.terminal.options import HomeOption, JsonOption, agent_name
+from autopay.cli.terminal.tables import print_table
 from autopay.domain.progress import OnProgress
 from autopay.domain.progress import Progress as ProgressMessage
 from autopay.domain.reconcile.checkpoint import Checkpoint

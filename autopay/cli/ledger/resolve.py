@@ -5,10 +5,10 @@ from typing import Annotated
 import typer
 
 from autopay.cli.connect.connections import known_agent, ledger_of, node_rpc
-from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
-from autopay.cli.connect.options import AgentArgument, HomeOption, JsonOption, RequestIdArgument, agent_name
+from autopay.cli.terminal.console import note, print_json, print_line
+from autopay.cli.terminal.exit_codes import CommandError, ExitCode, examples_help
+from autopay.cli.terminal.options import AgentArgument, HomeOption, JsonOption, RequestIdArgument, agent_name
 from autopay.domain.money import show
 from autopay.domain.payment.attempt import RecordedAttempt
 from autopay.domain.payment.payment import Unknown, Verdict

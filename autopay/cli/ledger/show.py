@@ -8,10 +8,7 @@ from typing import Annotated
 import typer
 
 from autopay.cli.connect.connections import ledger_of
-from autopay.cli.connect.console import note
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import examples_help
-from autopay.cli.connect.options import HomeOption
 from autopay.cli.ledger.filters import (
     AgentOption,
     CsvOption,
@@ -37,6 +34,9 @@ from autopay.cli.ledger.output import (
     write_csv,
     write_lines,
 )
+from autopay.cli.terminal.console import note
+from autopay.cli.terminal.exit_codes import examples_help
+from autopay.cli.terminal.options import HomeOption
 from autopay.domain.report.filter import Filter, Page
 from autopay.domain.report.rows import PaymentRow, TrailRow
 from autopay.settings import Settings

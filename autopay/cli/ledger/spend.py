@@ -7,10 +7,7 @@ from typing import Annotated
 import typer
 
 from autopay.cli.connect.connections import ledger_of
-from autopay.cli.connect.console import note
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import examples_help
-from autopay.cli.connect.options import HomeOption
 from autopay.cli.ledger.filters import (
     AgentOption,
     CsvOption,
@@ -25,6 +22,9 @@ from autopay.cli.ledger.filters import (
     filter_of,
 )
 from autopay.cli.ledger.output import SPEND_FIELDS, print_spend, spend_values, write_csv, write_lines
+from autopay.cli.terminal.console import note
+from autopay.cli.terminal.exit_codes import examples_help
+from autopay.cli.terminal.options import HomeOption
 from autopay.domain.report.filter import Filter, SpendBy
 from autopay.domain.report.rows import SpendRow
 from autopay.settings import Settings

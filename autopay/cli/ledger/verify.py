@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, TextColumn
 
-from autopay.cli.connect.console import note, print_json, print_line, stderr_console
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import ExitCode, examples_help
-from autopay.cli.connect.options import HomeOption, JsonOption, agent_name
+from autopay.cli.terminal.console import note, print_json, print_line, stderr_console
+from autopay.cli.terminal.exit_codes import ExitCode, examples_help
+from autopay.cli.terminal.options import HomeOption, JsonOption, agent_name
 from autopay.domain.audit.events import NO_AGENT
 from autopay.domain.audit.report import AuditFinding, AuditReport
 from autopay.domain.progress import OnProgress

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autopay.cli.connect.console import note, print_json, print_line
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
-from autopay.cli.connect.options import HomeOption, JsonOption
 from autopay.cli.operate.db_roles import AdminOption
+from autopay.cli.terminal.console import note, print_json, print_line
+from autopay.cli.terminal.exit_codes import CommandError, ExitCode, examples_help
+from autopay.cli.terminal.options import HomeOption, JsonOption
 from autopay.domain.text.command_line import command_line
 from autopay.settings import Settings
 

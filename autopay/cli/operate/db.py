@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from autopay.cli.connect.connections import ledger_of
-from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import CommandError, examples_help
-from autopay.cli.connect.options import HomeOption, JsonOption
 from autopay.cli.operate import db_roles as roles
+from autopay.cli.terminal.console import note, print_json, print_line
+from autopay.cli.terminal.exit_codes import CommandError, examples_help
+from autopay.cli.terminal.options import HomeOption, JsonOption
 from autopay.domain.text.command_line import command_line
 from autopay.settings import Settings
 

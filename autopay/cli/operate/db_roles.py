@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from autopay.cli.connect.console import note, print_json, print_line
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
-from autopay.cli.connect.options import HomeOption, JsonOption
+from autopay.cli.terminal.console import note, print_json, print_line
+from autopay.cli.terminal.exit_codes import CommandError, ExitCode, examples_help
+from autopay.cli.terminal.options import HomeOption, JsonOption
 from autopay.settings import Settings
 
 AdminOption = Annotated[

@@ -8,10 +8,10 @@ import typer
 
 from autopay.adapters.vault import ROOT, Keyring
 from autopay.cli.connect.connections import ledger_of
-from autopay.cli.connect.console import note, print_line
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import CommandError, examples_help
-from autopay.cli.connect.options import HomeOption
+from autopay.cli.terminal.console import note, print_line
+from autopay.cli.terminal.exit_codes import CommandError, examples_help
+from autopay.cli.terminal.options import HomeOption
 from autopay.domain.errors import LedgerUnavailable, NotMigrated, SettingsError
 from autopay.domain.text.command_line import command_line
 from autopay.settings import Settings, keyring_of_home

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autopay.cli.connect.connections import temporal_of
-from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
-from autopay.cli.connect.options import HomeOption, JsonOption
-from autopay.cli.connect.tables import print_table
+from autopay.cli.terminal.console import note, print_json, print_line
+from autopay.cli.terminal.exit_codes import CommandError, ExitCode, examples_help
+from autopay.cli.terminal.options import HomeOption, JsonOption
+from autopay.cli.terminal.tables import print_table
 from autopay.settings import Settings
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
-from autopay.cli.connect.console import print_json
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
-from autopay.cli.connect.options import HomeOption, JsonOption, duration_s
-from autopay.cli.connect.tables import print_table
+from autopay.cli.terminal.console import print_json
+from autopay.cli.terminal.exit_codes import CommandError, ExitCode, examples_help
+from autopay.cli.terminal.options import HomeOption, JsonOption, duration_s
+from autopay.cli.terminal.tables import print_table
 from autopay.settings import Settings, start_stack
 from autopay.stack_file import StackFile
 

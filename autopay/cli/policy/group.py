@@ -4,9 +4,9 @@ import sys
 
 import typer
 
-from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.policy import payees, show
 from autopay.cli.policy import set as set_policy
+from autopay.cli.terminal.exit_codes import examples_help
 from autopay.domain.policy.file import EXAMPLE
 
 HELP = "Limit what agents may pay, and whom."

@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 
 from autopay.cli.connect.connections import ledger_of
-from autopay.cli.connect.console import note, print_json
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import examples_help
-from autopay.cli.connect.options import HomeOption, JsonOption, http_url, solana_address
-from autopay.cli.connect.tables import print_table
+from autopay.cli.terminal.console import note, print_json
+from autopay.cli.terminal.exit_codes import examples_help
+from autopay.cli.terminal.options import HomeOption, JsonOption, http_url, solana_address
+from autopay.cli.terminal.tables import print_table
 from autopay.domain.policy.records import PayeeRecord
 from autopay.domain.text.hosts import origin_text
 from autopay.settings import Settings

@@ -5,13 +5,13 @@ from typing import Annotated
 import typer
 
 from autopay.cli.connect.connections import known_agent, ledger_of
-from autopay.cli.connect.console import note
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import CommandError, examples_help
-from autopay.cli.connect.files import name_of, read_toml_text
-from autopay.cli.connect.options import HomeOption, agent_name
-from autopay.cli.connect.tables import print_table
 from autopay.cli.policy.show import changes
+from autopay.cli.terminal.console import note
+from autopay.cli.terminal.exit_codes import CommandError, examples_help
+from autopay.cli.terminal.files import name_of, read_toml_text
+from autopay.cli.terminal.options import HomeOption, agent_name
+from autopay.cli.terminal.tables import print_table
 from autopay.domain.policy.file import read_policy
 from autopay.domain.policy.policy import Policy
 from autopay.domain.text.command_line import CALL

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from autopay.cli.connect.connections import known_agent, ledger_of
-from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import examples_help
-from autopay.cli.connect.formats import utc
-from autopay.cli.connect.options import HomeOption, JsonOption, agent_name
-from autopay.cli.connect.tables import print_table
+from autopay.cli.terminal.console import note, print_json, print_line
+from autopay.cli.terminal.exit_codes import examples_help
+from autopay.cli.terminal.formats import utc
+from autopay.cli.terminal.options import HomeOption, JsonOption, agent_name
+from autopay.cli.terminal.tables import print_table
 from autopay.domain.money import show as show_amount
 from autopay.domain.phase import Phase
 from autopay.domain.policy.policy import Policy

@@ -11,9 +11,9 @@ from temporalio.service import RPCError, RPCStatusCode
 from autopay.adapters.postgres import PostgresLedger
 from autopay.cli.connect.agent_errors import AgentNotRunning, start_worker, temporal_error
 from autopay.cli.connect.agent_handle import ANSWER_TIMEOUT_S, AgentHandle
-from autopay.cli.connect.exit_codes import CommandError, ExitCode
-from autopay.cli.connect.formats import utc
 from autopay.cli.request.next_step import try_again
+from autopay.cli.terminal.exit_codes import CommandError, ExitCode
+from autopay.cli.terminal.formats import utc
 from autopay.domain.policy.policy import Decision
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.refusal import RefusalReason

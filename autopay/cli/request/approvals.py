@@ -8,14 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from autopay.cli.connect.connections import ledger_of
-from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help, exit_codes_help
-from autopay.cli.connect.formats import span, utc
 from autopay.cli.connect.ledger_changes import ledger_changes
-from autopay.cli.connect.options import HomeOption, JsonOption, agent_name, duration_s
 from autopay.cli.request.next_step import wait_command
 from autopay.cli.request.output import exit_code_of, result_line
+from autopay.cli.terminal.console import note, print_json, print_line
+from autopay.cli.terminal.exit_codes import CommandError, ExitCode, examples_help, exit_codes_help
+from autopay.cli.terminal.formats import span, utc
+from autopay.cli.terminal.options import HomeOption, JsonOption, agent_name, duration_s
 from autopay.domain.money import show, units_text
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.request import CLOSED, RequestResult

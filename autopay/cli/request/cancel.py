@@ -9,12 +9,12 @@ import typer
 
 from autopay.cli.connect.agent_errors import AgentNotRunning, temporal_error
 from autopay.cli.connect.connections import known_agent, ledger_of, temporal_of
-from autopay.cli.connect.console import note, print_line
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.connect.ledger_changes import ledger_changes
-from autopay.cli.connect.options import AgentArgument, HomeOption, agent_name, duration_s, request_id
 from autopay.cli.request.output import exit_code_of, result_line
+from autopay.cli.terminal.console import note, print_line
+from autopay.cli.terminal.exit_codes import CommandError, ExitCode, examples_help
+from autopay.cli.terminal.options import AgentArgument, HomeOption, agent_name, duration_s, request_id
 from autopay.domain.errors import UnknownRequest
 from autopay.domain.request import CLOSED, RequestResult, payment_workflow_id, x402_request_id
 from autopay.domain.text.command_line import command_line

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from autopay.cli.connect.formats import ago, utc
+from autopay.cli.terminal.formats import ago, utc
 from autopay.domain.money import units_text
 from autopay.domain.request import RequestRecord, RequestSpec, RequestStatus
 from autopay.domain.text.command_line import command_line

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from autopay.cli.connect.exit_codes import CommandError
+from autopay.cli.terminal.exit_codes import CommandError
 from autopay.domain.money import units_text
 from autopay.domain.payment.exchange import RequestExtras
 from autopay.domain.request import (

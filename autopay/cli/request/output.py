@@ -3,8 +3,8 @@
 import codecs
 import sys
 
-from autopay.cli.connect.console import note, printable
-from autopay.cli.connect.exit_codes import ExitCode
+from autopay.cli.terminal.console import note, printable
+from autopay.cli.terminal.exit_codes import ExitCode
 from autopay.domain.money import units_text
 from autopay.domain.request import RequestResult, RequestStatus
 

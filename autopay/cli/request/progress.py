@@ -7,9 +7,9 @@ import time
 from autopay.adapters.postgres import PostgresLedger
 from autopay.cli.connect.agent_errors import AgentNotRunning
 from autopay.cli.connect.agent_handle import AgentHandle
-from autopay.cli.connect.console import ProgressCallback
-from autopay.cli.connect.exit_codes import CommandError
-from autopay.cli.connect.formats import span
+from autopay.cli.terminal.console import ProgressCallback
+from autopay.cli.terminal.exit_codes import CommandError
+from autopay.cli.terminal.formats import span
 from autopay.domain.agent.status import AgentState, AgentStatus
 from autopay.domain.payment.notice import WAITS_FOR
 from autopay.domain.payment.payment import Attempt, Dead, Payment

@@ -9,11 +9,14 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from autopay.cli.connect.console import ProgressCallback, note, print_json, printable, stderr_console
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import CommandError, ExitCode, examples_help, exit_codes_help
-from autopay.cli.connect.formats import ago
-from autopay.cli.connect.options import (
+from autopay.cli.request.next_step import ended_text, next_step, wait_command
+from autopay.cli.request.order import DEFAULT_AGENT, RequestOrder, RequestOutcome
+from autopay.cli.request.output import exit_code_of, note_result, print_content
+from autopay.cli.terminal.console import ProgressCallback, note, print_json, printable, stderr_console
+from autopay.cli.terminal.exit_codes import CommandError, ExitCode, examples_help, exit_codes_help
+from autopay.cli.terminal.formats import ago
+from autopay.cli.terminal.options import (
     HomeOption,
     age_s,
     agent_name,
@@ -26,9 +29,6 @@ from autopay.cli.connect.options import (
     method_of,
     request_id,
 )
-from autopay.cli.request.next_step import ended_text, next_step, wait_command
-from autopay.cli.request.order import DEFAULT_AGENT, RequestOrder, RequestOutcome
-from autopay.cli.request.output import exit_code_of, note_result, print_content
 from autopay.domain.errors import TransientFault
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.refusal import RefusalReason

@@ -10,14 +10,14 @@ from autopay.adapters.vault import Vault
 from autopay.cli.connect.agent_errors import AgentNotAnswering, AgentNotRunning, AgentRefused
 from autopay.cli.connect.agent_handle import ANSWER_TIMEOUT_S, AgentHandle
 from autopay.cli.connect.connections import known_agent, ledger_of, vault_of
-from autopay.cli.connect.console import ProgressCallback
-from autopay.cli.connect.exit_codes import CommandError, ExitCode
-from autopay.cli.connect.formats import utc
 from autopay.cli.connect.ledger_changes import ledger_changes
 from autopay.cli.launch.launch_order import AlreadyRunning, LaunchOrder
 from autopay.cli.request.order import RequestOrder, RequestOutcome
 from autopay.cli.request.output import outcome_text
 from autopay.cli.request.progress import ProgressReporter
+from autopay.cli.terminal.console import ProgressCallback
+from autopay.cli.terminal.exit_codes import CommandError, ExitCode
+from autopay.cli.terminal.formats import utc
 from autopay.domain.errors import ContentPruned, UnknownRequest
 from autopay.domain.money import Currency, to_atomic
 from autopay.domain.phase import Phase

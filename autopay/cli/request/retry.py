@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from autopay.cli.connect.console import print_json
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import examples_help, exit_codes_help
-from autopay.cli.connect.options import HomeOption, JsonOption, agent_name, duration_s, request_id
 from autopay.cli.request.output import exit_code_of, note_result, print_content
+from autopay.cli.terminal.console import print_json
+from autopay.cli.terminal.exit_codes import examples_help, exit_codes_help
+from autopay.cli.terminal.options import HomeOption, JsonOption, agent_name, duration_s, request_id
 from autopay.settings import Settings
 
 

@@ -10,9 +10,9 @@ from autopay.adapters.postgres import PostgresLedger
 from autopay.cli.connect.agent_errors import start_worker, temporal_error
 from autopay.cli.connect.agent_handle import AgentHandle
 from autopay.cli.connect.connections import ledger_of
-from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.cli.request.next_step import retry_command, try_again, wait_command
 from autopay.cli.request.order import DEFAULT_AGENT, RequestOutcome
+from autopay.cli.terminal.exit_codes import CommandError, ExitCode
 from autopay.domain.errors import UnknownRequest
 from autopay.domain.payment.payment import Settled
 from autopay.domain.payment.steps import AttemptRef, PaymentOrder

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from autopay.cli.connect.connections import ledger_of
-from autopay.cli.connect.console import note, print_json, print_line
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.event_text import describe_event
-from autopay.cli.connect.exit_codes import CommandError, examples_help, exit_codes_help
-from autopay.cli.connect.formats import utc
 from autopay.cli.connect.ledger_changes import ledger_changes
-from autopay.cli.connect.options import HomeOption, JsonOption, RequestIdArgument, agent_name, duration_s, request_id
 from autopay.cli.request.next_step import next_step
 from autopay.cli.request.output import content_text, exit_code_of, outcome_text, print_content
+from autopay.cli.terminal.console import note, print_json, print_line
+from autopay.cli.terminal.event_text import describe_event
+from autopay.cli.terminal.exit_codes import CommandError, examples_help, exit_codes_help
+from autopay.cli.terminal.formats import utc
+from autopay.cli.terminal.options import HomeOption, JsonOption, RequestIdArgument, agent_name, duration_s, request_id
 from autopay.domain.errors import ContentPruned, UnknownRequest
 from autopay.domain.money import show as show_amount
 from autopay.domain.money import units_text

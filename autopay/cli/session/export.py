@@ -7,13 +7,13 @@ from uuid import UUID
 import typer
 
 from autopay.cli.connect.connections import known_session, ledger_of
-from autopay.cli.connect.console import print_json
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import CommandError, examples_help
-from autopay.cli.connect.options import HomeOption, JsonOption, session_uuid
 from autopay.cli.session.output import describe_grant
 from autopay.cli.session.owner import owner_node
 from autopay.cli.session.signing_file import check_export, export_for_signing
+from autopay.cli.terminal.console import print_json
+from autopay.cli.terminal.exit_codes import CommandError, examples_help
+from autopay.cli.terminal.options import HomeOption, JsonOption, session_uuid
 from autopay.domain.text.command_line import command_line
 from autopay.settings import Settings
 

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autopay.cli.connect.connections import ledger_and_temporal, ledger_of, mint_of, vault_for
-from autopay.cli.connect.console import note, print_json
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import examples_help
 from autopay.cli.connect.grant_hint import too_small_a_grant
-from autopay.cli.connect.options import (
+from autopay.cli.session.output import describe_grant, print_granted
+from autopay.cli.session.owner import known_wallet, owner_key, owner_node
+from autopay.cli.session.signing_file import check_export, export_for_signing
+from autopay.cli.terminal.console import note, print_json
+from autopay.cli.terminal.exit_codes import examples_help
+from autopay.cli.terminal.options import (
     DEFAULT_ALLOWANCE,
     DurationOption,
     HomeOption,
@@ -28,9 +31,6 @@ from autopay.cli.connect.options import (
     session_scope,
     solana_address,
 )
-from autopay.cli.session.output import describe_grant, print_granted
-from autopay.cli.session.owner import known_wallet, owner_key, owner_node
-from autopay.cli.session.signing_file import check_export, export_for_signing
 from autopay.domain.errors import UnknownAgent
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase

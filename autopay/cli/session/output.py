@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from autopay.cli.connect.connections import known_session
-from autopay.cli.connect.console import note, print_json, print_line
-from autopay.cli.connect.formats import span, utc
 from autopay.cli.session.owner import notify_agent
+from autopay.cli.terminal.console import note, print_json, print_line
+from autopay.cli.terminal.formats import span, utc
 from autopay.domain.money import show
 from autopay.domain.session import SessionRecord
 from autopay.domain.text.command_line import command_line

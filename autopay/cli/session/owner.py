@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from autopay.cli.connect.agent_errors import AgentNotRunning
 from autopay.cli.connect.connections import agent_handle, node_rpc
-from autopay.cli.connect.exit_codes import CommandError
-from autopay.cli.connect.files import read_keypair
+from autopay.cli.terminal.exit_codes import CommandError
+from autopay.cli.terminal.files import read_keypair
 from autopay.domain.agent.records import AgentRecord
 from autopay.domain.errors import SettingsError, TransientFault
 from autopay.domain.phase import Phase

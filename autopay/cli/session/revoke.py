@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import ExitCode, examples_help
-from autopay.cli.connect.files import read_keypair
-from autopay.cli.connect.options import HomeOption, JsonOption, OwnerKeypairOption, agent_name, session_uuid
 from autopay.cli.session.signing_file import check_export
+from autopay.cli.terminal.exit_codes import ExitCode, examples_help
+from autopay.cli.terminal.files import read_keypair
+from autopay.cli.terminal.options import HomeOption, JsonOption, OwnerKeypairOption, agent_name, session_uuid
 from autopay.settings import Settings
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from autopay.bounded_file import read_bounded
-from autopay.cli.connect.console import note, print_line
-from autopay.cli.connect.exit_codes import CommandError
 from autopay.cli.session.output import session_json
+from autopay.cli.terminal.console import note, print_line
+from autopay.cli.terminal.exit_codes import CommandError
 from autopay.domain.network import Network
 from autopay.domain.session import OwnerTransaction, SessionRecord
 from autopay.domain.text.command_line import command_line

@@ -7,9 +7,9 @@ from uuid import UUID
 import typer
 
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.exit_codes import examples_help
-from autopay.cli.connect.options import HomeOption, JsonOption
 from autopay.cli.session.signing_file import Submission, read_submission
+from autopay.cli.terminal.exit_codes import examples_help
+from autopay.cli.terminal.options import HomeOption, JsonOption
 from autopay.settings import Settings
 
 

@@ -16,11 +16,11 @@ from autopay.adapters.solana.owner.owner_transaction import (
 )
 from autopay.adapters.solana.owner.revoke import plan_revoke
 from autopay.cli.connect.connections import known_session, ledger_of
-from autopay.cli.connect.console import note, print_json, print_line
-from autopay.cli.connect.exit_codes import CommandError, ExitCode
 from autopay.cli.session.output import print_granted, revoked_line, session_json
 from autopay.cli.session.owner import notify_agent, owner_node
 from autopay.cli.session.signing_file import Submission, default_file
+from autopay.cli.terminal.console import note, print_json, print_line
+from autopay.cli.terminal.exit_codes import CommandError, ExitCode
 from autopay.domain.session import OwnerTransaction, SessionRecord
 from autopay.domain.text.command_line import command_line
 from autopay.settings import Settings

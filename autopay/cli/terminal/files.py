@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autopay.bounded_file import read_bounded
-from autopay.cli.connect.exit_codes import CommandError
+from autopay.cli.terminal.exit_codes import CommandError
 
 if TYPE_CHECKING:
     from solders.keypair import Keypair
