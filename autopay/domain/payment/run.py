@@ -47,8 +47,12 @@ from autopay.domain.payment.report import (
     result_of,
     why_unpaid,
 )
-from autopay.domain.payment.step_faults import MAYBE_NOT_SENT, NOT_ASKED, ORDER_DIFFERS, OUTAGES, UNKNOWN_REQUEST
 from autopay.domain.payment.steps import (
+    MAYBE_NOT_SENT,
+    NOT_ASKED,
+    ORDER_DIFFERS,
+    OUTAGES,
+    UNKNOWN_REQUEST,
     FetchFailed,
     FetchResult,
     FreeContent,

@@ -25,7 +25,7 @@ from autopay.domain.payment.notice import Notice
 from autopay.domain.payment.offer import Challenge, Offer
 from autopay.domain.payment.payment import Payment, SellerAnswer, Settlement, Verdict
 from autopay.domain.policy.policy import Awaiting
-from autopay.domain.refusal import Refused
+from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import Method, RequestResult, RequestSpec
 from autopay.domain.values import Value
 
@@ -189,3 +189,22 @@ class Steps(Protocol):
     def show(self, now: str, payment: Payment) -> None:
         """Show people what happens now, in Markdown."""
         ...
+
+
+# The stable names of faults that a run tells apart
+
+OUTAGES = ("chain_unavailable", "node_behind", "ledger_unavailable", "ledger_fenced", "step_timed_out")
+"""Faults of signing that pass: the request is held until they have. Nothing was recorded, so nothing can leave."""
+
+MAYBE_NOT_SENT = ("ledger_unavailable", "step_timed_out")
+"""Faults of submit that pass, and before which the bytes may or may not have left."""
+
+UNKNOWN_REQUEST = "unknown_request"
+"""The fault of a ledger that was restored and has lost what this run knows: the run then goes on from what the ledger
+has. If the ledger does not have the request at all, the run ends, and the agent is told so that it can ask again."""
+
+ORDER_DIFFERS = "order_differs"
+"""The fault of a first run that was started with another request than the ledger has."""
+
+NOT_ASKED = (RefusalReason.INSECURE_TRANSPORT, RefusalReason.ADDRESS_NOT_ALLOWED)
+"""Refusals before the seller was asked; after any other it has answered 402."""
