@@ -28,7 +28,7 @@ def kill_at_next_commit(ledger: PostgresLedger, postgres_url: str, *, committed:
     def lose(connection: Connection) -> None:
         if committed:
             connection.exec_driver_sql("COMMIT")
-            connection.exec_driver_sql("SELECT 1")
+            connection.exec_driver_sql("BEGIN")
         kill(connection, postgres_url)
 
     event.listen(ledger.database.engine.sync_engine, "commit", lose, once=True)

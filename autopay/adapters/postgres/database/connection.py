@@ -30,9 +30,14 @@ TCP_USER_TIMEOUT_MS = 20_000
 """A database host that vanished without closing its connections is noticed after this."""
 
 DEFAULT_PORT = 5432
-AUTOCOMMIT = "AUTOCOMMIT"
 ISOLATION_LEVEL = "READ COMMITTED"
 """The limits are summed after their locks are taken, which sees what others committed meanwhile only at this level."""
+
+SNAPSHOT = {"begin": "REPEATABLE READ"}
+"""Options of a connection whose transaction's statements all see one moment."""
+
+NO_TRANSACTION = {"begin": None}
+"""Options of a connection whose statements are each a transaction of their own."""
 
 _OPTION = re.compile(r"(?:-c|--)\s*([a-z_]+)\s*=")
 _REFUSED = "AP001"  # by the ledger's own triggers (alembic/sql/0006_guards.sql)
@@ -103,6 +108,8 @@ def open_engine(database_url: str) -> AsyncEngine:
 
     A pooled connection that died is noticed when a transaction begins on it (`Database.transaction`), and all that are
     as old are replaced: to ask each connection before would be one more round trip for each transaction.
+
+    The driver begins no transaction by itself: `BEGIN` and its settings go to the server together, as one statement.
     """
     url = engine_url(database_url)
     engine = create_async_engine(
@@ -111,10 +118,17 @@ def open_engine(database_url: str) -> AsyncEngine:
         max_overflow=POOL_SIZE,
         pool_timeout=LOCK_TIMEOUT_S,
         connect_args=connect_arguments(url),
-        isolation_level=ISOLATION_LEVEL,
+        isolation_level="AUTOCOMMIT",
         hide_parameters=True,  # parameters hold sealed secrets and bought content: never in a traceback
     )
-    _begin_with(engine.sync_engine, transaction_settings(database_url, STATEMENT_TIMEOUT_S))
+    settings = transaction_settings(database_url, STATEMENT_TIMEOUT_S)
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        level = connection.get_execution_options().get("begin", ISOLATION_LEVEL)
+        if level is not None:
+            connection.exec_driver_sql(f"BEGIN ISOLATION LEVEL {level}; {settings}")
+
     return engine
 
 
@@ -124,15 +138,13 @@ def open_plain_engine(database_url: str, statement_timeout_s: int = STATEMENT_TI
     engine = create_engine(
         url, poolclass=NullPool, connect_args=connect_arguments(url), isolation_level=ISOLATION_LEVEL
     )
-    _begin_with(engine, transaction_settings(database_url, statement_timeout_s))
-    return engine
+    settings = transaction_settings(database_url, statement_timeout_s)
 
-
-def _begin_with(engine: Engine, statements: str) -> None:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        if connection.get_execution_options().get("isolation_level") != AUTOCOMMIT:  # no transaction then
-            connection.exec_driver_sql(statements)
+        connection.exec_driver_sql(settings)
+
+    return engine
 
 
 def fault_of(error: BaseException) -> Fault | None:

@@ -8,7 +8,7 @@ from autopay.domain.agent.records import AgentRecord
 from autopay.domain.money import DECIMALS
 from autopay.domain.payment.attempt import RecordedAttempt
 from autopay.domain.payment.payment import Attempt, ContentFacts, Dead, Payment, Settled, Settlement
-from autopay.domain.payment.status import OPEN, Delivery, TransactionStatus
+from autopay.domain.payment.status import Delivery, TransactionStatus
 from autopay.domain.request import (
     HttpMethod,
     RequestRecord,
@@ -185,8 +185,3 @@ def _live_status(request: RequestRow, attempts: list[TransactionRow], paid: Tran
     if request.delivery is Delivery.UNDELIVERED:
         return RequestStatus.UNDELIVERED
     return RequestStatus.WAITING if paid is None else RequestStatus.UNRESOLVED
-
-
-def is_open(row: TransactionRow) -> bool:
-    """The attempt has no outcome yet."""
-    return row.status in OPEN

@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction
 
-from autopay.adapters.postgres.database.connection import fault_of
+from autopay.adapters.postgres.database.connection import SNAPSHOT, fault_of
 from autopay.adapters.postgres.database.notifier import Notifier
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow
 from autopay.domain.errors import UnknownAgent, UnknownRequest
@@ -46,19 +46,21 @@ class Database:
         await self.engine.dispose()
 
     @asynccontextmanager
-    async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[AsyncSession]:
+    async def transaction(self, *, snapshot: bool = False, notify_within_s: float = 0) -> AsyncIterator[AsyncSession]:
         """One transaction, committed at the end of the block; with `snapshot` all its statements see one moment.
+
+        Readers are notified of what it wrote within `notify_within_s`: a while later when nobody waits for it.
 
         A connection that is lost while committing leaves open whether it did. Every method of the ledger may
         therefore be called again with the same arguments.
         """
         try:
             async with self._open() as db:
-                await _begin(db, {"isolation_level": "REPEATABLE READ"} if snapshot else {})
+                await _begin(db, SNAPSHOT if snapshot else {})
                 yield db
                 await db.commit()
             if db.info.get("wrote"):
-                self._notifier.notify()
+                self._notifier.notify(notify_within_s)
         except (SQLAlchemyError, OSError) as error:
             fault = fault_of(error)
             if fault is None:

@@ -1,18 +1,54 @@
 """The rows of attempts: read, locked, and moved to what the chain shows."""
 
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import load_only
 
 from autopay.adapters.postgres.database.rows import atomic
 from autopay.adapters.postgres.database.transaction import READ_AGAIN
+from autopay.adapters.postgres.database.writes import Write, write
 from autopay.adapters.postgres.tables.core import RequestRow, TransactionRow
 from autopay.domain.errors import IllegalTransition
 from autopay.domain.payment.payment import Settlement
 from autopay.domain.payment.settlement import verification_hash
 from autopay.domain.payment.status import TransactionStatus, move
+
+_LOCKED = (
+    select(TransactionRow, RequestRow)
+    .join(RequestRow, RequestRow.x402_request_id == TransactionRow.x402_request_id)
+    .where(TransactionRow.id == bindparam("attempt_id"), TransactionRow.attempt_number.is_not(None))
+    .with_for_update(of=[TransactionRow, RequestRow], key_share=True)
+    .options(
+        load_only(
+            TransactionRow.status,
+            TransactionRow.network,
+            TransactionRow.mint,
+            TransactionRow.amount,
+            TransactionRow.authority,
+            TransactionRow.destination_account,
+            TransactionRow.hash,
+            TransactionRow.slot,
+            TransactionRow.claims,
+            TransactionRow.last_answer,
+            TransactionRow.facilitator_response,
+            raiseload=True,
+        ),
+        load_only(
+            RequestRow.x402_request_id,
+            RequestRow.delivery,
+            RequestRow.closed_at,
+            RequestRow.response_status,
+            RequestRow.conflict,
+            RequestRow.content_location,
+            raiseload=True,
+        ),
+    )
+    .execution_options(**READ_AGAIN)
+)
 
 
 async def attempts_of(db: AsyncSession, request_key: str) -> list[TransactionRow]:
@@ -40,41 +76,46 @@ async def locked_attempt(db: AsyncSession, attempt_id: UUID) -> TransactionRow:
 async def locked_attempt_and_request(db: AsyncSession, attempt_id: UUID) -> tuple[TransactionRow, RequestRow]:
     """The attempt's row and its request's, locked in this order against every other change.
 
+    They have only what an answer or an end is held against: every other column raises.
+
     Raises:
         IllegalTransition: nothing may happen to an attempt that was never recorded.
     """
-    query = (
-        select(TransactionRow, RequestRow)
-        .join(RequestRow, RequestRow.x402_request_id == TransactionRow.x402_request_id)
-        .where(TransactionRow.id == attempt_id, TransactionRow.attempt_number.is_not(None))
-        .with_for_update(of=[TransactionRow, RequestRow], key_share=True)
-        .execution_options(**READ_AGAIN)
-    )
-    found = (await db.execute(query)).one_or_none()
+    found = (await db.execute(_LOCKED, {"attempt_id": attempt_id})).one_or_none()
     if found is None:
         raise IllegalTransition(f"attempt {attempt_id} was never recorded")
     return found[0], found[1]
 
 
-async def book_transfer(db: AsyncSession, row: TransactionRow, settlement: Settlement, *, final: bool) -> None:
-    """The chain has the transfer of this attempt, whose row is locked.
+def booking(row: TransactionRow, settlement: Settlement, *, final: bool) -> dict[str, Any]:
+    """What changes in the row of an attempt whose transfer the chain has; nothing when it was booked before.
 
     Raises:
-        IllegalTransition: the attempt is FAILED, the chain shows another transfer than what was recorded, or that
-            transaction is booked for another attempt.
+        IllegalTransition: the attempt is FAILED, or the chain shows another transfer than what was recorded.
     """
     _require_same_transfer(row, settlement)
     if row.status is TransactionStatus.VERIFIED:
-        return  # older news, or the same again
-    row.status = move(row.status, TransactionStatus.VERIFIED if final else TransactionStatus.SUCCESS)
-    row.hash = settlement.signature
-    row.slot = settlement.slot
+        return {}  # older news, or the same again
+    values = {
+        "status": move(row.status, TransactionStatus.VERIFIED if final else TransactionStatus.SUCCESS),
+        "hash": settlement.signature,
+        "slot": settlement.slot,
+    }
     if final:
-        row.verification_hash = verification_hash(row.network, settlement)
+        values["verification_hash"] = verification_hash(row.network, settlement)
+    return values
+
+
+async def write_booking(db: AsyncSession, booked: Write, *others: Write) -> None:
+    """Write what `booking` says, and what goes with it.
+
+    Raises:
+        IllegalTransition: that transaction is booked for another attempt.
+    """
     try:
-        await db.flush()
+        await write(db, booked, *others)
     except IntegrityError as error:
-        raise IllegalTransition(f"{settlement.signature} is booked for another attempt already") from error
+        raise IllegalTransition(f"{booked.values.get('hash')} is booked for another attempt already") from error
 
 
 def _require_same_transfer(row: TransactionRow, settlement: Settlement) -> None:

@@ -1,23 +1,27 @@
 """Payments: attempts that are recorded whole before anything leaves, answers (claims) and outcomes (facts)."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Select, func, select, update
 
+from autopay.adapters.postgres.database.notifier import LATER_S
 from autopay.adapters.postgres.database.rows import payment, recorded_attempt
 from autopay.adapters.postgres.database.transaction import Database, agent_named, request_and_agent
+from autopay.adapters.postgres.database.writes import changed, differing, write
 from autopay.adapters.postgres.payments.attempts import (
     attempts_of,
-    book_transfer,
+    booking,
     locked_attempt,
     locked_attempt_and_request,
+    write_booking,
 )
 from autopay.adapters.postgres.payments.content import prepared, receipt_json, storable_text
 from autopay.adapters.postgres.payments.fence import require_no_fence
 from autopay.adapters.postgres.payments.forgotten import paid_before
 from autopay.adapters.postgres.payments.policy_check import ask_person, check_policy, terms_of
-from autopay.adapters.postgres.payments.requests import store_content, take_from_queue
+from autopay.adapters.postgres.payments.requests import content_values, take_from_queue
 from autopay.adapters.postgres.payments.reservation import reserve
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, TransactionRow
 from autopay.domain.errors import IllegalTransition, LedgerFenced
@@ -96,7 +100,7 @@ class Payments:
             LedgerFenced: the ledger may have forgotten payments.
             OrderDiffers: a first run pays for another request than was recorded.
         """
-        async with self._database.transaction() as db:
+        async with self._database.transaction(notify_within_s=LATER_S) as db:
             result = await reserve(db, request_key, number, session_id, signed, context)
         if isinstance(result, str):
             raise LedgerFenced(result)
@@ -135,22 +139,24 @@ class Payments:
         content = await prepared(reply) if isinstance(answer, Content) else None
         async with self._database.transaction() as db:
             attempt, request = await locked_attempt_and_request(db, attempt_id)
-            attempt.last_answer = answer.kind
-            attempt.facilitator_response = receipt_json(receipt) or attempt.facilitator_response
-            attempt.claims = list(with_claim(tuple(attempt.claims), receipt))
             # A claim of success moves the status, as the chain will confirm or deny it; all else is unclear.
             wanted = TransactionStatus.SUCCESS if claims_settlement(receipt) else TransactionStatus.RETRYING
-            attempt.status = advance(attempt.status, wanted)
-            if request.delivery is Delivery.DELIVERED:
-                return
-            if not isinstance(answer, NoAnswer):
-                request.response_status = reply.http_status
-            if isinstance(answer, Conflict):
-                request.conflict = True
-            if reply.location is not None:
-                request.content_location = storable_text(reply.location)
-            if content is not None:
-                store_content(request, reply, content)
+            of_attempt = {
+                "last_answer": answer.kind,
+                "facilitator_response": receipt_json(receipt) or attempt.facilitator_response,
+                "claims": list(with_claim(tuple(attempt.claims), receipt)),
+                "status": advance(attempt.status, wanted),
+            }
+            of_request: dict[str, Any] = {}
+            if request.delivery is not Delivery.DELIVERED:
+                of_request = differing(request, _answered(reply, answer))
+                if content is not None:
+                    of_request |= content_values(reply, content)
+            await write(
+                db,
+                changed(TransactionRow, differing(attempt, of_attempt), id=attempt.id),
+                changed(RequestRow, of_request, id=request.id),
+            )
 
     async def record_seen(self, attempt_id: UUID, settlement: Settlement, *, final: bool) -> None:
         """The chain has the transfer; see the port.
@@ -160,7 +166,8 @@ class Payments:
                 that transaction is booked for another attempt.
         """
         async with self._database.transaction() as db:
-            await book_transfer(db, await locked_attempt(db, attempt_id), settlement, final=final)
+            values = booking(await locked_attempt(db, attempt_id), settlement, final=final)
+            await write_booking(db, changed(TransactionRow, values, id=attempt_id))
 
     async def record_dead(self, attempt_id: UUID, reason: str) -> None:
         """Proven not settled: its reservation is free again; see the port. The first reason is kept.
@@ -176,6 +183,18 @@ class Payments:
             row.error_code = storable_text(reason)
             said = (row.facilitator_response or {}).get("errorReason")
             row.error_type = error_type_of(reason, last_answer=row.last_answer, receipt_error=said and str(said))
+
+
+def _answered(reply: Reply, answer: SellerAnswer) -> dict[str, Any]:
+    """What an answer says of its request, apart from the content."""
+    values: dict[str, Any] = {}
+    if not isinstance(answer, NoAnswer):
+        values["response_status"] = reply.http_status
+    if isinstance(answer, Conflict):
+        values["conflict"] = True
+    if reply.location is not None:
+        values["content_location"] = storable_text(reply.location)
+    return values
 
 
 def _with_agent() -> Select[TransactionRow, str]:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Date, Label, Row, Select, and_, func, or_, select, text, update
+from sqlalchemy import Date, Label, Row, Uuid, and_, bindparam, func, or_, select, text, update
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -28,6 +28,40 @@ FIRST_PAYMENT, BY_APPROVAL, BY_POLICY = "first payment", "approval", "policy"
 TODAY = func.date_trunc("day", func.now(), "UTC")
 _DAY = sql_cast(func.timezone("UTC", func.now()), Date)
 _FIRST_CONTACT = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
+
+
+_OF_AGENT = bindparam("agent_id", type_=Uuid())
+_OF_TODAY = and_(DayUsageRow.agent_id == _OF_AGENT, DayUsageRow.day == _DAY)
+_SPENT = select(func.coalesce(func.sum(DayUsageRow.spent), 0)).where(_OF_TODAY)
+
+_POLICY = (
+    select(PolicyRow.policy)
+    .where(or_(PolicyRow.agent_id == _OF_AGENT, PolicyRow.agent_id.is_(None)))
+    .order_by(PolicyRow.agent_id.is_(None), PolicyRow.set_at.desc(), PolicyRow.id.desc())
+    .limit(1)
+)
+_LAST_PRICE = (
+    select(TransactionRow.amount)
+    .where(TransactionRow.agent_id == _OF_AGENT, TransactionRow.resource == bindparam("resource"), COUNTS_AS_SPENT)
+    .order_by(TransactionRow.created_at.desc())
+    .limit(1)
+)
+_PAYEES = select(CounterpartyRow.pay_to).where(
+    CounterpartyRow.network == bindparam("network"), CounterpartyRow.origin == bindparam("origin")
+)
+_ASKED = select(ApprovalRow.id).where(ApprovalRow.x402_request_id == bindparam("request_key"))
+
+POLICY_COLUMNS: tuple[Label[Any], ...] = (
+    _POLICY.scalar_subquery().label("policy"),
+    _SPENT.scalar_subquery().label("spent_agent_day"),
+    _SPENT.where(DayUsageRow.host == bindparam("host")).scalar_subquery().label("spent_host_day"),
+    _LAST_PRICE.scalar_subquery().label("last_price"),
+    func.array(_PAYEES.scalar_subquery()).label("payees"),
+    _ASKED.exists().label("asked"),
+)
+"""What `check_policy` needs to know, to be read by one statement with the `policy_parameters`."""
+
+_POLICY_FACTS = select(*POLICY_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -58,36 +92,14 @@ def terms_of(request: RequestRow, offer: Offer, program: str) -> Terms:
     )
 
 
-def policy_columns(request: RequestRow, terms: Terms) -> list[Label[Any]]:
-    """What `check_policy` needs to know, to be read by one statement."""
-    agent_id = request.agent_id
-    today = _of_today(agent_id)
-    spent = select(func.coalesce(func.sum(DayUsageRow.spent), 0))
-    policy = (
-        select(PolicyRow.policy)
-        .where(or_(PolicyRow.agent_id == agent_id, PolicyRow.agent_id.is_(None)))
-        .order_by(PolicyRow.agent_id.is_(None), PolicyRow.set_at.desc(), PolicyRow.id.desc())
-        .limit(1)
-    )
-    last_price = (
-        select(TransactionRow.amount)
-        .where(
-            TransactionRow.agent_id == agent_id,
-            TransactionRow.resource == resource_of(terms.method, terms.url),
-            COUNTS_AS_SPENT,
-        )
-        .order_by(TransactionRow.created_at.desc())
-        .limit(1)
-    )
-    asked = select(ApprovalRow.id).where(ApprovalRow.x402_request_id == request.x402_request_id)
-    return [
-        policy.scalar_subquery().label("policy"),
-        spent.where(today).scalar_subquery().label("spent_agent_day"),
-        spent.where(today, DayUsageRow.host == host_and_port(terms.url)).scalar_subquery().label("spent_host_day"),
-        last_price.scalar_subquery().label("last_price"),
-        func.array(_payees_of(terms).scalar_subquery()).label("payees"),
-        asked.exists().label("asked"),
-    ]
+def policy_parameters(request: RequestRow, terms: Terms) -> dict[str, Any]:
+    """Of which agent, request and terms `POLICY_COLUMNS` are."""
+    return {
+        "agent_id": request.agent_id,
+        "request_key": request.x402_request_id,
+        "resource": resource_of(terms.method, terms.url),
+        "host": host_and_port(terms.url),
+    } | _origin_of(terms)
 
 
 async def check_policy(
@@ -96,10 +108,10 @@ async def check_policy(
     """Judge an offer for a request, with what is booked and approved now. Lock the agent first to reserve by it.
 
     Args:
-        row: the `policy_columns`, when they have been read in this transaction, after its locks.
+        row: the `POLICY_COLUMNS`, when they have been read in this transaction, after its locks.
     """
     if row is None:
-        row = (await db.execute(select(*policy_columns(request, terms)))).one()
+        row = (await db.execute(_POLICY_FACTS, policy_parameters(request, terms))).one()
     approval = await _approval(db, request, terms) if row.asked else None
     facts = Facts(
         phase=agent.autonomy_phase,
@@ -142,14 +154,10 @@ async def spent_today_by_host(db: AsyncSession, agent_id: UUID) -> dict[str, int
     """Base units spent by the agent since midnight UTC, unknown outcomes included, by host, the most first."""
     query = (
         select(DayUsageRow.host, DayUsageRow.spent)
-        .where(_of_today(agent_id), DayUsageRow.payments > 0)
+        .where(_OF_TODAY, DayUsageRow.payments > 0)
         .order_by(DayUsageRow.spent.desc(), DayUsageRow.host)
     )
-    return {host: atomic(amount) for host, amount in await db.execute(query)}
-
-
-def _of_today(agent_id: UUID) -> ColumnElement[bool]:
-    return and_(DayUsageRow.agent_id == agent_id, DayUsageRow.day == _DAY)
+    return {host: atomic(amount) for host, amount in await db.execute(query, {"agent_id": agent_id})}
 
 
 async def ask_person(db: AsyncSession, request: RequestRow, check: PolicyCheck) -> Awaiting:
@@ -226,17 +234,15 @@ async def use_up_approval(db: AsyncSession, check: PolicyCheck, attempt_id: UUID
     await db.execute(insert(CounterpartyRow).values(row).on_conflict_do_nothing())
 
 
-def _payees_of(terms: Terms) -> Select[str]:
-    return select(CounterpartyRow.pay_to).where(
-        CounterpartyRow.network == terms.network, CounterpartyRow.origin == origin_text(terms.url)
-    )
+def _origin_of(terms: Terms) -> dict[str, Any]:
+    return {"network": terms.network, "origin": origin_text(terms.url)}
 
 
 async def _first_contact(db: AsyncSession, terms: Terms) -> frozenset[str]:
     """Payees that the origin is known by after all: two first payments to it wait for each other, so that only one is
     first."""
     await db.execute(_FIRST_CONTACT, {"key": f"counterparty {terms.network} {origin_text(terms.url)}"})
-    return frozenset(await db.scalars(_payees_of(terms)))
+    return frozenset(await db.scalars(_PAYEES, _origin_of(terms)))
 
 
 async def _approval(db: AsyncSession, request: RequestRow, terms: Terms) -> ApprovalRow | None:

@@ -9,10 +9,17 @@ from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
-from autopay.adapters.postgres.database.rows import atomic, is_open, request_record, request_result
+from autopay.adapters.postgres.database.notifier import LATER_S
+from autopay.adapters.postgres.database.rows import atomic, request_record, request_result
 from autopay.adapters.postgres.database.transaction import Database, agent_named, locked_request, request_and_agent
+from autopay.adapters.postgres.database.writes import CLOCK, changed, differing, write
 from autopay.adapters.postgres.payments.acceptance import accept_many
-from autopay.adapters.postgres.payments.attempts import attempts_of, book_transfer, locked_attempt_and_request
+from autopay.adapters.postgres.payments.attempts import (
+    attempts_of,
+    booking,
+    locked_attempt_and_request,
+    write_booking,
+)
 from autopay.adapters.postgres.payments.content import Prepared, prepared, storable, storable_text
 from autopay.adapters.postgres.tables.core import AgentRow, QueueRow, RequestRow, TransactionRow
 from autopay.adapters.postgres.tables.policy import ApprovalRow
@@ -61,7 +68,7 @@ class Requests:
         self, agent: str, requests: Sequence[ToEnqueue], queue_limit: int
     ) -> Sequence[Enqueued | Refused]:
         """Record and queue the requests, each once; see the port."""
-        async with self._database.transaction() as db:
+        async with self._database.transaction(notify_within_s=LATER_S) as db:
             return await accept_many(db, agent, requests, queue_limit)
 
     async def backlog(self, agent: str) -> Backlog:
@@ -219,55 +226,75 @@ class Requests:
             row = await locked_request(db, request_key)
             if row.delivery is Delivery.DELIVERED:
                 return
-            row.response_status = plain.reply.http_status
+            values: dict[str, Any] = {"response_status": plain.reply.http_status}
             if plain.breaker is not None:
-                row.circuit_breaker_state = BreakerState(plain.breaker)
+                values["circuit_breaker_state"] = BreakerState(plain.breaker)
             if plain.challenge is not None:
-                row.x402_instructions = storable(plain.challenge.model_dump(mode="json"))
-            elif content is not None:
-                store_content(row, plain.reply, content)
+                values["x402_instructions"] = storable(plain.challenge.model_dump(mode="json"))
+            values = differing(row, values)
+            if content is not None:
+                values |= content_values(plain.reply, content)
+            await write(db, changed(RequestRow, values, id=row.id))
 
     async def close(self, request_key: str, result: RequestResult, settled: SettledAttempt | None = None) -> None:
         """End the request, once, and not while a payment has no outcome; see the port."""
-        async with self._database.transaction() as db:
+        later = LATER_S if settled is not None else 0  # the content has been told of
+        async with self._database.transaction(notify_within_s=later) as db:
             if settled is None:
                 row = await locked_request(db, request_key)
-            else:
-                attempt, row = await locked_attempt_and_request(db, settled.attempt_id)
-                if row.x402_request_id != request_key:
-                    raise IllegalTransition(f"attempt {settled.attempt_id} is not of {request_key}")
-                await book_transfer(db, attempt, settled.settlement, final=True)
-            if row.closed_at is not None:
+                if row.closed_at is None:
+                    values = _end(row, result, [attempt.status for attempt in await attempts_of(db, request_key)])
+                    await write(db, changed(RequestRow, values, id=row.id))
+                    await take_from_queue(db, row)
                 return
-            if result.status not in CLOSED:
-                raise IllegalTransition(f"{request_key} cannot end as {result.status}")
-            attempts = await attempts_of(db, request_key)
-            if any(is_open(attempt) for attempt in attempts):
-                raise IllegalTransition(f"{request_key} has a payment without an outcome, it cannot end")
-            if result.status in UNPAID and any(attempt.status is TransactionStatus.VERIFIED for attempt in attempts):
-                raise IllegalTransition(f"{request_key} was paid, it cannot end as {result.status}")
-            if result.status in WITH_CONTENT and row.delivery is not Delivery.DELIVERED:
-                raise IllegalTransition(f"{request_key} has no content, it cannot end as {result.status}")
-            row.closed_at = func.clock_timestamp()
-            row.outcome = result.status.value
-            row.error_code = storable_text(result.error.type) if result.error else None
-            row.error_message = storable_text(result.error.message) if result.error else None
-            row.result = _stored(result)
-            if result.status is RequestStatus.UNDELIVERED and row.delivery is Delivery.NONE:
-                row.delivery = Delivery.UNDELIVERED
-            if settled is None:  # else it was taken when the attempt was recorded
-                await take_from_queue(db, row)
+            attempt, row = await locked_attempt_and_request(db, settled.attempt_id)
+            if row.x402_request_id != request_key:
+                raise IllegalTransition(f"attempt {settled.attempt_id} is not of {request_key}")
+            booked = changed(TransactionRow, booking(attempt, settled.settlement, final=True), id=attempt.id)
+            # Every other attempt is FAILED, as only one of a request may be anything else (a unique index), and the
+            # queue was left when this one was recorded.
+            values = _end(row, result, [TransactionStatus.VERIFIED]) if row.closed_at is None else {}
+            await write_booking(db, booked, changed(RequestRow, values, id=row.id))
 
 
-def store_content(row: RequestRow, reply: Reply, content: Prepared) -> None:
-    """Keep what was bought, its hash, whether it is whole, and when it came."""
-    row.answered_at = func.clock_timestamp()
-    row.body = reply.body
-    row.body_sha256, row.success_payload = content.sha256, content.payload
-    row.content_type = storable_text(reply.content_type) if reply.content_type is not None else None
-    row.content_complete = reply.complete
-    row.content_encoding = storable_text(reply.encoding) if reply.encoding is not None else None
-    row.delivery = Delivery.DELIVERED
+def _end(row: RequestRow, result: RequestResult, attempts: Sequence[TransactionStatus]) -> dict[str, Any]:
+    """What changes in the row of a request that ends so.
+
+    Raises:
+        IllegalTransition: it cannot end so.
+    """
+    if result.status not in CLOSED:
+        raise IllegalTransition(f"{row.x402_request_id} cannot end as {result.status}")
+    if any(status in OPEN for status in attempts):
+        raise IllegalTransition(f"{row.x402_request_id} has a payment without an outcome, it cannot end")
+    if result.status in UNPAID and TransactionStatus.VERIFIED in attempts:
+        raise IllegalTransition(f"{row.x402_request_id} was paid, it cannot end as {result.status}")
+    if result.status in WITH_CONTENT and row.delivery is not Delivery.DELIVERED:
+        raise IllegalTransition(f"{row.x402_request_id} has no content, it cannot end as {result.status}")
+    values: dict[str, Any] = {
+        "closed_at": CLOCK,
+        "outcome": result.status.value,
+        "error_code": storable_text(result.error.type) if result.error else None,
+        "error_message": storable_text(result.error.message) if result.error else None,
+        "result": _stored(result),
+    }
+    if result.status is RequestStatus.UNDELIVERED and row.delivery is Delivery.NONE:
+        values["delivery"] = Delivery.UNDELIVERED
+    return values
+
+
+def content_values(reply: Reply, content: Prepared) -> dict[str, Any]:
+    """What keeps what was bought in the row of its request: its hash, whether it is whole, and when it came."""
+    return {
+        "answered_at": CLOCK,
+        "body": reply.body,
+        "body_sha256": content.sha256,
+        "success_payload": content.payload,
+        "content_type": storable_text(reply.content_type) if reply.content_type is not None else None,
+        "content_complete": reply.complete,
+        "content_encoding": storable_text(reply.encoding) if reply.encoding is not None else None,
+        "delivery": Delivery.DELIVERED,
+    }
 
 
 async def take_from_queue(db: AsyncSession, row: RequestRow) -> None:

@@ -11,32 +11,34 @@ request its attempts |
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import ARRAY, Row, Text, any_, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from autopay.adapters.postgres.database.rows import atomic, recorded_attempt
 from autopay.adapters.postgres.database.transaction import READ_AGAIN, request_and_agent
+from autopay.adapters.postgres.database.writes import CLOCK, changed, new, write
 from autopay.adapters.postgres.payments.attempts import attempts_of
 from autopay.adapters.postgres.payments.content import storable
 from autopay.adapters.postgres.payments.fence import raise_fence
 from autopay.adapters.postgres.payments.forgotten import BOOKED_LATER, paid_before
 from autopay.adapters.postgres.payments.policy_check import (
+    POLICY_COLUMNS,
     ask_person,
     check_policy,
-    policy_columns,
+    policy_parameters,
     terms_of,
     use_up_approval,
 )
 from autopay.adapters.postgres.payments.requests import take_from_queue
 from autopay.adapters.postgres.sessions.scope import host_refusal
 from autopay.adapters.postgres.sessions.sessions import (
+    OWN_ADDRESSES,
     allowance_refusal,
     missing_on_chain,
-    own_addresses,
     refusal_of,
 )
-from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, SessionRow, TransactionRow
+from autopay.adapters.postgres.tables.core import AgentRow, QueueRow, RequestRow, SessionRow, TransactionRow
 from autopay.adapters.postgres.tables.fence import FenceRow
 from autopay.adapters.postgres.tables.usage import SessionUsageRow
 from autopay.domain.agent.status import BreakerState
@@ -51,6 +53,36 @@ from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.text.hosts import host_and_port, resource_of
 from autopay.uuid7 import uuid7
 
+_LOCKED = (
+    select(AgentRow, SessionRow, RequestRow)
+    .join(RequestRow, RequestRow.agent_id == AgentRow.id)
+    .join(SessionRow, SessionRow.id == bindparam("session_id"))
+    .where(RequestRow.x402_request_id == bindparam("request_key"))
+    .with_for_update(of=[AgentRow, SessionRow, RequestRow], key_share=True)
+    .execution_options(**READ_AGAIN)
+)
+"""The rows that a reservation locks, in that order; no row when the request or the session is unknown."""
+
+_ATTEMPTS = select(func.count()).where(
+    TransactionRow.x402_request_id == bindparam("request_key"), TransactionRow.attempt_number.is_not(None)
+)
+_FORGOTTEN = select(TransactionRow.id).where(
+    TransactionRow.error_code == BOOKED_LATER, TransactionRow.memo == any_(bindparam("memos", type_=ARRAY(Text)))
+)
+_OF_SESSION = SessionUsageRow.session_id == bindparam("session_id")
+
+_LIMITS = select(
+    _ATTEMPTS.scalar_subquery().label("attempts"),
+    select(FenceRow.reason).where(FenceRow.lifted_at.is_(None)).scalar_subquery().label("fence"),
+    _FORGOTTEN.exists().label("forgotten"),
+    select(SessionUsageRow.payments).where(_OF_SESSION).scalar_subquery().label("payments"),
+    select(SessionUsageRow.spent).where(_OF_SESSION).scalar_subquery().label("spent"),
+    func.array(OWN_ADDRESSES.scalar_subquery()).label("own"),
+    func.clock_timestamp().label("now"),
+    *POLICY_COLUMNS,
+)
+"""What speaks against any payment of the request, what the session has used, and what policy judges by."""
+
 
 async def reserve(
     db: AsyncSession, request_key: str, number: int, session_id: UUID, signed: SignedPayment, context: SigningContext
@@ -59,15 +91,19 @@ async def reserve(
 
     Raises what `Payments.record_attempt` names.
     """
-    locked = await _locked(db, request_key, session_id)
+    locked = (await db.execute(_LOCKED, {"request_key": request_key, "session_id": session_id})).one_or_none()
     if locked is None:
         await request_and_agent(db, request_key)
         return Refused(reason=RefusalReason.SESSION_MISSING, message=f"there is no session {session_id}")
     agent, session, request = locked
     terms = terms_of(request, signed.offer, signed.program)
-    limits = (
-        await db.execute(select(*_columns(request, session, signed, context), *policy_columns(request, terms)))
-    ).one()
+    memos = context.memos or (signed.memo,)
+    limited_by = {
+        "session_id": session_id,
+        "memos": list(memos),
+        "addresses": [signed.offer.pay_to, signed.offer.fee_payer],
+    }
+    limits = (await db.execute(_LIMITS, limited_by | policy_parameters(request, terms))).one()
     attempts = await attempts_of(db, request_key) if limits.attempts else []
     known = next((row for row in attempts if row.attempt_number == number), None)
     if known is not None:
@@ -79,7 +115,6 @@ async def reserve(
         raise LedgerFenced(limits.fence)
     _require_next(request, attempts, number)
     if limits.forgotten:
-        memos = context.memos or [signed.memo]
         paid = await paid_before(db, request, memos, signed.offer, signed.destination_account)
         if paid is not None:
             return paid
@@ -102,42 +137,10 @@ async def reserve(
         return await ask_person(db, request, check)
     if isinstance(check.verdict, Refused):
         return check.verdict
-    row = await _write(db, request, session, number, signed, context)
-    await use_up_approval(db, check, row.id)
-    return recorded_attempt(row, agent.name, is_new=True)
-
-
-async def _locked(
-    db: AsyncSession, request_key: str, session_id: UUID
-) -> tuple[AgentRow, SessionRow, RequestRow] | None:
-    """The rows that a reservation locks, in that order; None when the request or the session is unknown."""
-    query = (
-        select(AgentRow, SessionRow, RequestRow)
-        .join(RequestRow, RequestRow.agent_id == AgentRow.id)
-        .join(SessionRow, SessionRow.id == session_id)
-        .where(RequestRow.x402_request_id == request_key)
-        .with_for_update(of=[AgentRow, SessionRow, RequestRow], key_share=True)
-        .execution_options(**READ_AGAIN)
-    )
-    found = (await db.execute(query)).one_or_none()
-    return None if found is None else (found[0], found[1], found[2])
-
-
-def _columns(request: RequestRow, session: SessionRow, signed: SignedPayment, context: SigningContext) -> list[Any]:
-    """What speaks against any payment of the request, and what the session has used."""
-    usage = SessionUsageRow.session_id == session.id
-    attempts = TransactionRow.x402_request_id == request.x402_request_id, TransactionRow.attempt_number.is_not(None)
-    forgotten = TransactionRow.error_code == BOOKED_LATER, TransactionRow.memo.in_(context.memos or [signed.memo])
-    own = own_addresses(request.agent_id, {signed.offer.pay_to, signed.offer.fee_payer})
-    return [
-        select(func.count()).select_from(TransactionRow).where(*attempts).scalar_subquery().label("attempts"),
-        select(FenceRow.reason).where(FenceRow.lifted_at.is_(None)).scalar_subquery().label("fence"),
-        select(TransactionRow.id).where(*forgotten).exists().label("forgotten"),
-        select(SessionUsageRow.payments).where(usage).scalar_subquery().label("payments"),
-        select(SessionUsageRow.spent).where(usage).scalar_subquery().label("spent"),
-        func.array(own.scalar_subquery()).label("own"),
-        func.clock_timestamp().label("now"),
-    ]
+    values = _values(request, session, number, signed, context)
+    await _write(db, request, values, context)
+    await use_up_approval(db, check, values["id"])
+    return recorded_attempt(TransactionRow(**values), agent.name, is_new=True)
 
 
 def _refused_by_session(
@@ -165,55 +168,65 @@ def _require_next(request: RequestRow, attempts: list[TransactionRow], number: i
         raise IllegalTransition(f"attempt {number} of {request.x402_request_id} cannot follow {len(attempts)}")
 
 
-async def _write(
-    db: AsyncSession,
-    request: RequestRow,
-    session: SessionRow,
-    number: int,
-    signed: SignedPayment,
-    context: SigningContext,
-) -> TransactionRow:
-    assert request.x402_request_id is not None
+def _values(
+    request: RequestRow, session: SessionRow, number: int, signed: SignedPayment, context: SigningContext
+) -> dict[str, Any]:
+    """The attempt's row."""
     assert request.url is not None
-    offer, opening = signed.offer, context.opening
-    row = TransactionRow(
-        id=uuid7(),
-        agent_id=request.agent_id,
-        session_id=session.id,
-        x402_request_id=request.x402_request_id,
-        attempt_number=number,
-        retry_count=number - 1,
-        status=TransactionStatus.PENDING,
-        network=offer.network,
-        currency=offer.currency,
-        amount=to_units(offer.amount_atomic),
-        mint=offer.mint,
-        pay_to=offer.pay_to,
-        x402_version=offer.version,
-        authority=session.public_key,
-        claims=[],
-        sends=1 if context.handed_over_next else 0,
-        sent_at=func.clock_timestamp() if context.handed_over_next else None,
-        sealed_payment=signed.sealed,
-        host=host_and_port(request.url),
-        resource=resource_of(request.method.value, request.url),
-        **signed.model_dump(exclude={"offer", "sealed", "program"}),
-    )
-    db.add(row)
+    offer = signed.offer
+    return {
+        "id": uuid7(),
+        "agent_id": request.agent_id,
+        "session_id": session.id,
+        "x402_request_id": request.x402_request_id,
+        "attempt_number": number,
+        "retry_count": number - 1,
+        "status": TransactionStatus.PENDING,
+        "network": offer.network,
+        "currency": offer.currency,
+        "amount": to_units(offer.amount_atomic),
+        "mint": offer.mint,
+        "pay_to": offer.pay_to,
+        "x402_version": offer.version,
+        "authority": session.public_key,
+        "claims": [],
+        "sends": 1 if context.handed_over_next else 0,
+        "sent_at": CLOCK if context.handed_over_next else None,
+        "sealed_payment": signed.sealed,
+        "memo": signed.memo,
+        "message_hash": signed.message_hash,
+        "buyer_signature": signed.buyer_signature,
+        "blockhash": signed.blockhash,
+        "blockhash_slot": signed.blockhash_slot,
+        "last_valid_block_height": signed.last_valid_block_height,
+        "source_account": signed.source_account,
+        "destination_account": signed.destination_account,
+        "newest_prior_signature": signed.newest_prior_signature,
+        "host": host_and_port(request.url),
+        "resource": resource_of(request.method.value, request.url),
+    }
+
+
+async def _write(db: AsyncSession, request: RequestRow, values: dict[str, Any], context: SigningContext) -> None:
+    """The attempt, and what its request has not recorded yet; the queue last, as everywhere."""
+    changes: dict[str, Any] = {
+        "transaction_id": values["id"],
+        "price": values["amount"],
+        "pay_to": values["pay_to"],
+    }
+    opening, number = context.opening, values["attempt_number"]
+    if context.handed_over_next and number > 1:
+        changes["retry_attempts"] = request.retry_attempts + 1
+    if opening is not None:
+        changes["response_status"] = 402
+        if opening.challenge is not None:
+            changes["x402_instructions"] = storable(opening.challenge.model_dump(mode="json"))
+        if opening.breaker is not None:
+            changes["circuit_breaker_state"] = BreakerState(opening.breaker)
+    writes = [new(TransactionRow, values), changed(RequestRow, changes, id=request.id)]
+    if opening is not None:
+        writes.append(changed(QueueRow, {"processed_at": CLOCK}, api_request_id=request.id, processed_at=None))
     try:
-        await db.flush()
+        await write(db, *writes)
     except IntegrityError as error:
         raise IllegalTransition(f"another payment has the bytes of attempt {number}") from error
-    request.transaction_id = row.id
-    request.price = row.amount
-    request.pay_to = row.pay_to
-    if context.handed_over_next and number > 1:
-        request.retry_attempts += 1
-    if opening is not None:
-        request.response_status = 402
-        if opening.challenge is not None:
-            request.x402_instructions = storable(opening.challenge.model_dump(mode="json"))
-        if opening.breaker is not None:
-            request.circuit_breaker_state = BreakerState(opening.breaker)
-        await take_from_queue(db, request)
-    return row

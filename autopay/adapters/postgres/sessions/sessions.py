@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import CompoundSelect, func, select, text, union, update
+from sqlalchemy import ARRAY, Text, any_, bindparam, func, select, text, union, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
@@ -43,6 +43,16 @@ from autopay.domain.text.command_line import command_line
 
 DESTROYED = ""
 """What is left of a sealed key once its session has ended: attempts that are under way need it no more."""
+
+
+_AMONG = any_(bindparam("addresses", type_=ARRAY(Text)))
+OWN_ADDRESSES = union(
+    *(
+        select(address).where(SessionRow.agent_id == bindparam("agent_id"), address == _AMONG)
+        for address in (SessionRow.owner_wallet, SessionRow.public_key, SessionRow.source_account)
+    )
+)
+"""Those of the `addresses` that are an owner, a key or an account of any session that the agent ever had."""
 
 
 TURN_POLL_S = 0.1
@@ -145,7 +155,8 @@ class Sessions:
     async def own_among(self, agent: str, addresses: Collection[str]) -> frozenset[str]:
         """Those of the addresses that are an owner, a key or an account of any session that the agent ever had."""
         async with self._database.transaction() as db:
-            found = await db.scalars(own_addresses((await agent_named(db, agent)).id, addresses))
+            owner = await agent_named(db, agent)
+            found = await db.scalars(OWN_ADDRESSES, {"agent_id": owner.id, "addresses": list(addresses)})
             return frozenset(each for each in found if each is not None)
 
     async def list(self, agent: str | None = None) -> Sequence[SessionRecord]:
@@ -303,12 +314,6 @@ async def usage_of(db: AsyncSession, session_id: UUID) -> tuple[int, int, dateti
     ).where(SessionUsageRow.session_id == session_id)
     payments, spent, now = (await db.execute(query)).one()
     return int(payments), atomic(spent), now
-
-
-def own_addresses(agent_id: UUID, among: Collection[str]) -> CompoundSelect[str]:
-    """Those of the addresses that are an owner, a key or an account of any session that the agent ever had."""
-    ours = (SessionRow.owner_wallet, SessionRow.public_key, SessionRow.source_account)
-    return union(*(select(each).where(SessionRow.agent_id == agent_id, each.in_(among)) for each in ours))
 
 
 def missing_on_chain(row: SessionRow, spent_atomic: int, delegated_atomic: int | None) -> str | None:
