@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sqlalchemy import event, select
+from sqlalchemy import bindparam, event, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction
@@ -15,6 +15,15 @@ from autopay.domain.errors import UnknownAgent, UnknownRequest
 
 READ_AGAIN = {"populate_existing": True}
 """For locks: what others committed while one waited counts. SQLAlchemy else keeps what a transaction read before."""
+
+_AGENT = select(AgentRow).where(AgentRow.name == bindparam("name"))
+_LOCKED_AGENT = _AGENT.with_for_update(key_share=True).execution_options(**READ_AGAIN)
+_REQUEST = (
+    select(RequestRow, AgentRow.name)
+    .join(AgentRow, AgentRow.id == RequestRow.agent_id)
+    .where(RequestRow.x402_request_id == bindparam("request_key"))
+)
+_LOCKED_REQUEST = _REQUEST.with_for_update(of=RequestRow, key_share=True).execution_options(**READ_AGAIN)
 
 
 class _Session(Session):
@@ -85,8 +94,7 @@ async def agent_named(db: AsyncSession, name: str, *, lock: bool = False) -> Age
     Raises:
         UnknownAgent: there is none of that name.
     """
-    query = select(AgentRow).where(AgentRow.name == name)
-    row = await db.scalar(query.with_for_update(key_share=True).execution_options(**READ_AGAIN) if lock else query)
+    row = await db.scalar(_LOCKED_AGENT if lock else _AGENT, {"name": name})
     if row is None:
         raise UnknownAgent(name)
     return row
@@ -98,13 +106,7 @@ async def request_and_agent(db: AsyncSession, request_key: str, *, lock: bool = 
     Raises:
         UnknownRequest: there is none of that key.
     """
-    query = (
-        select(RequestRow, AgentRow.name)
-        .join(AgentRow, AgentRow.id == RequestRow.agent_id)
-        .where(RequestRow.x402_request_id == request_key)
-    )
-    locked = query.with_for_update(of=RequestRow, key_share=True).execution_options(**READ_AGAIN)
-    found = (await db.execute(locked if lock else query)).one_or_none()
+    found = (await db.execute(_LOCKED_REQUEST if lock else _REQUEST, {"request_key": request_key})).one_or_none()
     if found is None:
         raise UnknownRequest(request_key)
     return found[0], found[1]

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import and_, func, insert, or_, select
+from sqlalchemy import ARRAY, Text, and_, any_, bindparam, func, insert, or_, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -34,6 +34,13 @@ MAX_OPEN = timedelta(days=1)
 Data = tuple[HttpMethod, str | None, str | None]
 """Method, URL and body hash: what makes content the same."""
 
+_KNOWN = select(RequestRow).where(RequestRow.x402_request_id == any_(bindparam("keys", type_=ARRAY(Text))))
+_WAITING = select(func.count()).where(QueueRow.agent_id == bindparam("agent_id"), QueueRow.processed_at.is_(None))
+
+# With RETURNING, SQLAlchemy inserts many rows by one statement.
+_REQUESTS = insert(RequestRow).returning(RequestRow.id)
+_PLACES = insert(QueueRow).returning(QueueRow.id)
+
 
 async def accept_many(
     db: AsyncSession, agent: str, requests: Sequence[ToEnqueue], queue_limit: int
@@ -45,7 +52,7 @@ async def accept_many(
     """
     owner = await agent_named(db, agent, lock=True)
     keys = [x402_request_id(agent, each.spec.request_id) for each in requests]
-    rows = list(await db.scalars(select(RequestRow).where(RequestRow.x402_request_id.in_(keys))))
+    rows = list(await db.scalars(_KNOWN, {"keys": keys}))
     known = {row.x402_request_id: row for row in rows}
     unknown = [each for key, each in zip(keys, requests, strict=True) if key not in known]
     batch = _Batch(owner, queue_limit)
@@ -53,8 +60,7 @@ async def accept_many(
     batch.outcomes = await _outcomes(db, agent, rows)
     batch.fresh = await _newest_content(db, owner, unknown)
     if unknown:
-        waiting = select(func.count()).where(QueueRow.agent_id == owner.id, QueueRow.processed_at.is_(None))
-        batch.waiting = await db.scalar(waiting) or 0
+        batch.waiting = await db.scalar(_WAITING, {"agent_id": owner.id}) or 0
     outcomes = [batch.accept(key, each) for key, each in zip(keys, requests, strict=True)]
     await batch.write(db)
     return outcomes
@@ -99,11 +105,11 @@ class _Batch:
     async def write(self, db: AsyncSession) -> None:
         """Insert what is new: requests that wait and their places in the queue, and requests that have ended."""
         if self.queued:
-            await db.execute(insert(RequestRow), self.queued)
-            await db.execute(insert(QueueRow), self.places)
+            await db.execute(_REQUESTS, self.queued)
+            await db.execute(_PLACES, self.places)
         if self.ended:
             closed_at = await db.scalar(select(func.clock_timestamp()))
-            await db.execute(insert(RequestRow), [values | {"closed_at": closed_at} for values in self.ended])
+            await db.execute(_REQUESTS, [values | {"closed_at": closed_at} for values in self.ended])
 
     def _queue(self, key: str, request: ToEnqueue) -> Enqueued:
         row_id = uuid7()

@@ -17,6 +17,12 @@ from autopay.domain.payment.payment import Settlement
 from autopay.domain.payment.settlement import verification_hash
 from autopay.domain.payment.status import TransactionStatus, move
 
+_ATTEMPTS = (
+    select(TransactionRow)
+    .where(TransactionRow.x402_request_id == bindparam("request_key"), TransactionRow.attempt_number.is_not(None))
+    .order_by(TransactionRow.attempt_number)
+)
+
 _LOCKED = (
     select(TransactionRow, RequestRow)
     .join(RequestRow, RequestRow.x402_request_id == TransactionRow.x402_request_id)
@@ -53,12 +59,7 @@ _LOCKED = (
 
 async def attempts_of(db: AsyncSession, request_key: str) -> list[TransactionRow]:
     """The request's recorded attempts, oldest first."""
-    rows = await db.scalars(
-        select(TransactionRow)
-        .where(TransactionRow.x402_request_id == request_key, TransactionRow.attempt_number.is_not(None))
-        .order_by(TransactionRow.attempt_number)
-    )
-    return list(rows)
+    return list(await db.scalars(_ATTEMPTS, {"request_key": request_key}))
 
 
 async def locked_attempt(db: AsyncSession, attempt_id: UUID) -> TransactionRow:
