@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test simulate chaos messages bench bench-ledger bench-growth bench-agents histories check format lock clean help
+.PHONY: demo test simulate chaos messages bench bench-scale bench-endurance bench-ledger bench-growth bench-agents histories check format lock clean help
 
 help:            ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -27,6 +27,12 @@ messages: $(READY) ## any message at any await of the workflows, in STORIES stor
 
 bench: $(READY)  ## what a paid request costs, beside other buyers and the least it can (ARGS="--scale 0.1")
 	@$(BIN)/python -m benchmarks.payments $(ARGS)
+
+bench-scale: $(READY) ## payments a second with 1, 2 and 4 workers and 1, 10 and 200 agents (ARGS="--agents 10")
+	@$(BIN)/python -m benchmarks.payments.scale $(ARGS)
+
+bench-endurance: $(READY) ## memory and disk over 20,000 purchases (ARGS="--requests 4000")
+	@$(BIN)/python -m benchmarks.payments.endurance $(ARGS)
 
 bench-ledger: $(READY) ## how fast the ledger reads at a million payments (ARGS="--rows 100000")
 	@$(BIN)/python -m benchmarks.ledger $(ARGS)

@@ -7,7 +7,7 @@ import asyncio
 import itertools
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from sqlalchemy import select
@@ -27,12 +27,13 @@ LOOK_EVERY_S = 0.5
 
 
 class AgentBuyer:
-    """Buys through one agent."""
+    """Buys through one agent, or through several in turn."""
 
-    def __init__(self, here: Town, agent: str = AGENT) -> None:
+    def __init__(self, here: Town, agents: Sequence[str] = (AGENT,)) -> None:
         self._here = here
-        self._agent = agent
-        self._handle = AgentHandle(here.client, agent, here.settings.task_queue)
+        self._handles = itertools.cycle(
+            (each, AgentHandle(here.client, each, here.settings.task_queue)) for each in agents
+        )
         self._run = os.urandom(3).hex()
         self._numbers = itertools.count()
         self._waiting: dict[str, asyncio.Future[None]] = {}
@@ -42,9 +43,10 @@ class AgentBuyer:
     async def buy(self, url: str) -> float:
         """Seconds until the ledger says that it is delivered."""
         request_id = f"{self._run}-{next(self._numbers)}"
+        agent, handle = next(self._handles)
         began = time.perf_counter()
-        await self._handle.request(RequestSpec(request_id=request_id, url=url), PATIENCE_S)
-        await self._end_of(request_id)
+        await handle.request(RequestSpec(request_id=request_id, url=url), PATIENCE_S)
+        await self._end_of(x402_request_id(agent, request_id))
         self.bought.append(request_id)
         return time.perf_counter() - began
 
@@ -52,8 +54,7 @@ class AgentBuyer:
         """That many, so many at once."""
         return await timed(lambda: self.buy(url), at_once, count)
 
-    async def _end_of(self, request_id: str) -> None:
-        key = x402_request_id(self._agent, request_id)
+    async def _end_of(self, key: str) -> None:
         ended = self._waiting[key] = asyncio.get_running_loop().create_future()
         self._look.set()
         async with asyncio.timeout(PATIENCE_S):
@@ -78,9 +79,9 @@ class AgentBuyer:
 
 
 @asynccontextmanager
-async def agent_buyer(here: Town, agent: str = AGENT) -> AsyncIterator[AgentBuyer]:
+async def agent_buyer(here: Town, agents: Sequence[str] = (AGENT,)) -> AsyncIterator[AgentBuyer]:
     """A buyer that watches the ledger."""
-    buyer = AgentBuyer(here, agent)
+    buyer = AgentBuyer(here, agents)
     watching = asyncio.create_task(buyer._watch())
     try:
         yield buyer

@@ -17,7 +17,7 @@ from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.adapters.solana.owner.key_file import read_key_file
 from autopay.cli.connect.connections import vault_of
 from autopay.cli.launch.launch_order import LaunchOrder
-from autopay.cli.launch.launch_steps import launch_agent
+from autopay.cli.launch.launch_steps import launch_all
 from autopay.domain.agent.spec import Rules
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase
@@ -91,18 +91,26 @@ async def town(home: Path, *, workers: int = 1) -> AsyncIterator[Town]:
         yield here
 
 
-async def launch(here: Town, name: str) -> None:
-    """An agent that nothing limits but the machine."""
-    order = LaunchOrder(
-        name=name,
-        phase=Phase.FULL,
-        currencies=(Currency.USDC,),
-        allowance_atomic=MONEY_ATOMIC,
-        tx_limit=PAYMENTS,
-        duration_s=HOUR_S * 24,
-        rules=Rules(max_in_flight=AGENT_AT_ONCE, queue_limit=1_000),
+async def launch(here: Town, *names: str) -> None:
+    """Agents that nothing limits but the machine. Raises RuntimeError when one is not launched."""
+    orders = [
+        LaunchOrder(
+            name=name,
+            phase=Phase.FULL,
+            currencies=(Currency.USDC,),
+            allowance_atomic=MONEY_ATOMIC // len(names),
+            tx_limit=PAYMENTS,
+            duration_s=HOUR_S * 24,
+            rules=Rules(max_in_flight=AGENT_AT_ONCE, queue_limit=1_000),
+        )
+        for name in names
+    ]
+    outcomes = await launch_all(
+        here.settings, here.ledger, here.client, vault_of(here.settings), orders, lambda _: None
     )
-    await launch_agent(here.settings, here.ledger, here.client, vault_of(here.settings), order)
+    for each in outcomes:
+        if each.outcome == "failed":
+            raise RuntimeError(f"agent {each.agent} was not launched: {each.error}")
 
 
 async def _sellers(started: AsyncExitStack, rpc_url: str, fee_payer: Path, merchant: Pubkey) -> dict[int, str]:
