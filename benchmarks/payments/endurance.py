@@ -21,7 +21,7 @@ import uvloop
 
 from autopay.cli.connect.agent_handle import AgentHandle
 from autopay.domain.agent.spec import Watch
-from benchmarks.agents_machine import cost_of, machine
+from benchmarks.machine import cost_of, machine
 from benchmarks.payments.figures import json_lines
 from benchmarks.payments.ours import agent_buyer
 from benchmarks.payments.town import AGENT, HOUR_S, Town, tell, town

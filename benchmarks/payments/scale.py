@@ -19,7 +19,7 @@ from typing import Any
 
 import uvloop
 
-from benchmarks.agents_machine import cost_of, machine
+from benchmarks.machine import cost_of, machine
 from benchmarks.payments.figures import json_lines
 from benchmarks.payments.ours import agent_buyer
 from benchmarks.payments.town import AGENT, Town, launch, tell, town

@@ -5,6 +5,7 @@ leaders (a transaction lands in the newest block at once), one blockhash a block
 standing chain (weather) still takes transactions into its newest block.
 """
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -13,7 +14,6 @@ from solders.account import Account
 from solders.clock import Clock
 from solders.compute_budget import set_compute_unit_limit
 from solders.hash import Hash
-from solders.keypair import Keypair
 from solders.litesvm import LiteSVM
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
@@ -62,7 +62,7 @@ class Bank:
     def _begin(self) -> list[Block]:
         slots = [slot for slot in range(FIRST_SLOT, FIRST_SLOT + _GENESIS_BLOCKS) if not is_skipped(slot)]
         blocks = [
-            Block(slot, FIRST_HEIGHT + index, Hash(bytes(Keypair().pubkey())), int(self._now()))
+            Block(slot, FIRST_HEIGHT + index, Hash(os.urandom(32)), int(self._now()))
             for index, slot in enumerate(slots)
         ]
         self.store.begin_chain(blocks, genesis_accounts())
@@ -75,7 +75,7 @@ class Bank:
             return
         tip = self.window.tip
         block_time = max(int(self._now()), tip.time)
-        block = Block(self._slot, tip.height + 1, Hash(bytes(Keypair().pubkey())), block_time)
+        block = Block(self._slot, tip.height + 1, Hash(os.urandom(32)), block_time)
         self.store.add_block(block)
         self.window.append(block)
         self.versions.forget(block.slot - KEPT_SLOTS)
