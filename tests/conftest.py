@@ -1,5 +1,6 @@
 """A real PostgreSQL for every test that asks for one: started once, migrated once."""
 
+import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -35,6 +36,15 @@ def call() -> Iterator[None]:
     before = CALL.set(Call())
     yield
     CALL.reset(before)
+
+
+@pytest.fixture
+def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No variable of Autopay's or Temporal's is set, and the current folder, where `.env` would be, is empty."""
+    for name in list(os.environ):
+        if name.startswith(("AUTOPAY_", "TEMPORAL_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="session")

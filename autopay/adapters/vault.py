@@ -169,10 +169,6 @@ class Vault:
         except (ValueError, InvalidTag):
             raise SecretUnreadable(f"{purpose} of {row}") from None
 
-    def is_newest(self, sealed: str) -> bool:
-        """Whether the newest key sealed it."""
-        return sealed.startswith(self.newest_mark)
-
     @property
     def newest_mark(self) -> str:
         """How everything begins that the newest key seals."""

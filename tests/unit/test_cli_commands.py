@@ -1,7 +1,6 @@
 """The command line without any service: help, mistakes, and the exit codes."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -54,15 +53,18 @@ COMMANDS = (
     "db upgrade",
     "db downgrade",
     "db current",
+    "policy set",
+    "policy show",
+    "policy example",
+    "policy payees",
+    "policy accept",
+    "approvals",
+    "approve",
+    "deny",
 )
 
 
-@pytest.fixture(autouse=True)
-def _nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in list(os.environ):
-        if name.startswith(("AUTOPAY_", "TEMPORAL_")):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("no_settings")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

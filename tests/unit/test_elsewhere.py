@@ -1,6 +1,5 @@
 """Settings that lead away from an embedded stack are named before a worker or the demo uses them."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -18,12 +17,8 @@ MINT = "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU"
 
 
 @pytest.fixture(autouse=True)
-def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in list(os.environ):
-        if name.startswith(("AUTOPAY_", "TEMPORAL_")):
-            monkeypatch.delenv(name)
+def _clean(no_settings: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))  # where Temporal's own profiles are
-    monkeypatch.chdir(tmp_path)
 
 
 def stack() -> StackFile:

@@ -1,7 +1,6 @@
 """The keyring: which key seals, what stays the same while keys rotate, and what is not one."""
 
 import base64
-import os
 from pathlib import Path
 
 import pytest
@@ -16,12 +15,7 @@ from localnet.home import Home
 KEY = base64.b64encode(b"k" * 32).decode()
 
 
-@pytest.fixture(autouse=True)
-def _nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in list(os.environ):
-        if name.startswith(("AUTOPAY_", "TEMPORAL_")):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("no_settings")
 
 
 def test_a_new_key_seals_and_every_other_still_opens() -> None:

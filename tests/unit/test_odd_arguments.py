@@ -100,11 +100,7 @@ def lines_with(command: str, value: str, which: Callable[[Any], bool] = lambda p
 
 
 @pytest.fixture(autouse=True)
-def _nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in list(os.environ):
-        if name.startswith(("AUTOPAY_", "TEMPORAL_")):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+def _nothing_runs(no_settings: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name, content in {
         "binary": bytes(range(256)) * 10,
         "utf16": '{"a": 1}'.encode("utf-16"),

@@ -1,6 +1,5 @@
 """`policy`, `approvals`, `approve` and `deny` without any service: help, and mistakes."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -12,32 +11,7 @@ from autopay.domain.policy.file import EXAMPLE, FIELDS, read_policy
 from autopay.domain.policy.policy import Policy
 from autopay.domain.text.durations import format_duration
 
-COMMANDS = (
-    "policy set",
-    "policy show",
-    "policy example",
-    "policy payees",
-    "policy accept",
-    "approvals",
-    "approve",
-    "deny",
-)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in list(os.environ):
-        if name.startswith(("AUTOPAY_", "TEMPORAL_")):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_with_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([*command.split(), "--help"]) == 0
-    text = capsys.readouterr().out
-    assert "Examples:" in text
-    assert f"autopay {command}" in text
+pytestmark = pytest.mark.usefixtures("no_settings")
 
 
 def test_the_example_is_a_policy(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,13 +13,7 @@ from autopay.settings import Settings
 from autopay.stack_file import KEYRING_FILE, StackFile, running_stack
 from autopay.temporal.connection import TemporalUnreachable, connect
 
-
-@pytest.fixture(autouse=True)
-def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in list(os.environ):
-        if name.startswith(("AUTOPAY_", "TEMPORAL_")):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("no_settings")
 
 
 def stack_file(home: Path, *, pid: int | None = None, born: str | None = None) -> StackFile:

@@ -20,12 +20,7 @@ KEYRING = Keyring.generate().dump()
 SECRET = "hunter2-d0_not-print"
 
 
-@pytest.fixture(autouse=True)
-def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in list(os.environ):
-        if name.startswith(("AUTOPAY_", "TEMPORAL_")):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("no_settings")
 
 
 def refusal(**variables: str) -> str:

@@ -1,7 +1,6 @@
 """Temporal and the database are asked before money is granted on chain; what they lack is named, with what makes it."""
 
 import asyncio
-import os
 import shlex
 import shutil
 import sys
@@ -23,11 +22,7 @@ TEMPORAL = shutil.which("temporal", path=str(Path(sys.executable).parent))
 
 
 @pytest.fixture(autouse=True)
-def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in list(os.environ):
-        if name.startswith(("AUTOPAY_", "TEMPORAL_")):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+def _clean(no_settings: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AUTOPAY_KEYRING", Keyring.generate().dump())
 
 
