@@ -6,19 +6,14 @@ still): every history is replayed at the end instead, and workers are killed in 
 
 from datetime import timedelta
 
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
-
-from autopay.adapters.solana.signer import PaymentSigner
 from autopay.domain.agent.spec import AgentSpec, Rules, Watch
 from autopay.domain.agent.status import AgentState
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase
 from autopay.domain.request import RequestStatus
-from autopay.settings import Settings
 from tests.workflow.conftest import URL, World
 from tests.workflow.test_agent_messages import runs
-from tests.workflow.world import PRICE, SLOT_MS, agent_with_session
-from worker import WORKFLOWS, activities
+from tests.workflow.world import PRICE, agent_with_session
 from workflows.agent import Agent
 
 DAYS, A_DAY = 4, 8
@@ -26,39 +21,16 @@ HISTORY = 200
 RULES = Rules(thresholds={Currency.USDC: 2 * PRICE}, balance_every_s=21_600, history_events=HISTORY)
 
 
-def week_worker(world: World) -> Worker:
-    """A worker of the week's own queue: outside the sandbox, which every run would pay for."""
-    settings = Settings(slot_ms=SLOT_MS)
-    steps = activities(
-        settings,
-        ledger=world.ledger,
-        chain=world.chain,
-        seller=world.seller,
-        signer=PaymentSigner(world.vault),
-        vault=world.vault,
-        recent=world.chain,
-    )
-    return Worker(
-        world.client,
-        task_queue="week",
-        workflows=WORKFLOWS,
-        activities=steps,
-        workflow_runner=UnsandboxedWorkflowRunner(),
-    )
-
-
 async def test_days_of_purchases_end_accounted_for_with_small_histories(world: World) -> None:
     await agent_with_session(world.ledger, world.vault, world.chain, "week", tx_limit=1000)
     watch = Watch(name="feed", url=URL, every_s=86_400 // A_DAY)
     spec = AgentSpec(name="week", phase=Phase.FULL, watches=(watch,), rules=RULES)
-    handle = await world.client.start_workflow(Agent.run, spec, id="agent/week", task_queue="week")
-    async with week_worker(world):
-        for _ in range(DAYS * 4):
-            await world.env.sleep(timedelta(hours=6))
-            assert (await handle.query(Agent.status)).state == AgentState.RUNNING
-        await handle.signal(Agent.stop)
-        ended = await handle.result()
-
+    handle = await world.client.start_workflow(Agent.run, spec, id="agent/week", task_queue="autopay")
+    for _ in range(DAYS * 4):
+        await world.env.sleep(timedelta(hours=6))
+        assert (await handle.query(Agent.status)).state == AgentState.RUNNING
+    await handle.signal(Agent.stop)
+    ended = await handle.result()
     assert DAYS * A_DAY - 3 <= ended.payments <= DAYS * A_DAY + 1
     assert (ended.delivered, ended.failed, ended.refused) == (ended.payments, 0, 0)
     assert ended.spent_atomic == {Currency.USDC: ended.payments * PRICE}
