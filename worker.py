@@ -104,8 +104,9 @@ def activities(
     counts_first_send = None if facilitator is not None else known
     sign = SignStep(ledger, chain, readings, signer, counts_first_send, settings.content_ask_s)
     verify = VerifyStep(ledger, chain, signer, BatchedConfirmations(chain, slot_ms), known, slot_ms)
-    submit = SubmitStep(ledger, seller, vault, verify.verify, known, FINALITY_SLOTS * slot_ms, facilitator)
     announce = AnnounceStep(outbox or NoticeOutbox())
+    final_in_ms = FINALITY_SLOTS * slot_ms
+    submit = SubmitStep(ledger, seller, vault, verify.verify, known, final_in_ms, announce.announce, facilitator)
     closing = LogStep(ledger, settings.content_ask_s, announce.announce)
     agent = AgentSteps(ledger, chain, settings.network)
     return [

@@ -8,6 +8,8 @@
 | during it | bytes that may have arrived; the chain is asked, and the same bytes may go again |
 | during it, while the chain is asked | the same; what the chain showed is booked, or is asked for again |
 | after it, before `record_answer` | the same; an answer that was lost is asked for again with the same bytes |
+| after `record_answer`, around the notice | the content; run again, the same bytes are sent again, and an agent that
+is told twice ignores the second notice, one that is not told finds the end in the ledger |
 """
 
 import asyncio
@@ -24,6 +26,7 @@ from activities.known_attempts import KnownAttempts
 from autopay.domain.errors import Fault, LedgerUnavailable, SellerUnavailable, TransientFault, UnknownRequest
 from autopay.domain.payment.attempt import RecordedAttempt
 from autopay.domain.payment.exchange import Reply, claims_settlement, classify, with_claim
+from autopay.domain.payment.notice import Announcement
 from autopay.domain.payment.payment import Content, Dead, NoAnswer, Rejected, SellerAnswer, Settled, Verdict
 from autopay.domain.payment.ports import Facilitator, Ledger, Sealer, Seller
 from autopay.domain.payment.status import TransactionStatus
@@ -45,6 +48,7 @@ class SubmitStep:
         verify: asks the chain about the attempt, and books what it shows; meanwhile, when the seller lets us wait.
         known: what `sign` has recorded a moment ago on this worker, its first send counted with it.
         final_in_ms: how long what has settled takes to be final.
+        announce: hands a notice to the outbox.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class SubmitStep:
         verify: Callable[[AttemptRef], Awaitable[Verdict]],
         known: KnownAttempts,
         final_in_ms: int,
+        announce: Callable[[Announcement], Awaitable[None]],
         facilitator: Facilitator | None = None,
     ) -> None:
         self._ledger = ledger
@@ -63,6 +68,7 @@ class SubmitStep:
         self._verify = verify
         self._known = known
         self._final_in_ms = final_in_ms
+        self._announce = announce
         self._facilitator = facilitator
 
     @activity.defn(name="submit")
@@ -87,6 +93,9 @@ class SubmitStep:
                 return NoAnswer(reason=str(fault)[:200])
         claims = with_claim(attempt.claims, reply.receipt)
         self._known.answered(attempt.model_copy(update={"claims": claims}))
+        if isinstance(answer, Content) and ref.notice is not None:
+            told = ref.notice.model_copy(update={"http_status": answer.http_status})
+            await self._announce(Announcement(agent=ref.order.agent, notice=told))
         if isinstance(answer, Content) and claims_settlement(reply.receipt):
             return answer.model_copy(update={"final_in_ms": self._final_in_ms})
         return answer

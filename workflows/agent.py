@@ -43,15 +43,10 @@ from workflows.agent_requests import RequestRecorder
 from workflows.agent_shown import ShownPage, ShownState
 from workflows.agent_wait import AgentWait
 from workflows.durable_steps import named_faults
+from workflows.releases import is_new_agent, takes_notice_lists
 
 RECOVERY = timedelta(seconds=30)
 """How long the update `request` waits for the ledger when a run begins; then it fails, and may be sent again."""
-
-TOLD_TOGETHER = "notices-told-together"
-"""The patch since which notices come in lists; workers of before drop those as a signal that they do not know."""
-
-SPACED_READINGS = "readings-spaced-when-settled"
-"""The patch since which payments that settle one after the other do not have the balances read for each."""
 
 MAX_REASON_LENGTH = 400
 MAX_SIGNAL_LENGTH = 100
@@ -83,8 +78,7 @@ class Agent:
             await self._wait()
             self.payments.close_questions()
         self.has_ended = True
-        self.top_up.end()
-        await workflow.wait_condition(workflow.all_handlers_finished)
+        await self._finish_steps()
         self._show()
         return self.status()
 
@@ -92,6 +86,7 @@ class Agent:
     def __init__(self, spec: AgentSpec, state: DurableState | None = None) -> None:
         if isinstance(spec, Unreadable):
             raise TypeError(f"the agent's input cannot be read: {spec.why}")  # until a worker comes that can
+        is_new_agent()  # asked first of all, and so before anything is replayed or done
         self.state = state or DurableState(spec=spec)
         self.payments = AgentPayments(self.state, self._wake)
         self.balances = BalanceReader(self.state, self._wake)
@@ -166,7 +161,7 @@ class Agent:
         told = [notice for notice in ended if notice.request_id in queue.in_flight]
         for notice in told:
             self._take_notice(notice)
-        if told and workflow.patched(TOLD_TOGETHER):
+        if told and takes_notice_lists():
             self._wake()  # an agent that stops may have waited for just these
 
     async def _wait(self) -> None:
@@ -200,13 +195,17 @@ class Agent:
         length = info.get_current_history_length()
         return length >= limit and (not self.payments.any_running or length >= 2 * limit)
 
+    async def _finish_steps(self) -> None:
+        """Wait for what is half done."""
+        self.top_up.end()
+        await workflow.wait_condition(lambda: workflow.all_handlers_finished() and not self.balances.is_reading)
+
     async def _continue_as_new(self) -> None:
-        """Wait for what is half done, and carry the rest; a message that comes meanwhile makes the server try again.
+        """Finish, and carry the rest; a message that comes meanwhile makes the server try again.
 
         Neither the SDK nor the server hands on a static summary: the page says who this is.
         """
-        self.top_up.end()
-        await workflow.wait_condition(lambda: workflow.all_handlers_finished() and not self.balances.is_reading)
+        await self._finish_steps()
         workflow.continue_as_new(
             args=[self.state.spec, self.state.for_next_run()],
             initial_versioning_behavior=workflow.ContinueAsNewVersioningBehavior.AUTO_UPGRADE,
@@ -267,7 +266,7 @@ class Agent:
     def notices(self, notices: list[Notice] | Unreadable) -> None:
         """What payments of a worker say, in their order: held, answered, or settled."""
         assert not isinstance(notices, Unreadable)
-        if not workflow.patched(TOLD_TOGETHER):
+        if not takes_notice_lists():
             return  # a worker of before has dropped it; the ledger tells how these requests ended
         for notice in notices:
             self._take_notice(notice)
@@ -275,7 +274,7 @@ class Agent:
 
     def _take_notice(self, notice: Notice) -> None:
         if self.is_recovered:
-            self.state.apply_notice(notice, workflow.now(), spaced=workflow.patched(SPACED_READINGS))
+            self.state.apply_notice(notice, workflow.now(), spaced=is_new_agent())
         else:
             self.state.keep_early_notice(notice)
 

@@ -16,12 +16,10 @@ with workflow.unsafe.imports_passed_through():
 
 from workflows import policies
 from workflows.durable_steps import named_faults
+from workflows.releases import is_new_agent
 
 READ_AFTER_START = timedelta(seconds=5)
 """After a wait for a top-up began, balances are read once more: money may have come in just before."""
-
-READINGS_BACK_OFF = "readings-back-off"
-"""The patch since which readings that say the same come less and less often."""
 
 BETWEEN_WAITS = timedelta(seconds=10)
 """A wait for a top-up begins this long after the start of the last one at the earliest, whatever ended that."""
@@ -41,18 +39,23 @@ class BalanceReader:
         return self._task is not None
 
     async def read_if_due(self) -> None:
-        """Read the balances if they are due. After a fault of the chain the reading goes on beside the loop."""
+        """Read the balances if they are due; beside the loop, unless something has asked for them."""
         if not self.is_reading and self._state.balances_are_due(workflow.now()):
-            await self._begin()
+            await self._begin(waits=not is_new_agent() or self._state.must_read_first())
 
     async def read_before_buying(self) -> None:
-        """Read the balances if something may start that costs money, and the last reading is old."""
-        if not self.is_reading and self._state.must_read_before_buying(workflow.now()):
-            await self._begin()
+        """Read the balances if something may start that costs money, and the last reading is `balance_every_s` old.
 
-    async def _begin(self) -> None:
+        A younger one is bought by, less what was paid since: the ledger's reservation and the chain's own allowance
+        let nothing be overspent by it.
+        """
+        if not self.is_reading and self._state.must_read_before_buying(workflow.now()):
+            await self._begin(waits=True)
+
+    async def _begin(self, *, waits: bool) -> None:
+        """After a fault of the chain the reading goes on beside the loop in any case."""
         self._task = asyncio.create_task(self._read())
-        if not self._state.breakers.rpc.faults:
+        if waits and not self._state.breakers.rpc.faults:
             await workflow.wait_condition(lambda: not self.is_reading)
 
     async def _read(self) -> None:
@@ -78,7 +81,7 @@ class BalanceReader:
             else:
                 state.balances.next_reading = workflow.now() + timedelta(seconds=state.spec.rules.balance_every_s)
         else:
-            state.record_balances(readings, began, workflow.now(), backs_off=workflow.patched(READINGS_BACK_OFF))
+            state.record_balances(readings, began, workflow.now(), backs_off=is_new_agent())
         finally:
             self._task = None
             self._wake()

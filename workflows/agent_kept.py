@@ -9,9 +9,7 @@ with workflow.unsafe.imports_passed_through():
 
 from workflows import policies
 from workflows.durable_steps import named_faults
-
-KEPT = "agent-kept-in-ledger"
-"""The patch since which an agent keeps its watches and rules in the ledger."""
+from workflows.releases import is_new_agent
 
 
 class KeptAgent:
@@ -24,7 +22,7 @@ class KeptAgent:
     async def save_if_changed(self) -> None:
         """Save what has changed since the last time. Raises StepFailed."""
         now = SavedAgent(spec=self._state.spec, pause=self._state.pause)
-        if now == self._saved or not workflow.patched(KEPT):
+        if now == self._saved or not is_new_agent():
             return
         with named_faults():
             await workflow.execute_local_activity_method(

@@ -36,9 +36,10 @@ with workflow.unsafe.imports_passed_through():
 from workflows import policies
 from workflows.durable_steps import named_faults
 from workflows.paid_request import PaidRequest
+from workflows.releases import is_new_agent
 
-TOGETHER = "payments-started-together"
-"""The patch since which payments are no children, and those of one turn are started by one step."""
+CLOSES_QUESTIONS = "stop-closes-questions"
+"""A patch for runs of 0.2.0 that are stopped now: they cancel what waits for a person."""
 
 MOST_TOGETHER = 200
 
@@ -65,14 +66,14 @@ class AgentPayments:
     @property
     def any_running(self) -> bool:
         """Whether a payment holds a slot; in runs that start children, whether one has not ended."""
-        return bool(self._running) or (self._state.queue.any_with_slot() and workflow.patched(TOGETHER))
+        return bool(self._running) or (self._state.queue.any_with_slot() and is_new_agent())
 
     async def start_next(self) -> None:
         """Start all that may start now, together. Raises StepFailed: they stay in flight, and are started later."""
         state = self._state
         if not state.queue.waiting and not self._to_start:
             return
-        if not workflow.patched(TOGETHER):
+        if not is_new_agent():
             while (begun := state.begin_next(workflow.now())) is not None:
                 request, breaker = begun
                 await self.start(request, breaker=breaker)
@@ -88,7 +89,7 @@ class AgentPayments:
         """
         if not still_open:
             return
-        if not workflow.patched(TOGETHER):
+        if not is_new_agent():
             for request in still_open:
                 await self.start(request)
             return
@@ -157,13 +158,13 @@ class AgentPayments:
     def close_questions(self) -> None:
         """A stopping agent asks nobody any more: its loop cancels what waits for a person."""
         questions = self._state.queue.questions()
-        if self._state.stopping and questions and workflow.patched("stop-closes-questions"):
+        if self._state.stopping and questions and (is_new_agent() or workflow.patched(CLOSES_QUESTIONS)):
             for request_id in questions:
                 self._state.queue.add_cancel(request_id)
                 self._state.queue.end_hold(request_id)
 
     async def _start_canceled(self, request: QueuedRequest) -> None:
-        if workflow.patched(TOGETHER):
+        if is_new_agent():
             self._to_start[request.request_id] = self._order(request, canceled=True)
             await self._start_together()
         else:

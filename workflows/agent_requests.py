@@ -36,12 +36,10 @@ with workflow.unsafe.imports_passed_through():
 
 from workflows import policies
 from workflows.durable_steps import named_faults
-
-TOGETHER = "requests-recorded-together"
-"""The patch since which requests that come together are recorded by one step."""
+from workflows.releases import is_new_agent
 
 READ_AGAIN = "watches-read-again"
-"""The patch since which, one step after the other, a watch that is no longer due is not enqueued."""
+"""A patch for runs of 0.2.0, since which a watch that is no longer due is not enqueued, one step after the other."""
 
 MOST_TOGETHER = 100
 
@@ -71,7 +69,7 @@ class RequestRecorder:
 
     async def enqueue(self, spec: RequestSpec) -> BatchOutcome:
         """Record the request: then it waits, or it is answered from what the agent has. Raises StepFailed."""
-        if not workflow.patched(TOGETHER):
+        if not is_new_agent():
             return await self._enqueue_alone(spec)
         outcome = await self._add(spec)
         assert outcome is not None
@@ -83,7 +81,7 @@ class RequestRecorder:
         due = state.due_watches(workflow.now())
         if not due:
             return
-        if not workflow.patched(TOGETHER):
+        if not is_new_agent():
             await self._enqueue_one_by_one(due)
             return
         outcomes = await asyncio.gather(*[self._add(watch.name) for watch in due])

@@ -9,8 +9,10 @@ with workflow.unsafe.imports_passed_through():
     from autopay.domain.agent.status import AgentState
     from autopay.temporal.attributes import STATE
 
+from workflows.releases import is_new_agent
+
 AT_ONCE = "state-shown-at-once"
-"""The patch since which a changed state is shown when it changes, and not only after the steps of the turn."""
+"""A patch for runs of 0.2.0, since which a changed state is shown when it changes, not only after the turn's steps."""
 
 FEW = 20
 """With so many requests in flight and waiting the page is written in every turn."""
@@ -31,7 +33,7 @@ class ShownState:
 
     def update_at_once(self, state: AgentState) -> None:
         """Show this state as soon as a message has changed it: a step of the loop may take long, or hang."""
-        if state != (self._shown or AgentState.RUNNING) and workflow.patched(AT_ONCE):
+        if state != (self._shown or AgentState.RUNNING) and (is_new_agent() or workflow.patched(AT_ONCE)):
             self._show(state)
 
     def _show(self, state: AgentState) -> None:

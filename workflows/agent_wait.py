@@ -6,15 +6,14 @@ from datetime import datetime, timedelta
 
 from temporalio import workflow
 
-MIN_WAIT = timedelta(milliseconds=200)
+from workflows.releases import is_new_agent
 
-KEPT_TIMER = "timer-kept-while-early-enough"
-"""The patch since which a message does not cancel the timer: it is kept for as long as it fires early enough."""
+MIN_WAIT = timedelta(milliseconds=200)
 
 
 class AgentWait:
-    """Waits until it is woken, or until a moment. A turn that a kept timer begins too early costs less than two timers
-    for every message."""
+    """Waits until it is woken, or until a moment. A message does not cancel the timer, which is kept for as long as it
+    fires early enough: a turn that it begins too early costs less than two timers for every message."""
 
     def __init__(self) -> None:
         self._is_awake = False
@@ -29,7 +28,7 @@ class AgentWait:
         """Wait until then, at least `MIN_WAIT`, or until something wakes the loop."""
         moment = max(moment, workflow.now() + MIN_WAIT)
         summary = f"until {moment:%H:%M:%S} or a message"
-        if workflow.patched(KEPT_TIMER):
+        if is_new_agent():
             timer = None if self._is_awake else self._timer_by(moment, summary)
             await workflow.wait_condition(lambda: self._is_awake or (timer is not None and timer.done()))
         else:

@@ -25,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
     from autopay.domain.payment.offer import Challenge
     from autopay.domain.payment.payment import Attempt, Content, Payment, SellerAnswer, Verdict
     from autopay.domain.payment.steps import (
+        PAYMENT_RELEASE,
         AttemptRef,
         FetchResult,
         LogInput,
@@ -37,15 +38,11 @@ with workflow.unsafe.imports_passed_through():
         StepFailed,
     )
     from autopay.domain.policy.policy import Awaiting
-    from autopay.domain.request import RequestStatus, agent_workflow_id
+    from autopay.domain.request import agent_workflow_id
     from autopay.domain.text.hosts import host_of
     from autopay.temporal.attributes import STATUS, payment_attributes
 
 from workflows import policies
-
-FEWER_EVENTS = "fewer-events"
-"""The patch since which a first run recalls nothing, the chain is asked about what came with a receipt when it can be
-final, notices go through the worker's outbox, not as signals, and the price is shown with the delivery."""
 
 SECOND = timedelta(seconds=1)
 
@@ -60,15 +57,18 @@ def named_faults() -> Iterator[None]:
 
 
 class DurableSteps:
-    """Implements `Steps` with Temporal's activities, timers and signals."""
+    """Implements `Steps` with Temporal's activities, timers and signals; `release` is that of releases.py."""
 
-    def __init__(self, order: PaymentOrder) -> None:
+    def __init__(self, order: PaymentOrder, release: int) -> None:
         self.order = order
+        self._is_of_0_2 = release == 0
         self.host = host_of(order.url)
         self.awaiting: Awaiting | None = None
         self.decided = False
         self.withdrawn: set[str] = set()
         self._unshown: SignedAttempt | None = None
+        self._shown: str | None = None
+        self._has_looked = False
 
     async def recall(self, order: PaymentOrder) -> RecallResult:
         """How the ledger knows the request."""
@@ -117,18 +117,21 @@ class DurableSteps:
             )
         if isinstance(signed, SignedAttempt):
             self._unshown = signed
-            if not workflow.patched(FEWER_EVENTS):
+            if self._is_of_0_2:
                 self.show_status("signed")
         return signed
 
-    async def submit(self, order: PaymentOrder, attempt: SignedAttempt, send: int) -> SellerAnswer:
-        """Step 4."""
+    async def submit(self, order: PaymentOrder, attempt: SignedAttempt, send: int, told: Notice) -> SellerAnswer:
+        """Step 4, which tells the agent as well; in a run of 0.2.0, a signal after it did."""
         again = f", sent again ({send})" if send > 1 else ""
         summary = f"submit {price_text(attempt)} to {self.host}, attempt {attempt.number}{again}"
-        answer = await self.hand_over(AttemptRef(order=order.for_another_run(), number=attempt.number), summary)
-        if isinstance(answer, Content) and not workflow.patched(FEWER_EVENTS):
-            return answer.model_copy(update={"final_in_ms": 0})  # a newer worker's: an older one had not waited for it
-        return answer
+        ref = AttemptRef(order=order.for_another_run(), number=attempt.number, notice=None if self._is_of_0_2 else told)
+        answer = await self.hand_over(ref, summary)
+        if not isinstance(answer, Content) or not self._is_of_0_2:
+            return answer
+        self.show_status("delivered")
+        await self.announce(told.model_copy(update={"http_status": answer.http_status}))
+        return answer.model_copy(update={"final_in_ms": 0})  # a newer worker's: an older one had not waited for it
 
     async def hand_over(self, ref: AttemptRef, summary: str) -> SellerAnswer:
         """Give the recorded bytes of an attempt to the seller; scheduled by the server."""
@@ -144,8 +147,8 @@ class DurableSteps:
 
     async def verify(self, order: PaymentOrder, attempt: SignedAttempt, *, closing: bool) -> Verdict:
         """Step 5: one question to the chain."""
-        if not closing and self._unshown is not None:  # it is not answered at once: people may come and look for it
-            self.show_status("signed")
+        if not self._is_of_0_2:
+            self._show_progress(closing)
         with named_faults():
             return await workflow.execute_local_activity_method(
                 VerifyStep.verify,
@@ -157,7 +160,7 @@ class DurableSteps:
 
     async def log(self, closing: LogInput) -> None:
         """Step 6, which tells the agent as well; runs that began before it did send a signal after it."""
-        by_signal = None if workflow.patched(FEWER_EVENTS) else closing.notice
+        by_signal = closing.notice if self._is_of_0_2 else None
         with named_faults():
             await workflow.execute_local_activity_method(
                 LogStep.log,
@@ -173,7 +176,8 @@ class DurableSteps:
         """A durable timer; the place to continue as new when an outage has made the history long."""
         if workflow.info().is_continue_as_new_suggested() and workflow.all_handlers_finished():
             newest = workflow.ContinueAsNewVersioningBehavior.AUTO_UPGRADE
-            workflow.continue_as_new(self.order.for_another_run(), initial_versioning_behavior=newest)
+            args = [self.order.for_another_run(), PAYMENT_RELEASE]
+            workflow.continue_as_new(args=args, initial_versioning_behavior=newest)
         await workflow.sleep(timedelta(milliseconds=wait_ms), summary=why)
 
     async def wait_for_approval(self, awaiting: Awaiting) -> None:
@@ -193,9 +197,7 @@ class DurableSteps:
 
     async def announce(self, notice: Notice) -> None:
         """Tell the agent; it may have stopped long ago, and the ledger knows in any case."""
-        if not notice.final and notice.status == RequestStatus.DELIVERED:
-            self.show_status("delivered")
-        if workflow.patched(FEWER_EVENTS):
+        if not self._is_of_0_2:
             await self._announce_by_outbox(notice)
             return
         handle = workflow.get_external_workflow_handle(agent_workflow_id(self.order.agent))
@@ -217,8 +219,16 @@ class DurableSteps:
         except StepFailed as failed:
             workflow.logger.warning("agent %s is not told: %s", self.order.agent, failed.message)
 
+    def _show_progress(self, closing: bool) -> None:
+        """Show how far it is, if it is not answered at once, or not final when expected: people may look for it."""
+        status = "delivered" if closing else "signed"
+        if status != self._shown and (self._has_looked or not closing):
+            self.show_status(status)
+        self._has_looked = closing
+
     def show_status(self, status: str) -> None:
         """Where the request stands, as a search attribute; with the price, when that was not yet shown."""
+        self._shown = status
         signed, self._unshown = self._unshown, None
         workflow.upsert_search_attributes(
             payment_attributes(status, signed) if signed is not None else [STATUS.value_set(status)]

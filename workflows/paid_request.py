@@ -20,7 +20,8 @@ with workflow.unsafe.imports_passed_through():
     from autopay.temporal.outcome import ENDS_AS_FAILED, failure_of
 
 from workflows import policies
-from workflows.durable_steps import FEWER_EVENTS, DurableSteps
+from workflows.durable_steps import DurableSteps
+from workflows.releases import check_payment_release
 
 
 @workflow.defn(name="PaidRequest")
@@ -28,7 +29,7 @@ class PaidRequest:
     """Pays for one request, exactly once or not at all. Returns what became of it, or fails with it: see outcome.py."""
 
     @workflow.run
-    async def run(self, order: PaymentOrder) -> RequestResult:
+    async def run(self, order: PaymentOrder, release: int = 0) -> RequestResult:  # noqa: ARG002
         """Shields the payment: a cancel stops new attempts, and waits for the fate of what was signed."""
         steps = self.steps
         paying = asyncio.create_task(self.payment_run.run())
@@ -39,7 +40,7 @@ class PaidRequest:
                 if paying.done():
                     raise
                 self.payment_run.canceled = True
-                steps.order = order.model_copy(update={"canceled": True})  # as a continued run must know
+                steps.order = steps.order.model_copy(update={"canceled": True})  # as a continued run must know
             except StepFailed as failed:
                 raise ApplicationError(failed.message, type=failed.type, non_retryable=True) from None
             else:
@@ -48,15 +49,18 @@ class PaidRequest:
                 steps.show_status(status)
                 await self._finish_handlers()
                 failure = failure_of(result)
-                if failure is not None and workflow.patched(ENDS_AS_FAILED):
+                if failure is not None and (release > 0 or workflow.patched(ENDS_AS_FAILED)):
                     raise failure
                 return result
 
     @workflow.init
-    def __init__(self, order: PaymentOrder) -> None:
-        if order.accepted is not None and not workflow.patched(FEWER_EVENTS):
-            order = order.for_another_run()  # a newer agent's: the worker that began this run has recalled
-        self.steps = DurableSteps(order)
+    def __init__(self, order: PaymentOrder, release: int = 0) -> None:
+        check_payment_release(release)
+        if isinstance(order, Unreadable):
+            raise TypeError(f"the order cannot be read: {order.why}")  # until a worker comes that can
+        if release == 0:  # one argument, which the SDK reads without its type
+            order = PaymentOrder.model_validate(order).for_another_run()
+        self.steps = DurableSteps(order, release)
         self.payment_run = PaymentRun(order, self.steps)
 
     async def _finish_handlers(self) -> None:

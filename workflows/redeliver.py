@@ -8,7 +8,7 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from autopay.domain.payment.payment import NoAnswer
-    from autopay.domain.payment.steps import AttemptRef, StepFailed
+    from autopay.domain.payment.steps import PAYMENT_RELEASE, AttemptRef, StepFailed
     from autopay.domain.request import RequestResult
     from autopay.temporal.attributes import STATUS
     from autopay.temporal.outcome import ENDS_AS_FAILED, failure_of
@@ -23,7 +23,7 @@ class Redeliver:
     @workflow.run
     async def run(self, ref: AttemptRef) -> RequestResult:
         """The content, when it comes, is stored by the submit step as always."""
-        steps = DurableSteps(ref.order)
+        steps = DurableSteps(ref.order, PAYMENT_RELEASE)
         summary = f"submit what is paid for to {steps.host}, attempt {ref.number}"
         try:
             answer = await steps.hand_over(ref, summary)

@@ -1,9 +1,9 @@
 """Seals every Temporal payload: inputs, results, failures, summaries, details, memos and query answers.
 
-AES-256-GCM with a key of its own, derived from the keyring's, so that a program that has only this key (the codec
-server) cannot open what the vault seals. Payloads that are not sealed are read as they are: a signal that somebody
-sends by hand in clear text still works. Sealing gives confidentiality, not authentication: whoever may write to
-Temporal can send messages to workflows in any case.
+AES-256-GCM over what compact.py made small, with a key of its own, derived from the keyring's, so that a program that
+has only this key (the codec server) cannot open what the vault seals. Payloads that are not sealed are read as they
+are: a signal that somebody sends by hand in clear text still works. Sealing gives confidentiality, not authentication:
+whoever may write to Temporal can send messages to workflows in any case.
 
 What cannot be opened is marked, and the converter (converter.py) refuses it where its value is needed. Raising here
 would fail the workflow task, at every retry, for one message that anybody can send.
@@ -23,8 +23,12 @@ from temporalio.converter import PayloadCodec
 
 from autopay.adapters.vault import NONCE_BYTES, Keyring
 from autopay.domain.errors import SecretUnreadable, TransientFault
+from autopay.temporal.compact import compact, expand
 
 ENCODING = b"binary/encrypted"
+NULL = Payload(metadata={"encoding": b"binary/null"})
+"""No value at all, which is nothing to hide."""
+
 KEY_ID = "encryption-key-id"
 """The name that Temporal's own samples give the key's version."""
 
@@ -57,8 +61,8 @@ class SealedPayloads(PayloadCodec):
         self._ciphers: dict[int, AESGCM] = {}
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Seal each with the newest key."""
-        return [self._sealed(payload) for payload in payloads]
+        """Seal each that has a value, with the newest key."""
+        return [payload if payload == NULL else self._sealed(payload) for payload in payloads]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Open what is sealed, mark what cannot be opened (`why_marked`), and pass the rest through.
@@ -84,7 +88,7 @@ class SealedPayloads(PayloadCodec):
 
     def _sealed(self, payload: Payload) -> Payload:
         version, nonce = self._keyring.newest, os.urandom(NONCE_BYTES)
-        sealed = self._cipher(version).encrypt(nonce, payload.SerializeToString(), _bound_to(version))
+        sealed = self._cipher(version).encrypt(nonce, compact(payload.SerializeToString()), _bound_to(version))
         return Payload(metadata={"encoding": ENCODING, KEY_ID: str(version).encode()}, data=nonce + sealed)
 
     def _opened(self, payload: Payload) -> Payload:
@@ -94,11 +98,14 @@ class SealedPayloads(PayloadCodec):
         try:
             version, raw = int(named), payload.data
             opened = self._cipher(version).decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], _bound_to(version))
-            return Payload.FromString(opened)
-        except (ValueError, InvalidTag, DecodeError, SecretUnreadable):
+        except (ValueError, InvalidTag, SecretUnreadable):
             return marked(
                 f"key version {named[:20]!r} is not in this keyring or did not encrypt it; check AUTOPAY_KEYRING"
             )
+        try:
+            return Payload.FromString(expand(opened))
+        except (ValueError, DecodeError) as error:
+            return marked(f"it is damaged, or of a newer release: {error}")
 
     def _cipher(self, version: int) -> AESGCM:
         if version not in self._ciphers:

@@ -12,7 +12,7 @@ from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import GrpcCompression, RPCError, RPCStatusCode
 
 from autopay.adapters.postgres import open_ledger
 from autopay.adapters.postgres.maintenance.keys import KeyChecks
@@ -68,7 +68,8 @@ async def connect(
             await ledger.dispose()
     converter = data_converter(keyring, knows)
     try:
-        client = await Client.connect(**config, data_converter=converter)
+        # What is sealed cannot be compressed, and most of what is sent is.
+        client = await Client.connect(**config, data_converter=converter, grpc_compression=GrpcCompression.NONE)
         await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
         await _require_attributes(client)
     except RPCError as error:

@@ -4,7 +4,7 @@ from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from autopay.domain.payment.steps import PaymentOrder
+from autopay.domain.payment.steps import PAYMENT_RELEASE, PaymentOrder
 from autopay.domain.request import payment_workflow_id
 from autopay.domain.text.hosts import host_of
 from autopay.temporal.attributes import request_attributes
@@ -25,7 +25,7 @@ async def start_payment(
     try:
         await client.start_workflow(
             "PaidRequest",
-            order,
+            args=[order, PAYMENT_RELEASE],
             id=payment_workflow_id(order.agent, order.request_id),
             task_queue=task_queue,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,

@@ -79,8 +79,8 @@ class RealSteps:
         found: SignResult = await self._tried("sign", to_sign)
         return found
 
-    async def submit(self, order: PaymentOrder, attempt: SignedAttempt, send: int) -> SellerAnswer:
-        found: SellerAnswer = await self._tried("submit", AttemptRef(order=order, number=attempt.number))
+    async def submit(self, order: PaymentOrder, attempt: SignedAttempt, send: int, told: Notice) -> SellerAnswer:
+        found: SellerAnswer = await self._tried("submit", AttemptRef(order=order, number=attempt.number, notice=told))
         return found
 
     async def verify(self, order: PaymentOrder, attempt: SignedAttempt, *, closing: bool) -> Verdict:

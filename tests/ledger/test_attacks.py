@@ -18,6 +18,7 @@ from autopay.domain.errors import IllegalTransition
 from autopay.domain.money import Currency
 from autopay.domain.payment.attempt import RecordedAttempt
 from autopay.domain.payment.exchange import Reply, UnpaidReply
+from autopay.domain.payment.notice import Announcement
 from autopay.domain.payment.payment import Content, Verdict
 from autopay.domain.payment.steps import AttemptRef, FreeContent, PaidBefore, PaymentOrder
 from autopay.domain.refusal import RefusalReason, Refused
@@ -129,6 +130,11 @@ async def not_asked(ref: AttemptRef) -> Verdict:
     raise AssertionError(f"asked about attempt {ref.number}")
 
 
+async def nobody(announcement: Announcement) -> None:
+    """The agent, whom nobody tells."""
+    raise AssertionError(f"told {announcement.agent}")
+
+
 async def test_an_order_cannot_send_question_or_payment_anywhere_but_where_policy_looked(book: Book) -> None:
     vault, seller, activity = Vault(Keyring.generate()), HttpSeller(), ActivityEnvironment()
     async with Till().open(OK) as agreed, Till().open(OK) as other:
@@ -143,7 +149,7 @@ async def test_an_order_cannot_send_question_or_payment_anywhere_but_where_polic
         )
         assert isinstance(await activity.run(FetchStep(book.ledger.requests, seller, vault).fetch, forged), FreeContent)
         submitted = await activity.run(
-            SubmitStep(book.ledger, seller, vault, not_asked, KnownAttempts(), 0).submit,
+            SubmitStep(book.ledger, seller, vault, not_asked, KnownAttempts(), 0, nobody).submit,
             AttemptRef(order=forged, number=1),
         )
     await seller.close()

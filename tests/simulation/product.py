@@ -46,7 +46,7 @@ class Activities:
             fetch=FetchStep(ledger.requests, seller, vault),
             parse=ParseStep(ledger, readings.sessions, NETWORK, {Currency.USDC: MINT}),
             sign=SignStep(ledger, chain, readings, world.signer, known, ASK_FOR_S),
-            submit=SubmitStep(ledger, seller, vault, verify.verify, known, FINALITY_SLOTS * SLOT_MS),
+            submit=SubmitStep(ledger, seller, vault, verify.verify, known, FINALITY_SLOTS * SLOT_MS, nobody),
             verify=verify,
             log=LogStep(ledger, ASK_FOR_S, nobody),
         )

@@ -103,7 +103,7 @@ class SimSteps:
         sign = self._activities.sign.sign
         return await self._local("sign", sign, to_sign, policies.SIGN_RETRIES, policies.SIGN_TOTAL)
 
-    async def submit(self, order: PaymentOrder, attempt: SignedAttempt, send: int) -> SellerAnswer:
+    async def submit(self, order: PaymentOrder, attempt: SignedAttempt, send: int, told: Notice) -> SellerAnswer:
         """Scheduled by the server: commits what came before, and survives the worker."""
         index = self._begin("submit")
         if index < len(self._replayed):
@@ -111,7 +111,11 @@ class SimSteps:
             return answer
         self._commit()
         outcome = await self._tried(
-            "submit", self._submit_once, AttemptRef(order=order, number=attempt.number), policies.SUBMIT_RETRIES, None
+            "submit",
+            self._submit_once,
+            AttemptRef(order=order, number=attempt.number, notice=told),
+            policies.SUBMIT_RETRIES,
+            None,
         )
         self._process.check()
         self._pending.append(outcome)

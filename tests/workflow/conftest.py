@@ -24,7 +24,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.solana.signer import PaymentSigner
 from autopay.adapters.vault import Keyring, Vault
-from autopay.domain.payment.steps import PaymentOrder
+from autopay.domain.payment.steps import PAYMENT_RELEASE, PaymentOrder
 from autopay.domain.request import RequestResult, RequestSpec, x402_request_id
 from autopay.settings import Settings
 from autopay.temporal.attributes import ALL
@@ -88,21 +88,27 @@ class World:
         """The worker of the queue for waits."""
         return make_waits_worker(self.client, Settings(slot_ms=SLOT_MS), self.ledger.sessions, self.accounts)
 
-    async def pay(self, request_id: str = "r1", *, first: bool = False) -> WorkflowHandle[PaidRequest, RequestResult]:
+    async def pay(
+        self, request_id: str = "r1", *, first: bool = False, release: int = PAYMENT_RELEASE
+    ) -> WorkflowHandle[PaidRequest, RequestResult]:
         """Accept a request and start its payment; `first` as its agent starts it, else as adoption does."""
         spec = RequestSpec(request_id=request_id, url=URL)
         await self.ledger.requests.accept("tester", spec, 1.0, 10)
-        return await self.start(request_id, spec if first else None)
+        return await self.start(request_id, spec if first else None, release)
 
     async def start(
-        self, request_id: str, accepted: RequestSpec | None = None
+        self, request_id: str, accepted: RequestSpec | None = None, release: int = PAYMENT_RELEASE
     ) -> WorkflowHandle[PaidRequest, RequestResult]:
-        """Start the payment of an accepted request."""
+        """Start the payment of an accepted request; release 0 as 0.2.0 starts it."""
         key = x402_request_id("tester", request_id)
         order = PaymentOrder(agent="tester", request_id=request_id, request_key=key, url=URL, accepted=accepted)
         self.started.add(f"pay/tester/{request_id}")
         return await self.client.start_workflow(
-            PaidRequest.run, order, id=f"pay/tester/{request_id}", task_queue="autopay"
+            "PaidRequest",
+            args=[order, release] if release else [order],
+            id=f"pay/tester/{request_id}",
+            task_queue="autopay",
+            result_type=RequestResult,
         )
 
     async def statuses(self) -> list[str]:

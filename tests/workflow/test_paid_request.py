@@ -7,6 +7,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
+from autopay.domain.payment.steps import PAYMENT_RELEASE
 from autopay.domain.request import RequestResult, RequestStatus
 from autopay.temporal.outcome import outcome_of
 from tests.workflow.conftest import World
@@ -20,6 +21,7 @@ from tests.workflow.world import (
     settle_and_lose_the_answer,
 )
 from workflows.paid_request import PaidRequest
+from workflows.releases import check_payment_release
 
 
 async def test_a_paid_request_is_delivered_and_final(world: World) -> None:
@@ -31,11 +33,11 @@ async def test_a_paid_request_is_delivered_and_final(world: World) -> None:
     assert world.chain.spent == PRICE
     events = [each async for each in handle.fetch_history_events()]
     markers = [each.marker_recorded_event_attributes.marker_name for each in events]
-    assert markers.count("core_patch") == 1, "of fewer events; that others end as failed costs this one no event"
+    assert "core_patch" not in markers, "its release is an argument, which costs no event"
     assert events[-1].event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED
 
 
-MOST_EVENTS = 26
+MOST_EVENTS = 22
 
 
 async def test_a_first_run_reads_nothing_before_it_reserves_and_costs_few_events(world: World) -> None:
@@ -198,19 +200,25 @@ async def key_of(world: World) -> str:
 
 
 async def test_a_run_that_completed_without_content_before_replays_as_it_was(world: World) -> None:
-    """As a release before the patch wrote it, and as a query of such a run replays it."""
+    """As 0.2.0 wrote it, and as a query of such a run replays it."""
     world.seller.script = [settle_and_fail]
     with pytest.MonkeyPatch.context() as before:
         before.setattr("temporalio.workflow.patched", lambda _: False)
-        handle = await world.pay()
+        handle = await world.pay(release=0)
         assert (await handle.result()).status == RequestStatus.UNDELIVERED
 
 
-async def test_an_older_worker_that_got_a_newer_agents_order_replays_as_it_was(world: World) -> None:
-    """Beside workers of another version: its order has what only a newer run uses, and so has its seller's answer."""
-    with pytest.MonkeyPatch.context() as before:
-        before.setattr("temporalio.workflow.patched", lambda _: False)
-        handle = await world.pay(first=True)
-        assert (await handle.result()).status == RequestStatus.DELIVERED
+async def test_a_run_that_0_2_0_began_goes_on_as_there(world: World) -> None:
+    """Also when its order, or its seller's answer, has what only a newer run uses."""
+    handle = await world.pay(first=True, release=0)
+    assert (await handle.result()).status == RequestStatus.DELIVERED
     events = [each.event_type async for each in handle.fetch_history_events()]
-    assert EventType.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED in events, "as before the patch"
+    assert EventType.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED in events, "its notices are signals"
+    assert events.count(EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES) == 3, "signed, delivered, verified"
+
+
+@pytest.mark.parametrize("release", [-1, PAYMENT_RELEASE + 1])
+def test_a_worker_leaves_a_payment_of_a_release_that_it_does_not_know_to_others(release: int) -> None:
+    """As a worker of 0.2.0 does, whose `PaidRequest` has one argument: an error that is no failure fails the task."""
+    with pytest.raises(RuntimeError, match="a newer worker goes on"):
+        check_payment_release(release)

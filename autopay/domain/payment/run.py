@@ -90,7 +90,6 @@ class PaymentRun:
         self._settled: SettledAttempt | None = None
         self._result: RequestResult | None = None
         self._closed = False
-        self._announced_answer = False
         self._announced_hold: Held | None = None
         self._verify_failures = 0
         self._sign_failures = 0
@@ -305,8 +304,9 @@ class PaymentRun:
         await self._wait(step.wait_ms, f"before sending the same bytes again ({step.send})")
         self._show(f"submitting {price_text(attempt)}, attempt {step.number}")
         answer: SellerAnswer
+        told = notice_of(self._result_as(RequestStatus.DELIVERED), final=False)
         try:
-            answer = await self.steps.submit(self.order, attempt, step.send)
+            answer = await self.steps.submit(self.order, attempt, step.send, told)
         except StepFailed as failed:
             if failed.type == UNKNOWN_REQUEST:
                 await self._recall()
@@ -317,9 +317,6 @@ class PaymentRun:
             answer = NoAnswer(reason=failed.type)
         self._submits_not_sent = 0
         self.payment = self.payment.with_answer(answer)
-        if self.payment.delivered and not self._announced_answer:
-            self._announced_answer = True
-            await self.steps.announce(notice_of(self._result_as(RequestStatus.DELIVERED), final=False))
 
     async def _recall_sends(self) -> None:
         """Go on with the sends that the ledger has. One that it does not have never left: it is tried again, however

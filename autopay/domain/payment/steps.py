@@ -8,7 +8,7 @@ What is exchanged is small and without secrets, as it stays in the workflow's hi
 | fetch | `PaymentOrder` | `FetchResult` | asks the seller without a payment |
 | parse | `PaymentOrder`, `Challenge` | `ParseResult` | chooses an offer of the seller's 402 |
 | sign | `SignInput` | `SignResult` | reserves the money, signs, and records the attempt |
-| submit | `AttemptRef` | `SellerAnswer` | hands the recorded bytes to the seller |
+| submit | `AttemptRef` | `SellerAnswer` | hands the recorded bytes to the seller, and tells the agent of the content |
 | verify | `AttemptRef` | `Verdict` | asks the chain what became of the attempt |
 | log | `LogInput` | | books what the chain showed, closes the request in the ledger, and tells the agent |
 
@@ -28,6 +28,11 @@ from autopay.domain.policy.policy import Awaiting
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import Method, RequestResult, RequestSpec
 from autopay.domain.values import Value
+
+PAYMENT_RELEASE = 1
+"""With what a `PaidRequest` is started beside its order, so that its run stays as this release does it: a first run
+recalls nothing, the chain is asked about what came with a receipt when it can be final, steps tell the agent through
+the worker's outbox, and the status is shown when it ends or takes longer. See workflows/releases.py."""
 
 
 class PaymentOrder(Value):
@@ -115,11 +120,13 @@ class SignInput(Value):
 
 
 class AttemptRef(Value):
-    """One attempt of one request. `closing`: the content is stored, so that a settlement is booked with the end."""
+    """One attempt of one request. `closing`: the content is stored, so that a settlement is booked with the end.
+    `notice`: what the agent is told when the content has come and is stored."""
 
     order: PaymentOrder
     number: int
     closing: bool = False
+    notice: Notice | None = None
 
 
 class RecallResult(Value):
@@ -165,8 +172,9 @@ class Steps(Protocol):
     async def fetch(self, order: PaymentOrder) -> FetchResult: ...
     async def parse(self, order: PaymentOrder, challenge: Challenge) -> ParseResult: ...
     async def sign(self, to_sign: SignInput) -> SignResult: ...
-    async def submit(self, order: PaymentOrder, attempt: SignedAttempt, send: int) -> SellerAnswer:
-        """`send` counts how often these bytes were handed over, this time included."""
+    async def submit(self, order: PaymentOrder, attempt: SignedAttempt, send: int, told: Notice) -> SellerAnswer:
+        """`send` counts how often these bytes were handed over, this time included; `told` is sent to the agent when
+        the content comes."""
         ...
 
     async def verify(self, order: PaymentOrder, attempt: SignedAttempt, *, closing: bool) -> Verdict:

@@ -316,6 +316,10 @@ class DurableState(BaseModel):
         due = self._next_reading(now)
         return due is None or now >= due
 
+    def must_read_first(self) -> bool:
+        """Whether a reading that is due decides what is done next: something has asked for it, or money is short."""
+        return self.balances.next_reading is None or self.state != AgentState.RUNNING
+
     def must_read_before_buying(self, now: datetime) -> bool:
         """Whether something that costs money may start now, and the last reading is too old to decide by."""
         if not self.balances.is_old(self.spec.rules, now) or self.breakers.rpc.state(now) == BreakerState.OPEN:
