@@ -166,7 +166,8 @@ class Agent:
 
     async def _wait(self) -> None:
         """Wait for a message, the end of a reading, or the next moment that matters."""
-        wake, top_up = self.state.next_wake(workflow.now()), self.top_up.next_start(workflow.now())
+        reads = self.balances.is_reading and is_new_agent()
+        wake, top_up = self.state.next_wake(workflow.now(), is_reading=reads), self.top_up.next_start(workflow.now())
         await self.waiting.until(wake if top_up is None else min(wake, top_up))
 
     def _wake(self) -> None:

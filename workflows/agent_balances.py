@@ -39,7 +39,7 @@ class BalanceReader:
         return self._task is not None
 
     async def read_if_due(self) -> None:
-        """Read the balances if they are due; beside the loop, unless something has asked for them."""
+        """Read the balances if they are due; beside the loop, unless nothing can be bought before."""
         if not self.is_reading and self._state.balances_are_due(workflow.now()):
             await self._begin(waits=not is_new_agent() or self._state.must_read_first())
 

@@ -74,6 +74,7 @@ class AgentBuyer:
                         self._waiting.pop(key).set_exception(RuntimeError(f"{key} ended as {result}"))
                 if not self._waiting:
                     self._look.clear()
+                    changes.was_useful()  # a command has its own wait
                 else:
                     await changes.wait(LOOK_EVERY_S)
 

@@ -44,6 +44,10 @@ async def test_who_is_woken_in_vain_again_and_again_rests_in_between() -> None:
     began = time.monotonic()
     await changes.wait(LONG_S)
     assert time.monotonic() - began > LONGEST_PAUSE_S / 2
+    changes.was_useful()
+    began = time.monotonic()
+    await changes.wait(LONG_S)
+    assert time.monotonic() - began < LONGEST_PAUSE_S / 2
 
 
 async def test_without_a_connection_to_listen_on_the_ledger_is_looked_at_from_time_to_time(

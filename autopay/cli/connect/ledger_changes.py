@@ -30,6 +30,10 @@ class LedgerChanges:
         self._pause_s = FIRST_PAUSE_S
         self._returned_at = 0.0
 
+    def was_useful(self) -> None:
+        """The last wake-up was not in vain: the pauses begin to grow anew."""
+        self._pause_s = FIRST_PAUSE_S
+
     async def wait(self, within_s: float) -> None:
         """Return when something was committed since the last call, after `within_s` seconds at the latest.
 

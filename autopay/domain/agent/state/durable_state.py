@@ -317,8 +317,8 @@ class DurableState(BaseModel):
         return due is None or now >= due
 
     def must_read_first(self) -> bool:
-        """Whether a reading that is due decides what is done next: something has asked for it, or money is short."""
-        return self.balances.next_reading is None or self.state != AgentState.RUNNING
+        """Whether nothing can be bought by the last reading: there is none, or it has paused the agent."""
+        return not self.balances.readings or self.state != AgentState.RUNNING
 
     def must_read_before_buying(self, now: datetime) -> bool:
         """Whether something that costs money may start now, and the last reading is too old to decide by."""
@@ -370,15 +370,15 @@ class DurableState(BaseModel):
 
     # Time
 
-    def next_wake(self, now: datetime) -> datetime:
-        """When to decide again if no message comes, at most `MAX_WAIT` from now."""
+    def next_wake(self, now: datetime, *, is_reading: bool = False) -> datetime:
+        """When to decide again if no message comes, nor the end of a reading; at most `MAX_WAIT` from now."""
         latest = now + MAX_WAIT
         if self.retry.at is not None:
             return min(latest, self.retry.at)
         times = [latest]
         if self.breakers.rpc.state(now) == BreakerState.OPEN:
             times += [self.breakers.rpc.until] if self.breakers.rpc.until is not None else []
-        elif (due := self._next_reading(now)) is not None:
+        elif not is_reading and (due := self._next_reading(now)) is not None:
             times.append(due)
         if self.queue.next_ledger_check is not None and self.queue.in_flight:
             times.append(self.queue.next_ledger_check)

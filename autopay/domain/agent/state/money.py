@@ -76,12 +76,9 @@ class Balances(BaseModel):
 
     def request_reading(self, now: datetime, *, spaced: bool) -> None:
         """A payment has settled: read soon, and with `spaced` not before `SETTLED_READING` after the last reading."""
-        if self.next_reading is None:
-            return
-        if spaced and self.read_at is not None:
-            self.next_reading = min(self.next_reading, max(now, self.read_at + SETTLED_READING))
-        else:
-            self.next_reading = None
+        soonest = self.read_at + SETTLED_READING if spaced and self.read_at is not None else now
+        if self.next_reading is not None:
+            self.next_reading = None if soonest <= now else min(self.next_reading, soonest)
 
     def is_old(self, rules: Rules, now: datetime) -> bool:
         """Whether the last reading is too old to buy by."""
