@@ -4,6 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
+# Hundreds of processes are started by tests and demo: each would compile every module anew where this is set.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test simulate chaos messages bench bench-scale bench-endurance bench-ledger bench-growth bench-agents histories check format lock clean help
 
 help:            ## show this list
