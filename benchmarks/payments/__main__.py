@@ -17,6 +17,7 @@ import uvloop
 
 from benchmarks.machine import machine
 from benchmarks.payments.bare import BareBuyer, bare_buyer
+from benchmarks.payments.commands import command_figures
 from benchmarks.payments.counts import count_all
 from benchmarks.payments.figures import Count, Speed, SpeedFigure, count_table, json_lines, speed_table
 from benchmarks.payments.ours import AgentBuyer, agent_buyer
@@ -95,7 +96,9 @@ async def main(given: argparse.Namespace) -> None:
         os.environ["AUTOPAY_HOME"] = str(home)
         async with town(home) as here:
             figures = await speeds(here, given.scale)
-            counts = await count_all(here, given.scale)
+            async with agent_buyer(here) as buyer:
+                commands = await command_figures(here, buyer)
+            counts = [*await count_all(here, given.scale), *commands]
     page = report(figures, counts)
     await asyncio.to_thread(given.out.write_text, page)
     lines = json_lines([*(each.line() for each in figures), *(each.line() for each in counts)])
