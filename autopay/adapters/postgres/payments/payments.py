@@ -78,7 +78,7 @@ class Payments:
             if (paid := await paid_before(db, request, memos, offer, destination)) is not None:
                 return paid
             terms = terms_of(request, offer, program)
-            check = await check_policy(db, request, await agent_named(db, name), terms, offer)
+            check = await check_policy(db, request, await agent_named(db, name), terms)
             if isinstance(check.verdict, Ask):
                 await take_from_queue(db, request)
                 return await ask_person(db, request, check)

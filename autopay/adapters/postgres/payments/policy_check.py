@@ -16,7 +16,7 @@ from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, Transact
 from autopay.adapters.postgres.tables.policy import ApprovalRow, CounterpartyRow, PolicyRow
 from autopay.adapters.postgres.tables.usage import DayUsageRow
 from autopay.domain.agent.steps import Withdrawn
-from autopay.domain.money import show
+from autopay.domain.money import price_text, show
 from autopay.domain.payment.offer import Offer
 from autopay.domain.policy.policy import ApprovalState, Ask, Awaiting, Facts, Permit, Policy, Terms, judge
 from autopay.domain.policy.records import ApprovalStatus
@@ -103,9 +103,9 @@ def policy_parameters(request: RequestRow, terms: Terms) -> dict[str, Any]:
 
 
 async def check_policy(
-    db: AsyncSession, request: RequestRow, agent: AgentRow, terms: Terms, offer: Offer, row: Row[Any] | None = None
+    db: AsyncSession, request: RequestRow, agent: AgentRow, terms: Terms, row: Row[Any] | None = None
 ) -> PolicyCheck:
-    """Judge an offer for a request, with what is booked and approved now. Lock the agent first to reserve by it.
+    """Judge the terms of a request, with what is booked and approved now. Lock the agent first to reserve by it.
 
     Args:
         row: the `POLICY_COLUMNS`, when they have been read in this transaction, after its locks.
@@ -123,17 +123,17 @@ async def check_policy(
         last_price_atomic=atomic(row.last_price) if row.last_price is not None else None,
         approval=await _approval_state(db, approval),
     )
-    return PolicyCheck(terms, facts, _above_callers_limits(request, offer) or judge(terms, facts), approval)
+    return PolicyCheck(terms, facts, _above_callers_limits(request, terms) or judge(terms, facts), approval)
 
 
-def _above_callers_limits(request: RequestRow, offer: Offer) -> Refused | None:
+def _above_callers_limits(request: RequestRow, terms: Terms) -> Refused | None:
     """The caller's own limits: asked when an offer is chosen, and here of whatever `sign` was handed."""
     most, currency = request.max_price, request.currency_preference
-    if most is not None and offer.amount_atomic > atomic(most):
-        price, cap = show(offer.amount_atomic, offer.currency), show(atomic(most), offer.currency)
+    if most is not None and terms.amount_atomic > atomic(most):
+        price, cap = price_text(terms), show(atomic(most), terms.currency)
         return Refused(reason=RefusalReason.PRICE_ABOVE_MAXIMUM, message=f"{price} is asked, the maximum is {cap}")
-    if currency is not None and offer.currency != currency:
-        message = f"{offer.currency} is asked, the caller pays in {currency}"
+    if currency is not None and terms.currency != currency:
+        message = f"{terms.currency} is asked, the caller pays in {currency}"
         return Refused(reason=RefusalReason.UNSUPPORTED_ASSET, message=message)
     return None
 

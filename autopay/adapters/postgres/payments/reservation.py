@@ -131,7 +131,7 @@ async def reserve(
     if limits.own:
         message = f"the offer names an address of the agent's own sessions: {', '.join(sorted(limits.own))}"
         return Refused(reason=RefusalReason.PAYEE_INVALID, message=message)
-    check = await check_policy(db, request, agent, terms, signed.offer, limits)
+    check = await check_policy(db, request, agent, terms, limits)
     if isinstance(check.verdict, Ask):
         await take_from_queue(db, request)
         return await ask_person(db, request, check)
