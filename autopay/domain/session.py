@@ -1,6 +1,5 @@
 """Sessions: keys that may pay from an owner's token account, within an allowance that the chain enforces."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal, Protocol
@@ -107,26 +106,31 @@ class SessionRecord(Value):
     owner_transaction: OwnerTransaction | None = None
 
 
+class NewSession(Value):
+    """A session to be opened: what it may pay, from where, for how long, and its key, sealed.
+
+    `owner_transaction` is what the owner has yet to sign; None when the grant is on chain already.
+    """
+
+    session_id: UUID
+    agent: str
+    currency: Currency
+    mint: str
+    source_account: str
+    owner: str
+    authority: str
+    sealed_key: str
+    allowance_atomic: int
+    tx_limit: int
+    duration_s: int
+    hosts: tuple[str, ...] = ()
+    owner_transaction: OwnerTransaction | None = None
+
+
 class SessionGrants(Protocol):
     """The ledger's sessions, as far as granting one needs them. Raises LedgerUnavailable, NotMigrated, UnknownAgent."""
 
-    async def create(
-        self,
-        agent: str,
-        currency: Currency,
-        mint: str,
-        source_account: str,
-        owner: str,
-        authority: str,
-        sealed_key: str,
-        allowance_atomic: int,
-        tx_limit: int,
-        duration_s: int,
-        session_id: UUID,
-        key_version: str | None = None,
-        hosts: Sequence[str] = (),
-        owner_transaction: OwnerTransaction | None = None,
-    ) -> None:
+    async def create(self, new: NewSession) -> None:
         """Open a session; the same id again changes nothing. With `owner_transaction` it pays nothing, and ends no
         other, until `mark_granted` says that the chain shows that transaction."""
         ...

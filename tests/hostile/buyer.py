@@ -35,6 +35,7 @@ from autopay.domain.payment.steps import (
 )
 from autopay.domain.policy.policy import Awaiting, Decision
 from autopay.domain.request import RequestResult, RequestSpec, x402_request_id
+from autopay.domain.session import NewSession
 from autopay.settings import Settings
 from tests.hostile.accounts import USDC
 from tests.hostile.scene import ALLOWANCE, Scene
@@ -159,17 +160,19 @@ class Buyer:
         session_id = uuid4()
         key = bytes(self._scene.key(f"{which}session"))
         await self._ledger.sessions.create(
-            agent=self.agent,
-            currency=currency,
-            mint=mint,
-            source_account=self._scene.address(f"{which}source"),
-            owner=self._scene.address(f"{which}owner"),
-            authority=self._scene.address(f"{which}session"),
-            sealed_key=self._vault.seal(key, purpose="session-key", row=str(session_id)),
-            allowance_atomic=ALLOWANCE,
-            tx_limit=100,
-            duration_s=3_600,
-            session_id=session_id,
+            NewSession(
+                agent=self.agent,
+                currency=currency,
+                mint=mint,
+                source_account=self._scene.address(f"{which}source"),
+                owner=self._scene.address(f"{which}owner"),
+                authority=self._scene.address(f"{which}session"),
+                sealed_key=self._vault.seal(key, purpose="session-key", row=str(session_id)),
+                allowance_atomic=ALLOWANCE,
+                tx_limit=100,
+                duration_s=3_600,
+                session_id=session_id,
+            )
         )
 
     async def buy(self, number: int) -> RequestResult:

@@ -18,6 +18,7 @@ from autopay.domain.payment.steps import PaidBefore
 from autopay.domain.policy.policy import Awaiting, Policy
 from autopay.domain.refusal import Refused
 from autopay.domain.request import RequestResult, RequestSpec, RequestStatus, x402_request_id
+from autopay.domain.session import NewSession
 from tests.ledger.stores import AnyLedger
 
 L = TypeVar("L", bound=AnyLedger)
@@ -52,6 +53,24 @@ def offer_of(amount_atomic: int = PRICE) -> Offer:
         memo=None,
         accepted_raw="{}",
     )
+
+
+def new_session(session_id: UUID, **changes: object) -> NewSession:
+    """A session of the agent "buyer" for an hour and ten payments, ready to be opened."""
+    values: dict[str, object] = {
+        "session_id": session_id,
+        "agent": "buyer",
+        "currency": Currency.USDC,
+        "mint": "mint",
+        "source_account": "source",
+        "owner": "owner",
+        "authority": "delegate",
+        "sealed_key": "sealed key",
+        "allowance_atomic": 1_000_000,
+        "tx_limit": 10,
+        "duration_s": 3_600,
+    }
+    return NewSession.model_validate(values | changes)
 
 
 def signed_payment(amount_atomic: int = PRICE, **changes: object) -> SignedPayment:
@@ -163,18 +182,15 @@ async def open_book(
     await ledger.policies.set(Policy(price_factor=None), agent)
     session_id = uuid4()
     await ledger.sessions.create(
-        agent=agent,
-        currency=currency,
-        mint="mint",
-        source_account="source",
-        owner="owner",
-        authority="delegate",
-        sealed_key="sealed key",
-        allowance_atomic=allowance,
-        tx_limit=tx_limit,
-        duration_s=duration_s,
-        session_id=session_id,
-        hosts=hosts,
+        new_session(
+            session_id,
+            agent=agent,
+            currency=currency,
+            allowance_atomic=allowance,
+            tx_limit=tx_limit,
+            duration_s=duration_s,
+            hosts=hosts,
+        )
     )
     return Book(ledger, agent, session_id)
 

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from autopay.domain.agent.ports import AgentRequests, AgentStore
 from autopay.domain.agent.records import AgentRecord
-from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.attempt import RecordedAttempt
 from autopay.domain.payment.exchange import StoredContent
@@ -16,6 +15,7 @@ from autopay.domain.policy.policy import Policy
 from autopay.domain.policy.records import ApprovalRecord, PayeeRecord, PolicyInForce
 from autopay.domain.refusal import Refused
 from autopay.domain.request import RequestResult, RequestSpec
+from autopay.domain.session import NewSession
 
 
 class Requests(AgentRequests, Protocol):
@@ -47,22 +47,7 @@ class Policies(PolicyStore, Protocol):
 class Sessions(SessionStore, Protocol):
     """Sessions, and how they begin and end."""
 
-    async def create(
-        self,
-        agent: str,
-        currency: Currency,
-        mint: str,
-        source_account: str,
-        owner: str,
-        authority: str,
-        sealed_key: str,
-        allowance_atomic: int,
-        tx_limit: int,
-        duration_s: int,
-        session_id: UUID,
-        *,
-        hosts: Sequence[str] = (),
-    ) -> None: ...
+    async def create(self, new: NewSession) -> None: ...
 
     async def end(self, session_id: UUID) -> bool: ...
 

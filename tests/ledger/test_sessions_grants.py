@@ -19,7 +19,7 @@ from autopay.domain.money import Currency, to_units
 from autopay.domain.payment.attempt import RecordedAttempt
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.session import OpenSession, OwnerTransaction, SessionRecord
-from tests.ledger.books import PRICE, Book, open_book
+from tests.ledger.books import PRICE, Book, new_session, open_book
 
 WORKERS = 4
 LOOK_S = 0.005
@@ -34,20 +34,8 @@ async def waiting(ledger: PostgresLedger, agent: str = "buyer", **changes: objec
     """A session that its owner has not granted yet."""
     await ledger.agents.create(agent)
     session_id = uuid4()
-    values: dict[str, object] = {
-        "currency": Currency.USDC,
-        "mint": "mint",
-        "source_account": "source",
-        "owner": "owner",
-        "authority": "delegate",
-        "sealed_key": "sealed key",
-        "allowance_atomic": 1_000_000,
-        "tx_limit": 10,
-        "duration_s": 3_600,
-        "session_id": session_id,
-        "owner_transaction": asked(),
-    }
-    await ledger.sessions.create(agent, **(values | changes))  # type: ignore[arg-type]
+    values = {"owner_transaction": asked()} | changes
+    await ledger.sessions.create(new_session(session_id, agent=agent, **values))
     return session_id
 
 

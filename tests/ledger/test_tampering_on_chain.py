@@ -17,7 +17,6 @@ from autopay.domain.audit.event_chain import AuditFindings
 from autopay.domain.audit.events import MismatchReason
 from autopay.domain.audit.ledger_check import LedgerCheck
 from autopay.domain.audit.solana_check import SolanaCheck
-from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.attempt import RecordedAttempt
 from autopay.domain.payment.chain import LandedTransaction
@@ -25,7 +24,7 @@ from autopay.domain.payment.payment import Settlement
 from tests.chain.conftest import USDC
 from tests.chain.node import ChainNode, eventually
 from tests.chain.wallet import Wallets
-from tests.ledger.books import PRICE, Book, signed_payment
+from tests.ledger.books import PRICE, Book, new_session, signed_payment
 from tests.ledger.proofs import REHASH, Tamperer, rows
 
 NET = Network.DEVNET
@@ -208,17 +207,15 @@ async def book_as_verified(ledger: PostgresLedger, landed: LandedTransaction) ->
     await ledger.agents.create("payer")
     book = Book(ledger, "payer", uuid4())
     await ledger.sessions.create(
-        agent="payer",
-        currency=Currency.USDC,
-        mint=moved.mint,
-        source_account="source",
-        owner="owner",
-        authority=moved.authority,
-        sealed_key="sealed key",
-        allowance_atomic=PRICE,
-        tx_limit=1,
-        duration_s=60,
-        session_id=book.session_id,
+        new_session(
+            book.session_id,
+            agent="payer",
+            mint=moved.mint,
+            authority=moved.authority,
+            allowance_atomic=PRICE,
+            tx_limit=1,
+            duration_s=60,
+        )
     )
     signed = signed_payment(message_hash=landed.message_hash, destination_account=moved.destination)
     signed = signed.model_copy(update={"offer": signed.offer.model_copy(update={"mint": moved.mint})})

@@ -36,6 +36,7 @@ from autopay.domain.payment.exchange import Receipt, Reply, RequestExtras, Unpai
 from autopay.domain.payment.offer import Challenge, Option
 from autopay.domain.phase import Phase
 from autopay.domain.request import Method
+from autopay.domain.session import NewSession
 from autopay.domain.text.hosts import host_of
 
 SLOT_MS = 400
@@ -276,15 +277,17 @@ async def agent_with_session(
     chain.authority = str(key.pubkey())
     await ledger.agents.create(name, Phase.FULL, str(OWNER.pubkey()))
     await ledger.sessions.create(
-        agent=name,
-        currency=Currency.USDC,
-        mint=USDC,
-        source_account=SOURCE,
-        owner=str(OWNER.pubkey()),
-        authority=chain.authority,
-        sealed_key=vault.seal(bytes(key), purpose="session-key", row=str(session_id)),
-        allowance_atomic=1_000_000,
-        tx_limit=tx_limit,
-        duration_s=3600,
-        session_id=session_id,
+        NewSession(
+            agent=name,
+            currency=Currency.USDC,
+            mint=USDC,
+            source_account=SOURCE,
+            owner=str(OWNER.pubkey()),
+            authority=chain.authority,
+            sealed_key=vault.seal(bytes(key), purpose="session-key", row=str(session_id)),
+            allowance_atomic=1_000_000,
+            tx_limit=tx_limit,
+            duration_s=3600,
+            session_id=session_id,
+        )
     )

@@ -1,12 +1,12 @@
 """Sessions of the in-memory ledger: which key may pay, and how much of its allowance is spent."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from uuid import UUID
 
 from autopay.domain.money import Currency
 from autopay.domain.payment.status import SPENT, TransactionStatus
 from autopay.domain.refusal import RefusalReason, Refused
-from autopay.domain.session import Booked, ClaimedPayment, InFlight, OpenSession, SessionKey
+from autopay.domain.session import Booked, ClaimedPayment, InFlight, NewSession, OpenSession, SessionKey
 from autopay.domain.text.hosts import is_any_of
 from tests.world.clock import moment, now_ms
 from tests.world.rows import SessionEntry
@@ -20,37 +20,24 @@ class MemorySessions:
         self.store = store
 
     @transaction
-    def create(
-        self,
-        agent: str,
-        currency: Currency,
-        mint: str,
-        source_account: str,
-        owner: str,
-        authority: str,
-        sealed_key: str,
-        allowance_atomic: int,
-        tx_limit: int,
-        duration_s: int,
-        session_id: UUID,
-        *,
-        hosts: Sequence[str] = (),
-    ) -> None:
+    def create(self, new: NewSession) -> None:
         """Open a session that its owner has granted already; the same id again changes nothing."""
-        if any(each.key.session_id == session_id for each in self.store.sessions):
+        if any(each.key.session_id == new.session_id for each in self.store.sessions):
             return
         key = SessionKey(
-            session_id=session_id,
-            agent_id=self.store.agent_row(agent).agent_id,
-            currency=currency,
-            mint=mint,
-            source_account=source_account,
-            owner=owner,
-            authority=authority,
-            allowance_atomic=allowance_atomic,
+            session_id=new.session_id,
+            agent_id=self.store.agent_row(new.agent).agent_id,
+            currency=new.currency,
+            mint=new.mint,
+            source_account=new.source_account,
+            owner=new.owner,
+            authority=new.authority,
+            allowance_atomic=new.allowance_atomic,
         )
-        ends_at_ms = now_ms() + duration_s * 1000
-        self.store.add_session(SessionEntry(key, agent, sealed_key, tx_limit, now_ms(), ends_at_ms, hosts=tuple(hosts)))
+        ends_at_ms = now_ms() + new.duration_s * 1000
+        self.store.add_session(
+            SessionEntry(key, new.agent, new.sealed_key, new.tx_limit, now_ms(), ends_at_ms, hosts=new.hosts)
+        )
 
     @transaction
     def end(self, session_id: UUID) -> bool:

@@ -12,7 +12,7 @@ from autopay.domain.payment.steps import PaidBefore
 from autopay.domain.policy.policy import Awaiting
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import RequestSpec, RequestStatus
-from tests.ledger.books import PRICE, AnyBook, offer_of, open_book, signed_payment, spec_of
+from tests.ledger.books import PRICE, AnyBook, new_session, offer_of, open_book, signed_payment, spec_of
 from tests.ledger.contract.test_requests import CHALLENGE
 from tests.ledger.stores import AnyLedger
 from tests.ledger.terms import interactive
@@ -197,17 +197,14 @@ async def with_another_session(book: AnyBook, which: str) -> dict[str, Any]:
     """The agent has one more session, of other addresses; what a payment by the session that pays says of it."""
     session_id = uuid4()
     await book.ledger.sessions.create(
-        agent=book.agent,
-        currency=Currency.CASH if which in ("another currency's", "a revoked one's") else Currency.USDC,
-        mint="mint",
-        source_account="its source",
-        owner="its owner",
-        authority="its delegate",
-        sealed_key="sealed key",
-        allowance_atomic=ALLOWANCE,
-        tx_limit=10,
-        duration_s=3_600,
-        session_id=session_id,
+        new_session(
+            session_id,
+            agent=book.agent,
+            currency=Currency.CASH if which in ("another currency's", "a revoked one's") else Currency.USDC,
+            source_account="its source",
+            owner="its owner",
+            authority="its delegate",
+        )
     )
     if which == "a revoked one's":
         await book.ledger.sessions.end(session_id)

@@ -5,7 +5,7 @@ from uuid import UUID
 from autopay.domain.money import Currency
 from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.session import OpenSession
-from tests.ledger.books import PRICE, AnyBook, open_book
+from tests.ledger.books import PRICE, AnyBook, new_session, open_book
 from tests.ledger.stores import AnyLedger
 
 
@@ -54,9 +54,7 @@ async def test_sessions_of_two_currencies_live_side_by_side(book: AnyBook) -> No
 
 async def test_creating_a_session_twice_changes_nothing(book: AnyBook) -> None:
     for _ in range(2):
-        await book.ledger.sessions.create(
-            "buyer", Currency.USDC, "mint", "source", "owner", "delegate", "other", 5, 5, 5, book.session_id
-        )
+        await book.ledger.sessions.create(new_session(book.session_id, sealed_key="other"))
     session = await book.ledger.sessions.current("buyer", Currency.USDC)
     assert isinstance(session, OpenSession)
     assert session.sealed_key == "sealed key"
@@ -67,7 +65,11 @@ async def test_own_addresses_are_those_of_every_session_that_the_agent_ever_had(
     await open_book(book.ledger, "somebody else")
     for currency, number in ((Currency.USDC, 1), (Currency.CASH, 2), (Currency.CASH, 3)):
         source, owner, key = (f"{each}-{number}" for each in ("source", "owner", "key"))
-        await sessions.create(book.agent, currency, "mint", source, owner, key, "sealed", 5, 5, 5, UUID(int=number))
+        await sessions.create(
+            new_session(
+                UUID(int=number), agent=book.agent, currency=currency, source_account=source, owner=owner, authority=key
+            )
+        )
     assert await sessions.end(UUID(int=3))
     ours = {f"{each}-{number}" for each in ("source", "owner", "key") for number in (1, 2, 3)} | {"delegate"}
     assert await sessions.own_among(book.agent, {*ours, "seller", "mint", ""}) == ours

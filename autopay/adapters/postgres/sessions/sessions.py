@@ -34,6 +34,7 @@ from autopay.domain.session import (
     Booked,
     ClaimedPayment,
     InFlight,
+    NewSession,
     OpenSession,
     OwnerTransaction,
     SessionRecord,
@@ -67,52 +68,42 @@ class Sessions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def create(
-        self,
-        agent: str,
-        currency: Currency,
-        mint: str,
-        source_account: str,
-        owner: str,
-        authority: str,
-        sealed_key: str,
-        allowance_atomic: int,
-        tx_limit: int,
-        duration_s: int,
-        session_id: UUID,
-        key_version: str | None = None,
-        hosts: Sequence[str] = (),
-        owner_transaction: OwnerTransaction | None = None,
-    ) -> None:
+    async def create(self, new: NewSession) -> None:
         """Open a session; the agent's older ones in that currency end. The same id again changes nothing.
 
         Attempts that older sessions signed stay as they are, and can be sent and resolved. With `owner_transaction`
-        the session pays nothing, and ends no other, until `granted` says that the chain shows that transaction.
+        the session pays nothing, and ends no other, until `mark_granted` says that the chain shows that transaction.
         """
         async with self._database.transaction() as db:
-            owner_row = await agent_named(db, agent, lock=True)
-            if await db.get(SessionRow, session_id) is not None:
+            owner_row = await agent_named(db, new.agent, lock=True)
+            if await db.get(SessionRow, new.session_id) is not None:
                 return
-            if owner_transaction is None:
-                await end_sessions(db, SessionRow.agent_id == owner_row.id, SessionRow.currency == currency)
+            if new.owner_transaction is None:
+                await end_sessions(db, SessionRow.agent_id == owner_row.id, SessionRow.currency == new.currency)
             now = await db.scalar(select(func.clock_timestamp()))
             assert now is not None
             db.add(
                 SessionRow(
-                    id=session_id,
+                    id=new.session_id,
                     agent_id=owner_row.id,
-                    session_token=sealed_key,
-                    scope=scope_of(tx_limit, duration_s, allowance_atomic, currency, hosts, owner_transaction),
+                    session_token=new.sealed_key,
+                    scope=scope_of(
+                        new.tx_limit,
+                        new.duration_s,
+                        new.allowance_atomic,
+                        new.currency,
+                        new.hosts,
+                        new.owner_transaction,
+                    ),
                     status=SessionStatus.ACTIVE,
                     created_at=now,
-                    expires_at=now + timedelta(seconds=duration_s),
-                    public_key=authority,
-                    currency=currency,
-                    mint=mint,
-                    source_account=source_account,
-                    owner_wallet=owner,
-                    allowance=to_units(allowance_atomic),
-                    key_version=key_version,
+                    expires_at=now + timedelta(seconds=new.duration_s),
+                    public_key=new.authority,
+                    currency=new.currency,
+                    mint=new.mint,
+                    source_account=new.source_account,
+                    owner_wallet=new.owner,
+                    allowance=to_units(new.allowance_atomic),
                 )
             )
 

@@ -40,7 +40,7 @@ from autopay.adapters.solana.owner.owner_transaction import OwnerNode, OwnerRefu
 from autopay.adapters.vault import Vault
 from autopay.domain.errors import PermanentFault, TransientFault
 from autopay.domain.money import DECIMALS, Currency, show
-from autopay.domain.session import OwnerTransaction, SessionGrants, SessionRecord
+from autopay.domain.session import NewSession, OwnerTransaction, SessionGrants, SessionRecord
 from autopay.domain.text.command_line import command_line
 
 LAMPORTS_PER_SOL = 10**9
@@ -96,19 +96,21 @@ async def open_grant(
     session_id, key = uuid4(), Keypair()
     account, steps = await _steps(node, owner, key.pubkey(), Pubkey.from_string(terms.mint), terms, session_id)
     await sessions.create(
-        agent=agent,
-        currency=terms.currency,
-        mint=terms.mint,
-        source_account=str(account),
-        owner=str(owner),
-        authority=str(key.pubkey()),
-        sealed_key=vault.seal(bytes(key), purpose="session-key", row=str(session_id)),
-        allowance_atomic=terms.allowance_atomic,
-        tx_limit=terms.tx_limit,
-        duration_s=terms.duration_s,
-        session_id=session_id,
-        hosts=terms.hosts,
-        owner_transaction=await node.draft(owner, steps, "grant"),
+        NewSession(
+            agent=agent,
+            currency=terms.currency,
+            mint=terms.mint,
+            source_account=str(account),
+            owner=str(owner),
+            authority=str(key.pubkey()),
+            sealed_key=vault.seal(bytes(key), purpose="session-key", row=str(session_id)),
+            allowance_atomic=terms.allowance_atomic,
+            tx_limit=terms.tx_limit,
+            duration_s=terms.duration_s,
+            session_id=session_id,
+            hosts=terms.hosts,
+            owner_transaction=await node.draft(owner, steps, "grant"),
+        )
     )
     record = await sessions.get(session_id)
     assert record is not None, "just recorded"
