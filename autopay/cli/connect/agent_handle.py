@@ -40,6 +40,7 @@ from autopay.domain.agent.status import Accepted, AgentStatus
 from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.refusal import RefusalReason
 from autopay.domain.request import RequestError, RequestSpec, agent_workflow_id
+from autopay.domain.text.command_line import command_line
 
 T = TypeVar("T")
 
@@ -47,6 +48,9 @@ ANSWER_TIMEOUT_S = 15
 BUSY_PAUSE_S = (0.1, 0.5)
 BUSY = (RPCStatusCode.RESOURCE_EXHAUSTED, RPCStatusCode.UNKNOWN)
 """Too many updates at once, or a server in the middle of its start: the same request again finds what was begun."""
+
+FAILED_TRIES = 2
+"""So many failures of a workflow's task in a row, and the agent is taken for one that no longer answers."""
 
 NOT_NOW = frozenset({"ledger_unavailable", "step_timed_out"})
 """Types of updates that failed for want of the ledger: the same again may work."""
@@ -158,6 +162,8 @@ class AgentHandle:
         except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
             raise await self._silent() from None
         except RPCError as error:
+            if error.status is RPCStatusCode.FAILED_PRECONDITION:  # its workflow task fails
+                raise await self._silent() from None
             raise self._named(error) from None
 
     async def _send_update(self, name: str, argument: Any, kind: type | None = None) -> Any:
@@ -206,7 +212,22 @@ class AgentHandle:
             return CommandError(f"agent {self.name!r} cannot do that now: {said}", ExitCode.UNREACHABLE)
         return CommandError(f"agent {self.name!r} could not do that: {said}", ExitCode.FAULT)
 
+    async def failed_tasks(self) -> int:
+        """How often its present workflow task has failed in a row; the server tries again for ever."""
+        try:
+            described = await self._handle.describe()
+        except RPCError as error:
+            raise self._named(error) from None
+        return max(described.raw_description.pending_workflow_task.attempt - 1, 0)
+
     async def _silent(self) -> AgentNotAnswering:
+        failures = await self.failed_tasks()
+        if failures >= FAILED_TRIES:
+            revive = command_line("revive", self.name)
+            why = f"the task of its workflow failed {failures} times, and the worker's log says why"
+            return AgentNotAnswering(
+                f"agent {self.name!r} does not answer: {why}; bring it back: {revive}", ExitCode.UNREACHABLE
+            )
         # A worker that ended is listed for some minutes more.
         why = "its workers are busy, or ended" if await self.has_worker() else "no worker runs"
         why = f"{why}; {start_worker()}"

@@ -1,14 +1,13 @@
 """Ends an agent's run that no longer answers, and starts the agent from the ledger."""
 
 from collections.abc import Callable
-from typing import Any
 
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.adapters.postgres import PostgresLedger
 from autopay.cli.connect.agent_errors import AgentNotAnswering, temporal_error
-from autopay.cli.connect.agent_handle import AgentHandle
+from autopay.cli.connect.agent_handle import FAILED_TRIES, AgentHandle
 from autopay.cli.connect.connections import known_agent
 from autopay.cli.launch.launch_steps import start_agent
 from autopay.cli.terminal.exit_codes import CommandError, ExitCode
@@ -16,9 +15,6 @@ from autopay.domain.agent.spec import SavedAgent
 from autopay.domain.phase import Phase
 from autopay.domain.request import agent_workflow_id
 from autopay.domain.text.command_line import command_line, worker_command_line
-
-FAILED_TRIES = 2
-"""So many failures of a workflow's task in a row, and a person may end it: the server tries again for ever."""
 
 
 async def revive_agent(
@@ -59,7 +55,7 @@ async def _end_what_does_not_answer(client: Client, agent: AgentHandle, confirm:
         pass
     else:
         raise CommandError(f"agent {agent.name!r} runs and answers: see {command_line('status', agent.name)}")
-    failures = await _failures_of(handle)
+    failures = await agent.failed_tasks()
     if failures < FAILED_TRIES:
         raise CommandError(
             f"agent {agent.name!r} does not answer, but its task does not fail: its workers are busy or ended; start "
@@ -73,12 +69,3 @@ async def _end_what_does_not_answer(client: Client, agent: AgentHandle, confirm:
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:  # it ended by itself
             raise temporal_error(error) from None
-
-
-async def _failures_of(handle: WorkflowHandle[Any, Any]) -> int:
-    """How often its present workflow task has failed."""
-    try:
-        described = await handle.describe()
-    except RPCError as error:
-        raise temporal_error(error) from None
-    return described.raw_description.pending_workflow_task.attempt - 1
