@@ -20,7 +20,11 @@ from temporalio.api.common.v1 import Payload
 from temporalio.api.failure.v1 import Failure
 from temporalio.common import RawValue
 from temporalio.contrib.pydantic import PydanticPayloadConverter
-from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes, PayloadConverter
+from temporalio.converter import (
+    DataConverter,
+    DefaultFailureConverterWithEncodedAttributes,
+    PayloadConverter,
+)
 from temporalio.exceptions import ApplicationError
 
 from autopay.adapters.vault import Keyring
@@ -45,8 +49,15 @@ class PayloadUnreadable(TransientFault):
     """
 
 
+_PARTS = tuple(PydanticPayloadConverter().converters.values())
+
+
 class ReadingConverter(PydanticPayloadConverter):
     """Pydantic's converter. Every error in reading becomes `PayloadUnreadable`, which never quotes what was sent."""
+
+    def __init__(self) -> None:
+        """The SDK makes one for every task: they share their parts, and with them the cache of how types are read."""
+        self._set_converters(*_PARTS)
 
     def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
         """The values, each of the type that is wanted.
