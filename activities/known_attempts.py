@@ -1,15 +1,17 @@
-"""`KnownAttempts`: what this worker has recorded or sent a moment ago, so that the next step need not read it again.
+"""`KnownAttempts`: a cache of the attempts that this worker has just recorded or sent, so that the next step need not
+read them again.
 
-The ledger stays the only truth: what is not here is read from there, and every change is made there, on locked rows.
+The ledger stays the source of truth: what is not cached is read from it, and every change is made in it, on locked
+rows.
 
-| what | is used when | and if it is lost or wrong |
+| cached | used | if the entry is lost or out of date |
 |---|---|---|
 | an attempt whose first send was counted when it was recorded | once, within 10 s | the send is counted again: too
 many sends may be counted, never too few |
-| an attempt with its claims | its payment is looked for on chain | it is read from the ledger |
+| an attempt with its claims | when its payment is looked for on chain | it is read from the ledger |
 
-Ten seconds are less than any proof that an attempt is dead takes: its blockhash lives for a minute, and a transaction
-that failed is final after thirteen seconds.
+Within ten seconds no attempt can be proven dead: its blockhash is valid for a minute, and a failed transaction takes
+thirteen seconds to be final.
 """
 
 import time
@@ -26,7 +28,7 @@ MAX_KEPT = 5_000
 
 
 @dataclass
-class _Known:
+class _Entry:
     attempt: RecordedAttempt
     spec: RequestSpec | None
     since: float
@@ -42,14 +44,14 @@ class KnownAttempts:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._known: OrderedDict[tuple[str, int], _Known] = OrderedDict()
+        self._known: OrderedDict[tuple[str, int], _Entry] = OrderedDict()
 
     def recorded(self, attempt: RecordedAttempt, spec: RequestSpec) -> None:
-        """The ledger has just recorded this attempt, and has counted its first send with it."""
-        self._keep(_Known(attempt, spec, self._clock(), is_counted=True))
+        """Keep an attempt that the ledger has just recorded, its first send counted."""
+        self._keep(_Entry(attempt, spec, self._clock(), is_counted=True))
 
     def take_to_send(self, request_key: str, number: int) -> tuple[RecordedAttempt, RequestSpec] | None:
-        """The attempt whose first send is counted, and what it pays for; once, and not for long."""
+        """The attempt whose first send is counted, and its request; only once, and within `SEND_WITHIN_S`."""
         known = self._known.get((request_key, number))
         if known is None or not known.is_counted or known.spec is None:
             return None
@@ -57,15 +59,15 @@ class KnownAttempts:
         return (known.attempt, known.spec) if self._clock() - known.since <= SEND_WITHIN_S else None
 
     def answered(self, attempt: RecordedAttempt) -> None:
-        """Its seller has answered; `claims` as the ledger has them now."""
-        self._keep(_Known(attempt, None, self._clock(), is_counted=False))
+        """Keep an attempt whose seller has answered, with its `claims` as the ledger has them now."""
+        self._keep(_Entry(attempt, None, self._clock(), is_counted=False))
 
     def get(self, request_key: str, number: int) -> RecordedAttempt | None:
-        """The attempt as it was when its seller answered."""
+        """The attempt as it was when its seller answered; None when that is not cached."""
         known = self._known.get((request_key, number))
         return known.attempt if known is not None and self._clock() - known.since <= KEEP_S else None
 
-    def _keep(self, known: _Known) -> None:
+    def _keep(self, known: _Entry) -> None:
         key = (known.attempt.request_key, known.attempt.number)
         self._known.pop(key, None)
         self._known[key] = known

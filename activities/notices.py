@@ -1,13 +1,13 @@
-"""Notices of payments to their agents: gathered in the worker's process, and sent as one signal for many.
+"""Notices of payments to their agents: collected in the worker's process, and sent in batches, one signal a batch.
 
-A payment's own history has one marker for a notice, and its agent's one signal for all that came within a moment.
+A payment's history has one marker for each notice, its agent's history one signal for each batch.
 
 | what is lost | what follows |
 |---|---|
 | the process, after the marker and before the signal | the agent finds the end in the ledger, within a minute |
-| the process, before the marker | the step runs again, the agent gets the notice twice, and ignores the second |
-| Temporal, for longer than the tries | the notices are dropped with a log line; the agent finds them in the ledger |
-| the agent's workflow | nothing waits for them; the next agent of that name reads the ledger when it begins |
+| the process, before the marker | the activity runs again; the agent ignores a notice that comes twice |
+| Temporal, for longer than the retries | the notices are dropped and logged; the agent finds the ends in the ledger |
+| the agent's workflow | they are dropped; the next agent of that name reads the ledger when it begins |
 """
 
 import asyncio
@@ -23,29 +23,29 @@ from autopay.domain.backoff import Backoff
 from autopay.domain.payment.notice import Announcement, Notice
 from autopay.domain.request import RequestStatus, agent_workflow_id
 
-SOON = timedelta(milliseconds=20)
-"""How long a notice waits for others: short, as it may give an agent a free slot."""
+DELAY = timedelta(milliseconds=20)
+"""How long a notice waits for others to join its batch: short, as it may free a slot of the agent."""
 
-BETWEEN = timedelta(milliseconds=100)
-"""The shortest time between two signals to one agent: at ten a second it has few events for many payments."""
+MIN_INTERVAL = timedelta(milliseconds=100)
+"""The shortest time between two signals to one agent: ten a second keep its history small."""
 
-LATER = timedelta(seconds=1)
-"""How long a notice waits for others that says that a payment has settled: its slot has been free since its answer."""
+SETTLED_DELAY = timedelta(seconds=1)
+"""The same for a notice that a delivered payment is final: its slot has been free since the seller's answer."""
 
-MOST_IN_A_SIGNAL = 200
-"""A notice takes 2 kB at most, and a payload may have 2 MB."""
+MAX_PER_SIGNAL = 200
+"""A notice has at most 2 kB, and Temporal takes payloads of up to 2 MB."""
 
 TRIES = 5
-AGAIN = Backoff(timedelta(milliseconds=200), timedelta(seconds=2))
-ONE_TRY = timedelta(seconds=5)
+RETRY = Backoff(timedelta(milliseconds=200), timedelta(seconds=2))
+RPC_TIMEOUT = timedelta(seconds=5)
 
-CLOSE_WITHIN = timedelta(seconds=10)
+CLOSE_TIMEOUT = timedelta(seconds=10)
 
 log = structlog.get_logger("autopay.notices")
 
 
-class _Waiting:
-    """What waits for one agent; `due` is when it is to be sent, by the event loop's clock."""
+class _Pending:
+    """The notices that wait for one agent; `due` is when to send them, by the event loop's clock."""
 
     def __init__(self) -> None:
         self.notices: list[Notice] = []
@@ -53,7 +53,7 @@ class _Waiting:
         self.changed = asyncio.Event()
 
     def add(self, notice: Notice, due: float) -> None:
-        """One more; all of them are sent when the first is due."""
+        """Add a notice; all of them are sent when the first is due."""
         self.due = min(self.due, due) if self.notices else due
         self.notices.append(notice)
         self.changed.set()
@@ -62,46 +62,49 @@ class _Waiting:
 class NoticeOutbox:
     """Sends each agent its notices in the order in which they came, one signal at a time."""
 
-    def __init__(self, soon: timedelta = SOON, later: timedelta = LATER, between: timedelta = BETWEEN) -> None:
-        self._soon, self._later, self._between = (each.total_seconds() for each in (soon, later, between))
-        self._waiting: dict[str, _Waiting] = {}
+    def __init__(
+        self, delay: timedelta = DELAY, settled_delay: timedelta = SETTLED_DELAY, interval: timedelta = MIN_INTERVAL
+    ) -> None:
+        self._delay, self._settled_delay = delay.total_seconds(), settled_delay.total_seconds()
+        self._interval = interval.total_seconds()
+        self._waiting: dict[str, _Pending] = {}
         self._sending: dict[str, asyncio.Task[None]] = {}
         self._sent_at: dict[str, float] = {}
         self._closing = asyncio.Event()
 
     def put(self, client: Client, announcement: Announcement) -> None:
-        """Send it soon; returns at once."""
+        """Have the notice sent after its delay; returns at once."""
         agent, notice = announcement.agent, announcement.notice
         has_settled = notice.final and notice.status is RequestStatus.DELIVERED
-        due = asyncio.get_running_loop().time() + (self._later if has_settled else self._soon)
-        self._waiting.setdefault(agent, _Waiting()).add(notice, due)
+        due = asyncio.get_running_loop().time() + (self._settled_delay if has_settled else self._delay)
+        self._waiting.setdefault(agent, _Pending()).add(notice, due)
         if agent not in self._sending:
             self._sending[agent] = asyncio.create_task(self._send_all(client, agent))
 
     async def close(self) -> None:
-        """Send at once what waits, with one try; returns when that is done, or after `CLOSE_WITHIN`."""
+        """Send now what waits, without retries; returns when that is done, or after `CLOSE_TIMEOUT`."""
         self._closing.set()
         for waiting in self._waiting.values():
             waiting.changed.set()
         if self._sending:
-            await asyncio.wait(self._sending.values(), timeout=CLOSE_WITHIN.total_seconds())
+            await asyncio.wait(self._sending.values(), timeout=CLOSE_TIMEOUT.total_seconds())
 
     async def _send_all(self, client: Client, agent: str) -> None:
-        """Send what waits for this agent, until nothing does; a task of its own, so that no agent waits for another."""
+        """Send batches to this agent until nothing waits; a task for each agent, so that none waits for another."""
         waiting = self._waiting[agent]
         try:
             while waiting.notices:
                 await self._until_due(agent, waiting)
-                batch, waiting.notices = waiting.notices[:MOST_IN_A_SIGNAL], waiting.notices[MOST_IN_A_SIGNAL:]
+                batch, waiting.notices = waiting.notices[:MAX_PER_SIGNAL], waiting.notices[MAX_PER_SIGNAL:]
                 await self._send(client, agent, batch)
                 self._sent_at[agent] = asyncio.get_running_loop().time()
         finally:
             del self._waiting[agent], self._sending[agent]
 
-    async def _until_due(self, agent: str, waiting: _Waiting) -> None:
-        """Until the first is due, and some time has passed since the last signal; at once when the worker stops."""
+    async def _until_due(self, agent: str, waiting: _Pending) -> None:
+        """Wait until the batch is due and `MIN_INTERVAL` has passed since the last signal; not while closing."""
         clock = asyncio.get_running_loop().time
-        earliest = self._sent_at.get(agent, -self._between) + self._between
+        earliest = self._sent_at.get(agent, -self._interval) + self._interval
         while not self._closing.is_set() and (wait := max(waiting.due, earliest) - clock()) > 0:
             waiting.changed.clear()
             with suppress(TimeoutError):
@@ -111,22 +114,22 @@ class NoticeOutbox:
         handle = client.get_workflow_handle(agent_workflow_id(agent))
         for tried in range(TRIES):
             try:
-                await handle.signal("notices", batch, rpc_timeout=ONE_TRY)
+                await handle.signal("notices", batch, rpc_timeout=RPC_TIMEOUT)
             except RPCError as error:
                 if error.status == RPCStatusCode.NOT_FOUND:
-                    log.info("the agent is not running, and is told nothing", agent=agent, notices=len(batch))
+                    log.info("notices are dropped: the agent is not running", agent=agent, notices=len(batch))
                     return
                 if tried == TRIES - 1 or self._closing.is_set():
                     log.warning(
-                        "notices are lost, the agent finds them in the ledger",
+                        "notices are dropped: the agent reads the ledger",
                         agent=agent,
                         notices=len(batch),
                         error=error.message,
                     )
                     return
-                await self._pause(AGAIN.wait(tried))
-            except Exception:  # a notice that cannot be sent must not keep back those after it
-                log.exception("notices are lost, the agent finds them in the ledger", agent=agent, notices=len(batch))
+                await self._pause(RETRY.wait(tried))
+            except Exception:  # a notice that cannot be sent must not hold up those after it
+                log.exception("notices are dropped: the agent reads the ledger", agent=agent, notices=len(batch))
                 return
             else:
                 return
@@ -145,5 +148,5 @@ class AnnounceStep:
 
     @activity.defn(name="announce")
     async def announce(self, announcement: Announcement) -> None:
-        """Returns at once: a notice that is lost holds up no payment."""
+        """Put the notice into the outbox. Returns at once: no payment waits for its notice."""
         self._outbox.put(activity.client(), announcement)

@@ -1,4 +1,4 @@
-"""Starts the payments that an agent begins in one turn, all together."""
+"""Starts the workflows of the payments that an agent begins in one turn, concurrently."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,27 +12,27 @@ from autopay.domain.errors import TransientFault
 from autopay.domain.payment.steps import PaymentOrder
 from autopay.temporal.payments import start_payment
 
-AT_ONCE = 32
-"""Starts under way at the same time; more only wait in Temporal."""
+MAX_CONCURRENT_STARTS = 32
+"""More would only wait in the Temporal server."""
 
 _REFUSED = (RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.PERMISSION_DENIED)
 
 
 class TemporalUnavailable(TransientFault):
-    """Temporal does not start workflows."""
+    """Temporal does not start workflows at the moment."""
 
 
 class StartPayments:
-    """Starts `PaidRequest` workflows for agents; Temporal itself sees to it that there is one of each."""
+    """Starts `PaidRequest` workflows for agents; by their ids Temporal allows one open run of each."""
 
     @activity.defn(name="start_payments")
     async def start_payments(self, batch: StartBatch) -> list[NotStarted]:
         """Start them all; returns those that Temporal refuses to start.
 
-        Run again, it leaves alone what runs already.
+        A retry leaves alone what the try before has started.
 
         Raises:
-            TemporalUnavailable: at least one could not be started now; the others are.
+            TemporalUnavailable: at least one could not be started now; the others were started.
         """
         failed = await start_all(activity.client(), activity.info().task_queue, batch.orders)
         for _, error in failed:
@@ -44,8 +44,8 @@ class StartPayments:
 async def start_all(
     client: Client, task_queue: str, orders: Sequence[PaymentOrder]
 ) -> list[tuple[PaymentOrder, RPCError]]:
-    """Start them all, some at once; returns those that could not be started, and why."""
-    slots = asyncio.Semaphore(AT_ONCE)
+    """Start them all, a limited number at a time; returns those that could not be started, and why."""
+    slots = asyncio.Semaphore(MAX_CONCURRENT_STARTS)
 
     async def start(order: PaymentOrder) -> RPCError | None:
         async with slots:

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities import notices
-from activities.notices import MOST_IN_A_SIGNAL, TRIES, NoticeOutbox
+from activities.notices import MAX_PER_SIGNAL, TRIES, NoticeOutbox
 from autopay.domain.backoff import Backoff
 from autopay.domain.payment.notice import Announcement, Notice
 from autopay.domain.request import RequestStatus
@@ -71,7 +71,7 @@ async def sent(outbox: NoticeOutbox) -> None:
 @pytest.fixture(autouse=True)
 def quick_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     """The waits between tries take no time."""
-    monkeypatch.setattr(notices, "AGAIN", Backoff(timedelta(0), timedelta(0)))
+    monkeypatch.setattr(notices, "RETRY", Backoff(timedelta(0), timedelta(0)))
 
 
 def away(status: RPCStatusCode = RPCStatusCode.UNAVAILABLE) -> RPCError:
@@ -121,10 +121,10 @@ async def test_between_two_signals_to_one_agent_some_time_passes_in_which_more_i
 
 async def test_more_than_a_signal_holds_are_several() -> None:
     outbox, temporal = outbox_of(), PlayedTemporal()
-    ids = [f"r{number}" for number in range(MOST_IN_A_SIGNAL + 3)]
+    ids = [f"r{number}" for number in range(MAX_PER_SIGNAL + 3)]
     put(outbox, temporal, *ids)
     await sent(outbox)
-    assert [len(batch) for _, batch in temporal.signals] == [MOST_IN_A_SIGNAL, 3]
+    assert [len(batch) for _, batch in temporal.signals] == [MAX_PER_SIGNAL, 3]
     assert [request_id for _, batch in temporal.signals for request_id in batch] == ids
 
 
@@ -162,9 +162,9 @@ async def test_when_temporal_is_away_for_a_moment_nothing_is_lost() -> None:
 @pytest.mark.parametrize(
     ("errors", "tries", "line"),
     [
-        pytest.param([away()] * TRIES, TRIES, "notices are lost, the agent finds them in the ledger", id="away"),
-        pytest.param([away(RPCStatusCode.NOT_FOUND)], 1, "the agent is not running, and is told nothing", id="gone"),
-        pytest.param([ValueError()], 1, "notices are lost, the agent finds them in the ledger", id="cannot be sent"),
+        pytest.param([away()] * TRIES, TRIES, "notices are dropped: the agent reads the ledger", id="away"),
+        pytest.param([away(RPCStatusCode.NOT_FOUND)], 1, "notices are dropped: the agent is not running", id="gone"),
+        pytest.param([ValueError()], 1, "notices are dropped: the agent reads the ledger", id="cannot be sent"),
     ],
 )
 async def test_what_cannot_be_told_is_dropped_with_a_line_and_the_next_is_told(
