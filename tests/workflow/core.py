@@ -194,18 +194,6 @@ class Core:
             self._move(pending, "child")
         self._jobs.append(job)
 
-    def end_child(self, pending: Pending, result: object, failure: BaseException | None = None) -> None:
-        """The child workflow has ended."""
-        job = WorkflowActivationJob()
-        end = job.resolve_child_workflow_execution
-        end.seq = pending.seq
-        if failure is not None:
-            end.result.failed.failure.CopyFrom(to_failure(failure))
-        else:
-            end.result.completed.result.CopyFrom(to_payload(result))
-        del self.pending[pending.kind, pending.seq]
-        self._jobs.append(job)
-
     def reach(self, pending: Pending, *, gone: bool = False) -> None:
         """A signal to, or a cancel of, another workflow has arrived, or that one is gone."""
         job = WorkflowActivationJob()

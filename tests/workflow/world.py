@@ -15,7 +15,6 @@ from solders.keypair import Keypair
 from solders.message import MessageV0, to_bytes_versioned
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
-from spl.token.instructions import get_associated_token_address
 
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.vault import Vault
@@ -45,7 +44,6 @@ TOKEN_PROGRAM = "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA"
 USDC = usdc_mint(Network.DEVNET)
 OWNER, SELLER, FACILITATOR = Keypair(), Keypair(), Keypair()
 SOURCE = str(Keypair().pubkey())
-PAYEE_ACCOUNT = str(get_associated_token_address(SELLER.pubkey(), Pubkey.from_string(USDC)))
 
 Clock = Callable[[], Awaitable[datetime]]
 

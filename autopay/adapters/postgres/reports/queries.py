@@ -138,35 +138,25 @@ def _key(by: SpendBy | None) -> ColumnElement[Any]:
 
 
 def _payments(wanted: Filter, agent_id: UUID | None) -> Conditions:
-    paid = TransactionRow
-    if agent_id is not None:
-        yield paid.agent_id == agent_id
-    if wanted.endpoint is not None:
-        yield paid.endpoint.like(like_pattern(wanted.endpoint))
+    yield from _in_either(TransactionRow, wanted, agent_id)
     if len(wanted.statuses) == 1:
-        yield paid.status == TransactionStatus(wanted.statuses[0])  # `=` keeps the index's order
+        yield TransactionRow.status == TransactionStatus(wanted.statuses[0])  # `=` keeps the index's order
     elif wanted.statuses:
-        yield paid.status.in_([TransactionStatus(word) for word in wanted.statuses])
-    if wanted.since is not None:
-        yield paid.created_at >= wanted.since
-    if wanted.until is not None:
-        yield paid.created_at < wanted.until
-    if wanted.min_atomic is not None:
-        yield paid.amount >= to_units(wanted.min_atomic)
-    if wanted.max_atomic is not None:
-        yield paid.amount <= to_units(wanted.max_atomic)
-    if wanted.currency is not None:
-        yield paid.currency == wanted.currency
+        yield TransactionRow.status.in_([TransactionStatus(word) for word in wanted.statuses])
 
 
 def _trail(wanted: Filter, agent_id: UUID | None) -> Conditions:
-    of = TRAIL.c
+    yield from _in_either(TRAIL.c, wanted, agent_id)
+    if wanted.statuses:
+        yield func.upper(TRAIL.c.status).in_([word.upper() for word in wanted.statuses])
+
+
+def _in_either(of: Any, wanted: Filter, agent_id: UUID | None) -> Conditions:
+    """What is filtered alike in the table of payments and in the trail, by columns of the same names."""
     if agent_id is not None:
         yield of.agent_id == agent_id
     if wanted.endpoint is not None:
         yield of.endpoint.like(like_pattern(wanted.endpoint))
-    if wanted.statuses:
-        yield func.upper(of.status).in_([word.upper() for word in wanted.statuses])
     if wanted.since is not None:
         yield of.created_at >= wanted.since
     if wanted.until is not None:
