@@ -6,6 +6,7 @@ import pytest
 from temporalio.client import WorkflowExecutionStatus
 
 from autopay.cli.connect import agent_handle
+from autopay.cli.connect.agent_errors import AgentNotAnswering
 from autopay.cli.launch.revive_steps import revive_agent
 from autopay.cli.terminal.exit_codes import CommandError
 from autopay.domain.agent.spec import Watch
@@ -76,6 +77,11 @@ async def test_a_frozen_agent_is_ended_after_a_question_and_comes_back(
         while (await handle.describe()).raw_description.pending_workflow_task.attempt < 3:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         bug.setattr(agent_handle, "ANSWER_TIMEOUT_S", 2)
+        commands = agent_handle.AgentHandle(world.client, "tester", "autopay")
+        request = commands.request(RequestSpec(request_id="late", url=URL), 2)
+        for command in (commands.status(), commands.update("watch", LATER), request):
+            with pytest.raises(AgentNotAnswering, match=r"its workflow failed \d+ times.*: autopay revive tester"):
+                await command
         asked: list[str] = []
 
         def no(why: str) -> None:
