@@ -43,14 +43,20 @@ async def test_json_of_many_megabytes_is_kept_as_bytes_only() -> None:
     assert (await prepared(Reply(http_status=200, content_type="application/json", body=body))).payload is None
 
 
-async def test_a_402_is_read_in_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("body", "beside"),
+    [pytest.param(BRACKETS, True, id="large"), pytest.param(BRACKETS[:20_000], False, id="small")],
+)
+async def test_a_large_402_is_read_in_another_thread(
+    monkeypatch: pytest.MonkeyPatch, body: bytes, beside: bool
+) -> None:
     threads = threads_of(monkeypatch, seller_module, "read_challenge")
     seller = HttpSeller()
     head = b"HTTP/1.1 402 Payment Required\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-    async with Till().open(head % len(BRACKETS) + BRACKETS) as till:
+    async with Till().open(head % len(body) + body) as till:
         answer = await seller.ask(f"http://127.0.0.1:{till.port}/", "GET", RequestExtras())
     await seller.close()
     assert isinstance(answer, UnpaidReply)
     assert answer.reply.http_status == 402
-    assert threading.get_ident() not in threads
     assert len(threads) == 1
+    assert (threading.get_ident() not in threads) is beside

@@ -27,6 +27,10 @@ MOST_REDIRECTS = 3
 """Of a paid answer to its content; a plain question follows none."""
 
 MAX_LOCATION_CHARS = 2_048
+
+MAX_BYTES_IN_LOOP = 20_000
+"""A 402 that is larger is read beside the event loop, which other payments' heartbeats need."""
+
 _RESERVED = {"x-payment", "payment-signature", "host", "content-length", "transfer-encoding", "connection"}
 
 
@@ -85,7 +89,9 @@ class HttpSeller:
         response, reply = await self._reply_of(received, url, keep_cut=False)
         if reply.http_status != 402:
             return UnpaidReply(reply=reply)
-        # Beside the event loop: a 402 can be megabytes of brackets, and other payments' heartbeats must go on.
+        size = len(reply.body) + len(response.headers.get("payment-required", ""))
+        if size <= MAX_BYTES_IN_LOOP:
+            return UnpaidReply(reply=reply, challenge=read_challenge(response.headers, reply.body))
         return UnpaidReply(reply=reply, challenge=await asyncio.to_thread(read_challenge, response.headers, reply.body))
 
     async def pay(self, url: str, method: Method, extras: RequestExtras, version: int, payment: bytes) -> Reply:

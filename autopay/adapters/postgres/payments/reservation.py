@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Row, Text, any_, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import load_only
 
 from autopay.adapters.postgres.database.rows import atomic, recorded_attempt
 from autopay.adapters.postgres.database.transaction import READ_AGAIN, request_and_agent
@@ -59,9 +60,44 @@ _LOCKED = (
     .join(SessionRow, SessionRow.id == bindparam("session_id"))
     .where(RequestRow.x402_request_id == bindparam("request_key"))
     .with_for_update(of=[AgentRow, SessionRow, RequestRow], key_share=True)
+    .options(
+        load_only(AgentRow.name, AgentRow.autonomy_phase, raiseload=True),
+        load_only(
+            SessionRow.agent_id,
+            SessionRow.status,
+            SessionRow.expires_at,
+            SessionRow.scope,
+            SessionRow.allowance,
+            SessionRow.currency,
+            SessionRow.mint,
+            SessionRow.source_account,
+            SessionRow.public_key,
+            raiseload=True,
+        ),
+        load_only(
+            RequestRow.x402_request_id,
+            RequestRow.agent_id,
+            RequestRow.request_id,
+            RequestRow.method,
+            RequestRow.url,
+            RequestRow.body_hash,
+            RequestRow.terms_hash,
+            RequestRow.sealed_extras,
+            RequestRow.max_price,
+            RequestRow.currency_preference,
+            RequestRow.delivery,
+            RequestRow.closed_at,
+            RequestRow.retry_attempts,
+            RequestRow.transaction_id,
+            raiseload=True,
+        ),
+    )
     .execution_options(**READ_AGAIN)
 )
-"""The rows that a reservation locks, in that order; no row when the request or the session is unknown."""
+"""The rows that a reservation locks, in that order, with what it is held against; every other column raises.
+
+No row when the request or the session is unknown.
+"""
 
 _ATTEMPTS = select(func.count()).where(
     TransactionRow.x402_request_id == bindparam("request_key"), TransactionRow.attempt_number.is_not(None)
