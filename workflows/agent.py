@@ -5,9 +5,9 @@ Payments are workflows of their own that outlive the agent and tell it how they 
 what is open from the ledger, so that continuing as new loses nothing. A step that fails is tried again later: no fault
 ends the agent.
 
-What comes together is done together: requests are recorded in batches (agent_requests.py), payments started in batches
-(agent_payments.py), and notices come in batches from an outbox in each worker (activities/notices.py). Each of the
-three says what a crash leaves.
+What comes together is done together: requests are recorded in batches (agent_parts/requests.py), payments started in
+batches (agent_parts/payments.py), and notices come in batches from an outbox (activities/notices.py). Each of the three
+says what a crash leaves.
 
 Message handlers are safe at any moment of the loop: they change the state and wake it. Signals only note what they
 want, also before a run has read the ledger, and the loop acts on it; the update `request` waits for the ledger a while.
@@ -35,13 +35,13 @@ with workflow.unsafe.imports_passed_through():
     from autopay.domain.unreadable import DroppedSignal, Unreadable
 
 from workflows import policies
-from workflows.agent_balances import BalanceReader, TopUpWait
-from workflows.agent_kept import KeptAgent
-from workflows.agent_page import page
-from workflows.agent_payments import AgentPayments
-from workflows.agent_requests import RequestRecorder
-from workflows.agent_shown import ShownPage, ShownState
-from workflows.agent_wait import AgentWait
+from workflows.agent_parts.balances import BalanceReader, TopUpWait
+from workflows.agent_parts.kept import KeptAgent
+from workflows.agent_parts.page import page
+from workflows.agent_parts.payments import AgentPayments
+from workflows.agent_parts.requests import RequestRecorder
+from workflows.agent_parts.shown import ShownPage, ShownState
+from workflows.agent_parts.wait import AgentWait
 from workflows.durable_steps import named_faults
 from workflows.releases import is_new_agent, takes_notice_lists
 

@@ -35,6 +35,8 @@ FLOORS = (
     ("autopay.temporal",),
     ("activities",),
     ("workflows",),
+    ("workflows.agent_parts",),
+    ("workflows.agent",),
     ("localnet.weather", "localnet.postgres"),
     ("localnet.chain",),
     ("localnet.chain.rpc",),
