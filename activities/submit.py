@@ -164,7 +164,7 @@ async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 async def _heartbeats() -> None:
-    """Tell the server that this worker lives, so that its death is noticed in seconds."""
+    """Tell the server that this worker lives, so that its death is noticed in seconds; most end before the first."""
     while True:
-        activity.heartbeat()
         await asyncio.sleep(HEARTBEAT_S)
+        activity.heartbeat()

@@ -101,7 +101,6 @@ class DurableSteps:
                 start_to_close_timeout=policies.SIGN_STEP,
                 schedule_to_close_timeout=policies.SIGN_TOTAL,
                 retry_policy=policies.PARSE_RETRIES,
-                summary=f"402: choose among {len(challenge.options)} ways to pay",
             )
 
     async def sign(self, to_sign: SignInput) -> SignResult:
@@ -155,7 +154,7 @@ class DurableSteps:
                 AttemptRef(order=order, number=attempt.number, closing=closing),
                 start_to_close_timeout=policies.VERIFY_STEP,
                 retry_policy=policies.VERIFY_RETRIES,
-                summary=f"look for {price_text(attempt)} on chain, attempt {attempt.number}",
+                summary=None if closing else f"look for {price_text(attempt)} on chain, attempt {attempt.number}",
             )
 
     async def log(self, closing: LogInput) -> None:
@@ -167,7 +166,6 @@ class DurableSteps:
                 closing if by_signal is None else closing.model_copy(update={"notice": None}),
                 start_to_close_timeout=policies.LEDGER_STEP,
                 retry_policy=policies.LEDGER_RETRIES,
-                summary=f"close as {closing.result.status}",
             )
         if by_signal is not None:
             await self.announce(by_signal)

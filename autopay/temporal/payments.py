@@ -32,7 +32,6 @@ async def start_payment(
             id_conflict_policy=WorkflowIDConflictPolicy.FAIL,  # unlike USE_EXISTING, it tells whether a run was open
             search_attributes=request_attributes(order),
             static_summary=f"{order.method} {host_of(order.url)} for {order.agent}{summary_end}",
-            static_details=f"`{order.method} {order.url}`",
             request_eager_start=eagerly,
         )
     except WorkflowAlreadyStartedError:
