@@ -1,12 +1,12 @@
-"""How a run that this release begins is told from one that an earlier release began, whose commands stay as they were.
+"""Tells runs that this release began from those of an earlier release, whose commands must stay as they were.
 
-| run | is told by | costs |
+| run | recognized by | cost |
 |---|---|---|
 | a payment | its second argument, `PAYMENT_RELEASE`; without one, 0.2.0 began it | no event |
-| an agent | one patch, asked first of all when a run begins | one marker and one upsert for thousands of payments |
+| an agent | one patch, the first command of a run | one marker and one upsert for thousands of payments |
 
-Beside workers of another release: one that does not know the second argument, or not that number, fails the workflow's
-task. The server offers it again until a worker takes it that knows, and nothing has happened meanwhile.
+A worker of another release, which does not know the second argument or its number, fails the workflow task. The server
+offers the task again until a worker takes it that knows both; nothing happens meanwhile.
 """
 
 from temporalio import workflow
@@ -15,10 +15,10 @@ with workflow.unsafe.imports_passed_through():
     from autopay.domain.payment.steps import PAYMENT_RELEASE
 
 AGENT_RELEASE = "agent-0.3"
-"""The patch since which an agent does together what comes together, and keeps in the ledger what it is to do."""
+"""The patch of runs that work in batches, and save in the ledger what the agent is to do."""
 
 NOTICE_LISTS = "notices-told-together"
-"""A patch for an agent's run of 0.2.0."""
+"""A patch for runs of 0.2.0: see `takes_notice_lists`."""
 
 
 def check_payment_release(release: int) -> None:
@@ -28,13 +28,13 @@ def check_payment_release(release: int) -> None:
 
 
 def is_new_agent() -> bool:
-    """Whether this release has begun the agent's run. Asked first when it begins: the answer is the same ever after."""
+    """Whether this release began the agent's run. First asked when a run begins; the answer never changes in a run."""
     return workflow.patched(AGENT_RELEASE)
 
 
 def takes_notice_lists() -> bool:
     """Whether the agent takes notices in lists: also a run of 0.2.0, from the first list on that comes to this release.
 
-    A worker of before has dropped those before it.
+    A worker of 0.2.0 has dropped the lists before it.
     """
     return is_new_agent() or workflow.patched(NOTICE_LISTS)

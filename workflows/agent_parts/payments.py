@@ -5,7 +5,7 @@ of them. How a payment ends comes as a notice, or is found in the ledger.
 
 | crash | what follows |
 |---|---|
-| before the step starts all | the step runs again, and leaves alone what runs already |
+| before all are started | the activity runs again, and leaves alone what runs already |
 | after it, before its marker | as above; what runs although the turn now decides otherwise is in flight by its notice |
 | the step is given up | what it was to start stays in flight, and is tried again with the agent's own back-off |
 | the agent is gone before it tries again | the ledger has the request as waiting: the next run takes it from there |
@@ -41,7 +41,7 @@ from workflows.releases import is_new_agent
 CLOSES_QUESTIONS = "stop-closes-questions"
 """A patch for runs of 0.2.0 that are stopped now: they cancel what waits for a person."""
 
-MOST_TOGETHER = 200
+MAX_BATCH = 200
 
 
 class AgentPayments:
@@ -103,16 +103,16 @@ class AgentPayments:
         return (*self._to_start, *self._refused)
 
     def try_refused_again(self) -> None:
-        """What Temporal has refused to start is tried once more with the next that start."""
+        """Try what Temporal has refused to start once more, together with the next that start."""
         self._to_start |= self._refused
         self._refused = {}
 
     async def _start_together(self) -> None:
-        """One step starts many; a message that comes meanwhile is handled after it."""
+        """Start them by one local activity a batch; a message that comes meanwhile is handled after it."""
         while self._to_start:
             in_flight = self._state.queue.in_flight
             self._to_start = {key: order for key, order in self._to_start.items() if key in in_flight}
-            orders = list(islice(self._to_start.values(), MOST_TOGETHER))
+            orders = list(islice(self._to_start.values(), MAX_BATCH))
             if not orders:
                 return
             with named_faults():

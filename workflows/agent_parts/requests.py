@@ -1,15 +1,15 @@
-"""How an agent records requests in the ledger: what comes together is recorded together.
+"""How an agent records requests in the ledger: in batches.
 
-Requests by hand (each is an update, whose handler waits for its own outcome) and watches that are due are put in one
-list. One task takes all that is in it, has one step record them, and hands out the outcomes; what comes meanwhile is
-the next batch.
+Requests by hand (each is an update, whose handler waits for its own outcome) and watches that are due are added to one
+list. One task takes a batch from it, records it by one local activity, and sets the outcome of each; what is added
+meanwhile is in the next batch.
 
 | crash | what follows |
 |---|---|
-| before the batch commits | the step runs again: nobody was answered, nothing is recorded |
-| after it commits, before its marker | the step runs again; the ledger knows the ids, and tells how they stand |
+| before the batch commits | the activity runs again: no update was answered, nothing is recorded |
+| after it commits, before its marker | the activity runs again; the ledger knows the ids and returns their state |
 | after the marker | the outcomes are in the history; each update is answered once |
-| the agent goes on as a new run | it first waits for all handlers, so that no list is left behind |
+| the agent continues as new | it waits for all handlers before, so that no request is left in the list |
 """
 
 import asyncio
@@ -39,14 +39,14 @@ from workflows.durable_steps import named_faults
 from workflows.releases import is_new_agent
 
 READ_AGAIN = "watches-read-again"
-"""A patch for runs of 0.2.0, since which a watch that is no longer due is not enqueued, one step after the other."""
+"""A patch for runs of 0.2.0, which enqueue one watch after the other: one that is no longer due by then is left out."""
 
-MOST_TOGETHER = 100
+MAX_BATCH = 100
 
 
 @dataclass
 class _Pending:
-    """A request, or the name of a due watch, that is to be recorded; the outcome None: the watch is no longer due."""
+    """A request, or the name of a due watch, to be recorded. The outcome is None when the watch is no longer due."""
 
     wanted: RequestSpec | str
     outcome: "asyncio.Future[BatchOutcome | None]" = field(default_factory=asyncio.Future)
@@ -56,8 +56,8 @@ class RequestRecorder:
     """Records the requests of one agent.
 
     Args:
-        accepted: is told of each request that waits from now on.
-        wake: makes the agent's loop decide again.
+        accepted: is called with each request that the ledger has queued.
+        wake: makes the agent's loop take another turn.
     """
 
     def __init__(self, state: DurableState, accepted: Callable[[RequestSpec], None], wake: Callable[[], None]) -> None:
@@ -97,7 +97,7 @@ class RequestRecorder:
 
     async def _record_all(self) -> None:
         while self._pending:
-            batch, self._pending = self._pending[:MOST_TOGETHER], self._pending[MOST_TOGETHER:]
+            batch, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
             try:
                 await self._record(batch)
             except Exception as error:
@@ -142,7 +142,7 @@ class RequestRecorder:
             if isinstance(outcome, Enqueued):
                 if outcome.status == RequestStatus.WAITING and request.request_id not in state.queue:
                     self._accepted(spec)
-                self._take(request, outcome)
+                self._apply_outcome(request, outcome)
             each.outcome.set_result(outcome)
 
     def _queued(self, spec: RequestSpec) -> QueuedRequest:
@@ -159,8 +159,8 @@ class RequestRecorder:
             body_hash=spec.body_hash,
         )
 
-    def _take(self, request: QueuedRequest, outcome: Enqueued) -> None:
-        """The ledger has it: it waits, or has ended already."""
+    def _apply_outcome(self, request: QueuedRequest, outcome: Enqueued) -> None:
+        """The ledger has recorded it: put it into the queue, or note that it has ended already."""
         state = self._state
         if outcome.status == RequestStatus.FRESH and outcome.content_at is not None:
             state.record_fresh_answer(request, outcome.content_at)
@@ -207,5 +207,5 @@ class RequestRecorder:
                 summary=f"enqueue {spec.request_id}, score {request.score:g}",
             )
         if isinstance(outcome, Enqueued):
-            self._take(request, outcome)
+            self._apply_outcome(request, outcome)
         return outcome

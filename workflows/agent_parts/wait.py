@@ -12,8 +12,8 @@ MIN_WAIT = timedelta(milliseconds=200)
 
 
 class AgentWait:
-    """Waits until it is woken, or until a moment. A message does not cancel the timer, which is kept for as long as it
-    fires early enough: a turn that it begins too early costs less than two timers for every message."""
+    """Waits until it is woken, or until a moment. A message does not cancel the timer, which is kept while it fires early
+    enough: a turn that begins too early costs fewer events than a new timer for every message."""
 
     def __init__(self) -> None:
         self._is_awake = False
@@ -21,7 +21,7 @@ class AgentWait:
         self._fires_at: datetime | None = None
 
     def wake(self) -> None:
-        """The loop is to decide again, now or as soon as it waits."""
+        """Make the loop take another turn, now or as soon as it waits."""
         self._is_awake = True
 
     async def until(self, moment: datetime) -> None:
