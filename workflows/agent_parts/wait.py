@@ -12,8 +12,8 @@ MIN_WAIT = timedelta(milliseconds=200)
 
 
 class AgentWait:
-    """Waits until it is woken, or until a moment. A message does not cancel the timer, which is kept while it fires early
-    enough: a turn that begins too early costs fewer events than a new timer for every message."""
+    """Waits until it is woken, or until a moment. A message does not cancel the timer, which is kept while it fires
+    early enough: a turn that begins too early costs fewer events than a new timer for every message."""
 
     def __init__(self) -> None:
         self._is_awake = False

@@ -1,8 +1,8 @@
-"""Writes rows that belong together by one statement: one round trip, and nothing for the ORM to keep track of.
+"""Writes rows of several tables by one statement: one round trip, without the ORM's unit of work.
 
-The first write is the statement itself, the others are its common table expressions. PostgreSQL does the first one
-first, does each whatever the others find, and checks foreign keys and fires the triggers after changes when all are
-done. Two of them must not write the same row: only one would.
+The first write is the statement itself, the others are its common table expressions. PostgreSQL executes each of them
+whatever the others find, the first one first, and checks foreign keys and fires AFTER triggers when all are done. Two
+of them must not write the same row: only one change would be made.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from autopay.adapters.postgres.tables.core import Base
 
 CLOCK = func.clock_timestamp()
-"""As a value: the database's clock when the row is written."""
+"""A value: the database's clock when the row is written."""
 
 
 class Write(NamedTuple):
@@ -46,15 +46,15 @@ def changed(row: type[Base], values: Mapping[str, Any], **where: Any) -> Write:
 
 
 def differing(row: Base, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the values that the row does not have, so that what changes nothing is not written."""
+    """Those of the values that differ from the row's, so that nothing is written that changes nothing."""
     return {name: value for name, value in values.items() if getattr(row, name) != value}
 
 
 async def write(db: AsyncSession, *writes: Write) -> None:
-    """Write all that has values, by one statement. Rows that the session has loaded do not learn of it.
+    """Execute the writes as one statement; those without values are left out. Loaded ORM objects are not refreshed.
 
     Raises:
-        IntegrityError: a constraint is against it.
+        IntegrityError: a constraint is violated.
     """
     parameters: dict[str, Any] = {}
     writing = [each for each in writes if each.values]
