@@ -5,7 +5,9 @@
 | locks agent, session, request | in this order: the agent serializes its days' limits, the session its budget, the
 request its attempts |
 | reads what limits the payment | after the locks: at READ COMMITTED it sees what others committed before they let go |
-| writes the attempt | and what the first run of a request has not recorded yet |
+| writes the attempt and its request | together, with what the first run of a request has not recorded yet |
+
+A death before COMMIT leaves nothing of it, and one after leaves all of it: the same call then finds its attempt.
 """
 
 from typing import Any
