@@ -68,12 +68,12 @@ class PlayedServer:
         self._running = running
         self._fault = fault
 
-    async def start_workflow(self, workflow: str, order: PaymentOrder, *, id: str, **_: Any) -> None:  # noqa: A002
+    async def start_workflow(self, workflow: str, *, args: tuple[PaymentOrder, int], id: str, **_: Any) -> None:  # noqa: A002
         if self._fault is not None:
             raise self._fault
         if id in self._running:
             raise WorkflowAlreadyStartedError(id, workflow)
-        self.started.append((workflow, order))
+        self.started.append((workflow, args[0]))
 
 
 @pytest.fixture
