@@ -83,6 +83,10 @@ COLLECT_AFTER = 10_000
 START_TIMEOUT = timedelta(seconds=60)
 """How long a worker that starts waits for the database, and then for the chain, to answer."""
 
+SWITCH_INTERVAL_S = 0.0005
+"""How long one Python thread may keep the others waiting. The SDK runs each activation of a workflow in a thread of its
+own; with Python's 5 ms it waits that long for a busy event loop, a dozen times for one payment."""
+
 WORKFLOWS = [Agent, PaidRequest, Adopt, Redeliver]
 
 log = structlog.get_logger("autopay.worker")
@@ -283,6 +287,7 @@ def main() -> int:
     try:
         settings = Settings.load().resolve().for_work()
         set_up_logging(settings.log_format)
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         uvloop.run(run(settings, alive))
     except SettingsError as error:
         sys.stderr.write(f"worker: {error}\n")

@@ -27,7 +27,7 @@ DELAY = timedelta(milliseconds=20)
 """How long a notice waits for others to join its batch: short, as it may free a slot of the agent."""
 
 MIN_INTERVAL = timedelta(milliseconds=100)
-"""The shortest time between two signals to one agent: ten a second keep its history small."""
+"""The shortest time between two signals to one agent: seven a second keep its history small."""
 
 SETTLED_DELAY = timedelta(seconds=1)
 """The same for a notice that a delivered payment is final: its slot has been free since the seller's answer."""

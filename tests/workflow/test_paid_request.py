@@ -9,6 +9,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from autopay.domain.payment.steps import PAYMENT_RELEASE
 from autopay.domain.request import RequestResult, RequestStatus
+from autopay.temporal import attributes
 from autopay.temporal.outcome import outcome_of
 from tests.workflow.conftest import World
 from tests.workflow.world import (
@@ -47,7 +48,12 @@ async def test_a_first_run_reads_nothing_before_it_reserves_and_costs_few_events
     assert len(world.seller.paid) == 1
     events = [each async for each in handle.fetch_history_events()]
     assert len(events) <= MOST_EVENTS
-    assert [each.event_type for each in events].count(EventType.EVENT_TYPE_TIMER_STARTED) == 1, "until it can be final"
+    kinds = [each.event_type for each in events]
+    assert kinds.count(EventType.EVENT_TYPE_TIMER_STARTED) == 1, "until it can be final"
+    assert kinds.count(EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES) == 1, "its status, when it ends"
+    shown = (await handle.describe()).typed_search_attributes
+    price = shown.get(attributes.PRICE), shown.get(attributes.CURRENCY)
+    assert (shown.get(attributes.STATUS), price) == ("verified", (0.001, "USDC"))
 
 
 async def test_a_first_run_whose_answer_was_lost_pays_once(world: World) -> None:
@@ -129,6 +135,8 @@ async def test_an_outage_of_the_chain_delays_the_outcome_and_loses_nothing(world
     world.seller.script = [deliver_and_cut_the_chain]  # type: ignore[list-item]
     handle = await world.pay()
     await world.env.sleep(60)
+    shown = (await handle.describe()).typed_search_attributes
+    assert shown.get(attributes.STATUS) == "delivered", "it takes longer than expected"
     world.chain.away = False
     result = await outcome_of(handle)
     assert result.status == RequestStatus.DELIVERED
