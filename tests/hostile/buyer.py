@@ -81,7 +81,8 @@ class RealSteps:
         return found
 
     async def submit(self, order: PaymentOrder, attempt: SignedAttempt, send: int, told: Notice) -> SellerAnswer:
-        found: SellerAnswer = await self._tried("submit", AttemptRef(order=order, number=attempt.number, notice=told))
+        await self.announce(told)  # there is no Temporal to tell the agent by
+        found: SellerAnswer = await self._tried("submit", AttemptRef(order=order, number=attempt.number))
         return found
 
     async def verify(self, order: PaymentOrder, attempt: SignedAttempt, *, closing: bool) -> Verdict:
