@@ -26,7 +26,7 @@ from autopay.domain.request import RequestStatus, agent_workflow_id
 DELAY = timedelta(milliseconds=20)
 """How long a notice waits for others to join its batch: short, as it may free a slot of the agent."""
 
-MIN_INTERVAL = timedelta(milliseconds=100)
+MIN_INTERVAL = timedelta(milliseconds=150)
 """The shortest time between two signals to one agent: seven a second keep its history small."""
 
 SETTLED_DELAY = timedelta(seconds=1)
