@@ -9,6 +9,7 @@ from autopay.domain.agent.spec import Rules, Watch
 from autopay.domain.agent.status import AgentState
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase
+from autopay.domain.request import RequestSpec
 from tests.workflow.conftest import URL, World
 from tests.workflow.test_agent import Handle, launch, reach
 from tests.workflow.world import PRICE
@@ -44,3 +45,17 @@ async def test_a_purchase_after_quiet_hours_is_decided_by_a_fresh_reading(world:
     assert (status.payments, status.refused) == (1, 0), "it did not try to buy what it cannot pay"
     await handle.signal(Agent.stop)
     await handle.result()
+
+
+async def test_an_agent_that_is_resumed_after_hours_buys_by_a_fresh_reading(world: World) -> None:
+    handle = await launch(world, Phase.FULL, rules=RULES)
+    await reach(world, handle, lambda status: bool(status.spendable))
+    await handle.signal(Agent.pause, "over night")
+    await world.env.sleep(HOUR_S)
+    await handle.execute_update(Agent.request, RequestSpec(request_id="morning", url=URL))
+    world.chain.funds = PRICE - 1  # it was spent elsewhere, and nobody said so
+    await handle.signal(Agent.resume)
+    status = await reach(world, handle, lambda status: status.state == AgentState.PAUSED, step_s=1)
+    assert status.queued == ("morning",), "it did not try to buy what it cannot pay"
+    await handle.signal(Agent.stop)
+    assert (await handle.result()).refused == 0

@@ -47,15 +47,24 @@ class BalanceReader:
         """Read the balances if something may start that costs money, and the last reading is `balance_every_s` old.
 
         A younger one is bought by, less what was paid since: the ledger's reservation and the chain's own allowance
-        let nothing be overspent by it.
+        let nothing be overspent by it. A reading that goes on beside the loop is waited for: it may have begun in this
+        turn, when the last one is hours old.
         """
-        if not self.is_reading and self._state.must_read_before_buying(workflow.now()):
+        if not self._state.must_read_before_buying(workflow.now()):
+            return
+        if self.is_reading:
+            await self._wait_for_reading()
+        else:
             await self._begin(waits=True)
 
     async def _begin(self, *, waits: bool) -> None:
-        """After a fault of the chain the reading goes on beside the loop in any case."""
         self._task = asyncio.create_task(self._read())
-        if waits and not self._state.breakers.rpc.faults:
+        if waits:
+            await self._wait_for_reading()
+
+    async def _wait_for_reading(self) -> None:
+        """After a fault of the chain the reading goes on beside the loop in any case."""
+        if not self._state.breakers.rpc.faults:
             await workflow.wait_condition(lambda: not self.is_reading)
 
     async def _read(self) -> None:
