@@ -75,11 +75,11 @@ class SubmitStep:
     async def submit(self, ref: AttemptRef) -> SellerAnswer:
         """Send once; no complete answer is an answer too (`NoAnswer`)."""
         key = ref.order.request_key
-        found = self._known.take_to_send(key, ref.number) or await self._counted(ref)
-        if isinstance(found, Rejected):
-            return found
-        attempt, spec = found
         async with _beside(_heartbeats()):
+            found = self._known.take_to_send(key, ref.number) or await self._counted(ref)
+            if isinstance(found, Rejected):
+                return found
+            attempt, spec = found
             try:
                 extras = open_extras(self._vault, key, spec)
                 async with _beside(self._looks(ref)):
