@@ -78,7 +78,7 @@ class Agent:
             await self._wait()
             self.payments.close_questions()
         self.has_ended = True
-        await self._finish_steps()
+        await self._finish_steps(waits_for_reading=is_new_agent())  # runs of 0.2.0 ended beside one
         self._show()
         return self.status()
 
@@ -196,10 +196,10 @@ class Agent:
         length = info.get_current_history_length()
         return length >= limit and (not self.payments.any_running or length >= 2 * limit)
 
-    async def _finish_steps(self) -> None:
-        """Wait for what is half done."""
+    async def _finish_steps(self, *, waits_for_reading: bool = True) -> None:
         self.top_up.end()
-        await workflow.wait_condition(lambda: workflow.all_handlers_finished() and not self.balances.is_reading)
+        balances, finished = self.balances, workflow.all_handlers_finished
+        await workflow.wait_condition(lambda: finished() and not (waits_for_reading and balances.is_reading))
 
     async def _continue_as_new(self) -> None:
         """Finish, and carry the rest; a message that comes meanwhile makes the server try again.
