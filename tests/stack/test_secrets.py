@@ -154,7 +154,7 @@ async def test_what_is_sealed_in_temporal_is_what_was_planted(home: Home) -> Non
     client = await Client.connect(home.addresses.temporal)
     history = await client.get_workflow_handle(f"pay/{AGENT}/buy-0").fetch_history()
     sealed = history.events[0].workflow_execution_started_event_attributes.input.payloads
-    (opened,) = await SealedPayloads(home.keyring).decode(sealed)
+    opened, _release = await SealedPayloads(home.keyring).decode(sealed)
     assert f"?token={QUERY}".encode() in opened.data
 
 
