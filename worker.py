@@ -60,6 +60,7 @@ from autopay.own_call import own_call
 from autopay.settings import Settings
 from autopay.temporal.connection import connect, keyring_of
 from autopay.temporal.rollout import DEPLOYMENT
+from autopay.temporal.runner import LocalResultsFirst
 from autopay.temporal.schedules import schedule_adoption
 from workflows.adopt import Adopt
 from workflows.agent import Agent
@@ -147,7 +148,7 @@ def make_worker(
         task_queue=settings.task_queue,
         workflows=WORKFLOWS,
         activities=steps,
-        workflow_runner=runner or UnsandboxedWorkflowRunner(),
+        workflow_runner=LocalResultsFirst(runner or UnsandboxedWorkflowRunner()),
         interceptors=[MessageChecks()],
         graceful_shutdown_timeout=SHUTDOWN_TIMEOUT,
         max_concurrent_activities=settings.worker_max_activities,

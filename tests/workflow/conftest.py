@@ -29,6 +29,7 @@ from autopay.domain.request import RequestResult, RequestSpec, x402_request_id
 from autopay.settings import Settings
 from autopay.temporal.attributes import ALL
 from autopay.temporal.converter import data_converter
+from autopay.temporal.runner import LocalResultsFirst
 from localnet.temporal import DYNAMIC_CONFIG
 from tests.workflow.world import SLOT_MS, PlayedAccountWatch, PlayedChain, PlayedSeller, agent_with_session
 from worker import WORKFLOWS, activities, make_waits_worker
@@ -79,7 +80,7 @@ class World:
             task_queue=settings.task_queue,
             workflows=WORKFLOWS,
             activities=steps,
-            workflow_runner=UnsandboxedWorkflowRunner(),
+            workflow_runner=LocalResultsFirst(UnsandboxedWorkflowRunner()),
             interceptors=[MessageChecks()],
             **options,
         )
@@ -120,7 +121,7 @@ class World:
         replayer = Replayer(
             workflows=WORKFLOWS,
             data_converter=data_converter(KEYRING),
-            workflow_runner=SandboxedWorkflowRunner(),
+            workflow_runner=LocalResultsFirst(SandboxedWorkflowRunner()),
             interceptors=[MessageChecks()],
         )
         made = {
@@ -213,9 +214,8 @@ async def world(
 
 
 @pytest.fixture
-async def live_world(ledger: PostgresLedger, request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    """The same on a real development server, whose time is real: the time-skipping one can lock up for ever when many
-    messages meet a run that continues as new with payments under way."""
+async def live_env() -> AsyncIterator[WorkflowEnvironment]:
+    """A real development server, whose time is real."""
     started = await WorkflowEnvironment.start_local(
         dev_server_existing_path=shutil.which("temporal", path=str(Path(sys.executable).parent)),
         dev_server_extra_args=[each for setting in DYNAMIC_CONFIG for each in ("--dynamic-config-value", setting)],
@@ -223,7 +223,17 @@ async def live_world(ledger: PostgresLedger, request: pytest.FixtureRequest) -> 
         data_converter=data_converter(KEYRING),
         search_attributes=ALL,
     )
-    async with started as running, played(running, ledger, request.node.name) as made:
+    async with started as running:
+        yield running
+
+
+@pytest.fixture
+async def live_world(
+    live_env: WorkflowEnvironment, ledger: PostgresLedger, request: pytest.FixtureRequest
+) -> AsyncIterator[World]:
+    """The same on a real development server: the time-skipping one can lock up for ever when many messages meet a run
+    that continues as new with payments under way."""
+    async with played(live_env, ledger, request.node.name) as made:
         yield made
 
 
