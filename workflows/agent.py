@@ -206,7 +206,7 @@ class Agent:
 
         Neither the SDK nor the server hands on a static summary: the page says who this is.
         """
-        await self._finish_steps()
+        await (self.waiting.for_quiet(self._finish_steps) if is_new_agent() else self._finish_steps())
         workflow.continue_as_new(
             args=[self.state.spec, self.state.for_next_run()],
             initial_versioning_behavior=workflow.ContinueAsNewVersioningBehavior.AUTO_UPGRADE,

@@ -133,7 +133,7 @@ async def test_messages_around_new_runs_are_neither_lost_nor_doubled(live_world:
     status = await reach(world, handle, lambda status: status.delivered == 6 * WAVES, step_s=0.2)
     assert (status.queued, status.in_flight) == ((), ())
     histories = await runs(world)
-    assert len(histories) >= 3
+    assert len(histories) >= 2  # each waits for a moment without messages
     assert max(histories) < 3 * SMALL.history_events
     await handle.execute_update(Agent.rules, Rules.model_validate(SMALL.model_dump() | {"max_in_flight": 5}))
     await handle.signal(Agent.stop)

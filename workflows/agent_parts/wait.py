@@ -1,6 +1,7 @@
 """`AgentWait`: how an agent's loop waits for a message or for its next moment, with few events in its history."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -9,6 +10,8 @@ from temporalio import workflow
 from workflows.releases import is_new_agent
 
 MIN_WAIT = timedelta(milliseconds=200)
+QUIET = timedelta(milliseconds=10)
+QUIET_TRIES = 100
 
 
 class AgentWait:
@@ -37,6 +40,23 @@ class AgentWait:
                     lambda: self._is_awake, timeout=moment - workflow.now(), timeout_summary=summary
                 )
         self._is_awake = False
+
+    async def for_quiet(self, finish: Callable[[], Awaitable[None]]) -> None:
+        """Return in a workflow task that brings nothing but a timer, in which the run can continue as new.
+
+        The server refuses to end a run that got a message during its task, and the SDK then replays the whole history:
+        in a task that lasts as long as that, or as a local activity, there is a next message, again and again.
+
+        Args:
+            finish: waits for what must be done before; called before each try.
+        """
+        for _ in range(QUIET_TRIES):
+            await finish()
+            self._is_awake = False
+            await workflow.sleep(QUIET, summary="a moment without messages, to continue as new")
+            if not self._is_awake and workflow.all_handlers_finished():
+                return
+        await finish()
 
     def _timer_by(self, moment: datetime, summary: str) -> "asyncio.Task[None]":
         """A timer that fires at that moment or before."""
