@@ -21,6 +21,7 @@ from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.request import RequestSpec, RequestStatus
 from tests.workflow.core import CONVERTER, Core, to_payload
 from workflows.agent import Agent
+from workflows.agent_parts.wait import QUIET
 
 URL = "https://seller.example/feed"
 
@@ -193,6 +194,12 @@ def test_a_payment_that_temporal_refuses_to_start_holds_up_no_other_and_is_tried
     assert started(core) == ["r1"]
 
 
+def quiet(core: Core) -> None:
+    """No message comes for as long as a run waits for that to continue as new."""
+    core.pass_time(QUIET)
+    core.send()
+
+
 def test_a_run_that_is_continued_leaves_no_request_behind_that_is_being_recorded() -> None:
     core = launched()
     begun(core)
@@ -208,6 +215,7 @@ def test_a_run_that_is_continued_leaves_no_request_behind_that_is_being_recorded
     done(core, "enqueue_many", [WAITING])
     done(core, "enqueue_many", [WAITING])
     assert (core.updates[first], core.updates[second]) == ("completed", "completed")
+    quiet(core)
     assert core.runs == 2
     waiting = [QueuedRequest(request_id=name, url=URL, queued_at=core.now) for name in ("r1", "r2")]
     done(core, "recover", Backlog(queue=tuple(waiting)))
@@ -223,12 +231,29 @@ def test_what_the_run_before_has_started_is_not_started_again_and_the_rest_is() 
     assert started(core) == ["r1"]
     core.suggest_new_run = True
     done(core, "start_payments", [])
+    quiet(core)
     assert core.runs == 2
     still_open = [QueuedRequest(request_id=name, url=URL, queued_at=core.now) for name in ("r1", "r2")]
     done(core, "recover", Backlog(open=tuple(still_open)))
     done(core, "save_agent", None)
     done(core, "ended_among", [])
     assert started(core) == ["r2"]
+
+
+def test_a_run_continues_as_new_in_a_task_that_brings_no_message() -> None:
+    core = launched()
+    begun(core)
+    done(core, "balances", [])
+    core.suggest_new_run = True
+    core.signal("resume", [])
+    core.send()
+    done(core, "balances", [])
+    for _ in range(3):
+        core.signal("check_balances", [])
+        quiet(core)
+        assert core.runs == 1, "the server would refuse it: a message has come"
+    quiet(core)
+    assert core.runs == 2
 
 
 def test_notices_in_one_signal_are_taken_in_their_order() -> None:
