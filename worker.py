@@ -1,4 +1,4 @@
-"""Runs a worker: `python worker.py`. The composition root, the only place that builds adapters.
+"""Runs a worker: `python worker.py`, or `autopay worker`. The composition root, the only place that builds adapters.
 
 Takes everything from settings (AUTOPAY_* and TEMPORAL_* variables, `.env`, or the embedded stack that runs in
 AUTOPAY_HOME). SIGTERM and Ctrl-C let what is in flight finish, then it exits 0. With `--alive FILE` it touches FILE
@@ -274,6 +274,27 @@ def leave_out_of_collections_what_is_loaded() -> None:
     gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
 
 
+def start(settings: Settings, alive: Path | None = None) -> None:
+    """Work in this process until SIGTERM or SIGINT.
+
+    Raises:
+        Fault: what keeps it from that.
+    """
+    if alive is not None and not _can_be_touched(alive):
+        raise SettingsError(f"--alive: {alive} cannot be written: name a file in a folder that can")
+    set_up_logging(settings.log_format)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    uvloop.run(run(settings, alive))
+
+
+def _can_be_touched(file: Path) -> bool:
+    """Whether it can be made or touched; it is not touched yet, as nothing works yet."""
+    try:
+        return file.is_file() or (not file.exists() and os.access(file.parent, os.W_OK | os.X_OK))
+    except OSError:  # a name that is too long
+        return False
+
+
 def main() -> int:
     """The exit code: 0 after a signal, 2 for a permanent fault, 6 when something does not answer, 1 for others."""
     match sys.argv[1:]:
@@ -286,10 +307,7 @@ def main() -> int:
             return 2
     CALL.set(own_call())
     try:
-        settings = Settings.load().resolve().for_work()
-        set_up_logging(settings.log_format)
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
-        uvloop.run(run(settings, alive))
+        start(Settings.load().resolve().for_work(), alive)
     except SettingsError as error:
         sys.stderr.write(f"worker: {error}\n")
         return 2

@@ -19,6 +19,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from autopay.adapters.postgres.maintenance import migrations
+from autopay.top_level import MIGRATIONS
 from benchmarks.ledger_database import database_server, filled
 from benchmarks.ledger_probes import Probe, probes
 from benchmarks.ledger_rows import Shape
@@ -176,7 +177,7 @@ def _row(title: str, measured: Measured) -> str:
 
 
 def _old_view() -> str:
-    revision = ScriptDirectory(str(migrations.ALEMBIC_DIR)).get_revision("0007_readers")
+    revision = ScriptDirectory(str(MIGRATIONS)).get_revision("0007_readers")
     return str(revision.module.AUDIT_TRAIL_VIEW_0004)
 
 

@@ -1,13 +1,14 @@
 """The stack's own programs: chain, facilitator, sellers, codec server, workers; and how each is asked if it works."""
 
-import importlib.util
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
 
-from localnet.child import Child, Program, StackError
+from autopay.top_level import TOP_LEVEL, WORKER
+from localnet.child import Child, Program
 
 HOST = "127.0.0.1"
 WORKER_READY = "worker ready"
@@ -30,7 +31,7 @@ def chain_program(home: Path, ports: Mapping[str, int], slot_ms: int) -> Program
         reply = await _ask("POST", url(ports["chain"]), question)
         return reply is not None and reply.json().get("result") == "ok"
 
-    return Program("chain", _module("localnet.chain", *command), answers)
+    return Program("chain", _module("localnet.chain", *command), answers, _environment())
 
 
 def facilitator_program(home: Path, ports: Mapping[str, int]) -> Program:
@@ -40,7 +41,7 @@ def facilitator_program(home: Path, ports: Mapping[str, int]) -> Program:
     async def answers() -> bool:
         return await _ask("GET", url(ports["facilitator"]) + "/health") is not None
 
-    return Program("facilitator", _module("localnet.facilitator", *command), answers)
+    return Program("facilitator", _module("localnet.facilitator", *command), answers, _environment())
 
 
 def sellers_program(home: Path, ports: Mapping[str, int]) -> Program:
@@ -55,7 +56,7 @@ def sellers_program(home: Path, ports: Mapping[str, int]) -> Program:
                 return False
         return True
 
-    return Program("sellers", _module("localnet.sellers", *command), answers)
+    return Program("sellers", _module("localnet.sellers", *command), answers, _environment())
 
 
 def codec_program(home: Path, ports: Mapping[str, int]) -> Program:
@@ -67,26 +68,30 @@ def codec_program(home: Path, ports: Mapping[str, int]) -> Program:
     async def answers() -> bool:
         return await _ask("GET", url(ports["codec"]) + "/health") is not None
 
-    return Program("codec", _module("autopay.temporal.codec_server", *command), answers, {"AUTOPAY_HOME": str(home)})
+    return Program("codec", _module("autopay.temporal.codec_server", *command), answers, _environment(home))
 
 
 def worker_child(home: Path, logs: Path, number: int) -> Child:
     """A worker that finds the stack by its home; it answers when it has logged that it is ready."""
-    spec = importlib.util.find_spec("worker")
-    if spec is None or spec.origin is None:
-        raise StackError("there is no worker.py to run")
 
     async def answers() -> bool:
         return WORKER_READY in child.written()
 
-    environment = {"AUTOPAY_HOME": str(home)}
-    command = [sys.executable, spec.origin]
-    child = Child(Program(f"worker-{number}", command, answers, environment, grace_s=_DRAIN_S), logs)
+    command = [sys.executable, "-P", str(WORKER)]
+    child = Child(Program(f"worker-{number}", command, answers, _environment(home), grace_s=_DRAIN_S), logs)
     return child
 
 
 def _module(name: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", name, *arguments]
+    """A module as a program. Without -P, Python would import what the working directory has under the same names."""
+    return [sys.executable, "-P", "-m", name, *arguments]
+
+
+def _environment(home: Path | None = None) -> dict[str, str]:
+    """What a program of ours needs to find its modules, and the stack's home where it reads settings."""
+    before = os.environ.get("PYTHONPATH")
+    variables = {"PYTHONPATH": os.pathsep.join([str(TOP_LEVEL), *([before] if before else [])])}
+    return variables if home is None else {**variables, "AUTOPAY_HOME": str(home)}
 
 
 async def _ask(method: str, address: str, body: object = None) -> httpx.Response | None:

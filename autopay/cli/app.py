@@ -5,16 +5,21 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+from autopay import __version__
 from autopay.cli.commands import CommandGroup
 from autopay.cli.terminal.console import note
 from autopay.cli.terminal.exit_codes import CommandError, ExitCode, exit_codes_help
 from autopay.domain.errors import Fault, PermanentFault, SettingsError, TransientFault
 from autopay.domain.text.command_line import CALL, home_among
-from autopay.own_call import own_call
+from autopay.own_call import COMMAND, own_call
+from autopay.top_level import import_from_top_level
+
+COMPLETE_VARIABLE = "_AUTOPAY_COMPLETE"
+"""By this variable the completion of a shell asks what could be typed next; as typer's scripts have it."""
 
 
 def build_app() -> typer.Typer:
@@ -25,7 +30,6 @@ def build_app() -> typer.Typer:
         help="Autopay buys data from paid HTTP APIs (x402 on Solana), exactly once.",
         epilog=exit_codes_help(),
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -34,8 +38,22 @@ def build_app() -> typer.Typer:
     return app
 
 
-def _autopay() -> None:
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{COMMAND} {__version__}")
+        raise typer.Exit
+
+
+def _autopay(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """Autopay buys data from paid HTTP APIs (x402 on Solana), exactly once."""
+
+
+def _is_about_completion(arguments: Sequence[str]) -> bool:
+    return any(word in ("--install-completion", "--show-completion") for word in arguments[:1])
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -45,7 +63,9 @@ def run(arguments: Sequence[str]) -> int:
         return ExitCode.USAGE
     called = CALL.set(replace(CALL.get(), home=home_among(list(arguments))))
     try:
-        build_app()(list(arguments), prog_name=CALL.get().program)
+        # A shell completes the word that is typed there, whatever the path of the program.
+        program = COMMAND if _is_about_completion(arguments) else CALL.get().program
+        build_app()(list(arguments), prog_name=program, complete_var=COMPLETE_VARIABLE)
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else ExitCode.FAULT
     except CommandError as error:
@@ -79,6 +99,7 @@ def _empty_value(arguments: Sequence[str]) -> str | None:
 
 def main() -> NoReturn:
     """The process: run, flush, and leave at once, as the Temporal SDK's threads may abort a normal exit."""
+    import_from_top_level()
     CALL.set(own_call())
     try:
         code = run(sys.argv[1:])

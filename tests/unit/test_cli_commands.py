@@ -1,6 +1,7 @@
 """The command line without any service: help, mistakes, and the exit codes."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from autopay.cli import commands
 from autopay.cli.app import build_app, run
 from autopay.cli.launch.launch_file import EXAMPLE
 from autopay.cli.request.output import exit_code_of
-from autopay.cli.terminal.exit_codes import MEANINGS, ExitCode
+from autopay.cli.terminal.command_group import UncutGroup
+from autopay.cli.terminal.exit_codes import MEANINGS, NARROWEST, ExitCode
 from autopay.domain.request import RequestStatus
+from autopay.domain.text.command_line import CALL, Call
 
 WALLET = "9xQeWvG816bUx9EPjHmaT23yvVM2ZWbrrpZb9PusVFin"
 
@@ -36,6 +39,7 @@ COMMANDS = (
     "faucet",
     "seed",
     "keyring",
+    "worker",
     "vault rotate",
     "session grant",
     "session export",
@@ -262,12 +266,82 @@ def test_the_help_says_of_a_command_what_its_own_help_begins_with(name: str) -> 
     assert group.commands[name].get_short_help_str(10_000) == commands.COMMANDS[name].summary
 
 
-def test_the_help_cuts_a_long_line_where_the_terminal_ends(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+GROUPS = [[name] for name, entry in commands.COMMANDS.items() if entry.module.endswith(".group")]
+GROUPS += [["db"], ["vault"]]
+
+
+def lists_of_commands(words: list[str]) -> dict[str, str]:
+    """The commands of a group with the lines that a --help shows of them."""
+    group = get_command(build_app())
+    for word in words:
+        assert isinstance(group, TyperGroup)
+        group = group.commands[word]
+    assert isinstance(group, UncutGroup)
+    with group.make_context("autopay", [], resilient_parsing=True) as context:
+        return {name: line for rows in group.sections(context).values() for name, line in rows.items()}
+
+
+@pytest.mark.parametrize("group", [[], *GROUPS], ids=" ".join)
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
+def test_the_help_of_a_group_cuts_no_line_and_fits_into_the_terminal(
+    group: list[str], columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert run([*group, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= max(columns, NARROWEST)
+    assert "..." not in text.partition("\n")[2]
+    for name, line in lists_of_commands(group).items():
+        assert f"  {name} " in text
+        assert line in (text if columns >= 80 else " ".join(text.split()))
+
+
+def test_every_command_is_listed_once_under_a_heading(capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(commands.COMMANDS) == sum(map(len, commands.GROUPS.values()))
     assert run(["--help"]) == 0
-    assert max(map(len, capsys.readouterr().out.partition("Exit codes:")[0].splitlines())) <= 60
+    text = capsys.readouterr().out
+    assert [line[:-1] for line in text.splitlines() if line.endswith(":") and line[0] != " "] == [
+        "Options",
+        *commands.GROUPS,
+    ]
+
+
+def test_the_version_is_the_distributions(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"autopay {version('autopay')}\n"
+
+
+def completed(*words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What bash is offered for the last of these words."""
+    monkeypatch.setenv("_AUTOPAY_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "\n".join(["autopay", *words]))
+    monkeypatch.setenv("COMP_CWORD", str(len(words)))
+    token = CALL.set(Call(program="/somewhere/bin/autopay"))  # however it was called
+    try:
+        assert run([]) == 0
+    finally:
+        CALL.reset(token)
+    return capsys.readouterr().out.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        pytest.param(["re"], ["request", "retry", "resume", "revive", "restore"], id="a command"),
+        pytest.param(["led"], ["ledger"], id="a group"),
+        pytest.param(["ledger", "re"], ["reconcile", "resolve"], id="a command of a group"),
+        pytest.param(["request", "--max-"], ["--max-price", "--max-age"], id="an option"),
+        pytest.param(["--v"], ["--version"], id="an option of the program"),
+    ],
+)
+def test_a_shell_completes_what_is_typed(
+    words: list[str], offered: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sorted(completed(*words, monkeypatch=monkeypatch, capsys=capsys)) == sorted(offered)
+
+
+def test_a_shell_is_offered_every_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert completed("", monkeypatch=monkeypatch, capsys=capsys) == list(commands.COMMANDS)
 
 
 @pytest.mark.parametrize(

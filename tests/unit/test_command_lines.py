@@ -193,7 +193,8 @@ def test_the_home_is_found_however_it_is_written() -> None:
 
 
 def test_a_worker_is_started_for_the_same_home(in_a_home: None) -> None:
-    assert worker_command_line() == "AUTOPAY_HOME='a home' python -m worker"
+    assert worker_command_line() == "autopay worker --home 'a home'"
+    assert parse(worker_command_line()) == "worker"
 
 
 @pytest.mark.parametrize(

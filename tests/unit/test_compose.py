@@ -19,6 +19,7 @@ import yaml
 from dotenv import dotenv_values
 
 import worker
+from autopay import __version__
 from autopay.adapters.vault import Keyring
 from autopay.cli import app
 from autopay.settings import Settings
@@ -99,9 +100,8 @@ def test_every_image_has_an_exact_tag(name: str) -> None:
 
 def test_the_image_is_built_on_an_exact_tag_and_is_called_after_this_version() -> None:
     assert all(EXACT_TAG.fullmatch(base) for base in re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE))
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     built = {service["image"] for service in SERVICES.values() if "build" in service}
-    assert built == {f"autopay:{version}"}
+    assert built == {f"autopay:{__version__}"}
 
 
 @each_service

@@ -54,7 +54,7 @@ FLOORS = (
     ("autopay.cli.operate",),
     ("autopay.cli.demo",),
     ("autopay.cli",),
-    ("starter",),
+    ("starter", "autopay.__main__"),
 )
 """Each folder (or module) stands on those before it; folders of one floor know nothing of each other."""
 

@@ -57,8 +57,8 @@ PROPER = {
 }
 """What the arguments that a command cannot do without are, while another one is odd."""
 
-ENDLESS = frozenset({"ledger follow"})
-"""Waits for a database that is away, as it should."""
+ENDLESS = frozenset({"ledger follow", "worker"})
+"""They wait for a database that is away, as they should."""
 
 
 def commands() -> Iterator[tuple[str, Any]]:

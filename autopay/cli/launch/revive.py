@@ -23,7 +23,7 @@ def revive(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a run that does not answer is ended.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """Bring back an agent whose workflow no longer answers, or was terminated.
+    """Bring back an agent that was terminated or does not answer.
 
     It starts again from the ledger: with its watches, rules and phase, its queue, what is in flight and what waits for
     a person; one that a person had paused stays paused. A run that no longer answers is terminated first. Nothing is

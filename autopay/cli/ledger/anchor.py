@@ -36,7 +36,9 @@ def anchor(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Anchor the ledger: from then on its history cannot be written anew without `ledger verify` seeing it.
+    """Anchor the ledger on chain, against changes of its history.
+
+    From then on its history cannot be written anew without `ledger verify` seeing it.
 
     One memo on the Solana chain commits to the newest event of every agent. Run it by a timer: what it protects is
     what came before it. Run again after a crash it goes on where it was.

@@ -9,6 +9,7 @@ import typer
 from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.operate import db_roles as roles
+from autopay.cli.terminal.command_group import command_group
 from autopay.cli.terminal.console import note, print_json, print_line
 from autopay.cli.terminal.exit_codes import CommandError, examples_help
 from autopay.cli.terminal.options import HomeOption, JsonOption
@@ -20,7 +21,7 @@ LOST = (
     "needed to recover open payments. Make a backup first"
 )
 
-db = typer.Typer(help="Migrate the ledger's database, and make its roles.", no_args_is_help=True)
+db = command_group("Migrate the ledger's database, and make its roles.")
 
 
 def register(app: typer.Typer) -> None:

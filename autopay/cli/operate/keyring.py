@@ -40,7 +40,7 @@ def keyring(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a key is forgotten.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """Print a new keyring, for the file that AUTOPAY_KEYRING_FILE names.
+    """Print a new keyring, which opens the ledger's secrets.
 
     It is a secret. Every worker and command of one ledger needs the same keyring; without it, nothing that it encrypted
     can be read again: keep it in a file, readable by its owner only. A ledger refuses every keyring but its own.

@@ -11,6 +11,7 @@ import typer
 
 from autopay.cli.connect.connections import ledger_of, vault_for
 from autopay.cli.connect.event_loop import run_async
+from autopay.cli.terminal.command_group import command_group
 from autopay.cli.terminal.console import note, print_json, print_line
 from autopay.cli.terminal.exit_codes import ExitCode, examples_help
 from autopay.cli.terminal.options import HomeOption, JsonOption
@@ -30,7 +31,7 @@ HELP = "Encrypt the ledger's secrets with a new key."
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    vault = typer.Typer(help=HELP, no_args_is_help=True)
+    vault = command_group(HELP)
     vault.callback()(_vault)  # else typer makes a group with one command that command
     vault.command("rotate", epilog=examples_help("keyring --add", "vault rotate", "vault rotate --json"))(rotate)
     app.add_typer(vault, name="vault")

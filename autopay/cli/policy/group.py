@@ -6,6 +6,7 @@ import typer
 
 from autopay.cli.policy import payees, show
 from autopay.cli.policy import set as set_policy
+from autopay.cli.terminal.command_group import command_group
 from autopay.cli.terminal.exit_codes import examples_help
 from autopay.domain.policy.file import EXAMPLE
 
@@ -14,7 +15,7 @@ HELP = "Limit what agents may pay, and whom."
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    policy = typer.Typer(help=HELP, no_args_is_help=True)
+    policy = command_group(HELP)
     for module in (set_policy, show, payees):
         module.register(policy)
     shown = examples_help("policy example > policy.toml", "policy set policy.toml --agent trader")

@@ -65,7 +65,7 @@ def show(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one request: what became of it, its payments, its timeline and its content.
+    """Show one request with its payments, timeline and content.
 
     Nothing is asked or paid. Ends with the exit code of the request's status.
     """

@@ -1,5 +1,7 @@
 """How a command ends: exit codes, the exception that ends one with a message, and the texts at the end of a --help."""
 
+import shutil
+import textwrap
 from enum import IntEnum
 
 from autopay.domain.text.command_line import CALL
@@ -22,13 +24,17 @@ class ExitCode(IntEnum):
 MEANINGS = {
     ExitCode.OK: "done; of a request: delivered, free or fresh",
     ExitCode.FAULT: "the command itself failed, or ledger and chain differ",
-    ExitCode.USAGE: "wrong arguments or settings, no such agent, or an --id that other terms belong to",
+    ExitCode.USAGE: "wrong arguments or settings, no such agent, or an --id with other terms",
     ExitCode.REFUSED: "refused: by policy, terms or a person; nothing was paid",
     ExitCode.FAILED: "failed: no content, and it is proven that nothing was paid",
     ExitCode.UNDELIVERED: "undelivered: paid, and the seller did not deliver",
     ExitCode.UNREACHABLE: "Temporal, the database, the chain or the agent does not answer",
     ExitCode.UNFINISHED: "waiting or unresolved: ask again with the same --id",
 }
+
+
+NARROWEST = 52
+"""Columns of the narrowest terminal that a `--help` is wrapped for, by typer and here."""
 
 
 class CommandError(Exception):
@@ -41,7 +47,10 @@ class CommandError(Exception):
 
 def exit_codes_help() -> str:
     """The codes and their meanings, for the end of a `--help`; `\b` keeps typer from joining the lines."""
-    return "\n".join(["\b", "Exit codes:", *(f"  {int(code)}  {meaning}" for code, meaning in MEANINGS.items())])
+    width = max(shutil.get_terminal_size().columns, NARROWEST) - 4  # a --help is indented by two columns
+    wrapper = textwrap.TextWrapper(width, subsequent_indent=" " * 5, break_on_hyphens=False)
+    lines = (wrapper.fill(f"  {int(code)}  {meaning}") for code, meaning in MEANINGS.items())
+    return "\n".join(["\b", "Exit codes:", *lines])
 
 
 def examples_help(*lines: str) -> str:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Call:
-    """How this process was called: program and Python as one types them in a shell, and the value of `--home`."""
+    """How this process was called: the program as one types it in a shell, and the value of `--home`."""
 
     program: str = "autopay"
-    python: str = "python"
     home: str | None = None
 
 
@@ -33,9 +32,7 @@ def command_line(*words: object) -> str:
 
 def worker_command_line() -> str:
     """How to start a worker for what the command that speaks was about."""
-    call = CALL.get()
-    home = "" if call.home is None else f"AUTOPAY_HOME={shlex.quote(call.home)} "
-    return f"{home}{call.python} -m worker"
+    return command_line("worker")
 
 
 def home_among(arguments: list[str]) -> str | None:

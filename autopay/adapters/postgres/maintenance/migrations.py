@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Callable
-from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
@@ -11,8 +10,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
 from autopay.adapters.postgres.database.connection import fault_of, open_plain_engine
-
-ALEMBIC_DIR = Path(__file__).resolve().parents[4] / "alembic"
+from autopay.top_level import MIGRATIONS
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
@@ -43,14 +41,14 @@ def current(database_url: str) -> str | None:
 
 def head() -> str:
     """The newest revision that this version of the program brings."""
-    newest = ScriptDirectory(str(ALEMBIC_DIR)).get_current_head()
+    newest = ScriptDirectory(str(MIGRATIONS)).get_current_head()
     assert newest is not None
     return newest
 
 
 def _run(action: Callable[[Config, str], None], database_url: str, revision: str) -> None:
     config = Config(stdout=io.StringIO())
-    config.set_main_option("script_location", str(ALEMBIC_DIR).replace("%", "%%"))
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["database_url"] = database_url
     try:
         action(config, revision)

@@ -1,0 +1,61 @@
+"""Where the top level of the repository goes in a wheel; all else about the distribution is in pyproject.toml.
+
+`workflows`, `activities`, `localnet` and `worker` are names that programs of other people have as well. In a wheel they
+lie in a folder of this package, which only its own processes put on their path (autopay/top_level.py), with the
+migrations beside them. An editable installation leaves everything where it is.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from setuptools import setup
+from setuptools.command.build_py import build_py
+from setuptools.command.egg_info import egg_info
+
+PACKAGE, TOP_LEVEL = "autopay", "_top_level"
+MIGRATIONS = "alembic"
+
+
+class DescribeOnePackage(egg_info):
+    """Names what can be imported: `workflows` and the like can in a checkout only."""
+
+    def run(self) -> None:
+        """Write the metadata, then the names of packages again."""
+        super().run()
+        if not self.distribution.get_command_obj("build_py").editable_mode:
+            self.write_file("top-level names", str(Path(self.egg_info, "top_level.txt")), f"{PACKAGE}\n")
+
+
+class BuildWithTopLevel(build_py):
+    """Builds the packages of the top level, and the migrations, into `autopay/_top_level`."""
+
+    def run(self) -> None:
+        """Copy the modules, then the migrations, which are no package: it would shadow the library of that name."""
+        super().run()
+        if self.editable_mode:
+            return
+        for source in self._migrations():
+            target = Path(self.build_lib, PACKAGE, TOP_LEVEL, source)
+            self.mkpath(str(target.parent))
+            self.copy_file(str(source), str(target))
+
+    def get_module_outfile(self, build_dir: str, package: Any, module: str) -> str:
+        """Where a module is built to; `package` is its package as a list of names, `[""]` for none."""
+        return str(super().get_module_outfile(build_dir, _place(package), module))
+
+    def get_source_files(self) -> list[str]:
+        """What belongs into the source distribution."""
+        return [*super().get_source_files(), *map(str, self._migrations())]
+
+    @staticmethod
+    def _migrations() -> list[Path]:
+        return sorted(path for kind in ("py", "sql", "mako") for path in Path(MIGRATIONS).rglob(f"*.{kind}"))
+
+
+def _place(package: Sequence[str]) -> list[str]:
+    names = [name for name in package if name]
+    return names if names[:1] == [PACKAGE] else [PACKAGE, TOP_LEVEL, *names]
+
+
+setup(cmdclass={"build_py": BuildWithTopLevel, "egg_info": DescribeOnePackage})
