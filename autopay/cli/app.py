@@ -12,7 +12,8 @@ import typer
 from autopay import __version__
 from autopay.cli.commands import CommandGroup
 from autopay.cli.terminal.console import note
-from autopay.cli.terminal.exit_codes import CommandError, ExitCode, exit_codes_help
+from autopay.cli.terminal.exit_codes import CommandError, ExitCode, code_of, exit_codes_help
+from autopay.client.errors import AutopayError
 from autopay.domain.errors import Fault, PermanentFault, SettingsError, TransientFault
 from autopay.domain.text.command_line import CALL, home_among
 from autopay.own_call import COMMAND, own_call
@@ -71,6 +72,9 @@ def run(arguments: Sequence[str]) -> int:
     except CommandError as error:
         note(f"error: {error}", "red")
         return error.code
+    except AutopayError as error:
+        note(f"error: {error}", "red")
+        return code_of(error)
     except (SettingsError, PermanentFault) as error:
         note(f"error: {error}", "red")
         return ExitCode.USAGE

@@ -2,8 +2,9 @@
 
 import pytest
 
-from autopay.cli.request.approval_steps import decide_approval, find_approval
-from autopay.cli.terminal.exit_codes import CommandError, ExitCode
+from autopay.cli.terminal.exit_codes import ExitCode, code_of
+from autopay.client.decisions import decide_approval, find_approval
+from autopay.client.errors import AutopayError
 from autopay.domain.policy.policy import Awaiting
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.request import RequestStatus
@@ -20,9 +21,9 @@ async def asking(book: Book) -> Book:
 
 async def refusal(book: Book, row: ApprovalRecord, *, approve: bool) -> str:
     """Why a word comes too late; Temporal, which nobody has told these settings of, is not asked."""
-    with pytest.raises(CommandError) as caught:
+    with pytest.raises(AutopayError) as caught:
         await decide_approval(Settings(), book.ledger, row, approve=approve)
-    assert caught.value.code is ExitCode.REFUSED
+    assert code_of(caught.value) is ExitCode.REFUSED
     return str(caught.value)
 
 
@@ -35,7 +36,7 @@ async def test_an_approval_is_found_by_the_beginning_of_its_id(asking: Book) -> 
     name = str(one.approval_id)
     for text in (name, name.upper(), name.replace("-", ""), name[:-2]):
         assert (await find_approval(asking.ledger, text)).approval_id == one.approval_id
-    with pytest.raises(CommandError, match="may mean 2 approvals"):
+    with pytest.raises(AutopayError, match="may mean 2 approvals"):
         await find_approval(asking.ledger, name[:4])
     assert str(two.approval_id)[:4] == name[:4]
 
@@ -43,19 +44,19 @@ async def test_an_approval_is_found_by_the_beginning_of_its_id(asking: Book) -> 
 async def test_a_beginning_never_means_a_question_that_took_the_place_of_another(asking: Book) -> None:
     seen, unseen = await asked(asking), await asked(asking)
     await decide(asking, seen, approve=False)
-    with pytest.raises(CommandError, match="may mean 2 approvals"):
+    with pytest.raises(AutopayError, match="may mean 2 approvals"):
         await find_approval(asking.ledger, str(seen.approval_id)[:4])
     assert (await approval(asking, unseen.approval_id)).status == "PENDING"
 
 
 @pytest.mark.parametrize("text", ["", "abc", "xyzw", "%%%%", "0" * 33])
 async def test_what_is_no_id_is_told(asking: Book, text: str) -> None:
-    with pytest.raises(CommandError, match="is not an approval's id"):
+    with pytest.raises(AutopayError, match="is not an approval's id"):
         await find_approval(asking.ledger, text)
 
 
 async def test_an_approval_that_is_not_there_is_told(asking: Book) -> None:
-    with pytest.raises(CommandError, match="there is no approval 'ffff'"):
+    with pytest.raises(AutopayError, match="there is no approval 'ffff'"):
         await find_approval(asking.ledger, "ffff")
 
 

@@ -12,8 +12,7 @@ from autopay.cli.agent.agent_view import AgentView, agent_view
 from autopay.cli.agent.rules import changed_rules, thresholds_of
 from autopay.cli.agent.status_page import status_page
 from autopay.cli.connect.grant_hint import grant_command
-from autopay.cli.request.progress import describe_payment, describe_queued
-from autopay.cli.terminal.formats import ago, span, until
+from autopay.client.progress import describe_payment, describe_queued
 from autopay.domain.agent.records import AgentRecord, AgentSummary, BalanceRecord, OpenQuestion
 from autopay.domain.agent.spec import Rules, Watch
 from autopay.domain.agent.state.breakers import FAULTS
@@ -25,6 +24,7 @@ from autopay.domain.policy.policy import Policy
 from autopay.domain.policy.records import PolicyInForce
 from autopay.domain.request import RequestStatus
 from autopay.domain.session import SessionRecord
+from autopay.domain.text.times import ago, span, until
 from tests.unit.agent_driver import PRICE, START, A, AgentDriver
 from tests.unit.test_command_lines import parse
 

@@ -13,8 +13,8 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from autopay.cli.app import build_app
-from autopay.cli.request.next_step import next_step, try_again
-from autopay.cli.request.order import RequestOrder
+from autopay.client.order import RequestOrder
+from autopay.client.request_text import next_step, try_again
 from autopay.domain import errors
 from autopay.domain.money import Currency
 from autopay.domain.request import RequestRecord, RequestResult, RequestSpec, RequestStatus
@@ -167,7 +167,6 @@ def test_a_request_with_a_sealed_body_has_no_command_that_would_ask_for_somethin
 def order(**more: Any) -> RequestOrder:
     values: dict[str, Any] = {
         "agent": "trader",
-        "launch_when_missing": False,
         "request_id": "report-7",
         "url": "http://x.test/a?b=it's",
         "method": "GET",

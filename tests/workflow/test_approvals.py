@@ -12,8 +12,9 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.request.approval_steps import send_decision
-from autopay.cli.terminal.exit_codes import CommandError, ExitCode
+from autopay.cli.terminal.exit_codes import ExitCode, code_of
+from autopay.client.decisions import send_decision
+from autopay.client.errors import AutopayError
 from autopay.domain.agent.spec import AgentSpec, Rules
 from autopay.domain.agent.status import AgentStatus
 from autopay.domain.money import Currency
@@ -210,16 +211,16 @@ async def test_the_command_says_why_a_word_does_not_reach_a_payment(office: Offi
     handle = await office.pay()
     question = await office.question()
     other = question.model_copy(update={"terms_hash": "0" * 64})
-    with pytest.raises(CommandError, match="the seller has changed its terms"):
+    with pytest.raises(AutopayError, match="the seller has changed its terms"):
         await send_decision(office.client, office.ledger, other, "approve")
     await handle.terminate("a careless operator")
-    with pytest.raises(CommandError, match="has ended and is started again within a minute") as caught:
+    with pytest.raises(AutopayError, match="has ended and is started again within a minute") as caught:
         await send_decision(office.client, office.ledger, question, "approve")
-    assert caught.value.code is ExitCode.UNFINISHED
+    assert code_of(caught.value) is ExitCode.UNFINISHED
     again = await office.start("r1")
     await send_decision(office.client, office.ledger, question, "deny")
     assert error_of(await outcome_of(again)) == "approval_denied"
-    with pytest.raises(CommandError, match="it was denied at"):
+    with pytest.raises(AutopayError, match="it was denied at"):
         await send_decision(office.client, office.ledger, question, "approve")
 
 
@@ -277,5 +278,5 @@ async def test_a_stopped_agent_leaves_no_question_that_could_still_be_approved(o
     assert await office.ledger.policies.approvals("tester") == []
     assert [each.asked for each in await office.ledger.agents.summaries()] == [0]
     assert office.seller.paid == []
-    with pytest.raises(CommandError, match="has ended: refused"):
+    with pytest.raises(AutopayError, match="has ended: refused"):
         await send_decision(office.client, office.ledger, question, "approve")

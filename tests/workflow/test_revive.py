@@ -5,10 +5,10 @@ import asyncio
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
-from autopay.cli.connect import agent_handle
-from autopay.cli.connect.agent_errors import AgentNotAnswering
 from autopay.cli.launch.revive_steps import revive_agent
 from autopay.cli.terminal.exit_codes import CommandError
+from autopay.client import agent_handle
+from autopay.client.errors import AgentNotAnswering
 from autopay.domain.agent.spec import Watch
 from autopay.domain.agent.state.durable_state import DurableState
 from autopay.domain.agent.status import AgentState

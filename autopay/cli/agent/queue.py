@@ -11,7 +11,6 @@ from autopay.cli.connect.connections import agent_handle, known_agent, ledger_of
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.terminal.console import note, print_json, print_line
 from autopay.cli.terminal.exit_codes import examples_help
-from autopay.cli.terminal.formats import ago
 from autopay.cli.terminal.options import AgentArgument, HomeOption, JsonOption, agent_name
 from autopay.cli.terminal.tables import print_table
 from autopay.domain.agent.state.priority import score_at, sort_key
@@ -19,6 +18,7 @@ from autopay.domain.agent.status import AgentStatus
 from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.money import show
 from autopay.domain.text.command_line import command_line
+from autopay.domain.text.times import ago
 from autopay.settings import Settings
 
 

@@ -9,11 +9,11 @@ from autopay.cli.connect.connections import agent_handle, update_agent
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.terminal.console import note, print_json
 from autopay.cli.terminal.exit_codes import examples_help
-from autopay.cli.terminal.formats import span
 from autopay.cli.terminal.options import AgentArgument, HomeOption, JsonOption, phase_of, whole_seconds
 from autopay.cli.terminal.tables import print_table
 from autopay.domain.agent.spec import Rules
 from autopay.domain.money import Currency, parse_currency, show, to_atomic
+from autopay.domain.text.times import span
 from autopay.domain.values import validation_message
 from autopay.settings import Settings
 

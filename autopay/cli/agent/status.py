@@ -15,19 +15,20 @@ from rich.text import Text
 
 from autopay.cli.agent.agent_view import AgentView, agent_view
 from autopay.cli.agent.status_page import status_page
-from autopay.cli.connect.agent_errors import AgentNotAnswering
 from autopay.cli.connect.connections import agent_handle, ledger_of
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.terminal.console import note, print_json, print_line, printable, stdout_console
+from autopay.cli.terminal.console import note, print_json, print_line, stdout_console
 from autopay.cli.terminal.exit_codes import examples_help
 from autopay.cli.terminal.options import AgentArgument, HomeOption, JsonOption, agent_name
 from autopay.cli.terminal.tables import show_table
+from autopay.client.errors import AgentNotAnswering
 from autopay.domain.agent.status import AgentState, AgentStatus
 from autopay.domain.errors import Fault
+from autopay.domain.text.printable import printable
 from autopay.settings import Settings
 
 if TYPE_CHECKING:
-    from autopay.cli.connect.agent_handle import AgentHandle
+    from autopay.client.agent_handle import AgentHandle
 
 REFRESH_S = 1.0
 

@@ -5,13 +5,13 @@ from datetime import datetime
 
 from autopay.cli.agent.advice import LIMITS, advice
 from autopay.cli.agent.agent_view import AgentView
-from autopay.cli.terminal.formats import ago, span, until
 from autopay.cli.terminal.tables import FittedTable
 from autopay.domain.agent.records import SpendLimit
 from autopay.domain.agent.status import AgentStatus, BreakerState, BreakerStatus, HeldRequest, WatchStatus
 from autopay.domain.money import Currency, show
 from autopay.domain.session import SessionRecord
 from autopay.domain.text.command_line import command_line
+from autopay.domain.text.times import ago, span, until
 
 MOST_NAMES = 5
 """Requests that are named in a line; of the others only the number is shown."""

@@ -12,7 +12,6 @@ from autopay.cli.connect.connections import update_agent
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.terminal.console import note
 from autopay.cli.terminal.exit_codes import examples_help
-from autopay.cli.terminal.formats import span
 from autopay.cli.terminal.options import (
     AgentArgument,
     HomeOption,
@@ -24,6 +23,7 @@ from autopay.cli.terminal.options import (
 )
 from autopay.domain.agent.spec import MAX_WATCHES, Watch
 from autopay.domain.text.command_line import command_line
+from autopay.domain.text.times import span
 from autopay.domain.values import validation_message
 from autopay.settings import Settings
 

@@ -13,13 +13,13 @@ import httpx
 from temporalio.client import Client
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.connect.agent_errors import AgentNotAnswering, AgentNotRunning
-from autopay.cli.connect.agent_handle import AgentHandle
 from autopay.cli.connect.connections import vault_of
 from autopay.cli.demo.display import Display
 from autopay.cli.demo.stages import headline
-from autopay.cli.request.order import RequestOrder
 from autopay.cli.terminal.exit_codes import CommandError, ExitCode
+from autopay.client.agent_handle import AgentHandle
+from autopay.client.errors import AgentNotAnswering, AgentNotRunning, AutopayError
+from autopay.client.order import RequestOrder
 from autopay.domain.agent.status import AgentStatus
 from autopay.domain.errors import Fault
 from autopay.domain.report.rows import TimelineRow
@@ -127,7 +127,6 @@ class DemoContext:
         """Send the agent a request for the Knowledge Data API, as its owner would."""
         order = RequestOrder(
             agent=self.agent.name,
-            launch_when_missing=False,
             request_id=request_id,
             url=self.addresses.knowledge_api + path,
             method=method,
@@ -148,7 +147,7 @@ class DemoContext:
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 with suppress(AgentNotRunning):
                     await self.agent.signal("stop")
-        except (TimeoutError, CommandError, Fault) as error:
+        except (TimeoutError, AutopayError, Fault) as error:
             self.note(f"agent {self.agent.name} could not be stopped ({error}); the next demo stops it")
 
 

@@ -14,12 +14,13 @@ from rich.text import Text
 
 from autopay.cli.demo.live_view import LiveView, View, Wait
 from autopay.cli.demo.stages import stage_words, stages_of
-from autopay.cli.terminal.console import printable, stderr_console
-from autopay.cli.terminal.formats import span
+from autopay.cli.terminal.console import stderr_console
 from autopay.cli.terminal.tables import wrapped
 from autopay.domain.agent.status import AgentStatus
 from autopay.domain.report.rows import TimelineRow
 from autopay.domain.request import RequestStatus
+from autopay.domain.text.printable import printable
+from autopay.domain.text.times import span
 
 PAINTINGS_PER_S = 8
 FIRST_TOLD_S, TOLD_AGAIN_S = 5.0, 15.0

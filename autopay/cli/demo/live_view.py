@@ -14,12 +14,12 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from autopay.cli.demo.stages import STAGES, headline, stages_of
-from autopay.cli.terminal.console import printable
-from autopay.cli.terminal.formats import span
 from autopay.cli.terminal.tables import wrapped
 from autopay.domain.agent.status import AgentStatus
 from autopay.domain.money import show
 from autopay.domain.report.rows import TimelineRow
+from autopay.domain.text.printable import printable
+from autopay.domain.text.times import span
 
 MOST_SHOWN, LEAST_SHOWN = 14, 2
 MOST_WORDS = 4

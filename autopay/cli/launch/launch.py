@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from autopay.cli.agent.watch import WATCH_EXAMPLE, watches_of
-from autopay.cli.connect.agent_errors import start_worker
 from autopay.cli.connect.connections import ledger_and_temporal, vault_of
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.grant_hint import too_small_a_grant
@@ -17,7 +16,6 @@ from autopay.cli.launch.launch_order import LaunchOrder, LaunchOutcome
 from autopay.cli.terminal.console import note, print_json
 from autopay.cli.terminal.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.terminal.files import name_of, read_toml_text
-from autopay.cli.terminal.formats import span
 from autopay.cli.terminal.options import (
     DEFAULT_ALLOWANCE,
     DurationOption,
@@ -33,9 +31,11 @@ from autopay.cli.terminal.options import (
     session_scope,
 )
 from autopay.cli.terminal.tables import print_table
+from autopay.client.errors import start_worker
 from autopay.domain.money import Currency, show, units_text
 from autopay.domain.network import Network
 from autopay.domain.request import agent_workflow_id
+from autopay.domain.text.times import span
 from autopay.settings import Settings
 
 
@@ -131,8 +131,8 @@ def _note_small_grants(order: LaunchOrder) -> None:
 
 
 async def _launch(settings: Settings, order: LaunchOrder) -> bool:
-    from autopay.cli.connect.agent_handle import AgentHandle
     from autopay.cli.launch.launch_steps import launch_agent
+    from autopay.client.agent_handle import AgentHandle
 
     vault = vault_of(settings)
     async with ledger_and_temporal(settings) as (ledger, client):
@@ -214,8 +214,8 @@ def _launch_file(home: Path | None, orders: list[LaunchOrder], *, as_json: bool)
 async def _launch_all(
     settings: Settings, orders: list[LaunchOrder], on_outcome: Callable[[LaunchOutcome], None]
 ) -> bool:
-    from autopay.cli.connect.agent_handle import AgentHandle
     from autopay.cli.launch.launch_steps import launch_all
+    from autopay.client.agent_handle import AgentHandle
 
     vault = vault_of(settings)
     async with ledger_and_temporal(settings) as (ledger, client):

@@ -15,13 +15,13 @@ from temporalio.service import RPCError, RPCStatusCode
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.solana.owner.grant import GrantedSession, GrantTerms, grant_session
 from autopay.adapters.vault import Vault
-from autopay.cli.connect.agent_errors import temporal_error
-from autopay.cli.connect.agent_handle import AgentHandle
 from autopay.cli.connect.connections import mint_of
 from autopay.cli.connect.grant_hint import grant_command
 from autopay.cli.launch.launch_order import AlreadyRunning, LaunchOrder, LaunchOutcome
 from autopay.cli.session.owner import known_wallet, owner_key, owner_node
 from autopay.cli.terminal.exit_codes import CommandError
+from autopay.client.agent_handle import AgentHandle
+from autopay.client.errors import AutopayError, temporal_error
 from autopay.domain.agent.spec import AgentSpec
 from autopay.domain.agent.state.durable_state import DurableState
 from autopay.domain.agent.status import AgentState
@@ -129,7 +129,7 @@ async def _outcome_of(
         await launch_agent(settings, ledger, client, vault, order)
     except AlreadyRunning:
         return LaunchOutcome(order.name, "running")
-    except (CommandError, Fault) as error:
+    except (CommandError, AutopayError, Fault) as error:
         return LaunchOutcome(order.name, "failed", str(error))
     except RPCError as error:
         return LaunchOutcome(order.name, "failed", str(temporal_error(error)))

@@ -6,11 +6,11 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.connect.agent_errors import AgentNotAnswering, temporal_error
-from autopay.cli.connect.agent_handle import FAILED_TRIES, AgentHandle
 from autopay.cli.connect.connections import known_agent
 from autopay.cli.launch.launch_steps import start_agent
 from autopay.cli.terminal.exit_codes import CommandError, ExitCode
+from autopay.client.agent_handle import FAILED_TRIES, AgentHandle
+from autopay.client.errors import AgentNotAnswering, temporal_error
 from autopay.domain.agent.spec import SavedAgent
 from autopay.domain.phase import Phase
 from autopay.domain.request import agent_workflow_id

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autopay.cli.connect.agent_errors import start_worker
 from autopay.cli.connect.elsewhere import elsewhere_line, settings_elsewhere
 from autopay.cli.connect.event_loop import in_foreground
 from autopay.cli.terminal.console import note, print_json, print_line
 from autopay.cli.terminal.exit_codes import CommandError, ExitCode, examples_help
+from autopay.client.errors import start_worker
 from autopay.domain.errors import SettingsError
 from autopay.domain.text.command_line import worker_command_line
 from autopay.settings import Settings

@@ -10,7 +10,6 @@ from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.terminal.console import note, print_json, print_line
 from autopay.cli.terminal.exit_codes import examples_help
-from autopay.cli.terminal.formats import utc
 from autopay.cli.terminal.options import HomeOption, JsonOption, agent_name
 from autopay.cli.terminal.tables import print_table
 from autopay.domain.money import show as show_amount
@@ -20,6 +19,7 @@ from autopay.domain.policy.records import PolicyInForce
 from autopay.domain.session import SessionRecord
 from autopay.domain.text.command_line import command_line
 from autopay.domain.text.durations import format_duration
+from autopay.domain.text.times import utc
 from autopay.settings import Settings
 
 OWN, EVERYONES, BUILT_IN = "its own", "everyone's", "built-in"

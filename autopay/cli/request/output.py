@@ -3,10 +3,11 @@
 import codecs
 import sys
 
-from autopay.cli.terminal.console import note, printable
+from autopay.cli.terminal.console import note
 from autopay.cli.terminal.exit_codes import ExitCode
-from autopay.domain.money import units_text
+from autopay.client.request_text import result_line
 from autopay.domain.request import RequestResult, RequestStatus
+from autopay.domain.text.printable import printable
 
 
 def print_content(content: bytes | None) -> None:
@@ -24,34 +25,6 @@ def note_result(result: RequestResult, text: str | None = None) -> None:
     """A note with the result's line, or that text, in the colour of its status."""
     is_good = exit_code_of(result.status) is ExitCode.OK
     note(text or result_line(result), "green" if is_good else "yellow")
-
-
-def result_line(result: RequestResult) -> str:
-    """What became of a request, in one line."""
-    return f"{result.request_id}: {outcome_text(result)}"
-
-
-def outcome_text(result: RequestResult) -> str:
-    """What became of a request, without its name."""
-    parts: list[str] = [result.status.value]
-    if result.price_atomic is not None and result.currency is not None:
-        verb = "paid" if result.transaction else "price"
-        parts.append(f"{verb} {units_text(result.price_atomic)} {result.currency.value}")
-    if result.pay_to:
-        parts.append(f"to {result.pay_to}")
-    if result.transaction:
-        parts.append(f"transaction {result.transaction}")
-    if result.http_status is not None and result.status is not RequestStatus.DELIVERED:
-        parts.append(f"HTTP {result.http_status}")
-    if result.content_complete is False:
-        parts.append("the end of the content is missing")
-    if result.content_encoding is not None:
-        parts.append(f"the content is still encoded ({result.content_encoding})")
-    if result.content_location is not None:
-        parts.append(f"the seller says that the content is at {result.content_location}")
-    if result.error is not None:
-        parts.append(f"{result.error.type}: {result.error.message}")
-    return ", ".join(parts)
 
 
 def content_text(content: bytes) -> str | None:

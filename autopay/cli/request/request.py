@@ -4,19 +4,18 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.request.next_step import ended_text, next_step, wait_command
-from autopay.cli.request.order import DEFAULT_AGENT, RequestOrder, RequestOutcome
 from autopay.cli.request.output import exit_code_of, note_result, print_content
-from autopay.cli.terminal.console import ProgressCallback, note, print_json, printable, stderr_console
+from autopay.cli.terminal.console import ProgressCallback, note, print_json, stderr_console
 from autopay.cli.terminal.exit_codes import CommandError, ExitCode, examples_help, exit_codes_help
-from autopay.cli.terminal.formats import ago
 from autopay.cli.terminal.options import (
+    DEFAULT_AGENT,
     HomeOption,
     age_s,
     agent_name,
@@ -29,11 +28,15 @@ from autopay.cli.terminal.options import (
     method_of,
     request_id,
 )
+from autopay.client.order import RequestOrder, RequestOutcome
+from autopay.client.request_text import ended_text, next_step, wait_command
 from autopay.domain.errors import TransientFault
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.refusal import RefusalReason
 from autopay.domain.request import CLOSED, RequestStatus
 from autopay.domain.text.command_line import command_line
+from autopay.domain.text.printable import printable
+from autopay.domain.text.times import ago
 from autopay.settings import Settings
 
 
@@ -90,7 +93,6 @@ def request(
         raise typer.BadParameter("a GET has no body: leave --method out, or say POST", param_hint="--method")
     order = RequestOrder(
         agent=agent_name(agent or DEFAULT_AGENT),
-        launch_when_missing=agent is None,
         request_id=request_id(key) if key is not None else f"cli-{secrets.token_hex(6)}",
         url=http_url(url),
         method=chosen,
@@ -102,12 +104,9 @@ def request(
         max_age_s=0 if fresh else None if max_age is None else age_s(max_age),
     )
     settings = Settings.load(home=home).resolve()
-
-    from autopay.cli.request.request_steps import make_request
-
     try:
         with _spinner() as progress:
-            outcome = run_async(make_request(settings, order, _note_approval, progress))
+            outcome = run_async(_buy(settings, order, progress, may_launch=agent is None))
     except TransientFault as fault:  # the request may be under way all the same
         raise CommandError(f"{fault}; {order.ask_again()}", ExitCode.UNREACHABLE) from None
     except KeyboardInterrupt:
@@ -117,6 +116,25 @@ def request(
     if outcome.pruned is not None and not as_json:
         raise CommandError(outcome.pruned, ExitCode.FAULT)
     raise typer.Exit(ExitCode.USAGE if outcome.terms_differ else exit_code_of(outcome.result.status))
+
+
+async def _buy(
+    settings: Settings, order: RequestOrder, on_progress: ProgressCallback | None, *, may_launch: bool
+) -> RequestOutcome:
+    from autopay.client.connections import Connections
+    from autopay.client.listener import Listener
+    from autopay.client.purchasing import buy
+
+    connections = Connections(settings)
+    try:
+        before_asking = None
+        if may_launch:
+            from autopay.cli.request.default_agent import launch_default_agent
+
+            before_asking = partial(launch_default_agent, connections)
+        return await buy(connections, order, Listener(_note_approval, on_progress), before_asking)
+    finally:
+        await connections.close()
 
 
 @contextmanager
@@ -151,7 +169,7 @@ def _show(outcome: RequestOutcome, order: RequestOrder, as_json: bool) -> None:
         note(f"{order.request_id}: {RefusalReason.TERMS_DIFFER.value}: {outcome.result.error.message}", "yellow")
         note(f"to see that one: {command_line('show', order.request_id, '--agent', order.agent)}")
         return
-    print_content(outcome.content)
+    print_content(outcome.content.body if outcome.content else None)
     note_result(outcome.result, _fresh_line(outcome))
     if before is not None:
         note(f"{ended_text(before, datetime.now(UTC))}; nothing was asked or paid now; {next_step(before)}")

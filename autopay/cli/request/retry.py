@@ -41,6 +41,6 @@ def retry(
     if as_json:
         print_json(outcome.result)
     else:
-        print_content(outcome.content)
+        print_content(outcome.content.body if outcome.content else None)
         note_result(outcome.result)
     raise typer.Exit(exit_code_of(outcome.result.status))

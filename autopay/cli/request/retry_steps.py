@@ -7,12 +7,13 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.connect.agent_errors import start_worker, temporal_error
-from autopay.cli.connect.agent_handle import AgentHandle
 from autopay.cli.connect.connections import ledger_of
-from autopay.cli.request.next_step import retry_command, try_again, wait_command
-from autopay.cli.request.order import DEFAULT_AGENT, RequestOutcome
 from autopay.cli.terminal.exit_codes import CommandError, ExitCode
+from autopay.cli.terminal.options import DEFAULT_AGENT
+from autopay.client.agent_handle import AgentHandle
+from autopay.client.errors import start_worker, temporal_error
+from autopay.client.order import RequestOutcome
+from autopay.client.request_text import retry_command, try_again, wait_command
 from autopay.domain.errors import UnknownRequest
 from autopay.domain.payment.payment import Settled
 from autopay.domain.payment.steps import AttemptRef, PaymentOrder
@@ -34,7 +35,7 @@ async def ask_again(settings: Settings, agent: str | None, request: str, timeout
             raise CommandError(f"no worker runs to ask the seller; {start_worker()}", ExitCode.UNREACHABLE)
         result = await _redeliver(client, settings.task_queue, ref, timeout_s)
         stored = await ledger.requests.content(ref.order.request_key)
-    return RequestOutcome(result, stored.body if stored else None)
+    return RequestOutcome(result, stored)
 
 
 async def _whose(ledger: PostgresLedger, request: str) -> str:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from autopay.cli.connect.connections import known_session
 from autopay.cli.session.owner import notify_agent
 from autopay.cli.terminal.console import note, print_json, print_line
-from autopay.cli.terminal.formats import span, utc
 from autopay.domain.money import show
 from autopay.domain.session import SessionRecord
 from autopay.domain.text.command_line import command_line
+from autopay.domain.text.times import span, utc
 from autopay.settings import Settings
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autopay.cli.connect.agent_errors import AgentNotRunning
 from autopay.cli.connect.connections import agent_handle, node_rpc
 from autopay.cli.terminal.exit_codes import CommandError
 from autopay.cli.terminal.files import read_keypair
+from autopay.client.errors import AgentNotRunning, AutopayError
 from autopay.domain.agent.records import AgentRecord
 from autopay.domain.errors import SettingsError, TransientFault
 from autopay.domain.phase import Phase
@@ -99,6 +99,6 @@ async def notify_agent(settings: Settings, name: str) -> str | None:
         await (await agent_handle(settings, name)).signal("check_balances")
     except AgentNotRunning:
         return f"agent {name} is not running"
-    except (TransientFault, CommandError, SettingsError) as error:
+    except (TransientFault, AutopayError, SettingsError) as error:
         return f"agent {name} could not be notified and will find out by itself: {error}"
     return None

@@ -12,12 +12,12 @@ from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.solana.owner.owner_transaction import OwnerNode, signed_by
 from autopay.adapters.solana.owner.revoke import RevokePlan, plan_revoke
 from autopay.cli.connect.connections import known_agent, known_session, ledger_of
-from autopay.cli.connect.ledger_changes import ledger_changes
 from autopay.cli.session.output import describe_revoke, revoked_line, session_json
 from autopay.cli.session.owner import key_of_owner, notify_agent, owner_node
 from autopay.cli.session.signing_file import export_for_signing
 from autopay.cli.terminal.console import note, print_json, print_line
 from autopay.cli.terminal.exit_codes import CommandError, ExitCode
+from autopay.client.ledger_changes import ledger_changes
 from autopay.domain.session import SessionRecord
 from autopay.settings import Settings
 

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from autopay.domain.text.printable import printable
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import Console
@@ -50,8 +52,3 @@ def print_json(value: "BaseModel | dict[str, Any] | Sequence[Any]") -> None:
     text = json.dumps(value, default=str) if isinstance(value, dict | Sequence) else value.model_dump_json()
     sys.stdout.write(text + "\n")
     sys.stdout.flush()  # a program reads it while `up` goes on
-
-
-def printable(text: str) -> str:
-    """Text without control characters: a seller's text or an agent's name must not control the terminal."""
-    return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)

@@ -4,6 +4,7 @@ import shutil
 import textwrap
 from enum import IntEnum
 
+from autopay.client.errors import AutopayError, InvalidCall, Misconfigured, NotDecided, NotDecidedYet, Unreachable
 from autopay.domain.text.command_line import CALL
 
 
@@ -43,6 +44,21 @@ class CommandError(Exception):
     def __init__(self, message: str, code: ExitCode = ExitCode.USAGE) -> None:
         super().__init__(message)
         self.code = code
+
+
+def code_of(error: AutopayError) -> ExitCode:
+    """How a command ends whose work ended with that error."""
+    match error:
+        case Unreachable():
+            return ExitCode.UNREACHABLE
+        case InvalidCall() | Misconfigured():
+            return ExitCode.USAGE
+        case NotDecided():
+            return ExitCode.REFUSED
+        case NotDecidedYet():
+            return ExitCode.UNFINISHED
+        case _:
+            return ExitCode.FAULT
 
 
 def exit_codes_help() -> str:

@@ -55,6 +55,9 @@ OwnerKeypairOption = Annotated[
     Path | None, typer.Option(help="File with the owner's key, which signs; used once, stored nowhere.")
 ]
 
+DEFAULT_AGENT = "default"
+"""Pays when the caller names no agent; launched with test money on the embedded stack."""
+
 DEFAULT_ALLOWANCE = "1.00"
 """What a session may spend when the command or file does not say."""
 

@@ -10,7 +10,8 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from autopay.cli.terminal.console import printable, stdout_console
+from autopay.cli.terminal.console import stdout_console
+from autopay.domain.text.printable import printable
 
 GAP, INDENT = 2, 2
 NARROWEST_LAST = 24

@@ -193,6 +193,13 @@ class Requests:
         async with self._database.transaction() as db:
             return await db.scalar(query)
 
+    async def answered_among(self, request_keys: Sequence[str]) -> Sequence[str]:
+        """Those of the requests that have ended, or whose content has come."""
+        is_answered = or_(RequestRow.closed_at.is_not(None), RequestRow.delivery == Delivery.DELIVERED)
+        query = select(RequestRow.x402_request_id).where(RequestRow.x402_request_id.in_(request_keys), is_answered)
+        async with self._database.transaction() as db:
+            return [key for key in await db.scalars(query) if key is not None]
+
     async def ended_among(
         self, agent: str, request_ids: Sequence[str]
     ) -> tuple[Sequence[RequestResult], Sequence[str]]:

@@ -1,6 +1,6 @@
 """A handle of an agent's workflow: signals, updates, and the queries for its status and queue.
 
-Whatever Temporal or the agent answers instead becomes a `CommandError` in plain words.
+Whatever Temporal or the agent answers instead becomes an `AutopayError` in plain words.
 """
 
 import asyncio
@@ -27,15 +27,18 @@ from temporalio.common import QueryRejectCondition
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from autopay.cli.connect.agent_errors import (
+from autopay.client.errors import (
     AgentEndedBadly,
     AgentNotAnswering,
     AgentNotRunning,
     AgentRefused,
+    AutopayError,
+    CallFailed,
+    InvalidCall,
+    Unreachable,
     start_worker,
     temporal_error,
 )
-from autopay.cli.terminal.exit_codes import CommandError, ExitCode
 from autopay.domain.agent.status import Accepted, AgentStatus
 from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.refusal import RefusalReason
@@ -117,7 +120,7 @@ class AgentHandle:
             raise await self._silent() from None
         except ValidationError:
             message = f"agent {self.name!r} runs another version than this command: use the version of its workers"
-            raise CommandError(message, ExitCode.FAULT) from None
+            raise CallFailed(message) from None
         except RPCError as error:
             if error.status in (RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.DEADLINE_EXCEEDED):
                 raise await self._silent() from None
@@ -127,7 +130,7 @@ class AgentHandle:
         """Change something of the agent; returns what it answers.
 
         Raises:
-            CommandError: it rejects the change, or cannot make it now.
+            AutopayError: it rejects the change, or cannot make it now.
             AgentNotRunning: its workflow has ended, or was never started.
         """
         async with self._guarded(ANSWER_TIMEOUT_S):
@@ -155,7 +158,7 @@ class AgentHandle:
 
     @asynccontextmanager
     async def _guarded(self, timeout_s: float) -> AsyncIterator[None]:
-        """Limits what is done inside to that time, and turns errors of Temporal into a CommandError."""
+        """Limits what is done inside to that time, and turns errors of Temporal into an `AutopayError`."""
         try:
             async with asyncio.timeout(timeout_s):
                 yield
@@ -181,7 +184,7 @@ class AgentHandle:
         try:
             await self._handle.result()
         except WorkflowFailureError as error:
-            raise CommandError(f"agent {self.name!r} failed: {error.cause or error}", ExitCode.FAULT) from None
+            raise CallFailed(f"agent {self.name!r} failed: {error.cause or error}") from None
         except RPCError as error:
             raise self._named(error) from None
 
@@ -202,15 +205,15 @@ class AgentHandle:
     def _named(self, error: RPCError) -> Exception:
         return AgentNotRunning(self.name) if error.status is RPCStatusCode.NOT_FOUND else temporal_error(error)
 
-    def _rejection(self, error: WorkflowUpdateFailedError) -> CommandError:
+    def _rejection(self, error: WorkflowUpdateFailedError) -> AutopayError:
         """What the agent rejected is the caller's to correct; anything else is a fault."""
         cause: BaseException = error.cause
         kind, said = (cause.type, cause.message) if isinstance(cause, ApplicationError) else (None, str(cause))
         if kind in DECISIONS:
-            return CommandError(f"agent {self.name!r} rejects that: {said}")
+            return InvalidCall(f"agent {self.name!r} rejects that: {said}", kind)
         if kind in NOT_NOW:
-            return CommandError(f"agent {self.name!r} cannot do that now: {said}", ExitCode.UNREACHABLE)
-        return CommandError(f"agent {self.name!r} could not do that: {said}", ExitCode.FAULT)
+            return Unreachable(f"agent {self.name!r} cannot do that now: {said}", kind)
+        return CallFailed(f"agent {self.name!r} could not do that: {said}")
 
     async def failed_tasks(self) -> int:
         """How often its present workflow task has failed in a row; the server tries again for ever."""
@@ -225,10 +228,8 @@ class AgentHandle:
         if failures >= FAILED_TRIES:
             revive = command_line("revive", self.name)
             why = f"the task of its workflow failed {failures} times, and the worker's log says why"
-            return AgentNotAnswering(
-                f"agent {self.name!r} does not answer: {why}; bring it back: {revive}", ExitCode.UNREACHABLE
-            )
+            return AgentNotAnswering(f"agent {self.name!r} does not answer: {why}; bring it back: {revive}")
         # A worker that ended is listed for some minutes more.
         why = "its workers are busy, or ended" if await self.has_worker() else "no worker runs"
         why = f"{why}; {start_worker()}"
-        return AgentNotAnswering(f"agent {self.name!r} does not answer: {why}", ExitCode.UNREACHABLE)
+        return AgentNotAnswering(f"agent {self.name!r} does not answer: {why}")

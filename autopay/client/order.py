@@ -1,4 +1,4 @@
-"""What the caller of `request` wants, and what became of it."""
+"""What a caller wants bought, and what became of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from autopay.cli.terminal.exit_codes import CommandError
+from autopay.client.errors import InvalidCall
 from autopay.domain.money import units_text
 from autopay.domain.payment.exchange import RequestExtras
 from autopay.domain.request import (
@@ -24,20 +24,17 @@ if TYPE_CHECKING:
 
     from autopay.adapters.vault import Vault
     from autopay.domain.money import Currency
+    from autopay.domain.payment.exchange import StoredContent
     from autopay.domain.request import Method, RequestRecord
 
 MAX_SEALED_CHARS = 400_000  # RequestSpec.sealed_extras
 
-DEFAULT_AGENT = "default"
-"""Pays when the caller names no agent; launched with test money on the embedded stack."""
-
 
 @dataclass(frozen=True)
 class RequestOrder:
-    """What the caller wants. `launch_when_missing` allows a default agent with test money."""
+    """What the caller wants, and for how long it waits."""
 
     agent: str
-    launch_when_missing: bool
     request_id: str
     url: str
     method: Method
@@ -60,7 +57,8 @@ class RequestOrder:
             extras = RequestExtras(headers=self.headers, body=self.body).model_dump_json().encode()
             sealed = vault.seal(extras, purpose="request-extras", row=self.key)
             if len(sealed) > MAX_SEALED_CHARS:
-                raise CommandError(f"headers and body are too large: at most about {MAX_SEALED_CHARS * 3 // 4} bytes")
+                most = MAX_SEALED_CHARS * 3 // 4
+                raise InvalidCall(f"headers and body are too large: at most about {most} bytes", "too_large")
         return RequestSpec(
             request_id=self.request_id,
             url=self.url,
@@ -106,7 +104,7 @@ class RequestOutcome:
     """
 
     result: RequestResult
-    content: bytes | None = None
+    content: StoredContent | None = None
     pruned: str | None = None
     content_at: datetime | None = None
     ended_before: RequestRecord | None = None

@@ -1,11 +1,39 @@
-"""What to do about a request that has ended, or has not yet: sentences with the command to paste. Pure."""
+"""A request in words: what became of it, and what to do about it, with the command to paste. Pure."""
 
 from datetime import datetime
 
-from autopay.cli.terminal.formats import ago, utc
 from autopay.domain.money import units_text
-from autopay.domain.request import RequestRecord, RequestSpec, RequestStatus
+from autopay.domain.request import RequestRecord, RequestResult, RequestSpec, RequestStatus
 from autopay.domain.text.command_line import command_line
+from autopay.domain.text.times import ago, utc
+
+
+def result_line(result: RequestResult) -> str:
+    """What became of a request, in one line."""
+    return f"{result.request_id}: {outcome_text(result)}"
+
+
+def outcome_text(result: RequestResult) -> str:
+    """What became of a request, without its name."""
+    parts: list[str] = [result.status.value]
+    if result.price_atomic is not None and result.currency is not None:
+        verb = "paid" if result.transaction else "price"
+        parts.append(f"{verb} {units_text(result.price_atomic)} {result.currency.value}")
+    if result.pay_to:
+        parts.append(f"to {result.pay_to}")
+    if result.transaction:
+        parts.append(f"transaction {result.transaction}")
+    if result.http_status is not None and result.status is not RequestStatus.DELIVERED:
+        parts.append(f"HTTP {result.http_status}")
+    if result.content_complete is False:
+        parts.append("the end of the content is missing")
+    if result.content_encoding is not None:
+        parts.append(f"the content is still encoded ({result.content_encoding})")
+    if result.content_location is not None:
+        parts.append(f"the seller says that the content is at {result.content_location}")
+    if result.error is not None:
+        parts.append(f"{result.error.type}: {result.error.message}")
+    return ", ".join(parts)
 
 
 def wait_command(agent: str, request_id: str) -> str:

@@ -6,12 +6,11 @@ from collections.abc import Collection
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from autopay.cli.connect.agent_errors import temporal_error
-from autopay.cli.connect.agent_handle import AgentHandle
-from autopay.cli.terminal.console import printable
-from autopay.cli.terminal.exit_codes import CommandError
+from autopay.client.agent_handle import AgentHandle
+from autopay.client.errors import AutopayError, temporal_error
 from autopay.domain.agent.status import AgentState, AgentStatus
 from autopay.domain.request import agent_workflow_id
+from autopay.domain.text.printable import printable
 from autopay.temporal.attributes import STATE
 
 AT_ONCE = 16
@@ -28,7 +27,7 @@ async def states_of(client: Client, names: Collection[str]) -> dict[str, str]:
     Asks Temporal for each workflow, a few at a time: its visibility store can be behind.
 
     Raises:
-        CommandError: Temporal answers with an error.
+        AutopayError: Temporal answers with an error.
     """
     slots = asyncio.Semaphore(AT_ONCE)
 
@@ -54,7 +53,7 @@ async def statuses_of(
         async with slots:
             try:
                 return await AgentHandle(client, name, task_queue).status(timeout_s)
-            except CommandError:
+            except AutopayError:
                 return None
 
     return dict(zip(names, await asyncio.gather(*(status_of(name) for name in names)), strict=True))

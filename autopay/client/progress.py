@@ -3,17 +3,19 @@ signed.
 """
 
 import time
+from collections.abc import Callable
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.connect.agent_errors import AgentNotRunning
-from autopay.cli.connect.agent_handle import AgentHandle
-from autopay.cli.terminal.console import ProgressCallback
-from autopay.cli.terminal.exit_codes import CommandError
-from autopay.cli.terminal.formats import span
+from autopay.client.agent_handle import AgentHandle
+from autopay.client.errors import AgentNotRunning, AutopayError
 from autopay.domain.agent.status import AgentState, AgentStatus
 from autopay.domain.payment.notice import WAITS_FOR
 from autopay.domain.payment.payment import Attempt, Dead, Payment
 from autopay.domain.text.command_line import command_line
+from autopay.domain.text.times import span
+
+ProgressCallback = Callable[[str], None]
+"""Is called with a sentence about what is waited for, each time that it changes."""
 
 AGENT_POLL_S = 3.0
 """The agent is asked at most this often; the ledger much more often."""
@@ -26,7 +28,12 @@ class ProgressReporter:
     """Follows one request, and calls `on_progress` when it waits for something else than before."""
 
     def __init__(
-        self, ledger: PostgresLedger, agent: AgentHandle, request_id: str, slot_ms: int, on_progress: ProgressCallback
+        self,
+        ledger: PostgresLedger,
+        agent: AgentHandle,
+        request_id: str,
+        slot_ms: int,
+        on_progress: ProgressCallback,
     ) -> None:
         self._ledger = ledger
         self._agent = agent
@@ -58,7 +65,7 @@ class ProgressReporter:
             return describe_queued(await self._agent.status(), self._request_id)
         except AgentNotRunning:
             return f"agent {self._agent.name} is not running: {command_line('launch', self._agent.name)}"
-        except CommandError as error:
+        except AutopayError as error:
             return str(error)
 
 

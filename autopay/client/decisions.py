@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
 from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
@@ -9,16 +10,24 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.connect.agent_errors import AgentNotRunning, start_worker, temporal_error
-from autopay.cli.connect.agent_handle import ANSWER_TIMEOUT_S, AgentHandle
-from autopay.cli.request.next_step import try_again
-from autopay.cli.terminal.exit_codes import CommandError, ExitCode
-from autopay.cli.terminal.formats import utc
+from autopay.client.agent_handle import ANSWER_TIMEOUT_S, AgentHandle
+from autopay.client.errors import (
+    AgentNotRunning,
+    CallFailed,
+    InvalidCall,
+    NotDecided,
+    NotDecidedYet,
+    Unreachable,
+    start_worker,
+    temporal_error,
+)
+from autopay.client.request_text import try_again
 from autopay.domain.policy.policy import Decision
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.refusal import RefusalReason
 from autopay.domain.request import payment_workflow_id
 from autopay.domain.text.command_line import command_line
+from autopay.domain.text.times import utc
 from autopay.settings import Settings
 from autopay.temporal.connection import connect
 
@@ -36,28 +45,36 @@ async def find_approval(ledger: PostgresLedger, text: str) -> ApprovalRecord:
     of an id means the one that was shown, not another of the same minute.
 
     Raises:
-        CommandError: there is none, or several, or it is no id.
+        AutopayError: there is none, or several, or it is no id.
     """
     wanted = text.lower().replace("-", "")
     if not PREFIX.fullmatch(wanted):
-        raise CommandError(f"{text!r} is not an approval's id, or at least its first 4 characters; {_see()}")
+        raise InvalidCall(f"{text!r} is not an approval's id, or at least its first 4 characters; {_see()}")
     found = [row for row in await ledger.policies.approvals(undecided=False) if row.approval_id.hex.startswith(wanted)]
     if not found:
-        raise CommandError(f"there is no approval {text!r}; {_see()}")
+        raise InvalidCall(f"there is no approval {text!r}; {_see()}")
     if len(found) > 1:
         ids = ", ".join(str(row.approval_id) for row in found[-5:])
-        raise CommandError(f"{text!r} may mean {len(found)} approvals: {ids}{', …' if len(found) > 5 else ''}")
+        raise InvalidCall(f"{text!r} may mean {len(found)} approvals: {ids}{', …' if len(found) > 5 else ''}")
     return found[0]
 
 
-async def decide_approval(settings: Settings, ledger: PostgresLedger, row: ApprovalRecord, *, approve: bool) -> bool:
+async def decide_approval(
+    settings: Settings,
+    ledger: PostgresLedger,
+    row: ApprovalRecord,
+    *,
+    approve: bool,
+    temporal: Callable[[], Awaitable[Client]] | None = None,
+) -> bool:
     """Approve or deny; False when that had been decided before.
 
     The payment's workflow writes the decision into the ledger. Only an approval that is taken back is written here:
-    the payment no longer waits, and reads the ledger before it signs.
+    the payment no longer waits, and reads the ledger before it signs. `temporal` gives the caller's client, if it has
+    one.
 
     Raises:
-        CommandError: expired, decided otherwise, or no workflow or worker answers.
+        AutopayError: expired, decided otherwise, or no workflow or worker answers.
     """
     if row.status == ("APPROVED" if approve else "DENIED"):
         return False
@@ -69,16 +86,17 @@ async def decide_approval(settings: Settings, ledger: PostgresLedger, row: Appro
             return True
         row = await find_approval(ledger, str(row.approval_id))
     await _require_open(ledger, row)
-    agent = AgentHandle(client := await connect(settings), row.agent, settings.task_queue)
+    client = await (temporal() if temporal is not None else connect(settings))
+    agent = AgentHandle(client, row.agent, settings.task_queue)
     if approve and not await agent.is_running():
-        raise CommandError(f"nothing is approved for it: {AgentNotRunning(row.agent)}", ExitCode.REFUSED)
+        raise NotDecided(f"nothing is approved for it: {AgentNotRunning(row.agent)}")
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             await send_decision(client, ledger, row, "approve" if approve else "deny")
     except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
         why = f"its workers are busy, or ended; {start_worker()}" if await agent.has_worker() else start_worker()
         message = f"the payment does not answer: {why}; your decision may still arrive; {_see()}"
-        raise CommandError(message, ExitCode.UNREACHABLE) from None
+        raise Unreachable(message) from None
     return True
 
 
@@ -86,7 +104,7 @@ async def send_decision(client: Client, ledger: PostgresLedger, row: ApprovalRec
     """Send the update of that name; again and again while the payment does not wait yet, as after its restart.
 
     Raises:
-        CommandError: the payment is gone, asks for other terms, or no longer waits.
+        AutopayError: the payment is gone, asks for other terms, or no longer waits.
     """
     handle = client.get_workflow_handle(payment_workflow_id(row.agent, row.terms.request_id))
     while True:
@@ -106,7 +124,7 @@ async def send_decision(client: Client, ledger: PostgresLedger, row: ApprovalRec
                 f"the workflow of request {row.terms.request_id!r} has ended and is started again within a minute: "
                 "try again then"
             )
-            raise CommandError(message, ExitCode.UNFINISHED) from None
+            raise NotDecidedYet(message) from None
         else:
             return
 
@@ -115,26 +133,26 @@ async def _require_open(ledger: PostgresLedger, row: ApprovalRecord) -> None:
     """End the command when the approval can no longer be decided."""
     request = f"request {row.terms.request_id!r} of agent {row.agent}"
     if row.status == "CONSUMED":
-        raise CommandError(f"it was approved, and the payment of {request} is signed already", ExitCode.REFUSED)
+        raise NotDecided(f"it was approved, and the payment of {request} is signed already")
     if row.status in ("APPROVED", "DENIED"):
-        raise CommandError(f"it was {row.status.lower()} at {utc(row.decided_at)}", ExitCode.REFUSED)
+        raise NotDecided(f"it was {row.status.lower()} at {utc(row.decided_at)}")
     if row.status == "EXPIRED" or all(
         row.approval_id != each.approval_id for each in await ledger.policies.approvals(row.agent)
     ):
         record = await ledger.requests.get(row.request_key)
         again = f"to request it again: {try_again(row.agent, record.spec)}"
         if record.closed:
-            raise CommandError(f"{request} has ended: {record.result.status.value}; {again}", ExitCode.REFUSED)
+            raise NotDecided(f"{request} has ended: {record.result.status.value}; {again}")
         if row.is_withdrawn:
             message = f"nobody is asked any more since {utc(row.decided_at)}: the agent's phase was changed"
-            raise CommandError(message, ExitCode.REFUSED)
-        raise CommandError(f"the approval expired at {utc(row.expires_at)}; {again}", ExitCode.REFUSED)
+            raise NotDecided(message)
+        raise NotDecided(f"the approval expired at {utc(row.expires_at)}; {again}")
 
 
 def _refuse(row: ApprovalRecord, cause: BaseException) -> NoReturn:
     if isinstance(cause, ApplicationError) and cause.type == RefusalReason.TERMS_DIFFER:
         see = command_line("approvals", row.agent)
-        raise CommandError(f"the seller has changed its terms; approve the new ones instead: {see}", ExitCode.REFUSED)
+        raise NotDecided(f"the seller has changed its terms; approve the new ones instead: {see}")
     if isinstance(cause, ApplicationError) and cause.type in set(RefusalReason):
-        raise CommandError(cause.message, ExitCode.REFUSED)
-    raise CommandError(f"the payment could not take your decision: {cause}", ExitCode.FAULT)
+        raise NotDecided(cause.message)
+    raise CallFailed(f"the payment could not take your decision: {cause}")

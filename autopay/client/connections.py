@@ -1,0 +1,57 @@
+"""What a caller is connected to: the ledger, the vault and Temporal, each when it is needed first, then kept."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from autopay.adapters.postgres import PostgresLedger, open_ledger
+from autopay.adapters.vault import Vault
+from autopay.client.agent_handle import AgentHandle
+from autopay.client.request_ends import RequestEnds
+from autopay.temporal.connection import connect, keyring_of
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
+
+    from autopay.settings import Settings
+
+
+class Connections:
+    """One set of connections, for one event loop. End it with `close()`.
+
+    Args:
+        settings: resolved ones.
+        ledger: when the caller has it open already, and closes it.
+    """
+
+    def __init__(self, settings: Settings, ledger: PostgresLedger | None = None) -> None:
+        self.settings = settings
+        self._is_borrowed = ledger is not None
+        self.ledger = ledger or open_ledger(settings.database_url)
+        self.ends = RequestEnds(self.ledger)
+        self._connecting = asyncio.Lock()
+        self._temporal: Client | None = None
+
+    @cached_property
+    def vault(self) -> Vault:
+        """Seals headers and bodies. SettingsError: there is no keyring."""
+        return Vault(keyring_of(self.settings))
+
+    async def temporal(self) -> Client:
+        """The client of Temporal; see `connection.connect` for what it raises."""
+        async with self._connecting:
+            if self._temporal is None:
+                self._temporal = await connect(self.settings, keys=self.ledger.keys)
+            return self._temporal
+
+    async def agent(self, name: str) -> AgentHandle:
+        """The handle of that agent, which need not exist."""
+        return AgentHandle(await self.temporal(), name, self.settings.task_queue)
+
+    async def close(self) -> None:
+        """Close what was opened. Temporal's client has nothing to close."""
+        await self.ends.close()
+        if not self._is_borrowed:
+            await self.ledger.dispose()

@@ -1,0 +1,88 @@
+"""Waits for the ends of requests: one listener and one reading of the ledger, for however many wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from autopay.client.ledger_changes import ledger_changes
+
+if TYPE_CHECKING:
+    from autopay.adapters.postgres import PostgresLedger
+    from autopay.client.ledger_changes import LedgerChanges
+
+LOOK_S = 0.5
+"""How often the ledger is looked at when it does not notify."""
+
+
+class RequestEnds:
+    """Tells when requests have ended, or their content has come. Works while anybody waits, until `close()`."""
+
+    def __init__(self, ledger: PostgresLedger) -> None:
+        self._ledger = ledger
+        self._waiting: dict[str, set[asyncio.Future[None]]] = defaultdict(set)
+        self._somebody_waits = asyncio.Event()
+        self._watching: asyncio.Task[None] | None = None
+
+    async def wait(self, request_key: str, within_s: float) -> bool:
+        """Whether the request has ended, or its content has come, within that time.
+
+        Raises:
+            Fault: the ledger could not be read.
+        """
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.create_task(self._watch())
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[request_key].add(told)
+        self._somebody_waits.set()
+        try:
+            async with asyncio.timeout(within_s):
+                await told
+        except TimeoutError:
+            return False
+        finally:
+            self._forget(request_key, told)
+        return True
+
+    async def close(self) -> None:
+        """End the listener."""
+        if self._watching is not None:
+            self._watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watching
+
+    def _forget(self, request_key: str, told: asyncio.Future[None]) -> None:
+        waiting = self._waiting.get(request_key)
+        if waiting is not None:
+            waiting.discard(told)
+            if not waiting:
+                del self._waiting[request_key]
+
+    async def _watch(self) -> None:
+        async with ledger_changes(self._ledger) as changes:
+            while True:
+                await self._somebody_waits.wait()
+                await self._look(changes)
+                if self._waiting:
+                    await changes.wait(LOOK_S)
+                else:
+                    self._somebody_waits.clear()
+
+    async def _look(self, changes: LedgerChanges) -> None:
+        """Read how all that is waited for stands; an error is everybody's who waits."""
+        try:
+            ended = await self._ledger.requests.answered_among(tuple(self._waiting))
+        except Exception as error:
+            for waiting in self._waiting.values():
+                for told in waiting:
+                    if not told.done():
+                        told.set_exception(error)
+            return
+        for request_key in ended:
+            changes.was_useful()
+            for told in self._waiting.get(request_key, ()):
+                if not told.done():
+                    told.set_result(None)
+            self._waiting.pop(request_key, None)
