@@ -20,7 +20,7 @@ from autopay.client.errors import (
     TermsDiffer,
     named,
 )
-from autopay.client.listener import Listener
+from autopay.client.requests.listener import Listener
 from autopay.client.values import Budget, PaymentSummary, Purchase, Quote
 from autopay.domain.request import RequestStatus
 

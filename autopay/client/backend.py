@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from autopay.client.listener import NOBODY, Listener
+from autopay.client.requests.listener import NOBODY, Listener
 from autopay.client.values import Ask, Budget, PaymentSummary, Purchase, Quote
 from autopay.domain.policy.records import ApprovalRecord
 

@@ -7,15 +7,15 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from autopay.adapters.x402.seller import HttpSeller
-from autopay.client.agent_states import states_of
-from autopay.client.budgets import budget_of
-from autopay.client.cancellation import cancel_request, require_open
-from autopay.client.connections import Connections
-from autopay.client.decisions import decide_approval, find_approval
+from autopay.client.agents.budgets import budget_of
+from autopay.client.agents.states import states_of
 from autopay.client.errors import named
-from autopay.client.listener import NOBODY, Listener
-from autopay.client.order import RequestOrder, RequestOutcome
-from autopay.client.purchasing import buy, require_agent, with_content
+from autopay.client.requests.cancellation import cancel_request, require_open
+from autopay.client.requests.connections import Connections
+from autopay.client.requests.decisions import decide_approval, find_approval
+from autopay.client.requests.listener import NOBODY, Listener
+from autopay.client.requests.order import RequestOrder, RequestOutcome
+from autopay.client.requests.purchasing import buy, require_agent, with_content
 from autopay.client.values import Ask, Budget, PaymentSummary, Purchase, Quote, purchase_of, units
 from autopay.domain.errors import Fault, SellerUnavailable, SettingsError, UnknownRequest
 from autopay.domain.payment.exchange import RequestExtras, UnpaidReply

@@ -19,7 +19,7 @@ from typing import Any
 
 import uvloop
 
-from autopay.client.agent_handle import AgentHandle
+from autopay.client.agents.handle import AgentHandle
 from autopay.domain.agent.spec import Watch
 from benchmarks.machine import cost_of, machine
 from benchmarks.payments.figures import json_lines

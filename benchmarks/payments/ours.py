@@ -6,8 +6,8 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from autopay.client.agent_handle import AgentHandle
-from autopay.client.request_ends import RequestEnds
+from autopay.client.agents.handle import AgentHandle
+from autopay.client.requests.ends import RequestEnds
 from autopay.domain.request import RequestSpec, RequestStatus, x402_request_id
 from benchmarks.payments.bare import timed
 from benchmarks.payments.figures import Speed

@@ -3,8 +3,8 @@
 import pytest
 
 from autopay.cli.terminal.exit_codes import ExitCode, code_of
-from autopay.client.decisions import decide_approval, find_approval
 from autopay.client.errors import AutopayError
+from autopay.client.requests.decisions import decide_approval, find_approval
 from autopay.domain.policy.policy import Awaiting
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.request import RequestStatus

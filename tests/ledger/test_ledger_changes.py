@@ -6,7 +6,7 @@ import time
 import psycopg
 import pytest
 
-from autopay.client.ledger_changes import LONGEST_PAUSE_S, LedgerChanges, ledger_changes
+from autopay.client.requests.ledger_changes import LONGEST_PAUSE_S, LedgerChanges, ledger_changes
 from autopay.domain.errors import LedgerUnavailable
 from tests.ledger.books import Book
 

@@ -19,8 +19,8 @@ from temporalio.client import Client
 from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.cli.agent.agent_view import AgentView, agent_view
 from autopay.cli.agent.agents import AgentLine, agent_lines
-from autopay.client.agent_handle import AgentHandle
-from autopay.client.decisions import decide_approval
+from autopay.client.agents.handle import AgentHandle
+from autopay.client.requests.decisions import decide_approval
 from autopay.domain.agent.spec import Rules
 from autopay.domain.agent.status import AgentState
 from autopay.domain.money import Currency

@@ -13,8 +13,8 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from autopay.cli.app import build_app
-from autopay.client.order import RequestOrder
-from autopay.client.request_text import next_step, try_again
+from autopay.client.requests.order import RequestOrder
+from autopay.client.requests.text import next_step, try_again
 from autopay.domain import errors
 from autopay.domain.money import Currency
 from autopay.domain.request import RequestRecord, RequestResult, RequestSpec, RequestStatus

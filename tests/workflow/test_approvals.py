@@ -13,8 +13,8 @@ from temporalio.worker import Worker
 
 from autopay.adapters.postgres import PostgresLedger
 from autopay.cli.terminal.exit_codes import ExitCode, code_of
-from autopay.client.decisions import send_decision
 from autopay.client.errors import AutopayError
+from autopay.client.requests.decisions import send_decision
 from autopay.domain.agent.spec import AgentSpec, Rules
 from autopay.domain.agent.status import AgentStatus
 from autopay.domain.money import Currency

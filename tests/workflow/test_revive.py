@@ -7,7 +7,7 @@ from temporalio.client import WorkflowExecutionStatus
 
 from autopay.cli.launch.revive_steps import revive_agent
 from autopay.cli.terminal.exit_codes import CommandError
-from autopay.client import agent_handle
+from autopay.client.agents import handle as agent_handle
 from autopay.client.errors import AgentNotAnswering
 from autopay.domain.agent.spec import Watch
 from autopay.domain.agent.state.durable_state import DurableState

@@ -151,7 +151,7 @@ async def agent_lines(
     ledger: PostgresLedger, client: Client, task_queue: str, *, live: bool | None = None
 ) -> list[AgentLine]:
     """Every agent, as it is now; with `live` each that runs is asked, unless told otherwise only a few of them."""
-    from autopay.client.agent_states import ALIVE, states_of, statuses_of
+    from autopay.client.agents.states import ALIVE, states_of, statuses_of
 
     states = await states_of(client, [each.agent.name for each in await ledger.agents.summaries()])
     asked = [name for name, now in states.items() if now in ALIVE]

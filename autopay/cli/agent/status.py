@@ -28,7 +28,7 @@ from autopay.domain.text.printable import printable
 from autopay.settings import Settings
 
 if TYPE_CHECKING:
-    from autopay.client.agent_handle import AgentHandle
+    from autopay.client.agents.handle import AgentHandle
 
 REFRESH_S = 1.0
 

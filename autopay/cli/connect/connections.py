@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from autopay.adapters.postgres import PostgresLedger
     from autopay.adapters.solana.rpc import NodeRpc
     from autopay.adapters.vault import Vault
-    from autopay.client.agent_handle import AgentHandle
+    from autopay.client.agents.handle import AgentHandle
     from autopay.domain.agent.records import AgentRecord
     from autopay.domain.session import SessionRecord
     from autopay.settings import Settings
@@ -70,7 +70,7 @@ async def temporal_of(settings: Settings, ledger: PostgresLedger | None = None) 
 
 async def agent_handle(settings: Settings, name: str) -> AgentHandle:
     """The handle of the agent of that name, at the Temporal of the settings."""
-    from autopay.client.agent_handle import AgentHandle
+    from autopay.client.agents.handle import AgentHandle
 
     settings = settings.resolve("home")
     return AgentHandle(await temporal_of(settings), agent_name(name), settings.task_queue)

@@ -24,7 +24,7 @@ from autopay.cli.demo.context import ChapterFacts, DemoContext
 from autopay.cli.demo.fault_chapters import kill_a_worker, lose_the_chain
 from autopay.cli.launch.launch_steps import grant_all
 from autopay.cli.session.owner import notify_agent
-from autopay.client.decisions import decide_approval
+from autopay.client.requests.decisions import decide_approval
 from autopay.domain.agent.spec import Rules
 from autopay.domain.agent.status import AgentState, AgentStatus
 from autopay.domain.money import show

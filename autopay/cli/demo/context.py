@@ -17,9 +17,9 @@ from autopay.cli.connect.connections import vault_of
 from autopay.cli.demo.display import Display
 from autopay.cli.demo.stages import headline
 from autopay.cli.terminal.exit_codes import CommandError, ExitCode
-from autopay.client.agent_handle import AgentHandle
+from autopay.client.agents.handle import AgentHandle
 from autopay.client.errors import AgentNotAnswering, AgentNotRunning, AutopayError
-from autopay.client.order import RequestOrder
+from autopay.client.requests.order import RequestOrder
 from autopay.domain.agent.status import AgentStatus
 from autopay.domain.errors import Fault
 from autopay.domain.report.rows import TimelineRow

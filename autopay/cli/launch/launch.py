@@ -132,7 +132,7 @@ def _note_small_grants(order: LaunchOrder) -> None:
 
 async def _launch(settings: Settings, order: LaunchOrder) -> bool:
     from autopay.cli.launch.launch_steps import launch_agent
-    from autopay.client.agent_handle import AgentHandle
+    from autopay.client.agents.handle import AgentHandle
 
     vault = vault_of(settings)
     async with ledger_and_temporal(settings) as (ledger, client):
@@ -215,7 +215,7 @@ async def _launch_all(
     settings: Settings, orders: list[LaunchOrder], on_outcome: Callable[[LaunchOutcome], None]
 ) -> bool:
     from autopay.cli.launch.launch_steps import launch_all
-    from autopay.client.agent_handle import AgentHandle
+    from autopay.client.agents.handle import AgentHandle
 
     vault = vault_of(settings)
     async with ledger_and_temporal(settings) as (ledger, client):

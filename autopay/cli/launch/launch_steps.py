@@ -20,7 +20,7 @@ from autopay.cli.connect.grant_hint import grant_command
 from autopay.cli.launch.launch_order import AlreadyRunning, LaunchOrder, LaunchOutcome
 from autopay.cli.session.owner import known_wallet, owner_key, owner_node
 from autopay.cli.terminal.exit_codes import CommandError
-from autopay.client.agent_handle import AgentHandle
+from autopay.client.agents.handle import AgentHandle
 from autopay.client.errors import AutopayError, temporal_error
 from autopay.domain.agent.spec import AgentSpec
 from autopay.domain.agent.state.durable_state import DurableState

@@ -9,7 +9,7 @@ from autopay.adapters.postgres import PostgresLedger
 from autopay.cli.connect.connections import known_agent
 from autopay.cli.launch.launch_steps import start_agent
 from autopay.cli.terminal.exit_codes import CommandError, ExitCode
-from autopay.client.agent_handle import FAILED_TRIES, AgentHandle
+from autopay.client.agents.handle import FAILED_TRIES, AgentHandle
 from autopay.client.errors import AgentNotAnswering, temporal_error
 from autopay.domain.agent.spec import SavedAgent
 from autopay.domain.phase import Phase

@@ -12,7 +12,7 @@ from autopay.cli.terminal.console import note, print_json
 from autopay.cli.terminal.exit_codes import examples_help
 from autopay.cli.terminal.options import HomeOption, JsonOption, agent_name
 from autopay.cli.terminal.tables import print_table
-from autopay.client.request_text import retry_command
+from autopay.client.requests.text import retry_command
 from autopay.domain.money import show, units_text
 from autopay.domain.payment.adoption import next_ask
 from autopay.domain.report.rows import DisputeRow

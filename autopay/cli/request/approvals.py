@@ -13,8 +13,8 @@ from autopay.cli.request.output import exit_code_of
 from autopay.cli.terminal.console import note, print_json, print_line
 from autopay.cli.terminal.exit_codes import CommandError, ExitCode, examples_help, exit_codes_help
 from autopay.cli.terminal.options import HomeOption, JsonOption, agent_name, duration_s
-from autopay.client.ledger_changes import ledger_changes
-from autopay.client.request_text import result_line, wait_command
+from autopay.client.requests.ledger_changes import ledger_changes
+from autopay.client.requests.text import result_line, wait_command
 from autopay.domain.money import show, units_text
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.request import CLOSED, RequestResult
@@ -102,7 +102,7 @@ async def _approvals(settings: Settings, agent: str | None, undecided: bool) -> 
 
 async def _decide(settings: Settings, which: str, *, approve: bool) -> tuple[ApprovalRecord, bool]:
     """The approval as it was found, and whether the decision is new."""
-    from autopay.client.decisions import decide_approval, find_approval
+    from autopay.client.requests.decisions import decide_approval, find_approval
 
     async with ledger_of(settings) as ledger:
         row = await find_approval(ledger, which)

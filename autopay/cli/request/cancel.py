@@ -13,8 +13,8 @@ from autopay.cli.request.output import exit_code_of
 from autopay.cli.terminal.console import note, print_line
 from autopay.cli.terminal.exit_codes import ExitCode, examples_help
 from autopay.cli.terminal.options import AgentArgument, HomeOption, agent_name, duration_s, request_id
-from autopay.client.ledger_changes import ledger_changes
-from autopay.client.request_text import result_line
+from autopay.client.requests.ledger_changes import ledger_changes
+from autopay.client.requests.text import result_line
 from autopay.domain.request import CLOSED, RequestResult, x402_request_id
 from autopay.settings import Settings
 
@@ -52,8 +52,8 @@ def cancel(
 
 
 async def _cancel(settings: Settings, name: str, wanted: str, timeout_s: float) -> RequestResult:
-    from autopay.client.agent_handle import AgentHandle
-    from autopay.client.cancellation import cancel_request, require_open
+    from autopay.client.agents.handle import AgentHandle
+    from autopay.client.requests.cancellation import cancel_request, require_open
 
     key = x402_request_id(name, wanted)
     async with ledger_of(settings) as ledger:

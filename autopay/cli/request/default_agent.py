@@ -12,8 +12,8 @@ from autopay.domain.money import Currency, to_atomic
 from autopay.domain.phase import Phase
 
 if TYPE_CHECKING:
-    from autopay.client.agent_handle import AgentHandle
-    from autopay.client.connections import Connections
+    from autopay.client.agents.handle import AgentHandle
+    from autopay.client.requests.connections import Connections
 
 _ALLOWANCE = to_atomic("10")
 _PAYMENTS = 10_000

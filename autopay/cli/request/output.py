@@ -5,7 +5,7 @@ import sys
 
 from autopay.cli.terminal.console import note
 from autopay.cli.terminal.exit_codes import ExitCode
-from autopay.client.request_text import result_line
+from autopay.client.requests.text import result_line
 from autopay.domain.request import RequestResult, RequestStatus
 from autopay.domain.text.printable import printable
 

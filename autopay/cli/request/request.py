@@ -28,8 +28,8 @@ from autopay.cli.terminal.options import (
     method_of,
     request_id,
 )
-from autopay.client.order import RequestOrder, RequestOutcome
-from autopay.client.request_text import ended_text, next_step, wait_command
+from autopay.client.requests.order import RequestOrder, RequestOutcome
+from autopay.client.requests.text import ended_text, next_step, wait_command
 from autopay.domain.errors import TransientFault
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.refusal import RefusalReason
@@ -121,9 +121,9 @@ def request(
 async def _buy(
     settings: Settings, order: RequestOrder, on_progress: ProgressCallback | None, *, may_launch: bool
 ) -> RequestOutcome:
-    from autopay.client.connections import Connections
-    from autopay.client.listener import Listener
-    from autopay.client.purchasing import buy
+    from autopay.client.requests.connections import Connections
+    from autopay.client.requests.listener import Listener
+    from autopay.client.requests.purchasing import buy
 
     connections = Connections(settings)
     try:

@@ -10,10 +10,10 @@ from autopay.adapters.postgres import PostgresLedger
 from autopay.cli.connect.connections import ledger_of
 from autopay.cli.terminal.exit_codes import CommandError, ExitCode
 from autopay.cli.terminal.options import DEFAULT_AGENT
-from autopay.client.agent_handle import AgentHandle
+from autopay.client.agents.handle import AgentHandle
 from autopay.client.errors import start_worker, temporal_error
-from autopay.client.order import RequestOutcome
-from autopay.client.request_text import retry_command, try_again, wait_command
+from autopay.client.requests.order import RequestOutcome
+from autopay.client.requests.text import retry_command, try_again, wait_command
 from autopay.domain.errors import UnknownRequest
 from autopay.domain.payment.payment import Settled
 from autopay.domain.payment.steps import AttemptRef, PaymentOrder

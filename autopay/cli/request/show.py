@@ -17,8 +17,8 @@ from autopay.cli.terminal.console import note, print_json, print_line
 from autopay.cli.terminal.event_text import describe_event
 from autopay.cli.terminal.exit_codes import CommandError, examples_help, exit_codes_help
 from autopay.cli.terminal.options import HomeOption, JsonOption, RequestIdArgument, agent_name, duration_s, request_id
-from autopay.client.ledger_changes import ledger_changes
-from autopay.client.request_text import next_step, outcome_text
+from autopay.client.requests.ledger_changes import ledger_changes
+from autopay.client.requests.text import next_step, outcome_text
 from autopay.domain.errors import ContentPruned, UnknownRequest
 from autopay.domain.money import show as show_amount
 from autopay.domain.money import units_text

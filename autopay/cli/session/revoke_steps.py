@@ -17,7 +17,7 @@ from autopay.cli.session.owner import key_of_owner, notify_agent, owner_node
 from autopay.cli.session.signing_file import export_for_signing
 from autopay.cli.terminal.console import note, print_json, print_line
 from autopay.cli.terminal.exit_codes import CommandError, ExitCode
-from autopay.client.ledger_changes import ledger_changes
+from autopay.client.requests.ledger_changes import ledger_changes
 from autopay.domain.session import SessionRecord
 from autopay.settings import Settings
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.client.agent_handle import AgentHandle
+from autopay.client.agents.handle import AgentHandle
 from autopay.client.errors import AgentNotRunning, AutopayError
 from autopay.domain.agent.status import AgentState, AgentStatus
 from autopay.domain.payment.notice import WAITS_FOR

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.adapters.vault import Vault
-from autopay.client.agent_handle import AgentHandle
-from autopay.client.request_ends import RequestEnds
+from autopay.client.agents.handle import AgentHandle
+from autopay.client.requests.ends import RequestEnds
 from autopay.temporal.connection import connect, keyring_of
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from collections import defaultdict
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from autopay.client.ledger_changes import ledger_changes
+from autopay.client.requests.ledger_changes import ledger_changes
 
 if TYPE_CHECKING:
     from autopay.adapters.postgres import PostgresLedger
-    from autopay.client.ledger_changes import LedgerChanges
+    from autopay.client.requests.ledger_changes import LedgerChanges
 
 LOOK_S = 0.5
 """How often the ledger is looked at when it does not notify."""

@@ -4,9 +4,9 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.client.agent_handle import AgentHandle
+from autopay.client.agents.handle import AgentHandle
 from autopay.client.errors import AgentNotRunning, InvalidCall, temporal_error
-from autopay.client.request_text import result_line
+from autopay.client.requests.text import result_line
 from autopay.domain.errors import UnknownRequest
 from autopay.domain.request import payment_workflow_id, x402_request_id
 from autopay.domain.text.command_line import command_line

@@ -10,7 +10,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.client.agent_handle import ANSWER_TIMEOUT_S, AgentHandle
+from autopay.client.agents.handle import ANSWER_TIMEOUT_S, AgentHandle
 from autopay.client.errors import (
     AgentNotRunning,
     CallFailed,
@@ -21,7 +21,7 @@ from autopay.client.errors import (
     start_worker,
     temporal_error,
 )
-from autopay.client.request_text import try_again
+from autopay.client.requests.text import try_again
 from autopay.domain.policy.policy import Decision
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.refusal import RefusalReason

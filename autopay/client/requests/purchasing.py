@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from autopay.client.agent_handle import ANSWER_TIMEOUT_S, AgentHandle
+from autopay.client.agents.handle import ANSWER_TIMEOUT_S, AgentHandle
 from autopay.client.errors import AgentNotAnswering, AgentNotRunning, AgentRefused, InvalidCall, Unreachable
-from autopay.client.listener import NOBODY, Listener
-from autopay.client.order import RequestOrder, RequestOutcome
-from autopay.client.progress import ProgressReporter
-from autopay.client.request_text import outcome_text
+from autopay.client.requests.listener import NOBODY, Listener
+from autopay.client.requests.order import RequestOrder, RequestOutcome
+from autopay.client.requests.progress import ProgressReporter
+from autopay.client.requests.text import outcome_text
 from autopay.domain.errors import ContentPruned, UnknownAgent, UnknownRequest
 from autopay.domain.refusal import RefusalReason
 from autopay.domain.request import (
@@ -28,7 +28,7 @@ from autopay.domain.text.command_line import command_line
 from autopay.domain.text.times import utc
 
 if TYPE_CHECKING:
-    from autopay.client.connections import Connections
+    from autopay.client.requests.connections import Connections
 
 TELL_S = 0.5
 """How often a person is told what is waited for."""

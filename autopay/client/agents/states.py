@@ -6,7 +6,7 @@ from collections.abc import Collection
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from autopay.client.agent_handle import AgentHandle
+from autopay.client.agents.handle import AgentHandle
 from autopay.client.errors import AutopayError, temporal_error
 from autopay.domain.agent.status import AgentState, AgentStatus
 from autopay.domain.request import agent_workflow_id

@@ -1,0 +1,1 @@
+"""The agent as a caller meets it: its workflow, its state, its budget."""
