@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 # Hundreds of processes are started by tests and demo: each would compile every module anew where this is set.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test simulate chaos messages bench bench-scale bench-endurance bench-ledger bench-growth bench-agents histories check format lock clean help
+.PHONY: demo test simulate chaos messages bench bench-scale bench-endurance bench-ledger bench-growth bench-agents histories check format dist lock clean help
 
 help:            ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -62,6 +62,9 @@ format: $(READY) ## format and fix what can be fixed
 COMPILE := $(BIN)/pip-compile -q --upgrade --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links \
 	--no-emit-trusted-host --no-header --strip-extras
 
+dist: $(READY)   ## build the wheel and the source distribution, into dist/
+	@$(BIN)/python -m build -q --no-isolation
+
 lock: $(READY)   ## pin every dependency again, with hashes and without naming an index
 	@$(COMPILE) --extra localnet --extra dev --output-file requirements.lock pyproject.toml
 	@$(COMPILE) --no-annotate --constraint requirements.lock --output-file requirements-worker.lock pyproject.toml
@@ -75,4 +78,4 @@ $(READY): requirements.lock pyproject.toml
 	@touch $(READY)
 
 clean:           ## remove the environment and the embedded stack's state
-	rm -rf $(VENV) .autopay build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .autopay build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
