@@ -7,7 +7,8 @@ order: signal, local activity. A replay has no queries, and tells of the local a
 the order is: local activity, signal. The commands differ, and the workflow fails its task for ever. Seen with
 temporalio 1.35.0; `tests/workflow/test_queries.py` shows it with and without this module.
 
-Here the results of local activities come first, as they do in a replay.
+Here the results of local activities come first, as they do in a replay. A workflow that ends with them is told of
+nothing else, which a replay would not do either.
 """
 
 from typing import Any
@@ -20,6 +21,16 @@ from temporalio.workflow import Info
 
 BEFORE_ALL = ("initialize_workflow", "notify_has_patch", "update_random_seed")
 """Jobs that the others build on."""
+
+ENDS = frozenset(
+    {
+        "complete_workflow_execution",
+        "fail_workflow_execution",
+        "cancel_workflow_execution",
+        "continue_as_new_workflow_execution",
+    }
+)
+"""Commands that end a run."""
 
 
 class LocalResultsFirst(WorkflowRunner):
@@ -52,7 +63,12 @@ class _Instance(WorkflowInstance):
         done = self._instance.activate(_with_jobs(act, first))
         if not done.HasField("successful"):
             return done
-        rest = self._instance.activate(_with_jobs(act, [job for job in act.jobs if not _comes_first(job)]))
+        others = [job for job in act.jobs if not _comes_first(job)]
+        if any(command.WhichOneof("variant") in ENDS for command in done.successful.commands):
+            others = [job for job in others if job.HasField("query_workflow")]
+        if not others:
+            return done
+        rest = self._instance.activate(_with_jobs(act, others))
         if rest.HasField("successful"):
             commands = [*done.successful.commands, *rest.successful.commands]
             del rest.successful.commands[:]

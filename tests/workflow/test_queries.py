@@ -3,26 +3,34 @@
 import asyncio
 import random
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from temporalio import activity, workflow
+from temporalio.api.enums.v1 import EventType
 from temporalio.bridge.proto.activity_result import ActivityResolution, Cancellation, Success
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation, WorkflowActivationJob
 from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
 from temporalio.client import Client, WorkflowHistory
+from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
-from autopay.temporal.runner import LocalResultsFirst
+from autopay.temporal.runner import ENDS, LocalResultsFirst
 
 PLAIN = UnsandboxedWorkflowRunner()
 SIGNALS, ASKING = 25, 2
 STEP_S, LONGEST_PAUSE_S, QUERY_S = 0.02, 0.03, 0.03
-ROUNDS, MOST_ROUNDS = 5, 20
+ROUNDS, MOST_ROUNDS, MOST_ENDS = 5, 20, 60
+
+MARKER = EventType.EVENT_TYPE_MARKER_RECORDED
+SIGNAL = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
+END = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED
 
 
 @activity.defn
@@ -77,13 +85,13 @@ async def history_among_queries(client: Client, queue: str) -> WorkflowHistory:
     return history
 
 
-async def replays(history: WorkflowHistory, runner: WorkflowRunner) -> bool:
-    replayer = Replayer(workflows=[Woken], workflow_runner=runner)
+async def replays(history: WorkflowHistory, runner: WorkflowRunner, runs: Sequence[type] = (Woken,)) -> bool:
+    replayer = Replayer(workflows=runs, workflow_runner=runner)
     return (await replayer.replay_workflow(history, raise_on_replay_failure=False)).replay_failure is None
 
 
-def worker(client: Client, queue: str, runner: WorkflowRunner) -> Worker:
-    return Worker(client, task_queue=queue, workflows=[Woken], activities=[short_step], workflow_runner=runner)
+def worker(client: Client, queue: str, runner: WorkflowRunner, runs: Sequence[type] = (Woken,)) -> Worker:
+    return Worker(client, task_queue=queue, workflows=runs, activities=[short_step], workflow_runner=runner)
 
 
 async def test_a_history_with_queries_in_the_middle_of_local_activities_replays(live_env: WorkflowEnvironment) -> None:
@@ -100,6 +108,56 @@ async def test_the_sdk_still_needs_that(live_env: WorkflowEnvironment) -> None:
             if not await replays(await history_among_queries(live_env.client, "plain"), PLAIN):
                 return
     pytest.fail("temporalio seems to have mended this: remove autopay/temporal/runner.py")
+
+
+@workflow.defn
+class EndsWithStep:
+    """Ends with its local activity; a signal that it is told of changes its memo."""
+
+    @workflow.run
+    async def run(self) -> str:
+        await workflow.execute_local_activity(short_step, start_to_close_timeout=timedelta(seconds=9))
+        return "ended"
+
+    @workflow.signal
+    def wake(self) -> None:
+        workflow.upsert_memo({"woken": True})
+
+    @workflow.query
+    def asked(self) -> str:
+        time.sleep(QUERY_S)
+        return "answered"
+
+
+async def history_of_an_end_among_queries(client: Client, queue: str) -> WorkflowHistory:
+    """Of a run that was asked while its local activity ran, and then got a signal."""
+    handle = await client.start_workflow(EndsWithStep.run, id=f"ends-{uuid4()}", task_queue=queue)
+    asking = [asyncio.create_task(handle.query(EndsWithStep.asked)) for _ in range(ASKING)]
+    await asyncio.sleep(STEP_S + random.random() * LONGEST_PAUSE_S)  # noqa: S311 (at any moment of the step)
+    with suppress(RPCError):  # it has ended
+        await handle.signal(EndsWithStep.wake)
+    assert await handle.result() == "ended"
+    await asyncio.gather(*asking, return_exceptions=True)
+    return await handle.fetch_history()
+
+
+def was_told_later(history: WorkflowHistory) -> bool:
+    """Whether the result of the local activity was written before a signal, and the end after it."""
+    written = [each.event_type for each in history.events if each.event_type in (MARKER, SIGNAL, END)]
+    return written == [MARKER, SIGNAL, END]
+
+
+async def test_a_workflow_that_ends_with_the_local_activity_replays(live_env: WorkflowEnvironment) -> None:
+    """The activation has a signal as well, which comes after the end."""
+    runs = [EndsWithStep]
+    async with worker(live_env.client, "ends", LocalResultsFirst(PLAIN), runs):
+        for _ in range(MOST_ENDS):
+            history = await history_of_an_end_among_queries(live_env.client, "ends")
+            assert await replays(history, LocalResultsFirst(PLAIN), runs)
+            assert await replays(history, PLAIN, runs)
+            if was_told_later(history):
+                return
+    pytest.fail("no signal came between the local activity and the end")
 
 
 class Recorded:
@@ -163,6 +221,21 @@ def test_local_results_are_told_before_what_came_later(
     assert inner.told == told
     assert [command.start_timer.seq for command in completion.successful.commands] == [*range(1, len(told) + 1)]
     assert completion.run_id == "r"
+
+
+@pytest.mark.parametrize("end", sorted(ENDS))
+def test_a_workflow_that_has_ended_only_answers_queries(end: str) -> None:
+    class Ending(Recorded):
+        def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
+            completion = super().activate(act)
+            getattr(completion.successful.commands[0], end).SetInParent()
+            return completion
+
+    for others, told in (([], []), ([job("query_workflow")], [["query_workflow"]])):
+        inner = Ending()
+        instance = LocalResultsFirst(inner).create_instance(None)  # type: ignore[arg-type]
+        instance.activate(WorkflowActivation(jobs=[job("signal_workflow"), LOCAL, job("cancel_workflow"), *others]))
+        assert inner.told == [["resolve_activity"], *told]
 
 
 def test_a_failure_ends_the_activation() -> None:
