@@ -34,7 +34,12 @@ class AgentDriver:
         self.now += timedelta(seconds=seconds)
 
     def read(self, funds: int, account: str | None = "account") -> None:
-        """The balances are read."""
+        """The balances are read, in no time."""
+        self.state.balances.begin_reading()
+        self.end_reading(funds, account)
+
+    def end_reading(self, funds: int, account: str | None = "account") -> None:
+        """A reading ends that has begun before."""
         reading = Spendable(
             currency=Currency.USDC, balance_atomic=funds, spendable_atomic=funds, limit="balance", account=account
         )

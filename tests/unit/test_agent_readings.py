@@ -73,6 +73,42 @@ def test_an_event_is_answered_by_a_reading_at_once_and_soon_by_another(event: st
     assert driver.state.balances_are_due(driver.now), "it may have come too early to see what has happened"
 
 
+@pytest.mark.parametrize(
+    ("event", "after_s"),
+    [
+        pytest.param("a signal", 0, id="a signal: at once"),
+        pytest.param("new rules", 0, id="new rules: at once"),
+        pytest.param("a settled payment", 5, id="a settled payment: soon"),
+        pytest.param("a wait for a top-up", 5, id="a wait for a top-up: soon"),
+        pytest.param("a settled payment, then a signal", 0, id="the sooner of two"),
+        pytest.param("nothing", EVERY, id="nothing"),
+    ],
+)
+def test_what_is_asked_for_during_a_reading_is_read_after_it(event: str, after_s: float) -> None:
+    driver = AgentDriver()
+    driver.queue("r1")
+    driver.start()
+    driver.wait(EVERY)
+    driver.state.balances.begin_reading()
+    driver.wait(2)
+    for each in event.split(", then "):
+        match each:
+            case "a signal":
+                driver.state.request_balances(driver.now)
+            case "new rules":
+                driver.state.change_rules(driver.state.spec.rules)
+            case "a settled payment":
+                driver.delivered("r1")
+            case "a wait for a top-up":
+                driver.state.balances.request_by(driver.now + timedelta(seconds=5))
+    driver.wait(2)
+    driver.end_reading(900_000)
+    ended = driver.now
+    assert driver.state.balances_are_due(ended) is (after_s == 0)
+    read = readings(driver, 2 * EVERY, funds=900_000)
+    assert read[0] == (ended - START).total_seconds() + after_s
+
+
 def test_an_agent_without_money_is_never_longer_than_five_minutes_without_a_reading() -> None:
     driver = AgentDriver(funds=0)
     assert readings(driver, 20 * MINUTE, funds=0) == [30, 90, 210, 450, 750, 1050]

@@ -134,6 +134,7 @@ class SimulatedAgent:
                     limit="balance",
                     account="account",
                 )
+                state.balances.begin_reading()
                 state.record_balances([reading], now, now)
         if state.queue.ledger_check_is_due(now):
             state.queue.plan_ledger_check(now)

@@ -69,6 +69,7 @@ class BalanceReader:
 
     async def _read(self) -> None:
         state, spec, began = self._state, self._state.spec, workflow.now()
+        state.balances.begin_reading()
         query = BalanceQuery(
             agent=spec.name,
             currencies=spec.currencies,
@@ -133,8 +134,7 @@ class TopUpWait:
         )
         self._wait.add_done_callback(self._ended)
         self._next_start = now + BETWEEN_WAITS
-        if balances.next_reading is not None:
-            balances.next_reading = min(balances.next_reading, now + READ_AFTER_START)
+        balances.request_by(now + READ_AFTER_START)
 
     def _ended(self, ended: "asyncio.Task[bool]") -> None:
         failed = ended.cancelled() or ended.exception() is not None

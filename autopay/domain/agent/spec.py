@@ -23,7 +23,7 @@ MAX_QUEUE = 1000
 MAX_IN_FLIGHT = 8
 """A seller may hold as many slots as are free: alone it gets half of these, and one that hangs leaves the rest."""
 
-HISTORY_EVENTS = 10_000
+HISTORY_EVENTS = 1_000
 """Events after which an agent continues as new, if Temporal does not suggest it earlier (its limit is 51,200)."""
 
 

@@ -116,7 +116,7 @@ class DurableState(BaseModel):
         """The agent's own limits, from now on."""
         self.spec = self.spec.model_copy(update={"rules": rules})
         self.balances.shortage = self.balances.find_shortage(rules)
-        self.balances.next_reading = None
+        self.balances.request_at_once()
 
     def change_phase(self, phase: Phase) -> None:
         """How much it may do without a person; a DEMO counts its payments from here."""
@@ -350,7 +350,7 @@ class DurableState(BaseModel):
 
     def request_balances(self, now: datetime) -> None:
         """Balances are to be read at once, even if the RPC's breaker is open."""
-        self.balances.next_reading = None
+        self.balances.request_at_once()
         self.breakers.rpc.allow_probe_now(now)
 
     def needs_top_up(self, now: datetime) -> bool:

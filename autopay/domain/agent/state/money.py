@@ -6,6 +6,7 @@ the next reading; what requests in flight may cost is subtracted in scheduling.p
 
 import hashlib
 from datetime import datetime, timedelta
+from typing import Literal
 
 from pydantic import BaseModel
 
@@ -46,7 +47,8 @@ class Balances(BaseModel):
 
     `shortage` says what is missing while no currency reaches its threshold, which pauses the agent. `unchanged` counts
     readings in a row that nothing had asked for and that said the same as the one before: each doubles the wait.
-    `read_at` is when the last one ended, None in runs that began before the waits grew.
+    `read_at` is when the last one ended, None in runs that began before the waits grew. `asked` is what was asked for
+    since the last one began: it may not have seen why, so another follows it.
     """
 
     readings: list[Spendable] = []
@@ -55,6 +57,16 @@ class Balances(BaseModel):
     shortage: str | None = None
     unchanged: int = 0
     read_at: datetime | None = None
+    asked: Literal["at_once", "soon"] | None = None
+
+    def begin_reading(self) -> None:
+        """A reading begins: it sees whatever was the reason of requests before this moment."""
+        self.asked = None
+
+    def request_at_once(self) -> None:
+        """Read at once; while a reading is going on, once more after it."""
+        self.next_reading = None
+        self.asked = "at_once"
 
     def record_readings(
         self, readings: list[Spendable], began: datetime, rules: Rules, now: datetime, *, backs_off: bool
@@ -66,6 +78,8 @@ class Balances(BaseModel):
         self.readings = readings
         self.paid_since = [paid for paid in self.paid_since if paid.at >= began]
         self.next_reading = now + _waits(rules, QUIET_MOST).wait(self.unchanged)
+        if backs_off and self.asked is not None:
+            self.next_reading = None if self.asked == "at_once" else min(self.next_reading, now + SETTLED_READING)
         self.shortage = self.find_shortage(rules)
 
     def due_at(self, rules: Rules, *, is_short: bool) -> datetime | None:
@@ -79,6 +93,13 @@ class Balances(BaseModel):
         soonest = self.read_at + SETTLED_READING if spaced and self.read_at is not None else now
         if self.next_reading is not None:
             self.next_reading = None if soonest <= now else min(self.next_reading, soonest)
+        self.asked = self.asked or "soon"
+
+    def request_by(self, moment: datetime) -> None:
+        """Read at that moment at the latest; while a reading is going on, soon after it."""
+        if self.next_reading is not None:
+            self.next_reading = min(self.next_reading, moment)
+        self.asked = self.asked or "soon"
 
     def is_old(self, rules: Rules, now: datetime) -> bool:
         """Whether the last reading is too old to buy by."""
