@@ -251,8 +251,13 @@ class Settings(BaseSettings):
         for name in needed or NEEDED:
             if not filled._has(name):
                 set_it = "set it or AUTOPAY_KEYRING_FILE" if name == "keyring" else "set it"
-                raise SettingsError(f"{PREFIX}{name.upper()} is not set: {set_it}, or {start_stack()}")
+                raise SettingsError(f"{PREFIX}{name.upper()} is not set: {set_it}, or {filled.start_stack()}")
         return filled
+
+    def start_stack(self) -> str:
+        """What to do when the embedded stack is wanted and does not run, in words."""
+        none = "" if self.stack is not None else f" (none runs in {self.home.absolute()})"
+        return f"start the embedded stack{none}: {command_line('up', '--worker')}"
 
     def for_work(self) -> Self:
         """These settings, with the embedded database as the role that only works there."""
@@ -304,11 +309,6 @@ def keyring_of_home(home: Path) -> str:
         return read_secret_text(file) if file.exists() else ""
     except (SecretFileError, OSError) as error:
         raise SettingsError(f"{file}, the keyring of the embedded stack, {error}") from None
-
-
-def start_stack() -> str:
-    """What to do when there is no stack, in words."""
-    return f"start the embedded stack: {command_line('up', '--worker')}"
 
 
 def _ws_of(rpc_url: str) -> str:

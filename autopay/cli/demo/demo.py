@@ -14,6 +14,7 @@ from autopay.cli.connect.elsewhere import elsewhere_line, settings_elsewhere
 from autopay.cli.connect.event_loop import in_foreground, run_async
 from autopay.cli.demo.agent_setup import FIRST_ALLOWANCE, launch_order
 from autopay.cli.demo.display import Display, console_of_demo
+from autopay.cli.operate.embedded import require_embedded_stack
 from autopay.cli.terminal.console import print_json, print_line
 from autopay.cli.terminal.exit_codes import CommandError, ExitCode, examples_help
 from autopay.domain.errors import SettingsError
@@ -48,11 +49,10 @@ def demo(
     buys by priority, runs out of money and goes on, asks a person, waits while the chain is away, and loses a worker
     in the middle of a payment. Exits 1 when ledger and chain differ.
     """
-    try:
-        from localnet.child import StackError
-        from localnet.stack import Stack
-    except ModuleNotFoundError as error:
-        raise CommandError(f"the embedded stack needs {error.name}: pip install 'autopay[localnet]'") from None
+    require_embedded_stack()
+    from localnet.child import StackError
+    from localnet.stack import Stack
+
     settings = Settings.load(home=home or HOME)
     CALL.set(replace(CALL.get(), home=str(settings.home)))
     display = Display(console_of_demo())

@@ -8,6 +8,7 @@ import typer
 
 from autopay.cli.connect.elsewhere import elsewhere_line, settings_elsewhere
 from autopay.cli.connect.event_loop import in_foreground
+from autopay.cli.operate.embedded import require_embedded_stack
 from autopay.cli.terminal.console import note, print_json, print_line
 from autopay.cli.terminal.exit_codes import CommandError, ExitCode, examples_help
 from autopay.client.errors import start_worker
@@ -58,11 +59,10 @@ def up(
     dying, 2 when settings would send its workers to another chain, Temporal or ledger. No part is left running.
     """
     settings = Settings.load(home=home, slot_ms=slot_ms)
-    try:
-        from localnet.child import StackError
-        from localnet.stack import Stack
-    except ModuleNotFoundError as error:
-        raise CommandError(f"the embedded stack needs {error.name}: pip install 'autopay[localnet]'") from None
+    require_embedded_stack()
+    from localnet.child import StackError
+    from localnet.stack import Stack
+
     count = workers or int(worker)
     stack = Stack(
         settings.home,

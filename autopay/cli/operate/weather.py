@@ -8,7 +8,8 @@ from autopay.cli.terminal.console import print_json
 from autopay.cli.terminal.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.terminal.options import HomeOption, JsonOption, duration_s
 from autopay.cli.terminal.tables import print_table
-from autopay.settings import Settings, start_stack
+from autopay.domain.text.command_line import command_line
+from autopay.settings import Settings
 from autopay.stack_file import StackFile
 
 SERVICES = ("chain", "facilitator", "market", "knowledge")
@@ -101,7 +102,9 @@ def stack_of(settings: Settings) -> StackFile:
     """The running embedded stack of the home."""
     stack = settings.resolve("home").stack
     if stack is None:
-        raise CommandError(f"no embedded stack runs in {settings.home}; {start_stack()}", ExitCode.UNREACHABLE)
+        where = settings.home.absolute()
+        start = command_line("up", "--worker")
+        raise CommandError(f"no embedded stack runs in {where}; start it: {start}", ExitCode.UNREACHABLE)
     return stack
 
 
