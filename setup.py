@@ -5,6 +5,7 @@ lie in a folder of this package, which only its own processes put on their path 
 migrations beside them. An editable installation leaves everything where it is.
 """
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,10 @@ class BuildWithTopLevel(build_py):
 
     def run(self) -> None:
         """Copy the modules, then the migrations, which are no package: it would shadow the library of that name."""
-        super().run()
         if self.editable_mode:
             return
+        shutil.rmtree(self.build_lib, ignore_errors=True)  # modules of an earlier build that are gone since
+        super().run()
         for source in self._migrations():
             target = Path(self.build_lib, PACKAGE, TOP_LEVEL, source)
             self.mkpath(str(target.parent))

@@ -167,7 +167,7 @@ sys.path = [each for each in sys.path if each != sys.argv[1]]
 before = set(sys.modules)
 import autopay
 print(autopay.__file__)
-print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before}))
+print(*(name for name in set(sys.modules) - before if name.partition(".")[0] not in sys.stdlib_module_names))
 for name in ("workflows", "activities", "localnet", "worker", "starter"):
     try:
         __import__(name)

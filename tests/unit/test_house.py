@@ -131,6 +131,14 @@ def test_no_import_runs_to_a_higher_floor_or_to_a_neighbour() -> None:
     assert wrong == []
 
 
+def test_what_a_program_of_a_user_imports_knows_no_module_of_the_top_level() -> None:
+    """Installed, `workflows` and the like are found by our own processes only: by commands, which begin in `main`."""
+    ours = [module for module in modules() if module.startswith("autopay") and not module.startswith("autopay.cli")]
+    top_level = ("workflows", "activities", "localnet", "worker", "starter")
+    wrong = [(module, each) for module in ours for each in imports_of(module) if each.split(".")[0] in top_level]
+    assert wrong == []
+
+
 def test_no_two_modules_import_each_other() -> None:
     arrows = {module: set(imports_of(module)) for module in modules()}
     done: set[str] = set()
