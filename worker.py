@@ -25,12 +25,14 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymen
 
 from activities.adopt import AdoptStep
 from activities.agent_steps import AgentSteps
+from activities.answers import AnswerWatch
 from activities.decide import DecideStep
 from activities.fetch import FetchStep
 from activities.known_attempts import KnownAttempts
 from activities.log import LogStep
 from activities.notices import AnnounceStep, NoticeOutbox
 from activities.parse import ParseStep
+from activities.purchase import PurchaseStep
 from activities.sign import Readings, SignStep
 from activities.start_payments import StartPayments
 from activities.submit import SubmitStep
@@ -60,11 +62,13 @@ from autopay.own_call import own_call
 from autopay.settings import Settings
 from autopay.temporal.activations import ActivationsOnLoop
 from autopay.temporal.connection import connect, keyring_of
+from autopay.temporal.nexus.handler import AutopayHandler
 from autopay.temporal.rollout import DEPLOYMENT
 from autopay.temporal.runner import LocalResultsFirst
 from autopay.temporal.schedules import schedule_adoption
 from workflows.adopt import Adopt
 from workflows.agent import Agent
+from workflows.fetch import Ask, Fetch
 from workflows.messages import MessageChecks
 from workflows.paid_request import PaidRequest
 from workflows.policies import WAITS
@@ -77,7 +81,7 @@ ALIVE_INTERVAL = timedelta(seconds=10)
 """How often a worker touches the file of `--alive`."""
 
 MAX_WAITS = 1000
-"""How many agents one worker may watch for a top-up at the same time."""
+"""How many agents one worker may watch for a top-up, and fetches for their answers, at the same time."""
 
 COLLECT_AFTER = 10_000
 """New objects, less those that are gone, after which Python looks for garbage among them (700 by default)."""
@@ -89,7 +93,7 @@ SWITCH_INTERVAL_S = 0.0005
 """How long one Python thread may keep the others waiting: with Python's 5 ms, a workflow that replays in a thread, or
 the SDK's core with the next task, waits that long for a busy event loop."""
 
-WORKFLOWS = [Agent, PaidRequest, Adopt, Redeliver]
+WORKFLOWS = [Agent, PaidRequest, Adopt, Redeliver, Fetch, Ask]
 
 log = structlog.get_logger("autopay.worker")
 
@@ -141,14 +145,22 @@ def activities(
 
 
 def make_worker(
-    client: Client, settings: Settings, steps: Sequence[Callable[..., Any]], runner: WorkflowRunner | None = None
+    client: Client,
+    settings: Settings,
+    steps: Sequence[Callable[..., Any]],
+    runner: WorkflowRunner | None = None,
+    services: Sequence[object] = (),
 ) -> Worker:
-    """A worker of the main task queue. Workflows run without the sandbox by default: tests replay them in it."""
+    """A worker of the main task queue. Workflows run without the sandbox by default: tests replay them in it.
+
+    `services` are handlers of Nexus services.
+    """
     return Worker(
         client,
         task_queue=settings.task_queue,
         workflows=WORKFLOWS,
         activities=steps,
+        nexus_service_handlers=services,
         workflow_runner=LocalResultsFirst(runner or UnsandboxedWorkflowRunner()),
         workflow_task_executor=ActivationsOnLoop(settings.worker_max_workflow_tasks, "workflows"),
         interceptors=[MessageChecks()],
@@ -171,12 +183,20 @@ def _deployment(settings: Settings) -> WorkerDeploymentConfig | None:
     )
 
 
-def make_waits_worker(client: Client, settings: Settings, sessions: SessionStore, accounts: AccountWatch) -> Worker:
-    """A worker of the task queue for long waits: an agent that is short of money has one idle activity there."""
+def make_waits_worker(
+    client: Client,
+    settings: Settings,
+    sessions: SessionStore,
+    accounts: AccountWatch,
+    purchases: PurchaseStep | None = None,
+) -> Worker:
+    """A worker of the task queue for long waits: an agent that is short of money has one idle activity there, a fetch
+    of another team's workflow one until it is answered."""
+    of_purchases = [] if purchases is None else [purchases.purchase, purchases.cancel_purchase]
     return Worker(
         client,
         task_queue=settings.task_queue + WAITS,
-        activities=[TopUp(sessions, accounts).wait_for_top_up],
+        activities=[TopUp(sessions, accounts).wait_for_top_up, *of_purchases],
         max_concurrent_activities=MAX_WAITS,
     )
 
@@ -247,10 +267,14 @@ async def run(settings: Settings, alive: Path | None = None) -> None:
         steps = [*steps, AdoptStep(ledger.requests, timedelta(seconds=settings.content_ask_later_s)).adopt]
         accounts = SolanaAccountWatch(chain, settings.solana_ws_url)
         stack.push_async_callback(accounts.close)
+        answers = AnswerWatch(ledger.requests, ledger.events.listening)
+        stack.push_async_callback(answers.close)
+        purchases = PurchaseStep(ledger.requests, answers, vault, settings.nexus_agents)
+        waits = make_waits_worker(client, settings, ledger.sessions, accounts, purchases)
         stopped = asyncio.Event()
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, stopped.set)
-        async with make_worker(client, settings, steps), make_waits_worker(client, settings, ledger.sessions, accounts):
+        async with make_worker(client, settings, steps, services=[AutopayHandler(ledger.requests)]), waits:
             if alive is not None:
                 reporting = asyncio.create_task(report_alive(client, alive))
                 stack.callback(reporting.cancel)

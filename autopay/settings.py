@@ -117,6 +117,9 @@ class Settings(BaseSettings):
     allowed_private_hosts: Annotated[list[str], NoDecode] = Field(
         [], description="Hosts, addresses and networks (CIDR) that may be asked although they are not public"
     )
+    nexus_agents: Annotated[list[str], NoDecode] = Field(
+        [], description="Agents that other teams' workflows may have pay, the first by default; none: every agent"
+    )
     log_format: Literal["auto", "json", "console"] = "auto"
     worker_max_activities: int = Field(100, ge=1, le=10_000)
     worker_max_workflow_tasks: int = Field(100, ge=2, le=10_000)
@@ -138,7 +141,7 @@ class Settings(BaseSettings):
         name = str(value).upper()
         return Network.DEVNET if name == "LOCALNET" else name
 
-    @field_validator("allowed_http_hosts", "allowed_private_hosts", "facilitator_urls", mode="before")
+    @field_validator("allowed_http_hosts", "allowed_private_hosts", "facilitator_urls", "nexus_agents", mode="before")
     @classmethod
     def _comma_separated(cls, value: Any) -> Any:
         return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value

@@ -4,10 +4,13 @@ import shutil
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+from temporalio.api.common.v1 import Payload
+from temporalio.api.nexus.v1 import EndpointSpec, EndpointTarget
+from temporalio.api.operatorservice.v1 import CreateNexusEndpointRequest, ListSearchAttributesRequest
 from temporalio.client import Client
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
+from autopay.temporal.nexus.contract import ENDPOINT, TASK_QUEUE
 from localnet.child import Program, StackError
 
 DATABASE_FILE = "temporal.db"
@@ -29,8 +32,26 @@ DYNAMIC_CONFIG = (
 )
 
 
+async def make_nexus_endpoint(client: Client) -> None:
+    """Make the Nexus endpoint that other teams' workflows call; one that is there stays as it is.
+    A server that knows no Nexus goes without.
+
+    Raises:
+        RPCError: the server does not make it.
+    """
+    worker = EndpointTarget.Worker(namespace=NAMESPACE, task_queue=TASK_QUEUE)
+    about = Payload(metadata={"encoding": b"json/plain"}, data=b'"paid data, by the agents of Autopay"')
+    spec = EndpointSpec(name=ENDPOINT, target=EndpointTarget(worker=worker), description=about)
+    try:
+        await client.operator_service.create_nexus_endpoint(CreateNexusEndpointRequest(spec=spec))
+    except RPCError as error:
+        if error.status not in (RPCStatusCode.ALREADY_EXISTS, RPCStatusCode.UNIMPLEMENTED):
+            raise
+
+
 def temporal_program(home: Path, port: int, ui_port: int, codec_url: str) -> Program:
-    """The dev server on loopback; it answers when a gRPC call finds all our search attributes.
+    """The dev server on loopback; it answers when a gRPC call finds all our search attributes, and has the Nexus
+    endpoint then.
 
     `codec_url` is where the UI, in the browser, has payloads opened.
     """
@@ -50,9 +71,12 @@ def temporal_program(home: Path, port: int, ui_port: int, codec_url: str) -> Pro
             known = await client.operator_service.list_search_attributes(
                 ListSearchAttributesRequest(namespace=NAMESPACE)
             )
+            if not set(SEARCH_ATTRIBUTES) <= set(known.custom_attributes):
+                return False
+            await make_nexus_endpoint(client)
         except (RuntimeError, RPCError):
             return False
-        return set(SEARCH_ATTRIBUTES) <= set(known.custom_attributes)
+        return True
 
     return Program("temporal", command, answers)
 

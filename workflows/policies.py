@@ -110,3 +110,14 @@ TOP_UP_RETRIES = RetryPolicy(
     non_retryable_error_types=PERMANENT,
 )
 """Bounded, then begun again; balances are polled beside it, so nothing depends on it but the speed."""
+
+PURCHASE_STEP = timedelta(minutes=3)
+PURCHASE_HEARTBEAT = timedelta(seconds=10)
+CANCEL_STEP = timedelta(seconds=20)
+PURCHASE_RETRIES = RetryPolicy(
+    initial_interval=timedelta(seconds=1),
+    backoff_coefficient=2,
+    maximum_interval=timedelta(seconds=30),
+    non_retryable_error_types=PERMANENT,
+)
+"""An agent that does not answer is asked again for as long as the caller waits: the same request is not taken twice."""

@@ -19,11 +19,12 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from google.protobuf.message import DecodeError
 from temporalio.api.common.v1 import Payload
-from temporalio.converter import PayloadCodec
+from temporalio.converter import PayloadCodec, SerializationContext, WithSerializationContext
 
 from autopay.adapters.vault import NONCE_BYTES, Keyring
 from autopay.domain.errors import SecretUnreadable, TransientFault
 from autopay.temporal.compact import compact, expand
+from autopay.temporal.nexus.boundary import is_for_callers, is_in_clear
 
 ENCODING = b"binary/encrypted"
 NULL = Payload(metadata={"encoding": b"binary/null"})
@@ -48,8 +49,10 @@ class KeyringOutdated(TransientFault):
     """This worker's keyring is an older copy: stop it, and start it with the present AUTOPAY_KEYRING."""
 
 
-class SealedPayloads(PayloadCodec):
+class SealedPayloads(PayloadCodec, WithSerializationContext):
     """The codec over a keyring: the newest key seals, any of its keys opens.
+
+    What callers of the Nexus service are to read is not sealed: see nexus/boundary.py.
 
     Args:
         knows: tells whether the ledger has ever used a key version; None where a newer key need not be waited for.
@@ -59,10 +62,21 @@ class SealedPayloads(PayloadCodec):
         self._keyring = keyring
         self._knows = knows
         self._ciphers: dict[int, AESGCM] = {}
+        self._is_for_callers = False
+
+    def with_context(self, context: SerializationContext) -> "SealedPayloads":
+        """This codec; one that does not seal, for what callers of the Nexus service read."""
+        if not is_for_callers(context):
+            return self
+        in_clear = SealedPayloads(self._keyring, self._knows)
+        in_clear._ciphers, in_clear._is_for_callers = self._ciphers, True
+        return in_clear
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Seal each that has a value, with the newest key."""
-        return [payload if payload == NULL else self._sealed(payload) for payload in payloads]
+        """Seal each that has a value, with the newest key, unless a caller without keys is to read it."""
+        if self._is_for_callers:
+            return list(payloads)
+        return [payload if payload == NULL or is_in_clear(payload) else self._sealed(payload) for payload in payloads]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Open what is sealed, mark what cannot be opened (`why_marked`), and pass the rest through.

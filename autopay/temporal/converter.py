@@ -22,8 +22,12 @@ from temporalio.common import RawValue
 from temporalio.contrib.pydantic import PydanticPayloadConverter
 from temporalio.converter import (
     DataConverter,
+    DefaultFailureConverter,
     DefaultFailureConverterWithEncodedAttributes,
+    FailureConverter,
     PayloadConverter,
+    SerializationContext,
+    WithSerializationContext,
 )
 from temporalio.exceptions import ApplicationError
 
@@ -31,9 +35,7 @@ from autopay.adapters.vault import Keyring
 from autopay.domain.errors import TransientFault
 from autopay.domain.unreadable import MAX_WHY_LENGTH, Unreadable
 from autopay.temporal.codec import SealedPayloads, marked, why_marked
-
-REFUSED = "payload_unreadable"
-"""The stable name of the failure when what was sent cannot be read."""
+from autopay.temporal.nexus.boundary import UNREADABLE, FailureInClear, for_callers, is_for_callers
 
 JSON = b"json/plain"
 """The only encoding whose converter validates the type."""
@@ -103,15 +105,42 @@ def _described(error: Exception) -> str:
     return f"{where}: {first['msg']}" if where else first["msg"]
 
 
-class NamedFailures(DefaultFailureConverterWithEncodedAttributes):
-    """Seals messages and stack traces of failures, and gives the SDK's error for an unreadable payload its name."""
+class NamedFailures(DefaultFailureConverterWithEncodedAttributes, WithSerializationContext):
+    """Seals messages and stack traces of failures, and gives the SDK's error for an unreadable payload its name.
+
+    Failures that callers of the Nexus service are to read are not sealed: see nexus/boundary.py.
+    """
+
+    def with_context(self, context: SerializationContext) -> FailureConverter:  # type: ignore[override]
+        """This converter; another one for what callers of the Nexus service read."""
+        return _FAILURES_FOR_CALLERS if is_for_callers(context) else self
 
     def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
         """See base class."""
+        if isinstance(exception, FailureInClear):
+            _FAILURES_IN_CLEAR.to_failure(_without_stack(exception), payload_converter, failure)
+            return
         cause = exception.__cause__
         if isinstance(exception, RuntimeError) and isinstance(cause, PayloadUnreadable):
-            exception = ApplicationError(str(cause), type=REFUSED, non_retryable=True)
+            exception = ApplicationError(str(cause), type=UNREADABLE, non_retryable=True)
         super().to_failure(exception, payload_converter, failure)
+
+
+class FailuresForCallers(DefaultFailureConverter):
+    """Failures of Nexus operations as callers read them: not sealed, and without our insides."""
+
+    def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
+        """See base class."""
+        super().to_failure(for_callers(exception, PayloadUnreadable), payload_converter, failure)
+
+
+_FAILURES_FOR_CALLERS = FailuresForCallers()
+_FAILURES_IN_CLEAR = DefaultFailureConverter()
+
+
+def _without_stack(exception: FailureInClear) -> FailureInClear:
+    exception.__cause__ = None
+    return exception.with_traceback(None)
 
 
 class SealedDataConverter(DataConverter):

@@ -9,8 +9,15 @@ from localnet.stack import Stack
 
 
 @pytest.fixture(scope="package")
-async def common_stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StackFile]:
-    """A stack with a worker, for tests that have agents of their own and leave everything else as they found it."""
+async def common_parts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Stack, StackFile]]:
+    """The stack of `common_stack` with its parts, for tests that kill one, which comes back."""
     home = tmp_path_factory.mktemp("common") / "home"
-    async with Stack(home, slot_ms=50, workers=1, ephemeral=True) as addresses:
-        yield addresses
+    stack = Stack(home, slot_ms=50, workers=1, ephemeral=True)
+    async with stack as addresses:
+        yield stack, addresses
+
+
+@pytest.fixture(scope="package")
+async def common_stack(common_parts: tuple[Stack, StackFile]) -> StackFile:
+    """A stack with a worker, for tests that have agents of their own and leave everything else as they found it."""
+    return common_parts[1]

@@ -115,9 +115,20 @@ def test_the_core_imports_the_standard_library_and_pydantic_only() -> None:
     assert loaded_by(", ".join(core)).isdisjoint({*HEAVY, "temporalio"})
 
 
-@pytest.mark.parametrize("module", ["paid_request", "agent", "adopt", "redeliver"])
+@pytest.mark.parametrize("module", ["paid_request", "agent", "adopt", "redeliver", "fetch"])
 def test_a_workflow_loads_no_adapter_that_does_io(module: str) -> None:
     assert loaded_by(f"workflows.{module}").isdisjoint(HEAVY)
+
+
+def test_other_teams_workflows_load_no_more_than_temporal_and_plain_types() -> None:
+    code = "import sys, autopay.temporal; print(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = done.stdout.split()
+    assert {name.split(".")[0] for name in loaded}.isdisjoint({*HEAVY, "cryptography", "activities", "workflows"})
+    ours = {name for name in loaded if name.startswith("autopay.")}
+    assert ours <= {"autopay.temporal", "autopay.temporal.nexus"} | {
+        f"autopay.temporal.nexus.{name}" for name in ("contract", "failures", "fetch", "ids", "plugin")
+    }
 
 
 def test_no_import_runs_to_a_higher_floor_or_to_a_neighbour() -> None:

@@ -1,6 +1,6 @@
 """Requests: accepted once, queued, begun, and ended once."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -48,6 +48,10 @@ UNPAID = (RequestStatus.FAILED, RequestStatus.REFUSED, RequestStatus.FREE)
 
 WITH_CONTENT = (RequestStatus.DELIVERED, RequestStatus.FREE)
 """Ends that say that the content is stored."""
+
+
+MAX_OFFSET = 2**31 - 2
+"""PostgreSQL counts bytes of a value with 32 bits."""
 
 
 WAITING = QueueRow.processed_at.is_(None)
@@ -170,13 +174,9 @@ class Requests:
             ContentPruned: it was delivered, and thrown away since.
         """
         async with self._database.transaction() as db:
-            row, agent = await request_and_agent(db, request_key)
-            if row.outcome == RequestStatus.FRESH and row.result is not None:
-                row, _ = await request_and_agent(db, x402_request_id(agent, str(row.result["content_of"])))
-            if row.delivery is not Delivery.DELIVERED:
+            row = await _row_with_content(db, request_key)
+            if row is None:
                 return None
-            if row.body_pruned_at is not None:
-                raise ContentPruned(f"on {row.body_pruned_at:%F}")
             body = await db.scalar(select(RequestRow.body).where(RequestRow.id == row.id))
         return StoredContent(
             content_type=row.content_type or "application/octet-stream",
@@ -184,6 +184,26 @@ class Requests:
             complete=row.content_complete is not False,
             encoding=row.content_encoding,
         )
+
+    async def content_part(self, request_key: str, sha256: str, offset: int, length: int) -> bytes | None:
+        """So many bytes of the content from `offset` (0 or more) on; None when none of that SHA-256 (hex) is there.
+
+        Raises:
+            ContentPruned: it was delivered, and thrown away since.
+        """
+        async with self._database.transaction() as db:
+            row = await _row_with_content(db, request_key)
+            if row is None or row.body_sha256 != sha256:
+                return None
+            part = func.substring(RequestRow.body, min(offset, MAX_OFFSET) + 1, length)
+            return await db.scalar(select(part).where(RequestRow.id == row.id)) or b""
+
+    async def answered_among(self, request_keys: Collection[str]) -> Collection[str]:
+        """Those of the requests that have ended, or whose content has come."""
+        answered = or_(RequestRow.closed_at.is_not(None), RequestRow.delivery != Delivery.NONE)
+        query = select(RequestRow.x402_request_id).where(RequestRow.x402_request_id.in_(request_keys), answered)
+        async with self._database.transaction() as db:
+            return [key for key in await db.scalars(query) if key is not None]
 
     async def content_at(self, request_key: str) -> datetime | None:
         """When what was delivered came; None when nothing was."""
@@ -262,6 +282,22 @@ class Requests:
             # queue was left when this one was recorded.
             values = _end(row, result, [TransactionStatus.VERIFIED]) if row.closed_at is None else {}
             await write_booking(db, booked, changed(RequestRow, values, id=row.id))
+
+
+async def _row_with_content(db: AsyncSession, request_key: str) -> RequestRow | None:
+    """The row of the request that has this one's content: itself, or the one that a FRESH request was answered with.
+
+    Raises:
+        ContentPruned: the content was thrown away.
+    """
+    row, agent = await request_and_agent(db, request_key)
+    if row.outcome == RequestStatus.FRESH and row.result is not None:
+        row, _ = await request_and_agent(db, x402_request_id(agent, str(row.result["content_of"])))
+    if row.delivery is not Delivery.DELIVERED:
+        return None
+    if row.body_pruned_at is not None:
+        raise ContentPruned(f"on {row.body_pruned_at:%F}")
+    return row
 
 
 def _end(row: RequestRow, result: RequestResult, attempts: Sequence[TransactionStatus]) -> dict[str, Any]:
