@@ -1,7 +1,7 @@
 """Waits for requests to be answered, for all activities of a worker: one connection listens, one query looks."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -20,7 +20,7 @@ Listening = Callable[[], AbstractAsyncContextManager[Callable[[float], Awaitable
 class AnsweredRequests(Protocol):
     """Which requests have been answered. Raises LedgerUnavailable."""
 
-    async def answered_among(self, request_keys: Collection[str]) -> Collection[str]:
+    async def answered_among(self, request_keys: Sequence[str]) -> Sequence[str]:
         """Those that have ended, or whose content has come."""
         ...
 

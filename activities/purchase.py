@@ -9,7 +9,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Literal, Protocol
@@ -85,7 +85,7 @@ class PurchaseRecords(AnsweredRequests, Protocol):
 
     async def get(self, request_key: str) -> RequestRecord: ...
     async def content(self, request_key: str) -> StoredContent | None: ...
-    async def answered_among(self, request_keys: Collection[str]) -> Collection[str]: ...
+    async def answered_among(self, request_keys: Sequence[str]) -> Sequence[str]: ...
 
 
 class PurchaseStep:

@@ -1,6 +1,6 @@
 """Requests: accepted once, queued, begun, and ended once."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -197,13 +197,6 @@ class Requests:
                 return None
             part = func.substring(RequestRow.body, min(offset, MAX_OFFSET) + 1, length)
             return await db.scalar(select(part).where(RequestRow.id == row.id)) or b""
-
-    async def answered_among(self, request_keys: Collection[str]) -> Collection[str]:
-        """Those of the requests that have ended, or whose content has come."""
-        answered = or_(RequestRow.closed_at.is_not(None), RequestRow.delivery != Delivery.NONE)
-        query = select(RequestRow.x402_request_id).where(RequestRow.x402_request_id.in_(request_keys), answered)
-        async with self._database.transaction() as db:
-            return [key for key in await db.scalars(query) if key is not None]
 
     async def content_at(self, request_key: str) -> datetime | None:
         """When what was delivered came; None when nothing was."""
