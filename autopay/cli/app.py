@@ -11,6 +11,12 @@ import typer
 
 from autopay import __version__
 from autopay.cli.commands import CommandGroup
+from autopay.cli.terminal.completion import (
+    COMPLETE_VARIABLE,
+    InstallCompletion,
+    ShowCompletion,
+    prepare_completion,
+)
 from autopay.cli.terminal.console import note
 from autopay.cli.terminal.exit_codes import CommandError, ExitCode, code_of, exit_codes_help
 from autopay.client.errors import AutopayError
@@ -18,9 +24,6 @@ from autopay.domain.errors import Fault, PermanentFault, SettingsError, Transien
 from autopay.domain.text.command_line import CALL, home_among
 from autopay.own_call import COMMAND, own_call
 from autopay.top_level import import_from_top_level
-
-COMPLETE_VARIABLE = "_AUTOPAY_COMPLETE"
-"""By this variable the completion of a shell asks what could be typed next; as typer's scripts have it."""
 
 
 def build_app() -> typer.Typer:
@@ -31,6 +34,7 @@ def build_app() -> typer.Typer:
         help="Autopay buys data from paid HTTP APIs (x402 on Solana), exactly once.",
         epilog=exit_codes_help(),
         no_args_is_help=True,
+        add_completion=False,  # it has options of its own for that
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -49,12 +53,10 @@ def _autopay(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    install_completion: InstallCompletion = False,
+    show_completion: ShowCompletion = False,
 ) -> None:
     """Autopay buys data from paid HTTP APIs (x402 on Solana), exactly once."""
-
-
-def _is_about_completion(arguments: Sequence[str]) -> bool:
-    return any(word in ("--install-completion", "--show-completion") for word in arguments[:1])
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -62,11 +64,10 @@ def run(arguments: Sequence[str]) -> int:
     if (empty := _empty_value(arguments)) is not None:
         note(f"error: {empty} is empty: give it a value, or leave it out", "red")
         return ExitCode.USAGE
+    prepare_completion()
     called = CALL.set(replace(CALL.get(), home=home_among(list(arguments))))
     try:
-        # A shell completes the word that is typed there, whatever the path of the program.
-        program = COMMAND if _is_about_completion(arguments) else CALL.get().program
-        build_app()(list(arguments), prog_name=program, complete_var=COMPLETE_VARIABLE)
+        build_app()(list(arguments), prog_name=CALL.get().program, complete_var=COMPLETE_VARIABLE)
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else ExitCode.FAULT
     except CommandError as error:

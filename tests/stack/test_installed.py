@@ -174,10 +174,13 @@ for name in ("workflows", "activities", "localnet", "worker", "starter"):
     except ModuleNotFoundError:
         continue
     raise SystemExit(f"{name} can be imported")
+autopay.Client
 """
 
 
-async def test_importing_the_installed_package_is_cheap_and_leaves_other_names_to_others(user: User) -> None:
+async def test_importing_the_installed_package_is_cheap_and_leaves_the_names_of_other_modules_to_the_user(
+    user: User,
+) -> None:
     said = await user("python", "-P", "-c", IMPORTS, str(user.directory))
     file, loaded = said.splitlines()
     assert Path(file).is_relative_to(user.programs.parent)

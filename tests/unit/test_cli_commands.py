@@ -5,6 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import shellingham
 from typer.core import TyperGroup
 from typer.main import get_command
 
@@ -362,6 +363,47 @@ def test_a_shell_completes_what_is_typed(
     words: list[str], offered: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert sorted(completed(*words, monkeypatch=monkeypatch, capsys=capsys)) == sorted(offered)
+
+
+@pytest.mark.parametrize(
+    ("shell", "says"),
+    [
+        pytest.param("dash", "called from dash: call it from bash, zsh, fish,", id="no completion"),
+        pytest.param(None, "called from no shell", id="not known"),
+    ],
+)
+@pytest.mark.parametrize("option", ["--install-completion", "--show-completion"])
+def test_a_shell_without_completion_is_named(
+    option: str, shell: str | None, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def detect() -> tuple[str, str]:
+        if shell is None:
+            raise shellingham.ShellDetectionFailure
+        return shell, f"/bin/{shell}"
+
+    monkeypatch.setattr(shellingham, "detect_shell", detect)
+    assert run([option]) == ExitCode.USAGE
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_installed_for_the_command_however_this_one_was_called(
+    shell: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(shellingham, "detect_shell", lambda: (shell, shell))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    token = CALL.set(Call(program=".venv/bin/python starter.py"))
+    try:
+        assert run(["--show-completion"]) == 0
+        shown = capsys.readouterr().out.strip()
+        assert run(["--install-completion"]) == 0
+    finally:
+        CALL.reset(token)
+    file = Path(capsys.readouterr().out.split(": ")[1].strip())
+    assert file.is_relative_to(tmp_path)
+    assert file.read_text().strip() == shown
+    assert "starter" not in shown
+    assert f"_AUTOPAY_COMPLETE=complete_{shell}" in shown
 
 
 def test_a_shell_is_offered_every_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
