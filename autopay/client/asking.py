@@ -76,6 +76,15 @@ def make_ask(
     return ask
 
 
+def check_limits(max_price: Amount | None, currency: str | None, max_age: Age | None, timeout_s: float) -> None:
+    """See that these can be limits of a request.
+
+    Raises:
+        InvalidCall: one means nothing; the message says which and what would be valid.
+    """
+    make_ask("https://limits.example", max_price=max_price, currency=currency, max_age=max_age, timeout_s=timeout_s)
+
+
 def checked_agent(name: str) -> str:
     """The name, if an agent can have it.
 
@@ -114,14 +123,19 @@ def _atomic(amount: Amount) -> int:
 def _age_s(age: Age) -> int:
     if isinstance(age, str):
         seconds: int = 0 if age.strip() == "0" else _valid("max_age", parse_whole_seconds, age)
+    elif isinstance(age, timedelta):
+        seconds = int(age.total_seconds())
+    elif isinstance(age, int) and not isinstance(age, bool):
+        seconds = age
     else:
-        seconds = int(age.total_seconds()) if isinstance(age, timedelta) else int(age)
+        raise InvalidCall(f"max_age: {age!r:.100} is not an age: whole seconds, a timedelta, or a text like '5m'")
     if not 0 <= seconds <= MAX_AGE_S:
         raise InvalidCall(f"max_age: from 0 to {MAX_AGE_S // 86_400} days")
     return seconds
 
 
 def _timeout(timeout_s: float) -> float:
-    if not math.isfinite(timeout_s) or timeout_s < 0:
-        raise InvalidCall(f"timeout: {timeout_s!r} is not a number of seconds")
+    is_number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool)
+    if not is_number or not math.isfinite(timeout_s) or timeout_s < 0:
+        raise InvalidCall(f"timeout: {timeout_s!r:.100} is not a number of seconds")
     return timeout_s

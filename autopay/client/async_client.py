@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -66,6 +67,8 @@ class AsyncClient:
     ) -> None:
         self.agent = checked_agent(agent)
         self._backend = open_backend(settings, home)
+        self._is_closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -76,8 +79,25 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close every connection."""
-        await self._backend.close()
+        """Close every connection; the client cannot be used any more."""
+        if not self._is_closed:
+            self._is_closed = True
+            await self._backend.close()
+
+    def _ready(self) -> Backend:
+        """What the work is done by.
+
+        Raises:
+            RuntimeError: the client is closed, or its connections are those of another event loop.
+        """
+        if self._is_closed:
+            raise RuntimeError("this client is closed")
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise RuntimeError("this client has the connections of another event loop: make one for each")
+        return self._backend
 
     async def fetch(
         self,
@@ -135,7 +155,7 @@ class AsyncClient:
             timeout_s=timeout,
         )
         try:
-            purchase = await self._backend.buy(self.agent, ask, Listener(on_approval, on_progress))
+            purchase = await self._ready().buy(self.agent, ask, Listener(on_approval, on_progress))
         except AutopayError as error:
             error.request_id = ask.id
             raise
@@ -162,14 +182,14 @@ class AsyncClient:
             max_price=max_price,
             currency=currency,
         )
-        return await self._backend.quote(self.agent, ask)
+        return await self._ready().quote(self.agent, ask)
 
     async def result(self, id: str, *, wait: float = 0) -> Purchase | None:  # noqa: A002
         """How a request stands, waiting for its end at most `wait` seconds; None: there is none of that id.
 
         Nothing is asked or paid.
         """
-        return await self._backend.result(self.agent, id, wait)
+        return await self._ready().result(self.agent, id, wait)
 
     async def purchases(
         self, *, since: datetime | timedelta | None = None, host: str | None = None, limit: int = 50
@@ -186,39 +206,39 @@ class AsyncClient:
             raise InvalidCall("since: give the time with its zone, like datetime.now(UTC)")
         if limit < 1:
             raise InvalidCall("limit: at least 1")
-        return await self._backend.purchases(self.agent, moment, host, limit)
+        return await self._ready().purchases(self.agent, moment, host, limit)
 
     async def budget(self) -> Budget:
         """What the agent may spend, by the ledger."""
-        return await self._backend.budget(self.agent)
+        return await self._ready().budget(self.agent)
 
     async def agents(self) -> Sequence[Budget]:
         """All agents, with their state."""
-        return await self._backend.agents()
+        return await self._ready().agents()
 
     async def pause(self, reason: str | None = None) -> None:
         """Let the agent start nothing new; what is under way finishes."""
-        await self._backend.pause(self.agent, reason)
+        await self._ready().pause(self.agent, reason)
 
     async def resume(self) -> None:
         """Let a paused agent go on."""
-        await self._backend.resume(self.agent)
+        await self._ready().resume(self.agent)
 
     async def cancel(self, id: str) -> None:  # noqa: A002
         """Pay nothing more for a request than is signed; `result` tells how it ends."""
-        await self._backend.cancel(self.agent, id)
+        await self._ready().cancel(self.agent, id)
 
     async def approvals(self) -> Sequence[ApprovalRecord]:
         """The agent's payments that wait for a person, oldest first, with their exact terms."""
-        return await self._backend.approvals(self.agent)
+        return await self._ready().approvals(self.agent)
 
     async def approve(self, approval_id: object) -> bool:
         """Approve a payment on the terms that `approvals` shows; False when it was approved before."""
-        return await self._backend.decide(str(approval_id), approve=True)
+        return await self._ready().decide(str(approval_id), approve=True)
 
     async def deny(self, approval_id: object) -> bool:
         """Deny a payment: nothing is paid; False when it was denied before."""
-        return await self._backend.decide(str(approval_id), approve=False)
+        return await self._ready().decide(str(approval_id), approve=False)
 
 
 def open_backend(settings: Settings | None, home: Path | str | None) -> Backend:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import os
 import threading
+import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -23,31 +26,88 @@ T = TypeVar("T")
 
 
 class LoopThread:
-    """An event loop in a thread of its own, for calls from other threads. It does not keep the process alive."""
+    """An event loop in a thread of its own, for calls from other threads. It does not keep the process alive.
+
+    The thread starts with the first call. At the end of the process what is still open is closed.
+    """
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, name="autopay", daemon=True)
-        self._thread.start()
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._pid = os.getpid()
+        self._is_closed = False
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do the work there and return its result; an interrupt of the caller cancels it."""
-        if self.loop.is_closed():
+        """Do the work there and return its result; an interrupt of the caller cancels it.
+
+        Raises:
+            RuntimeError: it is closed, or belongs to the process that this one was forked from.
+        """
+        try:
+            loop = self._running_loop()
+        except RuntimeError:
             work.close()
-            raise RuntimeError("this client is closed")
-        doing: Future[T] = asyncio.run_coroutine_threadsafe(work, self.loop)
+            raise
+        doing: Future[T] = asyncio.run_coroutine_threadsafe(work, loop)
         try:
             return doing.result()
-        except BaseException:
+        except BaseException as error:
             doing.cancel()
+            if isinstance(error, CancelledError) and self._is_closed:
+                raise RuntimeError("this client was closed while it was used") from None
             raise
 
-    def close(self) -> None:
-        """End the loop and its thread."""
-        if not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self.loop.stop)
-            self._thread.join()
-            self.loop.close()
+    def close(self, last: Coroutine[Any, Any, None]) -> None:
+        """Cancel what is under way there, do this last work, and end the loop and its thread."""
+        with self._lock:
+            was_closed, self._is_closed = self._is_closed, True
+            loop, thread = self._loop, self._thread
+        if was_closed or loop is None or thread is None or os.getpid() != self._pid:
+            last.close()
+            return
+        _OPEN.discard(self)
+        try:
+            asyncio.run_coroutine_threadsafe(_finish(last), loop).result()
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._is_closed:
+                raise RuntimeError("this client is closed")
+            if os.getpid() != self._pid:
+                raise RuntimeError("this client was made before a fork: make one in each process")
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="autopay", daemon=True)
+                self._thread.start()
+                _OPEN.add(self)
+            return self._loop
+
+
+_OPEN: weakref.WeakSet[LoopThread] = weakref.WeakSet()
+
+
+async def _finish(last: Coroutine[Any, Any, None]) -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await last
+
+
+async def _nothing() -> None:
+    """The last work of a client that nobody has closed."""
+
+
+@atexit.register
+def _close_all() -> None:
+    """End the threads: one that is in the middle of something could abort the end of the process."""
+    for each in list(_OPEN):
+        each.close(_nothing())
 
 
 class Client:
@@ -85,9 +145,7 @@ class Client:
 
     def close(self) -> None:
         """Close every connection, and end the client's thread."""
-        if not self._thread.loop.is_closed():
-            self._thread.run(self._client.close())
-            self._thread.close()
+        self._thread.close(self._client.close())
 
     def fetch(
         self,

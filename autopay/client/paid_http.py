@@ -55,7 +55,7 @@ def id_of_key(key: str) -> str:
         raise InvalidCall(f"Idempotency-Key: has {len(bare)} characters, from 1 to {_MOST_KEY_CHARS} are possible")
     if is_request_id(bare):
         return bare
-    return f"key-{hashlib.sha256(bare.encode(errors='surrogateescape')).hexdigest()[:48]}"
+    return f"key-{hashlib.sha256(bare.encode(errors='surrogatepass')).hexdigest()[:48]}"
 
 
 def _says_x402(body: bytes) -> bool:

@@ -37,7 +37,8 @@ class Receipt(Value):
     """What was paid, and where to see it: `transaction` is the settlement's signature on chain.
 
     All but `id`, `agent` and `status` is None when nothing was paid. `content_of` is the earlier purchase whose
-    content this is (status FRESH).
+    content this is (status FRESH), and `content_at` when that came. `content_complete` is False when the end of the
+    content is missing.
     """
 
     id: str
@@ -48,6 +49,8 @@ class Receipt(Value):
     pay_to: str | None = None
     transaction: str | None = None
     content_of: str | None = None
+    content_at: datetime | None = None
+    content_complete: bool | None = None
 
 
 class Purchase(Value):

@@ -25,13 +25,17 @@ class RequestEnds:
         self._waiting: dict[str, set[asyncio.Future[None]]] = defaultdict(set)
         self._somebody_waits = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     async def wait(self, request_key: str, within_s: float) -> bool:
         """Whether the request has ended, or its content has come, within that time.
 
         Raises:
             Fault: the ledger could not be read.
+            RuntimeError: it is closed.
         """
+        if self._is_closed:
+            raise _closed()
         if self._watching is None or self._watching.done():
             self._watching = asyncio.create_task(self._watch())
         told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -47,13 +51,17 @@ class RequestEnds:
         return True
 
     async def close(self) -> None:
-        """End the listener."""
+        """End the listener; who still waits gets an error."""
+        self._is_closed = True
         if self._watching is not None:
             self._watching.cancel()
             with suppress(asyncio.CancelledError):
                 await self._watching
+        self._fail_all(_closed())
 
     def _forget(self, request_key: str, told: asyncio.Future[None]) -> None:
+        if told.done() and not told.cancelled():
+            told.exception()  # whoever was interrupted at this moment does not hear it: it is not to be logged as lost
         waiting = self._waiting.get(request_key)
         if waiting is not None:
             waiting.discard(told)
@@ -61,28 +69,38 @@ class RequestEnds:
                 del self._waiting[request_key]
 
     async def _watch(self) -> None:
-        async with ledger_changes(self._ledger) as changes:
-            while True:
-                await self._somebody_waits.wait()
-                await self._look(changes)
-                if self._waiting:
-                    await changes.wait(LOOK_S)
-                else:
-                    self._somebody_waits.clear()
+        """Until it is cancelled, or an error that all who wait get; the next to wait begins anew."""
+        try:
+            async with ledger_changes(self._ledger) as changes:
+                while True:
+                    await self._somebody_waits.wait()
+                    await self._look(changes)
+                    if self._waiting:
+                        await changes.wait(LOOK_S)
+                    else:
+                        self._somebody_waits.clear()
+        except Exception as error:
+            self._fail_all(error)
 
     async def _look(self, changes: LedgerChanges) -> None:
         """Read how all that is waited for stands; an error is everybody's who waits."""
         try:
             ended = await self._ledger.requests.answered_among(tuple(self._waiting))
         except Exception as error:
-            for waiting in self._waiting.values():
-                for told in waiting:
-                    if not told.done():
-                        told.set_exception(error)
+            self._fail_all(error)
             return
         for request_key in ended:
             changes.was_useful()
-            for told in self._waiting.get(request_key, ()):
+            for told in self._waiting.pop(request_key, ()):
                 if not told.done():
                     told.set_result(None)
-            self._waiting.pop(request_key, None)
+
+    def _fail_all(self, error: Exception) -> None:
+        for waiting in self._waiting.values():
+            for told in waiting:
+                if not told.done():
+                    told.set_exception(error)
+
+
+def _closed() -> RuntimeError:
+    return RuntimeError("this client is closed")

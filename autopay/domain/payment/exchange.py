@@ -1,5 +1,10 @@
 """What goes to a seller and what comes back: headers and body, replies, receipts, and what a reply means."""
 
+import base64
+from typing import Any
+
+from pydantic import model_serializer, model_validator
+
 from autopay.domain.payment.offer import Challenge
 from autopay.domain.payment.payment import Conflict, Content, Rejected, SellerAnswer
 from autopay.domain.refusal import Refused
@@ -10,10 +15,34 @@ MAX_CLAIM_CHARS = 128
 
 
 class RequestExtras(Value):
-    """Headers and body of a request: what may hold secrets, opened just before it is sent."""
+    """Headers and body of a request: what may hold secrets, opened just before it is sent.
+
+    In JSON the body is a text, or `body_base64` when its bytes are not UTF-8.
+    """
 
     headers: dict[str, str] = {}
     body: bytes | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_bytes(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("body_base64") is None:
+            return given
+        return {"headers": given.get("headers", {}), "body": base64.b64decode(given["body_base64"], validate=True)}
+
+    @model_serializer(mode="plain", when_used="json")
+    def _as_json(self) -> dict[str, Any]:
+        if self.body is None or _is_utf8(self.body):
+            return {"headers": self.headers, "body": self.body}
+        return {"headers": self.headers, "body": None, "body_base64": base64.b64encode(self.body).decode()}
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 class Receipt(Value):
