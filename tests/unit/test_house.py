@@ -49,6 +49,8 @@ FLOORS = (
     ("autopay.client.agents",),
     ("autopay.client.requests",),
     ("autopay.client",),
+    ("autopay.transport",),
+    ("autopay.httpx", "autopay.httpx2", "autopay.requests"),
     ("worker", "autopay.cli.terminal"),
     ("autopay.cli.connect",),
     ("autopay.cli.session",),
