@@ -41,6 +41,9 @@ GROUPS: Mapping[str, Mapping[str, Entry]] = {
         "approve": Entry("request.approvals", "Approve a payment, on exactly the terms that are shown."),
         "deny": Entry("request.approvals", "Deny a payment: its request is refused, and nothing is paid."),
     },
+    "Other programs": {
+        "mcp": Entry("operate.mcp", "Serve tools for LLM agents (MCP): they buy through an agent."),
+    },
     "Run agents": {
         "launch": Entry("launch.launch", "Launch an agent, or all agents of a file."),
         "agents": Entry("agent.agents", "List all agents with their state and money."),

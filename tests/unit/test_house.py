@@ -51,6 +51,7 @@ FLOORS = (
     ("autopay.client",),
     ("autopay.transport",),
     ("autopay.httpx", "autopay.httpx2", "autopay.requests"),
+    ("autopay.mcp",),
     ("worker", "autopay.cli.terminal"),
     ("autopay.cli.connect",),
     ("autopay.cli.session",),
