@@ -357,6 +357,12 @@ def completed(*words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         pytest.param(["ledger", "re"], ["reconcile", "resolve"], id="a command of a group"),
         pytest.param(["request", "--max-"], ["--max-price", "--max-age"], id="an option"),
         pytest.param(["--v"], ["--version"], id="an option of the program"),
+        pytest.param(["launch", "--phase", ""], ["demo", "interactive", "full"], id="a phase"),
+        pytest.param(["phase", "a", "f"], ["full"], id="a phase as an argument"),
+        pytest.param(["launch", "a", "--currency", "C"], ["CASH"], id="a currency"),
+        pytest.param(["request", "--method", "P"], ["POST"], id="a method"),
+        pytest.param(["weather", "m"], ["market"], id="a service"),
+        pytest.param(["agents", "--sort", "sp"], ["spent", "spendable"], id="an order"),
     ],
 )
 def test_a_shell_completes_what_is_typed(

@@ -13,7 +13,7 @@ from autopay.cli.connect.connections import ledger_of, temporal_of
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.terminal.console import note, print_json
 from autopay.cli.terminal.exit_codes import examples_help
-from autopay.cli.terminal.options import HomeOption, JsonOption
+from autopay.cli.terminal.options import HomeOption, JsonOption, completed_by
 from autopay.cli.terminal.tables import print_table
 from autopay.domain.agent.records import AgentSummary, SpendableRecord
 from autopay.domain.agent.spending import spending
@@ -87,7 +87,9 @@ def agents(
     state: Annotated[
         str | None, typer.Option(help="Only those in this state: running, paused, stopped, …", show_default=False)
     ] = None,
-    sort: Annotated[str, typer.Option(help=f"Order by {', '.join(SORTS)}.")] = "name",
+    sort: Annotated[
+        str, typer.Option(autocompletion=completed_by(*SORTS), help=f"Order by {', '.join(SORTS)}.")
+    ] = "name",
     live: Annotated[
         bool | None,
         typer.Option(

@@ -9,7 +9,14 @@ from autopay.cli.connect.event_loop import run_async
 from autopay.cli.connect.grant_hint import grant_command
 from autopay.cli.terminal.console import note
 from autopay.cli.terminal.exit_codes import CommandError, examples_help
-from autopay.cli.terminal.options import AgentArgument, HomeOption, agent_name, amount_atomic, currency_of
+from autopay.cli.terminal.options import (
+    AgentArgument,
+    HomeOption,
+    agent_name,
+    amount_atomic,
+    complete_currency,
+    currency_of,
+)
 from autopay.client.errors import AgentNotRunning
 from autopay.domain.money import Currency, show
 from autopay.domain.phase import Phase
@@ -26,7 +33,7 @@ def register(app: typer.Typer) -> None:
 def fund(
     name: AgentArgument,
     amount: Annotated[str, typer.Argument(help="How much, in token units: 5 or 0.25.")],
-    currency: Annotated[str, typer.Option(help="USDC or CASH.")] = "USDC",
+    currency: Annotated[str, typer.Option(autocompletion=complete_currency, help="USDC or CASH.")] = "USDC",
     home: HomeOption = None,
 ) -> None:
     """Give an agent test tokens, on the embedded chain.

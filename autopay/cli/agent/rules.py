@@ -9,7 +9,7 @@ from autopay.cli.connect.connections import agent_handle, update_agent
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.terminal.console import note, print_json
 from autopay.cli.terminal.exit_codes import examples_help
-from autopay.cli.terminal.options import AgentArgument, HomeOption, JsonOption, phase_of, whole_seconds
+from autopay.cli.terminal.options import AgentArgument, HomeOption, JsonOption, complete_phase, phase_of, whole_seconds
 from autopay.cli.terminal.tables import print_table
 from autopay.domain.agent.spec import Rules
 from autopay.domain.money import Currency, parse_currency, show, to_atomic
@@ -43,7 +43,12 @@ def register(app: typer.Typer) -> None:
 
 def phase(
     name: AgentArgument,
-    to: Annotated[str, typer.Argument(metavar="PHASE", help="demo, interactive or full.", show_default=False)],
+    to: Annotated[
+        str,
+        typer.Argument(
+            autocompletion=complete_phase, metavar="PHASE", help="demo, interactive or full.", show_default=False
+        ),
+    ],
     home: HomeOption = None,
 ) -> None:
     """Change how much an agent may do without a person.

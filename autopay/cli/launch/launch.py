@@ -25,6 +25,8 @@ from autopay.cli.terminal.options import (
     TxLimitOption,
     agent_name,
     amount_atomic,
+    complete_currency,
+    complete_phase,
     currency_of,
     phase_of,
     session_s,
@@ -37,6 +39,17 @@ from autopay.domain.network import Network
 from autopay.domain.request import agent_workflow_id
 from autopay.domain.text.times import span
 from autopay.settings import Settings
+
+PhaseOption = Annotated[
+    str,
+    typer.Option(
+        autocompletion=complete_phase, help="demo: ends after 3 payments. interactive: asks a person. full: goes on."
+    ),
+]
+CurrenciesOption = Annotated[
+    list[str] | None,
+    typer.Option(autocompletion=complete_currency, help="USDC or CASH; repeatable.", show_default="USDC"),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -56,11 +69,9 @@ def register(app: typer.Typer) -> None:
 def launch(
     context: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="AGENT", help="The agent's name.", show_default=False)] = None,
-    phase: Annotated[
-        str, typer.Option(help="demo: ends after 3 payments. interactive: asks a person. full: goes on.")
-    ] = "demo",
+    phase: PhaseOption = "demo",
     allowance: Annotated[str, typer.Option(help="What its session may spend, in each currency.")] = DEFAULT_ALLOWANCE,
-    currency: Annotated[list[str] | None, typer.Option(help="USDC or CASH; repeatable.", show_default="USDC")] = None,
+    currency: CurrenciesOption = None,
     tx_limit: TxLimitOption = None,
     duration: DurationOption = None,
     owner_keypair: OwnerKeypairOption = None,

@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from autopay.cli.terminal.options import WrongValue, agent_name, amount_or_zero, currency_of, duration_s, shown
+from autopay.cli.terminal.options import (
+    WrongValue,
+    agent_name,
+    amount_or_zero,
+    complete_currency,
+    currency_of,
+    duration_s,
+    shown,
+)
 from autopay.domain.payment.status import TransactionStatus
 from autopay.domain.report.filter import Cursor, Filter
 
@@ -21,7 +29,9 @@ SinceOption = Annotated[str | None, typer.Option(help=f"From this time on, in UT
 UntilOption = Annotated[str | None, typer.Option(help="Before this time.", metavar="TIME")]
 MinOption = Annotated[str | None, typer.Option("--min", help="At least this amount, in token units.", metavar="AMOUNT")]
 MaxOption = Annotated[str | None, typer.Option("--max", help="At most this amount.", metavar="AMOUNT")]
-CurrencyOption = Annotated[str | None, typer.Option(help="Only this currency: USDC or CASH.")]
+CurrencyOption = Annotated[
+    str | None, typer.Option(autocompletion=complete_currency, help="Only this currency: USDC or CASH.")
+]
 LinesOption = Annotated[bool, typer.Option("--json", help="Print a line of JSON for each.")]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")]
 

@@ -6,7 +6,7 @@ import typer
 
 from autopay.cli.terminal.console import print_json
 from autopay.cli.terminal.exit_codes import CommandError, ExitCode, examples_help
-from autopay.cli.terminal.options import HomeOption, JsonOption, duration_s
+from autopay.cli.terminal.options import HomeOption, JsonOption, completed_by, duration_s
 from autopay.cli.terminal.tables import print_table
 from autopay.domain.text.command_line import command_line
 from autopay.settings import Settings
@@ -42,7 +42,12 @@ def register(app: typer.Typer) -> None:
 
 
 def weather(
-    service: Annotated[str | None, typer.Argument(help="chain, facilitator, market or knowledge; all if none.")] = None,
+    service: Annotated[
+        str | None,
+        typer.Argument(
+            autocompletion=completed_by(*SERVICES), help="chain, facilitator, market or knowledge; all if none."
+        ),
+    ] = None,
     latency: Annotated[str | None, typer.Option(help="Delay of each answer: 200ms.")] = None,
     error_rate: Annotated[float | None, typer.Option(min=0, max=1, help="Share of requests that fail.")] = None,
     outage: Annotated[bool | None, typer.Option("--outage/--no-outage", help="Refuse every request.")] = None,

@@ -20,6 +20,8 @@ from autopay.cli.terminal.options import (
     age_s,
     agent_name,
     amount_atomic,
+    complete_currency,
+    complete_method,
     currency_of,
     duration_s,
     headers_of,
@@ -57,11 +59,16 @@ def request(
         str | None, typer.Option(help="The agent that pays.", show_default="'default', made on the embedded stack")
     ] = None,
     key: Annotated[str | None, typer.Option("--id", help="Your idempotency key: the same id never pays twice.")] = None,
-    method: Annotated[str | None, typer.Option(help="GET or POST.", show_default="GET, POST with a body")] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(autocompletion=complete_method, help="GET or POST.", show_default="GET, POST with a body"),
+    ] = None,
     body: Annotated[str | None, typer.Option("--json-body", help="A JSON text to send, or @file.")] = None,
     header: Annotated[list[str] | None, typer.Option(help="'Name: value'; repeatable.")] = None,
     max_price: Annotated[str | None, typer.Option(help="Pay at most this, in token units: 0.01.")] = None,
-    currency: Annotated[str | None, typer.Option(help="Pay in this currency only: USDC or CASH.")] = None,
+    currency: Annotated[
+        str | None, typer.Option(autocompletion=complete_currency, help="Pay in this currency only: USDC or CASH.")
+    ] = None,
     max_age: Annotated[
         str | None,
         typer.Option(

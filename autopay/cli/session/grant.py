@@ -25,6 +25,7 @@ from autopay.cli.terminal.options import (
     TxLimitOption,
     agent_name,
     amount_atomic,
+    complete_currency,
     currency_of,
     host_rules,
     session_s,
@@ -67,7 +68,7 @@ class GrantOrder:
 def grant(
     agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent's name; made if there is none.")],
     allowance: Annotated[str, typer.Option(help="The most that the session can spend, in all.")] = DEFAULT_ALLOWANCE,
-    currency: Annotated[str, typer.Option(help="USDC or CASH.")] = "USDC",
+    currency: Annotated[str, typer.Option(autocompletion=complete_currency, help="USDC or CASH.")] = "USDC",
     tx_limit: TxLimitOption = None,
     duration: DurationOption = None,
     host: Annotated[

@@ -7,7 +7,7 @@ slow to import, as each command pays for it.
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar, get_args
 from uuid import UUID
 
 import typer
@@ -54,6 +54,16 @@ RequestIdArgument = Annotated[str, typer.Argument(metavar="REQUEST_ID", help="Th
 OwnerKeypairOption = Annotated[
     Path | None, typer.Option(help="File with the owner's key, which signs; used once, stored nowhere.")
 ]
+
+
+def completed_by(*words: str) -> Callable[[], list[str]]:
+    """What a shell completes the value of an option or argument with, for its `autocompletion`."""
+    return lambda: list(words)
+
+
+complete_currency = completed_by(*Currency)
+complete_method = completed_by(*get_args(Method))
+complete_phase = completed_by(*(phase.value.lower() for phase in Phase))
 
 DEFAULT_AGENT = "default"
 """Pays when the caller names no agent; launched with test money on the embedded stack."""
