@@ -2,6 +2,9 @@
 
 Everything in one run on one machine, so that its ratios mean something. Prints a table, and writes it to
 `benchmarks/payments.md` and each figure as a line of JSON to `benchmarks/payments.jsonl`.
+
+Nothing can hold it up: a figure that takes longer than `FIGURE_S`, or that would come after `ALL_S`, is left out. The
+page has what was measured and names what was not, and the exit code is 1.
 """
 
 import argparse
@@ -9,9 +12,10 @@ import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -20,6 +24,7 @@ from benchmarks.payments.bare import BareBuyer, bare_buyer
 from benchmarks.payments.commands import command_figures
 from benchmarks.payments.counts import count_all
 from benchmarks.payments.figures import Count, Speed, SpeedFigure, count_table, json_lines, speed_table
+from benchmarks.payments.limits import Limits
 from benchmarks.payments.ours import AgentBuyer, agent_buyer
 from benchmarks.payments.rivals import NAMES, PACKAGES, environment, measure
 from benchmarks.payments.town import DELAYS_MS, Town, tell, town
@@ -30,7 +35,13 @@ AT_ONCE = (1, 8, 32)
 OFFICIAL = NAMES["x402"]
 OURS = "autopay, through one agent"
 
-Buyer = Callable[[int, int, int], Awaitable[Speed]]
+ALL_S = 12 * 60
+"""When the run ends at the latest, but for what it takes to stop."""
+
+FIGURE_S = 90
+COUNTS_S = 240
+
+Buyer = Callable[[int, int, int], Coroutine[Any, Any, Speed]]
 """Given a delay in ms, how many at once, and how many in all."""
 
 
@@ -39,20 +50,22 @@ def how_many(at_once: int, scale: float) -> int:
     return max(at_once, round({1: 60, 8: 160, 32: 320}[at_once] * scale))
 
 
-async def speeds(here: Town, scale: float) -> list[SpeedFigure]:
+async def speeds(here: Town, scale: float, limits: Limits, pythons: dict[str, Path]) -> list[SpeedFigure]:
     """Each buyer in each situation; the buyers of one situation right after each other."""
-    pythons = {client: await environment(client, ENVIRONMENTS) for client in PACKAGES}
     figures = []
     async with agent_buyer(here) as agent, bare_buyer(here) as bare:
         buyers = _buyers(here, agent, bare, pythons)
         for delay in DELAYS_MS:
             await here.set_delay(delay)
-            await buyers[OURS](delay, 1, 3)  # whoever comes first pays for what is made once
+            # Whoever comes first pays for what is made once.
+            await limits.run(f"{delay} ms: {OURS}, the first purchases", buyers[OURS](delay, 1, 3), FIGURE_S)
             for at_once in AT_ONCE:
                 for name, buy in buyers.items():
-                    speed = await buy(delay, at_once, how_many(at_once, scale))
-                    figures.append(SpeedFigure(name, delay, at_once, speed))
-                    tell(f"{delay} ms, {at_once} at once: {name}: {speed.p50_ms:g} ms, {speed.per_s:g} a second")
+                    what, count = f"{delay} ms, {at_once} at once: {name}", how_many(at_once, scale)
+                    speed = await limits.run(what, buy(delay, at_once, count), FIGURE_S)
+                    if speed is not None:
+                        figures.append(SpeedFigure(name, delay, at_once, speed))
+                        tell(f"{what}: {speed.p50_ms:g} ms, {speed.per_s:g} a second")
         await here.set_delay(0)
     return figures
 
@@ -70,8 +83,9 @@ def _buyers(here: Town, agent: AgentBuyer, bare: BareBuyer, pythons: dict[str, P
     }
 
 
-def report(figures: Sequence[SpeedFigure], counts: Sequence[Count]) -> str:
+def report(figures: Sequence[SpeedFigure], counts: Sequence[Count], missing: Sequence[str]) -> str:
     """The page, in Markdown."""
+    left_out = [f"Not measured: {'; '.join(missing)}.", ""] if missing else []
     lines = [
         "# What a paid request costs",
         "",
@@ -81,6 +95,7 @@ def report(figures: Sequence[SpeedFigure], counts: Sequence[Count]) -> str:
         f"sellers. The delay is that of each answer of the node and of the seller. `×` is a share of the {OFFICIAL}'s "
         "figure: of its median one at a time (less is better), of its rate with many at once (more is better).",
         "",
+        *left_out,
         *speed_table(figures, OFFICIAL),
         "",
         *count_table(counts),
@@ -89,25 +104,30 @@ def report(figures: Sequence[SpeedFigure], counts: Sequence[Count]) -> str:
     return "\n".join(lines)
 
 
-async def main(given: argparse.Namespace) -> None:
-    """Measure, print and write."""
+async def main(given: argparse.Namespace) -> int:
+    """Measure, print and write; 1 when something was not measured."""
+    pythons = {client: await environment(client, ENVIRONMENTS) for client in PACKAGES}
+    limits = Limits(ALL_S)
     with tempfile.TemporaryDirectory(prefix="autopay-bench-") as directory:
         home = Path(directory) / "home"
         os.environ["AUTOPAY_HOME"] = str(home)
         async with town(home) as here:
-            figures = await speeds(here, given.scale)
+            figures = await speeds(here, given.scale, limits, pythons)
             async with agent_buyer(here) as buyer:
-                commands = await command_figures(here, buyer)
-            counts = [*await count_all(here, given.scale), *commands]
-    page = report(figures, counts)
+                commands = await limits.run("commands", command_figures(here, buyer), FIGURE_S)
+            counts: list[Count] = []
+            await limits.run("counts of all situations", count_all(here, given.scale, counts), COUNTS_S)
+            counts += commands or []
+    page = report(figures, counts, limits.missing)
     await asyncio.to_thread(given.out.write_text, page)
     lines = json_lines([*(each.line() for each in figures), *(each.line() for each in counts)])
     await asyncio.to_thread(given.out.with_suffix(".jsonl").write_text, lines)
     sys.stdout.write(page)
+    return 1 if limits.missing else 0
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of purchases: 0.1 for a quick look")
     parser.add_argument("--out", type=Path, default=REPORT)
-    uvloop.run(main(parser.parse_args()))
+    sys.exit(uvloop.run(main(parser.parse_args())))

@@ -260,7 +260,12 @@ async def timed(one: Callable[[], Awaitable[float]], at_once: int, count: int) -
             return await one()
 
     began = time.perf_counter()
-    took = await asyncio.gather(*(in_turn() for _ in range(count)))
+    tasks = [asyncio.ensure_future(in_turn()) for _ in range(count)]
+    try:
+        took = await asyncio.gather(*tasks)
+    finally:  # when one fails, the others must not go on beside the next measurement
+        for task in tasks:
+            task.cancel()
     return Speed.of(took, time.perf_counter() - began)
 
 

@@ -82,10 +82,9 @@ class Reading:
     at_s: float
 
 
-async def count_all(here: Town, scale: float) -> list[Count]:
-    """Every situation's counts, for one request each."""
+async def count_all(here: Town, scale: float, found: list[Count]) -> None:
+    """Every situation's counts, for one request each; those of each situation are added to `found` as they come."""
     await here.stack.stop_workers()
-    found = []
     async with metered_worker(here) as meters, agent_buyer(here) as buyer:
         await _bought_and_final(here, buyer, f"{here.sellers[0]}/data", 1, 3)
         idle = await _idle(here, meters)
@@ -97,7 +96,6 @@ async def count_all(here: Town, scale: float) -> list[Count]:
             after = await _read(here, meters)
             found += [Count(what, value, situation) for what, value in _per_request(before, after, idle, many)]
             found += [Count(what, value, situation) for what, value in await _of_histories(here, ids)]
-    return found
 
 
 def _per_request(before: Reading, after: Reading, idle: Reading, count: int) -> Iterable[tuple[str, float]]:
@@ -175,7 +173,10 @@ async def _idle(here: Town, meters: Meters) -> Reading:
 async def _read(here: Town, meters: Meters) -> Reading:
     async with here.ledger.database.engine.connect() as db:
         wal = await db.scalar(text("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')"))
-    agent = await here.client.get_workflow_handle(agent_workflow_id(AGENT)).describe()
+    agent = agent_workflow_id(AGENT)
+    runs = {each.run_id: each.history_length async for each in here.client.list_workflows(f"WorkflowId = '{agent}'")}
+    newest = await here.client.get_workflow_handle(agent).describe()
+    runs[newest.run_id] = newest.history_length
     async with httpx.AsyncClient(trust_env=False) as http:
         counts = (await http.get(f"{here.sellers[0]}/counts")).json()
     calls = meters.database
@@ -191,7 +192,7 @@ async def _read(here: Town, meters: Meters) -> Reading:
         cpu_worker_s=cost_of(meters.worker).cpu_s,
         cpu_temporal_s=cost_of(here.stack.pid("temporal")).cpu_s,
         cpu_postgres_s=cost_of(here.stack.pid("postgres")).cpu_s,
-        agent_events=agent.history_length,
+        agent_events=sum(runs.values()),
         at_s=asyncio.get_running_loop().time(),
     )
 

@@ -153,7 +153,12 @@ async def run_program(command: Sequence[str], **environment: str) -> str:
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env={**os.environ, **environment}
     )
-    printed, errors = await process.communicate()
+    try:
+        printed, errors = await process.communicate()
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
     if process.returncode != 0:
         raise RuntimeError(f"{command[0]} ended with {process.returncode}: {errors.decode()[-2000:]}")
     return printed.decode()
