@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
-from sqlalchemy import event
 
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.postgres.database.notifier import CHANNEL, Notifier
@@ -24,19 +24,20 @@ PATIENCE_S = 30
 
 
 @contextmanager
-def statements(ledger: PostgresLedger) -> Iterator[list[str]]:
+def statements(_: PostgresLedger) -> Iterator[list[str]]:
     """The statements of transactions while this is entered: the first word of each, without their commits."""
     asked: list[str] = []
+    execute = psycopg.AsyncCursor.execute
 
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        word = statement.split(maxsplit=1)[0]
+    async def note(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
+        word = str(query).split(maxsplit=1)[0]
         if word != "NOTIFY":
             asked.append(word)
+        return await execute(self, query, *arguments, **options)
 
-    engine = ledger.database.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
-    yield asked
-    event.remove(engine, "before_cursor_execute", note)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(psycopg.AsyncCursor, "execute", note)
+        yield asked
 
 
 async def first_run(book: Book, request_id: str) -> RecordedAttempt:

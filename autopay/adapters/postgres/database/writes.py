@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 from sqlalchemy import Insert, Table, Update, bindparam, func, insert, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from autopay.adapters.postgres.database.direct import change
 from autopay.adapters.postgres.tables.core import Base
 
 CLOCK = func.clock_timestamp()
@@ -45,7 +46,7 @@ def changed(row: type[Base], values: Mapping[str, Any], **where: Any) -> Write:
     return Write(row, values, where)
 
 
-def differing(row: Base, values: Mapping[str, Any]) -> dict[str, Any]:
+def differing(row: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the values that differ from the row's, so that nothing is written that changes nothing."""
     return {name: value for name, value in values.items() if getattr(row, name) != value}
 
@@ -64,7 +65,7 @@ async def write(db: AsyncSession, *writes: Write) -> None:
         of_values = {_bind(number, "set", name): value for name, value in each.values.items() if value is not CLOCK}
         of_where = {_bind(number, "is", name): value for name, value in (each.where or {}).items() if value is not None}
         parameters |= of_values | of_where
-    await db.execute(_statement(*map(_shape, writing)), parameters)
+    await change(db, _statement(*map(_shape, writing)), parameters)
 
 
 def _shape(each: Write) -> _Shape:

@@ -10,10 +10,12 @@ from sqlalchemy import ARRAY, Text, and_, any_, bindparam, func, insert, or_, se
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from autopay.adapters.postgres.database.direct import one_row
 from autopay.adapters.postgres.database.rows import request_result, request_spec
-from autopay.adapters.postgres.database.transaction import agent_named
+from autopay.adapters.postgres.database.writes import new, write
 from autopay.adapters.postgres.tables.core import AgentRow, QueueRow, RequestRow, TransactionRow
 from autopay.domain.agent.steps import Enqueued, ToEnqueue
+from autopay.domain.errors import UnknownAgent
 from autopay.domain.money import to_units
 from autopay.domain.payment.status import Delivery
 from autopay.domain.refusal import RefusalReason, Refused
@@ -34,8 +36,13 @@ MAX_OPEN = timedelta(days=1)
 Data = tuple[HttpMethod, str | None, str | None]
 """Method, URL and body hash: what makes content the same."""
 
-_KNOWN = select(RequestRow).where(RequestRow.x402_request_id == any_(bindparam("keys", type_=ARRAY(Text))))
+_OWNER = select(AgentRow.id, AgentRow.name).where(AgentRow.name == bindparam("name")).with_for_update(key_share=True)
+_IS_KNOWN = RequestRow.x402_request_id == any_(bindparam("keys", type_=ARRAY(Text)))
+_KNOWN = select(RequestRow).where(_IS_KNOWN)
 _WAITING = select(func.count()).where(QueueRow.agent_id == bindparam("agent_id"), QueueRow.processed_at.is_(None))
+_BEFORE = select(
+    select(RequestRow.id).where(_IS_KNOWN).exists().label("any_known"), _WAITING.scalar_subquery().label("waiting")
+)
 
 # With RETURNING, SQLAlchemy inserts many rows by one statement.
 _REQUESTS = insert(RequestRow).returning(RequestRow.id)
@@ -47,20 +54,24 @@ async def accept_many(
 ) -> list[Enqueued | Refused]:
     """The outcome of each request, in their order; the port `AgentRequests` says which.
 
-    The agent's row is locked: calls with one id, or at the queue's limit, come one after the other. About five
-    statements, however many requests there are.
+    The agent's row is locked: calls with one id, or at the queue's limit, come one after the other. Few statements,
+    however many requests there are.
+
+    Raises:
+        UnknownAgent: there is none of that name.
     """
-    owner = await agent_named(db, agent, lock=True)
+    owner: AgentRow | None = await one_row(db, _OWNER, {"name": agent})
+    if owner is None:
+        raise UnknownAgent(agent)
     keys = [x402_request_id(agent, each.spec.request_id) for each in requests]
-    rows = list(await db.scalars(_KNOWN, {"keys": keys}))
+    before = await one_row(db, _BEFORE, {"keys": keys, "agent_id": owner.id})
+    rows = list(await db.scalars(_KNOWN, {"keys": keys})) if before.any_known else []
     known = {row.x402_request_id: row for row in rows}
     unknown = [each for key, each in zip(keys, requests, strict=True) if key not in known]
-    batch = _Batch(owner, queue_limit)
+    batch = _Batch(owner, queue_limit, before.waiting)
     batch.terms = {key: _Known(row.terms_hash, request_spec(row)) for key, row in known.items() if key is not None}
     batch.outcomes = await _outcomes(db, agent, rows)
     batch.fresh = await _newest_content(db, owner, unknown)
-    if unknown:
-        batch.waiting = await db.scalar(_WAITING, {"agent_id": owner.id}) or 0
     outcomes = [batch.accept(key, each) for key, each in zip(keys, requests, strict=True)]
     await batch.write(db)
     return outcomes
@@ -80,7 +91,7 @@ class _Batch:
 
     owner: AgentRow
     queue_limit: int
-    waiting: int = 0
+    waiting: int
     terms: dict[str, _Known] = field(default_factory=dict)
     outcomes: dict[str, Enqueued] = field(default_factory=dict)
     fresh: dict[Data, RequestRow] = field(default_factory=dict)
@@ -104,7 +115,9 @@ class _Batch:
 
     async def write(self, db: AsyncSession) -> None:
         """Insert what is new: requests that wait and their places in the queue, and requests that have ended."""
-        if self.queued:
+        if len(self.queued) == 1:
+            await write(db, new(RequestRow, self.queued[0]), new(QueueRow, self.places[0]))
+        elif self.queued:
             await db.execute(_REQUESTS, self.queued)
             await db.execute(_PLACES, self.places)
         if self.ended:

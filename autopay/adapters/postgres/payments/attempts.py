@@ -6,10 +6,9 @@ from uuid import UUID
 from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import load_only
 
+from autopay.adapters.postgres.database.direct import one_row, split
 from autopay.adapters.postgres.database.rows import atomic
-from autopay.adapters.postgres.database.transaction import READ_AGAIN
 from autopay.adapters.postgres.database.writes import Write, write
 from autopay.adapters.postgres.tables.core import RequestRow, TransactionRow
 from autopay.domain.errors import IllegalTransition
@@ -23,37 +22,34 @@ _ATTEMPTS = (
     .order_by(TransactionRow.attempt_number)
 )
 
+_ATTEMPT = (
+    TransactionRow.id,
+    TransactionRow.status,
+    TransactionRow.network,
+    TransactionRow.mint,
+    TransactionRow.amount,
+    TransactionRow.authority,
+    TransactionRow.destination_account,
+    TransactionRow.hash,
+    TransactionRow.slot,
+    TransactionRow.claims,
+    TransactionRow.last_answer,
+    TransactionRow.facilitator_response,
+)
+_REQUEST = (
+    RequestRow.id,
+    RequestRow.x402_request_id,
+    RequestRow.delivery,
+    RequestRow.closed_at,
+    RequestRow.response_status,
+    RequestRow.conflict,
+    RequestRow.content_location,
+)
 _LOCKED = (
-    select(TransactionRow, RequestRow)
-    .join(RequestRow, RequestRow.x402_request_id == TransactionRow.x402_request_id)
+    select(*_ATTEMPT, *_REQUEST)
+    .join_from(TransactionRow, RequestRow, RequestRow.x402_request_id == TransactionRow.x402_request_id)
     .where(TransactionRow.id == bindparam("attempt_id"), TransactionRow.attempt_number.is_not(None))
     .with_for_update(of=[TransactionRow, RequestRow], key_share=True)
-    .options(
-        load_only(
-            TransactionRow.status,
-            TransactionRow.network,
-            TransactionRow.mint,
-            TransactionRow.amount,
-            TransactionRow.authority,
-            TransactionRow.destination_account,
-            TransactionRow.hash,
-            TransactionRow.slot,
-            TransactionRow.claims,
-            TransactionRow.last_answer,
-            TransactionRow.facilitator_response,
-            raiseload=True,
-        ),
-        load_only(
-            RequestRow.x402_request_id,
-            RequestRow.delivery,
-            RequestRow.closed_at,
-            RequestRow.response_status,
-            RequestRow.conflict,
-            RequestRow.content_location,
-            raiseload=True,
-        ),
-    )
-    .execution_options(**READ_AGAIN)
 )
 
 
@@ -77,15 +73,16 @@ async def locked_attempt(db: AsyncSession, attempt_id: UUID) -> TransactionRow:
 async def locked_attempt_and_request(db: AsyncSession, attempt_id: UUID) -> tuple[TransactionRow, RequestRow]:
     """The attempt's row and its request's, locked in this order against every other change.
 
-    They have only what an answer or an end is held against: every other column raises.
+    They have only what an answer or an end is held against: no other column, and are no ORM objects.
 
     Raises:
         IllegalTransition: nothing may happen to an attempt that was never recorded.
     """
-    found = (await db.execute(_LOCKED, {"attempt_id": attempt_id})).one_or_none()
+    found = await one_row(db, _LOCKED, {"attempt_id": attempt_id})
     if found is None:
         raise IllegalTransition(f"attempt {attempt_id} was never recorded")
-    return found[0], found[1]
+    attempt, request = split(found, _ATTEMPT, _REQUEST)
+    return attempt, request
 
 
 def booking(row: TransactionRow, settlement: Settlement, *, final: bool) -> dict[str, Any]:

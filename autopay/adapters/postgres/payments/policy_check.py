@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Date, Label, Row, Uuid, and_, bindparam, func, or_, select, text, update
+from sqlalchemy import Date, Label, Uuid, and_, bindparam, func, or_, select, text, update
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -103,7 +103,7 @@ def policy_parameters(request: RequestRow, terms: Terms) -> dict[str, Any]:
 
 
 async def check_policy(
-    db: AsyncSession, request: RequestRow, agent: AgentRow, terms: Terms, row: Row[Any] | None = None
+    db: AsyncSession, request: RequestRow, agent: AgentRow, terms: Terms, row: Any = None
 ) -> PolicyCheck:
     """Judge the terms of a request, with what is booked and approved now. Lock the agent first to reserve by it.
 

@@ -13,13 +13,13 @@ A death before COMMIT leaves nothing of it, and one after leaves all of it: the 
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Row, Text, any_, bindparam, func, select
+from sqlalchemy import ARRAY, Text, any_, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import load_only
 
+from autopay.adapters.postgres.database.direct import one_row, split
 from autopay.adapters.postgres.database.rows import atomic, recorded_attempt
-from autopay.adapters.postgres.database.transaction import READ_AGAIN, request_and_agent
+from autopay.adapters.postgres.database.transaction import locked_request, request_and_agent
 from autopay.adapters.postgres.database.writes import CLOCK, changed, new, write
 from autopay.adapters.postgres.payments.attempts import attempts_of
 from autopay.adapters.postgres.payments.content import storable
@@ -56,47 +56,43 @@ from autopay.domain.refusal import RefusalReason, Refused
 from autopay.domain.text.hosts import host_and_port, resource_of
 from autopay.uuid7 import uuid7
 
+_AGENT = (AgentRow.name, AgentRow.autonomy_phase)
+_SESSION = (
+    SessionRow.id,
+    SessionRow.agent_id,
+    SessionRow.status,
+    SessionRow.expires_at,
+    SessionRow.scope,
+    SessionRow.allowance,
+    SessionRow.currency,
+    SessionRow.mint,
+    SessionRow.source_account,
+    SessionRow.public_key,
+)
+_REQUEST = (
+    RequestRow.id,
+    RequestRow.x402_request_id,
+    RequestRow.agent_id,
+    RequestRow.request_id,
+    RequestRow.method,
+    RequestRow.url,
+    RequestRow.body_hash,
+    RequestRow.terms_hash,
+    RequestRow.sealed_extras,
+    RequestRow.max_price,
+    RequestRow.currency_preference,
+    RequestRow.delivery,
+    RequestRow.closed_at,
+    RequestRow.retry_attempts,
+)
 _LOCKED = (
-    select(AgentRow, SessionRow, RequestRow)
-    .join(RequestRow, RequestRow.agent_id == AgentRow.id)
+    select(*_AGENT, *_SESSION, *_REQUEST)
+    .join_from(AgentRow, RequestRow, RequestRow.agent_id == AgentRow.id)
     .join(SessionRow, SessionRow.id == bindparam("session_id"))
     .where(RequestRow.x402_request_id == bindparam("request_key"))
     .with_for_update(of=[AgentRow, SessionRow, RequestRow], key_share=True)
-    .options(
-        load_only(AgentRow.name, AgentRow.autonomy_phase, raiseload=True),
-        load_only(
-            SessionRow.agent_id,
-            SessionRow.status,
-            SessionRow.expires_at,
-            SessionRow.scope,
-            SessionRow.allowance,
-            SessionRow.currency,
-            SessionRow.mint,
-            SessionRow.source_account,
-            SessionRow.public_key,
-            raiseload=True,
-        ),
-        load_only(
-            RequestRow.x402_request_id,
-            RequestRow.agent_id,
-            RequestRow.request_id,
-            RequestRow.method,
-            RequestRow.url,
-            RequestRow.body_hash,
-            RequestRow.terms_hash,
-            RequestRow.sealed_extras,
-            RequestRow.max_price,
-            RequestRow.currency_preference,
-            RequestRow.delivery,
-            RequestRow.closed_at,
-            RequestRow.retry_attempts,
-            RequestRow.transaction_id,
-            raiseload=True,
-        ),
-    )
-    .execution_options(**READ_AGAIN)
 )
-"""The rows that a reservation locks, in that order, with what it is held against; every other column raises.
+"""The rows that a reservation locks, in that order, with what it is held against; they have no other column.
 
 No row when the request or the session is unknown.
 """
@@ -129,11 +125,11 @@ async def reserve(
 
     Raises what `Payments.record_attempt` names.
     """
-    locked = (await db.execute(_LOCKED, {"request_key": request_key, "session_id": session_id})).one_or_none()
+    locked = await one_row(db, _LOCKED, {"request_key": request_key, "session_id": session_id})
     if locked is None:
         await request_and_agent(db, request_key)
         return Refused(reason=RefusalReason.SESSION_MISSING, message=f"there is no session {session_id}")
-    agent, session, request = locked
+    agent, session, request = split(locked, _AGENT, _SESSION, _REQUEST)
     terms = terms_of(request, signed.offer, signed.program)
     memos = context.memos or (signed.memo,)
     limited_by = {
@@ -141,7 +137,7 @@ async def reserve(
         "memos": list(memos),
         "addresses": [signed.offer.pay_to, signed.offer.fee_payer],
     }
-    limits = (await db.execute(_LIMITS, limited_by | policy_parameters(request, terms))).one()
+    limits = await one_row(db, _LIMITS, limited_by | policy_parameters(request, terms))
     attempts = await attempts_of(db, request_key) if limits.attempts else []
     known = next((row for row in attempts if row.attempt_number == number), None)
     if known is not None:
@@ -153,7 +149,8 @@ async def reserve(
         raise LedgerFenced(limits.fence)
     _require_next(request, attempts, number)
     if limits.forgotten:
-        paid = await paid_before(db, request, memos, signed.offer, signed.destination_account)
+        row = await locked_request(db, request_key)
+        paid = await paid_before(db, row, memos, signed.offer, signed.destination_account)
         if paid is not None:
             return paid
     refused = _refused_by_session(session, request, signed, limits)
@@ -181,9 +178,7 @@ async def reserve(
     return recorded_attempt(TransactionRow(**values), agent.name, is_new=True)
 
 
-def _refused_by_session(
-    session: SessionRow, request: RequestRow, signed: SignedPayment, limits: Row[Any]
-) -> Refused | None:
+def _refused_by_session(session: SessionRow, request: RequestRow, signed: SignedPayment, limits: Any) -> Refused | None:
     pays = (request.agent_id, signed.offer.currency, signed.offer.mint, signed.source_account)
     if (session.agent_id, session.currency, session.mint, session.source_account) != pays:
         raise IllegalTransition(f"{request.x402_request_id} is not for session {session.id} to pay")
