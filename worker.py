@@ -68,7 +68,7 @@ from autopay.temporal.runner import LocalResultsFirst
 from autopay.temporal.schedules import schedule_adoption
 from workflows.adopt import Adopt
 from workflows.agent import Agent
-from workflows.fetch import Ask, Fetch
+from workflows.fetch import Fetch, GetData
 from workflows.messages import MessageChecks
 from workflows.paid_request import PaidRequest
 from workflows.policies import WAITS
@@ -93,7 +93,7 @@ SWITCH_INTERVAL_S = 0.0005
 """How long one Python thread may keep the others waiting: with Python's 5 ms, a workflow that replays in a thread, or
 the SDK's core with the next task, waits that long for a busy event loop."""
 
-WORKFLOWS = [Agent, PaidRequest, Adopt, Redeliver, Fetch, Ask]
+WORKFLOWS = [Agent, PaidRequest, Adopt, Redeliver, Fetch, GetData]
 
 log = structlog.get_logger("autopay.worker")
 

@@ -28,8 +28,8 @@ TASK_QUEUE = "autopay"
 WORKFLOW = "Fetch"
 """The workflow behind `fetch`, and the child workflow of callers in the same namespace."""
 
-ASK_WORKFLOW = "Ask"
-"""The workflow behind `ask`."""
+GET_DATA_WORKFLOW = "GetData"
+"""The workflow behind `get_data`."""
 
 WORKFLOW_PREFIX = "autopay-fetch/"
 """Begins the id of every such workflow."""
@@ -160,9 +160,10 @@ class FailedFetch:
 
 @dataclass(frozen=True)
 class Question:
-    """What a language model asks for. The agent that pays, its budget and its policy are not the model's to choose.
+    """Fetches data from a URL, and pays for it if its seller asks for money.
 
-    `max_price` is a decimal text in token units: "0.01". `body` is a JSON text, sent by POST.
+    `max_price` is the most to pay, in dollars, like "0.01"; null leaves it to the budget. `body` is a JSON text, which
+    is sent by POST; null sends none.
     """
 
     url: str
@@ -207,10 +208,14 @@ class Part:
 
 @nexusrpc.service(name="Autopay")
 class AutopayService:
-    """The Nexus service. `fetch` buys or finds, `ask` does so for a language model, `read` reads large content."""
+    """The Nexus service. `get_data` is `fetch` as a tool of a language model, `read` reads large content.
+
+    Of `get_data` the model reads the name and the description of `Question`. Which agent pays, its budget and its
+    policy are not the model's to choose.
+    """
 
     fetch: nexusrpc.Operation[FetchInput, Fetched]
-    ask: nexusrpc.Operation[Question, Answer]
+    get_data: nexusrpc.Operation[Question, Answer]
     read: nexusrpc.Operation[ReadInput, Part]
 
 

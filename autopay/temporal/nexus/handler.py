@@ -2,7 +2,8 @@
 
 import base64
 import hashlib
-from typing import Protocol
+from dataclasses import replace
+from typing import Protocol, TypeVar
 
 import nexusrpc
 from temporalio import nexus
@@ -10,11 +11,11 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes, Workfl
 
 from autopay.domain.errors import ContentPruned, TransientFault, UnknownRequest
 from autopay.domain.request import is_request_id, x402_request_id
-from autopay.domain.text.hosts import check_url, host_of
+from autopay.domain.text.hosts import check_url, host_of, origin
 from autopay.temporal.attributes import ENDPOINT as HOST
 from autopay.temporal.nexus.boundary import FailureInClear
 from autopay.temporal.nexus.contract import (
-    ASK_WORKFLOW,
+    GET_DATA_WORKFLOW,
     INVALID,
     MAX_PART_BYTES,
     WORKFLOW,
@@ -27,6 +28,8 @@ from autopay.temporal.nexus.contract import (
     Question,
     ReadInput,
 )
+
+T = TypeVar("T")
 
 UNKNOWN_CONTENT = "unknown_content"
 """The stable name of the failure when no such content is there."""
@@ -50,33 +53,24 @@ class AutopayHandler:
     @nexus.workflow_run_operation
     async def fetch(self, ctx: nexus.WorkflowRunOperationContext, wanted: FetchInput) -> nexus.WorkflowHandle[Fetched]:
         """Buy it or find it; asked again with the same Nexus request id, the same workflow goes on."""
-        named = FetchInput(**{**vars(wanted), "id": wanted.id or _id_of(ctx)})
-        return await ctx.start_workflow(
-            WORKFLOW,
-            named,
-            id=_workflow_id(named, ctx),
-            result_type=Fetched,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            search_attributes=_attributes(named),
-            static_summary=_summary(named),
-        )
+        named = replace(wanted, id=wanted.id or _id_of(ctx))
+        try:
+            check_url(named.url)
+        except ValueError as error:
+            raise _bad("not fetched") from FailureInClear(INVALID, str(error))
+        if named.id is None or not is_request_id(named.id):
+            message = f"{ascii(named.id)[:100]} is not an id: up to 120 letters, digits and '._:@-'"
+            raise _bad("not fetched") from FailureInClear(INVALID, message)
+        return await _started(ctx, WORKFLOW, named, Fetched)
 
     @nexus.workflow_run_operation
-    async def ask(self, ctx: nexus.WorkflowRunOperationContext, wanted: Question) -> nexus.WorkflowHandle[Answer]:
+    async def get_data(self, ctx: nexus.WorkflowRunOperationContext, wanted: Question) -> nexus.WorkflowHandle[Answer]:
         """The same for a language model: what goes wrong is told, and fails nothing."""
         headers = None if wanted.body is None else {"Content-Type": "application/json"}
-        order = FetchInput(
+        named = FetchInput(
             url=wanted.url, max_price=wanted.max_price, content=wanted.body, headers=headers, id=_id_of(ctx)
         )
-        return await ctx.start_workflow(
-            ASK_WORKFLOW,
-            order,
-            id=_workflow_id(order, ctx),
-            result_type=Answer,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            search_attributes=_attributes(order),
-            static_summary=_summary(order),
-        )
+        return await _started(ctx, GET_DATA_WORKFLOW, named, Answer)
 
     @nexusrpc.handler.sync_operation
     async def read(self, _ctx: nexusrpc.handler.StartOperationContext, wanted: ReadInput) -> Part:
@@ -114,22 +108,18 @@ def _digest(ctx: nexusrpc.handler.StartOperationContext) -> str:
     return hashlib.sha256(ctx.request_id.encode()).hexdigest()[:24]
 
 
-def _workflow_id(wanted: FetchInput, ctx: nexusrpc.handler.StartOperationContext) -> str:
-    """Of this operation alone: two callers with the same id wait each for themselves, whatever their terms."""
-    try:
-        check_url(wanted.url)
-    except ValueError as error:
-        raise _bad("not fetched") from FailureInClear(INVALID, str(error))
-    if wanted.id is None or not is_request_id(wanted.id):
-        message = f"{ascii(wanted.id)[:100]} is not an id: up to 120 letters, digits and '._:@-'"
-        raise _bad("not fetched") from FailureInClear(INVALID, message)
-    return f"{WORKFLOW_PREFIX}{wanted.id}/{_digest(ctx)[:8]}"
-
-
-def _attributes(wanted: FetchInput) -> TypedSearchAttributes:
-    return TypedSearchAttributes([SearchAttributePair(HOST, host_of(wanted.url))])
-
-
-def _summary(wanted: FetchInput) -> str:
+async def _started(
+    ctx: nexus.WorkflowRunOperationContext, name: str, wanted: FetchInput, result: type[T]
+) -> nexus.WorkflowHandle[T]:
+    """The workflow of this operation alone: two callers with one id wait each for themselves, whatever their terms."""
+    host = host_of(wanted.url) if origin(wanted.url) is not None else "no host"
     price = f", at most {wanted.max_price} {wanted.currency or ''}".rstrip() if wanted.max_price else ""
-    return f"fetch from {host_of(wanted.url)}{price}, for another workflow"[:200]
+    return await ctx.start_workflow(
+        name,
+        wanted,
+        id=f"{WORKFLOW_PREFIX}{wanted.id}/{_digest(ctx)[:8]}",
+        result_type=result,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        search_attributes=TypedSearchAttributes([SearchAttributePair(HOST, host)]),
+        static_summary=f"fetch from {host}{price}, for another workflow"[:200],
+    )
