@@ -24,8 +24,16 @@ class PlayedModel(TestModel):
         self.tools: list[Tool] = []
         self.answers: list[dict[str, Any]] = []
 
-    async def get_response(self, system_instructions: Any, input: Any, **options: Any) -> ModelResponse:  # noqa: A002
-        self.tools = options["tools"]
+    async def get_response(
+        self,
+        system_instructions: Any,
+        input: Any,  # noqa: A002
+        model_settings: Any,
+        tools: Any,
+        *more: Any,
+        **options: Any,
+    ) -> ModelResponse:
+        self.tools = tools
         if isinstance(input, list) and input[-1].get("type") == "function_call_output":
             self.answers.append(json.loads(input[-1]["output"]))
         if self.questions:
