@@ -45,6 +45,8 @@ SECRET = frozenset(
         "facilitator_urls",
         "facilitator_url",
         "anchor_keypair",
+        "gateway",  # its path may hold the token
+        "gateway_token",
     )
 )
 """Settings whose values are secrets or may hold one: never shown."""
@@ -52,6 +54,9 @@ SECRET = frozenset(
 SHOWN_CHARS = 60
 
 _KEYRING = re.compile(r"\d+:[A-Za-z0-9+/]{43}=(,\s*\d+:[A-Za-z0-9+/]{43}=)*", re.ASCII)
+
+_TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,512}", re.ASCII)
+"""Of a gateway: what stands in a URL's path and in a header as it is."""
 
 NO_KEYRING = "should look like 1:<base64 of 32 bytes>; make one: {make}"
 
@@ -120,6 +125,10 @@ class Settings(BaseSettings):
     nexus_agents: Annotated[list[str], NoDecode] = Field(
         [], description="Agents that other teams' workflows may have pay, the first by default; none: every agent"
     )
+    gateway: str = Field("", repr=False, description="Address of an HTTP gateway that clients work through")
+    gateway_token: SecretStr = Field(
+        SecretStr(""), description="What clients show to the gateway, and it wants to be shown: 16 characters at least"
+    )
     log_format: Literal["auto", "json", "console"] = "auto"
     worker_max_activities: int = Field(100, ge=1, le=10_000)
     worker_max_workflow_tasks: int = Field(100, ge=2, le=10_000)
@@ -157,7 +166,15 @@ class Settings(BaseSettings):
         Reach.of((), value)
         return value
 
-    @field_validator("solana_rpc_url", "facilitator_url")
+    @field_validator("gateway_token")
+    @classmethod
+    def _token(cls, value: SecretStr) -> SecretStr:
+        token = value.get_secret_value()
+        if token and not _TOKEN.fullmatch(token):
+            raise ValueError("should be at least 16 letters, digits and any of - . _ ~")
+        return value
+
+    @field_validator("solana_rpc_url", "facilitator_url", "gateway")
     @classmethod
     def _http_url(cls, value: str) -> str:
         return _checked_url(value, ("http://", "https://"))

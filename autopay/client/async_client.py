@@ -53,6 +53,9 @@ class AsyncClient:
         settings: where ledger and Temporal are; the environment's (AUTOPAY_*, TEMPORAL_*, `.env`) or the embedded
             stack's by default.
         home: the folder of the embedded stack, when it is not `.autopay` here.
+        gateway: the address of an HTTP gateway (the command `gateway`) to work through, in place of connections of its
+            own; AUTOPAY_GATEWAY by default.
+        token: what the gateway wants to be shown; AUTOPAY_GATEWAY_TOKEN by default.
 
     Raises:
         AutopayError: a setting is missing or wrong.
@@ -64,9 +67,11 @@ class AsyncClient:
         *,
         settings: Settings | None = None,
         home: Path | str | None = None,
+        gateway: str | None = None,
+        token: str | None = None,
     ) -> None:
         self.agent = checked_agent(agent)
-        self._backend = open_backend(settings, home)
+        self._backend = open_backend(settings, home, gateway, token)
         self._is_closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -241,18 +246,29 @@ class AsyncClient:
         return await self._ready().decide(str(approval_id), approve=False)
 
 
-def open_backend(settings: Settings | None, home: Path | str | None) -> Backend:
+def open_backend(
+    settings: Settings | None, home: Path | str | None, gateway: str | None = None, token: str | None = None
+) -> Backend:
     """What the client works by; nothing is connected yet.
+
+    A gateway that is named goes before everything; settings or a home that are given, before AUTOPAY_GATEWAY.
 
     Raises:
         AutopayError: a setting is missing or wrong.
     """
-    from autopay.client.direct import DirectBackend
     from autopay.domain.errors import SettingsError
     from autopay.settings import Settings as Loaded
 
     try:
         found = settings or Loaded.load(home=None if home is None else Path(home))
+        if gateway is None and settings is None and home is None:
+            gateway = found.gateway
+        if gateway:
+            from autopay.client.gateway import GatewayBackend
+
+            return GatewayBackend(gateway, token or found.gateway_token.get_secret_value())
+        from autopay.client.direct import DirectBackend
+
         return DirectBackend(found.resolve("database_url", "keyring"))
     except SettingsError as error:
         raise named(error) from None

@@ -126,8 +126,10 @@ class Client:
         *,
         settings: Settings | None = None,
         home: Path | str | None = None,
+        gateway: str | None = None,
+        token: str | None = None,
     ) -> None:
-        self._client = AsyncClient(agent, settings=settings, home=home)
+        self._client = AsyncClient(agent, settings=settings, home=home, gateway=gateway, token=token)
         self._thread = LoopThread()
 
     @property

@@ -52,6 +52,7 @@ FLOORS = (
     ("autopay.transport",),
     ("autopay.httpx", "autopay.httpx2", "autopay.requests"),
     ("autopay.mcp",),
+    ("autopay.gateway",),
     ("worker", "autopay.cli.terminal"),
     ("autopay.cli.connect",),
     ("autopay.cli.session",),

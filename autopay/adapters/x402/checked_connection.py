@@ -15,13 +15,15 @@ from typing import Any
 import httpcore
 import httpx
 
-from autopay.domain.policy.reach import IpAddress, Reach, literal
-from autopay.domain.refusal import Refused
+from autopay.domain.policy.reach import IpAddress, Reach, is_loopback_name, literal
+from autopay.domain.refusal import RefusalReason, Refused
+from autopay.domain.text.hosts import check_url, origin
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """Host and port → its addresses, the best first; OSError when there are none."""
 
 _MOST_TRIED = 4
+_LOOPBACK = ipaddress.IPv4Address("127.0.0.1")
 
 
 class NotAllowed(Exception):
@@ -30,6 +32,37 @@ class NotAllowed(Exception):
     def __init__(self, refused: Refused) -> None:
         super().__init__(refused.message)
         self.refused = refused
+
+
+def require_askable(url: str, reach: Reach) -> None:
+    """See that the URL means one host to everybody who reads it, and that this one may be asked.
+
+    Of a host that is an address, that is looked at, too; of a name, where the connection goes (`CheckedBackend`).
+
+    Raises:
+        NotAllowed: no exchange may begin.
+    """
+    target = origin(url)
+    try:
+        check_url(url)
+        parsed = httpx.URL(url)
+    except (ValueError, httpx.InvalidURL) as error:
+        raise NotAllowed(_unreadable(url, str(error))) from None
+    if target is None or parsed.raw_host.decode() != target[1]:
+        raise NotAllowed(_unreadable(url, "its host can be read in two ways"))
+    _, host, port = target
+    refused = reach.transport(*target)
+    address = literal(host) or (_LOOPBACK if is_loopback_name(host) else None)
+    if refused is None and address is not None:
+        refused = reach.address(host, port, address)
+    if refused is not None:
+        raise NotAllowed(refused)
+
+
+def _unreadable(url: str, why: str) -> Refused:
+    return Refused(
+        reason=RefusalReason.INSECURE_TRANSPORT, message=f"{url[:200]!r} is not an http(s) address: {why[:200]}"
+    )
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:

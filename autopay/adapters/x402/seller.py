@@ -12,15 +12,15 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
-from autopay.adapters.x402.checked_connection import CheckedTransport, NotAllowed, Resolver, resolve
+from autopay.adapters.x402.checked_connection import CheckedTransport, NotAllowed, Resolver, require_askable, resolve
 from autopay.adapters.x402.content import Received
 from autopay.adapters.x402.wire import read_challenge, read_receipt
 from autopay.domain.errors import SellerUnavailable
 from autopay.domain.payment.exchange import Reply, RequestExtras, UnpaidReply
 from autopay.domain.policy.reach import Reach
-from autopay.domain.refusal import RefusalReason, Refused
+from autopay.domain.refusal import Refused
 from autopay.domain.request import Method
-from autopay.domain.text.hosts import check_url, host_of, origin
+from autopay.domain.text.hosts import host_of
 
 PAYMENT_HEADERS = {1: "X-PAYMENT", 2: "PAYMENT-SIGNATURE"}
 MOST_REDIRECTS = 3
@@ -150,7 +150,7 @@ class HttpSeller:
         timeout: httpx.Timeout,
     ) -> Received:
         """One request, and what came of its answer."""
-        self._check(url)
+        require_askable(url, self._reach)
         own = {name: value for name, value in extras.headers.items() if name.lower() not in _RESERVED}
         if extras.body is not None and not any(name.lower() == "content-type" for name in own):
             own["Content-Type"] = "application/json"
@@ -188,29 +188,6 @@ class HttpSeller:
             retry_after_ms=_retry_after_ms(response.headers.get("retry-after")),
         )
         return response, reply
-
-    def _check(self, url: str) -> None:
-        """See that the URL means one host to everybody who reads it, and that this one may be asked.
-
-        Raises:
-            NotAllowed: no exchange may begin.
-        """
-        target = origin(url)
-        try:
-            check_url(url)
-            parsed = httpx.URL(url)
-        except (ValueError, httpx.InvalidURL) as error:
-            raise NotAllowed(_unreadable(url, str(error))) from None
-        if target is None or parsed.raw_host.decode() != target[1]:
-            raise NotAllowed(_unreadable(url, "its host can be read in two ways"))
-        if (refused := self._reach.transport(*target)) is not None:
-            raise NotAllowed(refused)
-
-
-def _unreadable(url: str, why: str) -> Refused:
-    return Refused(
-        reason=RefusalReason.INSECURE_TRANSPORT, message=f"{url[:200]!r} is not an http(s) address: {why[:200]}"
-    )
 
 
 MAX_RETRY_AFTER_MS = 60_000

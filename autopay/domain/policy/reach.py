@@ -37,11 +37,16 @@ _LOOPBACK_V4 = ipaddress.IPv4Network("127.0.0.0/8")
 
 @dataclass(frozen=True)
 class Reach:
-    """What the operator allows beyond https to public addresses; host rules are those of `hosts.py`."""
+    """What the operator allows beyond https to public addresses; host rules are those of `hosts.py`.
+
+    `loopback` is whether this machine's own services may be asked without being named. Somebody on another machine,
+    who only reaches this one's gateway, must not get at them.
+    """
 
     http_hosts: tuple[str, ...] = ()
     private_hosts: tuple[str, ...] = ()
     private_nets: tuple[IpNetwork, ...] = ()
+    loopback: bool = True
 
     @classmethod
     def of(cls, http_hosts: Iterable[str], private: Iterable[str]) -> Self:
@@ -64,7 +69,8 @@ class Reach:
 
     def transport(self, scheme: str, host: str, port: int) -> Refused | None:
         """Why a host is not asked in this way; None when it may be. Loopback may be asked without TLS."""
-        if scheme == "https" or is_loopback_name(host) or is_any_of(self.http_hosts, authority(host, port)):
+        is_named = is_any_of(self.http_hosts, authority(host, port))
+        if scheme == "https" or is_named or is_loopback_name(host):
             return None
         return Refused(
             reason=RefusalReason.INSECURE_TRANSPORT,
@@ -80,7 +86,7 @@ class Reach:
         is_known = any(each in net for net in self.private_nets for each in (address, inner))
         if is_public(address) or is_known or is_any_of(self.private_hosts, authority(host, port)):
             return None
-        if is_loopback_name(host) and _is_loopback(address):
+        if self.loopback and is_loopback_name(host) and _is_loopback(address):
             return None
         where = f"{host} is" if literal(host) else f"{host} is at {address},"
         return Refused(

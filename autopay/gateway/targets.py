@@ -1,0 +1,114 @@
+"""What the reverse door is asked for, what it asks the seller, and what of the answer goes back. Pure."""
+
+from collections.abc import Iterable
+from urllib.parse import urljoin
+
+from autopay.client.errors import InvalidCall
+from autopay.client.paid_http import IDEMPOTENCY_KEY, OWN_HEADERS_PREFIX
+from autopay.domain.text.hosts import origin
+from autopay.gateway.gate import PREFIX_KEY, Scope
+
+DOOR = b"/p/"
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+_HOP_BY_HOP = frozenset(
+    each.encode()
+    for each in (
+        "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer",
+        "transfer-encoding", "upgrade",
+    )
+)  # fmt: skip
+"""RFC 9110, section 7.6.1: of one connection only."""
+
+_OF_CALLER = frozenset((b"host", b"content-length", b"expect", IDEMPOTENCY_KEY.encode()))
+_OF_CONNECTION = frozenset((b"set-cookie", b"strict-transport-security", b"alt-svc", b"clear-site-data"))
+"""What a seller says to its own host name, and would be taken as said by the gateway for all sellers."""
+
+_BY_AGENT = frozenset(("accept-encoding", "content-length"))
+"""What whoever sends the paid request says itself."""
+
+
+def target_url(scope: Scope) -> str:
+    """The URL that the path means: `/p/https/host[:port]/path?query`, byte for byte.
+
+    Raises:
+        InvalidCall: it means none.
+    """
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    scheme, slash, rest = path.removeprefix(DOOR).partition(b"/")
+    if scheme not in (b"http", b"https") or not slash or not rest or rest.startswith(b"/"):
+        raise InvalidCall("the path is not like /p/https/api.example.com/v1/data", "unknown_path")
+    host, _, path = rest.partition(b"/")
+    query: bytes = scope["query_string"]
+    url = b"%s://%s/%s%s" % (scheme, host, path, b"?" + query if query else b"")
+    try:
+        return url.decode("ascii")
+    except UnicodeDecodeError:
+        raise InvalidCall("the URL is not ASCII: escape the rest with %") from None
+
+
+def headers_to_seller(scope: Scope) -> RawHeaders:
+    """The caller's headers without those of the connection, and without those for Autopay."""
+    given: RawHeaders = scope["headers"]
+    dropped = _HOP_BY_HOP | _OF_CALLER | _named_by_connection(given)
+    own = OWN_HEADERS_PREFIX.encode()
+    return [(name, value) for name, value in given if name not in dropped and not name.startswith(own)]
+
+
+def headers_for_agent(raw: RawHeaders) -> dict[str, str]:
+    """The same for an agent, which sends them with a payment: each name once.
+
+    Raises:
+        InvalidCall: one of them is no text.
+    """
+    found: dict[str, str] = {}
+    for name, value in raw:
+        try:
+            key, text = name.decode("ascii"), _text(value)
+        except UnicodeDecodeError:
+            raise InvalidCall("a header's name is not ASCII") from None
+        if key in _BY_AGENT:
+            continue
+        joint = "; " if key == "cookie" else ", "
+        found[key] = f"{found[key]}{joint}{text}" if key in found else text
+    return found
+
+
+def headers_to_caller(raw: Iterable[tuple[bytes, bytes]], url: str, scope: Scope) -> RawHeaders:
+    """The seller's headers as they came, without those of the connection, and with a redirect that leads back here.
+
+    A redirect to another origin leads there directly: clients then leave away what is meant for the first.
+    """
+    given = [(name.lower(), value) for name, value in raw]
+    dropped = _HOP_BY_HOP | _OF_CONNECTION | _named_by_connection(given)
+    return [
+        (name, _location(value, url, scope) if name == b"location" else value)
+        for name, value in given
+        if name not in dropped
+    ]
+
+
+def _location(value: bytes, url: str, scope: Scope) -> bytes:
+    try:
+        led = urljoin(url, _text(value))
+        same = origin(led) == origin(url)
+    except ValueError:
+        return value
+    if not same:
+        return led.encode()
+    scheme, _, rest = led.partition("://")
+    prefix: bytes = scope.get(PREFIX_KEY, b"")
+    return prefix + DOOR + f"{scheme}/{rest}".encode()
+
+
+def _named_by_connection(raw: RawHeaders) -> frozenset[bytes]:
+    values = (value for name, value in raw if name == b"connection")
+    return frozenset(each.strip().lower() for value in values for each in value.split(b","))
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
