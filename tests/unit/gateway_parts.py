@@ -72,9 +72,18 @@ class Books:
 
     canceled: int = 0
     tells: Sequence[str] = ()
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def until(self, reached: Callable[[], bool]) -> None:
+        """Wait until that is so."""
+        async with asyncio.timeout(10):
+            while not reached():
+                await self.changed.wait()
+                self.changed.clear()
 
     async def buy(self, agent: str, ask: Ask, listener: Listener = NOBODY) -> Purchase:
         self.asked.append((agent, ask))
+        self.changed.set()
         for text in self.tells:
             if listener.on_progress is not None:
                 listener.on_progress(text)
@@ -83,11 +92,11 @@ class Books:
                 await self.hold.wait()
         except asyncio.CancelledError:
             self.canceled += 1
+            self.changed.set()
             raise
         if self.error is not None:
             raise self.error
-        found = self.known.setdefault((agent, ask.id), self.answer(ask))
-        return found
+        return self.known.setdefault((agent, ask.id), self.answer(ask))
 
     async def quote(self, agent: str, ask: Ask) -> Quote:
         self.asked.append((agent, ask))
