@@ -4,7 +4,6 @@ Temporal's own settings are TEMPORAL_* variables and profiles (temporalio.envcon
 """
 
 import difflib
-import io
 import os
 import re
 from collections.abc import Iterable
@@ -12,8 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
-from dotenv.parser import parse_stream
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -25,15 +22,12 @@ from autopay.domain.network import Network, cash_mint, usdc_mint
 from autopay.domain.policy.reach import Reach
 from autopay.domain.text.command_line import command_line
 from autopay.domain.values import validation_message
+from autopay.environment import ENV_ENCODING, ENV_FILE, env_file_values
 from autopay.secret_file import SecretFileError, read_secret_text
 from autopay.stack_file import KEYRING_FILE, StackFile, running_stack
 
 PREFIX = "AUTOPAY_"
-ENV_FILE = ".env"
 DEFAULT_HOME = Path(".autopay")
-
-ENV_ENCODING = "utf-8-sig"
-"""UTF-8, with the mark at its beginning that some editors write."""
 
 SECRET = frozenset(
     (
@@ -362,39 +356,6 @@ def _checked_url(value: str, schemes: tuple[str, ...]) -> str:
     except ValueError:
         raise ValueError("has a port that is not a number from 0 to 65535") from None
     return value
-
-
-def environment(prefix: str) -> dict[str, str]:
-    """The variables of the environment and of `.env` whose names begin so; the environment wins.
-
-    Raises:
-        SettingsError: `.env` cannot be read.
-    """
-    both = {**env_file_values(), **os.environ}
-    return {name: value for name, value in both.items() if name.startswith(prefix)}
-
-
-def env_file_values() -> dict[str, str]:
-    """What `.env` says, if there is one.
-
-    Raises:
-        SettingsError: it cannot be read, or has a line that means nothing; the line is not quoted.
-    """
-    try:
-        text = Path(ENV_FILE).read_bytes().decode(ENV_ENCODING)
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise SettingsError(f"{ENV_FILE} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{ENV_FILE} is not UTF-8: save it in that encoding") from None
-    if "\0" in text:
-        raise SettingsError(f"{ENV_FILE} is not UTF-8: save it in that encoding, and not as UTF-16")
-    for line in parse_stream(io.StringIO(text)):
-        if line.error:
-            raise SettingsError(f"{ENV_FILE}, line {line.original.line}: is not NAME=value")
-    found = dotenv_values(stream=io.StringIO(text))
-    return {name: value for name, value in found.items() if value is not None}
 
 
 def _refuse_unknown(known: set[str], in_file: Iterable[str]) -> None:

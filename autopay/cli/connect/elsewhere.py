@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from autopay.database_url import parse_database_url
 from autopay.domain.network import Network
-from autopay.settings import Settings, environment
+from autopay.environment import environment
+from autopay.settings import Settings
 from autopay.stack_file import StackFile
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
