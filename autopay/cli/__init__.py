@@ -1,7 +1,7 @@
 """The commands of the command line: a folder for each group, and in it a module for each command.
 
 `commands.py` says which module a command is in. Folders import only those before them: terminal, connect, session,
-agent, launch, request, policy and ledger, operate, demo.
+agent, launch, request, policy and ledger and gateway, operate, demo.
 
 What is typed has to be answered quickly, so modules are imported on demand: a command's module when it is called, and
 what does the work (the database, Temporal, the chain) by the function that begins it, after its checks. At the top of a

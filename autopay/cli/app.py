@@ -95,6 +95,8 @@ def run(arguments: Sequence[str]) -> int:
 def _empty_value(arguments: Sequence[str]) -> str | None:
     """What was given an empty value, as an unset variable of a shell does; it must not mean that nothing was given."""
     for before, word in zip(["", *arguments], arguments, strict=False):
+        if word == "--":  # what follows may be another program's
+            return None
         if word == "":
             return before if before.startswith("-") else "an argument"
         if word.startswith("--") and word.endswith("=") and word.count("=") == 1:

@@ -43,6 +43,8 @@ GROUPS: Mapping[str, Mapping[str, Entry]] = {
     },
     "Other programs": {
         "mcp": Entry("operate.mcp", "Serve tools for LLM agents (MCP): they buy through an agent."),
+        "gateway": Entry("gateway.gateway", "Buy data for programs in any language, over HTTP."),
+        "run": Entry("gateway.run", "Run a command that can buy data by a gateway of its own."),
     },
     "Run agents": {
         "launch": Entry("launch.launch", "Launch an agent, or all agents of a file."),

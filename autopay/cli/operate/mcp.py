@@ -14,8 +14,9 @@ from autopay.cli.terminal.console import note, print_line
 from autopay.cli.terminal.exit_codes import CommandError, examples_help
 from autopay.cli.terminal.options import DEFAULT_AGENT, HomeOption, agent_name, amount_atomic
 from autopay.domain.money import short_units_text, to_units
+from autopay.environment import ENV_FILE
 from autopay.own_call import COMMAND, STARTER
-from autopay.settings import ENV_FILE, Settings
+from autopay.settings import Settings
 from autopay.stack_file import running_stack
 
 if TYPE_CHECKING:

@@ -36,8 +36,10 @@ def worker_command_line() -> str:
 
 
 def home_among(arguments: list[str]) -> str | None:
-    """The value of `--home` among a command's arguments."""
+    """The value of `--home` among a command's arguments; what follows `--` may be another program's."""
     for place, word in enumerate(arguments):
+        if word == "--":
+            return None
         if word == "--home" and place + 1 < len(arguments):
             return arguments[place + 1]
         if word.startswith("--home="):

@@ -1,0 +1,1 @@
+"""The HTTP gateway as a command, and for the length of another command."""

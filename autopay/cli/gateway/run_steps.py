@@ -1,0 +1,85 @@
+"""A process beside its gateway: its environment, its signals and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from autopay.cli.gateway.serve import GatewayOrder, gateway_server, new_token
+from autopay.cli.terminal.console import note
+from autopay.settings import PREFIX, SECRET
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+
+    from autopay.settings import Settings
+
+PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+NOT_FOUND, NOT_EXECUTABLE, BY_SIGNAL = 127, 126, 128
+"""Exit codes of shells (POSIX, 2.8.2); the last plus the number of the signal."""
+
+_PROXY_VARIABLES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
+
+
+async def run_with_gateway(
+    settings: Settings, order: GatewayOrder, command: Sequence[str], variables: Mapping[str, str]
+) -> int:
+    """Run the command beside a gateway, and return its exit code.
+
+    Raises:
+        CommandError: the gateway cannot be.
+    """
+    token = new_token()
+    async with gateway_server(settings, order, token) as (server, url):
+        serving = asyncio.create_task(server.run())
+        try:
+            environment = environment_for(os.environ, url, token, variables)
+            process = await asyncio.create_subprocess_exec(*command, env=environment)
+            loop = asyncio.get_running_loop()
+            for number in PASSED_ON:
+                loop.add_signal_handler(number, _pass_on, process, number)
+            code = await process.wait()
+        except OSError as error:
+            note(f"error: {command[0]}: {error.strerror}", "red")
+            code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
+        finally:
+            server.stop()
+            await serving
+    return code if code >= 0 else BY_SIGNAL - code
+
+
+def environment_for(given: Mapping[str, str], url: str, token: str, variables: Mapping[str, str]) -> dict[str, str]:
+    """The command's environment: how the gateway is asked, and none of the secrets that the gateway itself needs."""
+    secret = {PREFIX + name.upper() for name in SECRET}
+    found = {name: value for name, value in given.items() if name.upper() not in secret}
+    found |= {"AUTOPAY_GATEWAY": url, "AUTOPAY_GATEWAY_TOKEN": token}
+    found |= {name: door_url(url, token, target) for name, target in variables.items()}
+    if any(found.get(name) for name in _PROXY_VARIABLES):  # a proxy cannot reach this machine's loopback
+        for name in ("NO_PROXY", "no_proxy"):
+            found[name] = ",".join(filter(None, (found.get(name), "127.0.0.1")))
+    return found
+
+
+def door_url(url: str, token: str, target: str) -> str:
+    """The address of the gateway's door that stands for this one, for programs that can send no header of ours."""
+    scheme, _, rest = target.partition("://")
+    return f"{url}/t/{token}/p/{scheme.lower()}/{rest}"
+
+
+def _pass_on(process: Process, number: signal.Signals) -> None:
+    """Give the signal to the command; what a terminal sends, it sends to both."""
+    if number in (signal.SIGINT, signal.SIGQUIT) and _is_in_foreground():
+        return
+    with suppress(ProcessLookupError):
+        process.send_signal(number)
+
+
+def _is_in_foreground() -> bool:
+    with suppress(OSError, ValueError, AttributeError):
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    return False
