@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from autopay.cli.app import run
 from autopay.client.errors import InvalidCall
 from autopay.mcp.install import CLIENTS, change_of, write_change
 
@@ -142,3 +143,46 @@ def test_a_link_is_followed_and_stays_a_link(home: Path) -> None:
 def test_an_unknown_client_is_named_with_those_that_are_known() -> None:
     with pytest.raises(InvalidCall, match="'emacs' is no client that is known: claude, claude-desktop, codex"):
         install("emacs")
+
+
+def test_the_command_writes_how_the_server_is_started_from_any_folder(
+    home: Path, no_settings: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["mcp", "--install", "cursor", "--agent", "research", "--max-price", "0.050", "--home", "stack"]) == 0
+    entry = json.loads(CLIENTS["cursor"].path().read_text())["mcpServers"]["autopay"]
+    assert Path(entry["command"]).is_absolute()
+    words = entry["args"][entry["args"].index("mcp") :]
+    assert words == [
+        "mcp", "--agent", "research", "--max-price", "0.05", "--home", str(home / "stack"), "--directory", str(home),
+    ]  # fmt: skip
+    assert "restart it" in capsys.readouterr().err
+
+
+def test_what_would_be_written_is_shown_and_variables_that_the_client_does_not_have_are_named(
+    no_settings: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AUTOPAY_DATABASE_URL", "postgresql://u:hunter2@127.0.0.1:1/d")
+    assert run(["mcp", "--install", "codex", "--no-elicitation", "--print"]) == 0
+    shown = capsys.readouterr()
+    assert "--no-elicitation" in tomllib.loads(shown.out)["mcp_servers"]["autopay"]["args"]
+    assert not CLIENTS["codex"].path().exists()
+    assert "AUTOPAY_DATABASE_URL" in shown.err
+    assert "hunter2" not in shown.out + shown.err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--port", "1"], "say --http as well"),
+        (["--token-file", "x"], "say --http as well"),
+        (["--print"], "name the client as well"),
+        (["--install", "codex", "--http"], "leave --http out"),
+        (["--install", "emacs"], "is no client that is known"),
+        (["--directory", "nowhere"], "--directory nowhere: No such file or directory"),
+    ],
+)
+def test_options_that_do_not_go_together_are_named(
+    words: list[str], says: str, no_settings: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["mcp", *words]) == 2
+    assert says in " ".join(capsys.readouterr().err.split())
