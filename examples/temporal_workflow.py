@@ -54,7 +54,7 @@ async def main() -> None:
             task_queue=TASK_QUEUE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         )
-    print(report)  # noqa: T201
+    print(report)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """The client's work by connections of its own: ledger, Temporal, and the seller for a quote."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from autopay.adapters.x402.seller import HttpSeller
 from autopay.client.agents.budgets import budget_of
 from autopay.client.agents.states import states_of
 from autopay.client.errors import named
@@ -27,6 +29,9 @@ from autopay.domain.report.filter import Filter
 from autopay.domain.report.rows import PaymentRow
 from autopay.domain.request import CLOSED, RequestError, x402_request_id
 from autopay.settings import Settings
+
+if TYPE_CHECKING:
+    from autopay.adapters.x402.seller import HttpSeller
 
 PAGE = 200
 """Payments that are read at a time when only those of one host are wanted."""
@@ -114,6 +119,8 @@ class DirectBackend:
         return _no_quote(ask, status, "seller_rejected", f"the seller answers HTTP {status}")
 
     def _seller_asked(self) -> HttpSeller:
+        from autopay.adapters.x402.seller import HttpSeller
+
         if self._seller is None:
             settings = self._settings
             reach = Reach.of(settings.allowed_http_hosts, settings.allowed_private_hosts)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, Field
 from x402 import x402ResourceServer
 from x402.extensions.payment_identifier import (
@@ -16,6 +17,7 @@ from x402.http.middleware.fastapi import payment_middleware
 from x402.http.types import RouteConfig
 from x402.mechanisms.svm.exact import register_exact_svm_server
 
+from localnet.sellers.chat import Conversation, completion, completion_events
 from localnet.sellers.knowledge import INSIGHTS, answer_to, insight_on
 from localnet.sellers.market import MarketFeed
 from localnet.sellers.payment_v1 import PaymentMiddlewareV1
@@ -26,6 +28,7 @@ from localnet.weather.faults import WeatherState
 FEED_TEXT = "Prices of SOL, BTC and ETH at two venues and the spread between them"
 INSIGHT_TEXT = "What is known about a topic: " + ", ".join(INSIGHTS)
 ANSWER_TEXT = "An answer to a question"
+CHAT_TEXT = "An answer to a conversation, for OpenAI's clients"
 
 
 @dataclass(frozen=True)
@@ -67,11 +70,15 @@ def market_app(seller: SellerAccount) -> FastAPI:
 
 
 def knowledge_app(seller: SellerAccount) -> FastAPI:
-    """Knowledge Data: `GET` and `POST /api/ai-insights`; under v2 it remembers answers by payment identifier."""
+    """Knowledge Data: `GET` and `POST /api/ai-insights`, `POST /api/chat/completions`.
+
+    Under v2 it remembers answers by payment identifier.
+    """
     payments_v1 = seller.payments_v1
     prices = {
         "GET /api/ai-insights": (INSIGHT, INSIGHT_TEXT),
         "POST /api/ai-insights": (ANSWER, ANSWER_TEXT),
+        "POST /api/chat/completions": (ANSWER, CHAT_TEXT),
     }
     app = _app(seller, prices, {PAYMENT_IDENTIFIER: declare_payment_identifier_extension()})
     app.middleware("http")(RememberedAnswers())
@@ -83,6 +90,18 @@ def knowledge_app(seller: SellerAccount) -> FastAPI:
     @app.post("/api/ai-insights")
     async def answer(question: Question) -> dict[str, Any]:
         return answer_to(question.question)
+
+    @app.post("/api/chat/completions")
+    async def chat(conversation: Conversation) -> Response:
+        if conversation.stream:
+            return StreamingResponse(completion_events(conversation), media_type="text/event-stream")
+        return JSONResponse(completion(conversation))
+
+    @app.post("/v1/api/chat/completions")
+    async def chat_v1(request: Request, conversation: Conversation) -> Response:
+        if conversation.stream:
+            raise HTTPException(400, "a stream is sold under x402 v2 only")  # and nothing is charged
+        return await payments_v1.sell(request, ANSWER, CHAT_TEXT, lambda: completion(conversation))
 
     @app.get("/v1/api/ai-insights")
     async def insight_v1(request: Request, topic: str) -> Response:

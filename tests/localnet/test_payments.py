@@ -114,6 +114,8 @@ async def test_the_catalogue_names_every_paid_route_with_its_prices(stack: Stack
         (1, "GET /v1/api/ai-insights"),
         (2, "POST /api/ai-insights"),
         (1, "POST /v1/api/ai-insights"),
+        (2, "POST /api/chat/completions"),
+        (1, "POST /v1/api/chat/completions"),
     ]
     assert [price["amount"] for price in catalogue["paid"][0]["price"]] == ["2000", "2400"]
 

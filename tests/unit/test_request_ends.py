@@ -1,0 +1,168 @@
+"""Many wait for the ends of their requests by one listener and one reading of the ledger."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+
+from autopay.client.requests.ends import RequestEnds
+from autopay.domain.errors import LedgerUnavailable
+
+
+class Ledger:
+    """A ledger in memory: which requests have ended, and how often it was asked."""
+
+    def __init__(self) -> None:
+        self.ended = set[str]()
+        self.reads: list[tuple[str, ...]] = []
+        self.listeners = 0
+        self.fault: Exception | None = None
+        self.listening_fault: Exception | None = None
+        self.read = asyncio.Event()
+        self._changed = asyncio.Event()
+
+    @property
+    def requests(self) -> "Ledger":
+        """The part that is asked."""
+        return self
+
+    @property
+    def events(self) -> "Ledger":
+        """The part that notifies."""
+        return self
+
+    async def answered_among(self, keys: Sequence[str]) -> set[str]:
+        """Those of them that have ended."""
+        self.reads.append(tuple(keys))
+        self.read.set()
+        if self.fault is not None:
+            raise self.fault
+        return self.ended & set(keys)
+
+    def commit(self, *ended: str) -> None:
+        """Requests end, and everybody is notified."""
+        self.ended |= set(ended)
+        self._changed.set()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[Any]:
+        """Notifications of commits."""
+        if self.listening_fault is not None:
+            raise self.listening_fault
+        self.listeners += 1
+
+        async def notified(within_s: float) -> bool:
+            try:
+                async with asyncio.timeout(within_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                return False
+            self._changed.clear()
+            return True
+
+        try:
+            yield notified
+        finally:
+            self.listeners -= 1
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return Ledger()
+
+
+@pytest.fixture
+async def ends(ledger: Ledger) -> AsyncIterator[RequestEnds]:
+    ends = RequestEnds(cast(Any, ledger))
+    yield ends
+    await ends.close()
+
+
+async def begun(ledger: Ledger) -> None:
+    """Wait until the ledger is read."""
+    await asyncio.wait_for(ledger.read.wait(), 30)
+
+
+async def test_hundreds_wait_by_one_listener_and_each_hears_of_its_own(ledger: Ledger, ends: RequestEnds) -> None:
+    waiting = {key: asyncio.create_task(ends.wait(key, 30)) for key in (f"r{number}" for number in range(300))}
+    await begun(ledger)
+    assert (ledger.listeners, len(ledger.reads), len(ledger.reads[0])) == (1, 1, 300)
+    ledger.commit("r7")
+    assert await waiting.pop("r7")
+    assert not any(task.done() for task in waiting.values())
+    ledger.commit(*waiting)
+    assert await asyncio.gather(*waiting.values()) == [True] * 299
+    assert len(ledger.reads) <= 4
+
+
+async def test_two_who_wait_for_one_request_both_hear_of_its_end(ledger: Ledger, ends: RequestEnds) -> None:
+    waiting = [asyncio.create_task(ends.wait("r", 30)) for _ in range(2)]
+    await begun(ledger)
+    ledger.commit("r")
+    assert await asyncio.gather(*waiting) == [True, True]
+
+
+async def test_what_had_ended_before_is_found_at_once(ledger: Ledger, ends: RequestEnds) -> None:
+    ledger.ended = {"r"}
+    assert await ends.wait("r", 30)
+
+
+async def test_who_waits_in_vain_is_told_so_and_is_not_looked_for_any_more(ledger: Ledger, ends: RequestEnds) -> None:
+    assert not await ends.wait("r", 0.01)
+    ledger.reads.clear()
+    ledger.ended = {"other"}
+    assert await ends.wait("other", 30)
+    assert ledger.reads == [("other",)]
+
+
+async def test_who_is_cancelled_does_not_keep_others_from_hearing(ledger: Ledger, ends: RequestEnds) -> None:
+    leaving, staying = (asyncio.create_task(ends.wait("r", 30)) for _ in range(2))
+    await begun(ledger)
+    leaving.cancel()
+    ledger.commit("r")
+    assert await staying
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+
+
+async def test_an_error_of_the_ledger_is_everybodys_and_the_next_to_wait_begins_anew(
+    ledger: Ledger, ends: RequestEnds
+) -> None:
+    ledger.fault = LedgerUnavailable("away")
+    waiting = [asyncio.create_task(ends.wait(key, 30)) for key in "ab"]
+    found = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(each) for each in found] == [LedgerUnavailable] * 2
+    ledger.fault, ledger.ended = None, {"a"}
+    assert await ends.wait("a", 30)
+
+
+async def test_an_error_of_the_listener_is_everybodys_too(ledger: Ledger, ends: RequestEnds) -> None:
+    ledger.listening_fault = ValueError("what is this")
+    with pytest.raises(ValueError, match="what is this"):
+        await ends.wait("a", 30)
+    ledger.listening_fault, ledger.ended = None, {"a"}
+    assert await ends.wait("a", 30)
+
+
+async def test_without_notifications_the_ledger_is_looked_at_all_the_same(
+    ledger: Ledger, ends: RequestEnds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autopay.client.requests.ends.LOOK_S", 0.01)
+    ledger.listening_fault = LedgerUnavailable("no connection is left")
+    waiting = asyncio.create_task(ends.wait("a", 30))
+    await begun(ledger)
+    ledger.ended = {"a"}
+    assert await waiting
+
+
+async def test_closing_tells_who_waits_and_who_comes_later(ledger: Ledger, ends: RequestEnds) -> None:
+    waiting = asyncio.create_task(ends.wait("a", 30))
+    await begun(ledger)
+    await ends.close()
+    for doing in (waiting, ends.wait("a", 30)):
+        with pytest.raises(RuntimeError, match="closed"):
+            await doing
+    assert ledger.listeners == 0
+    await ends.close()
