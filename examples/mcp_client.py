@@ -18,7 +18,7 @@ from mcp_types import ElicitRequestParams, ElicitResult
 
 async def ask_person(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:  # noqa: ARG001
     """Show the terms, and send what the person types."""
-    print(params.message)  # noqa: T201
+    print(params.message)
     typed = await asyncio.to_thread(input, "Pay it? yes or no: ")
     if typed not in ("yes", "no"):
         return ElicitResult(action="cancel")
@@ -32,7 +32,7 @@ async def buy(url: str, request_id: str, agent: str, max_price: str, home: str |
         StdioServerParameters(command=sys.executable, args=words), elicitation_callback=ask_person
     ) as client:
         quote = (await client.call_tool("quote", {"url": url})).structured_content
-        print(f"the seller asks for {quote['price']} {quote['currency']}" if quote else "no quote")  # noqa: T201
+        print(f"the seller asks for {quote['price']} {quote['currency']}" if quote else "no quote")
         result = await client.call_tool("fetch", {"url": url, "id": request_id, "max_price": max_price})
         answer: dict[str, object] | None = result.structured_content
         if answer is None:
@@ -50,7 +50,7 @@ def main() -> None:
     arguments.add_argument("--home")
     given = arguments.parse_args()
     answer = asyncio.run(buy(given.url, given.id, given.agent, given.max_price, given.home))
-    print(answer["status"], answer["summary"], answer["content"])  # noqa: T201
+    print(answer["status"], answer["summary"], answer["content"])
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def main() -> None:
     """Answer the question of the command line."""
     arguments = argparse.ArgumentParser()
     arguments.add_argument("question")
-    print(asyncio.run(answer(arguments.parse_args().question, OpenAIAgentsPlugin())))  # noqa: T201
+    print(asyncio.run(answer(arguments.parse_args().question, OpenAIAgentsPlugin())))
 
 
 if __name__ == "__main__":
