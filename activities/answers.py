@@ -5,8 +5,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from autopay.domain.errors import TransientFault
-
 LOOK_S = 0.5
 """How often the ledger is looked at when it does not notify."""
 
@@ -78,7 +76,7 @@ class AnswerWatch:
                                 answer.set_result(None)
                     await asyncio.sleep(PAUSE_S)
                     await notified(LOOK_S)
-        except TransientFault as fault:
+        except Exception as fault:  # whoever waits has it
             for answer in [each for answers in self._waiting.values() for each in answers]:
                 if not answer.done():
                     answer.set_exception(fault)

@@ -13,14 +13,17 @@ from typing import Any
 import httpx
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from google.protobuf.duration_pb2 import Duration
 from temporalio.api.common.v1 import Payload, WorkflowExecution
 from temporalio.api.enums.v1 import EventType
-from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest, ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import RetryPolicy
 from temporalio.converter import DataConverter, PayloadCodec
 from temporalio.exceptions import CancelledError, ChildWorkflowError, NexusOperationError
-from temporalio.worker import Worker
+from temporalio.service import RPCError
+from temporalio.worker import Replayer, Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.domain.errors import UnknownRequest
@@ -28,9 +31,15 @@ from autopay.domain.request import agent_workflow_id, x402_request_id
 from autopay.settings import Settings
 from autopay.stack_file import StackFile
 from autopay.temporal import Plugin
+from autopay.temporal.connection import keyring_of
+from autopay.temporal.converter import data_converter
+from autopay.temporal.nexus.contract import WORKFLOW_PREFIX
+from autopay.temporal.runner import LocalResultsFirst
 from localnet.stack import Stack
 from tests.stack.callers import TASK_QUEUE, Buys, BuysTwice, FailsOnce
 from tests.stack.shell import Shell
+from worker import WORKFLOWS
+from workflows.messages import MessageChecks
 
 PATIENCE_S = 60
 FEED = "/api/market-feed"
@@ -313,3 +322,39 @@ async def test_the_content_is_in_our_histories_and_theirs_and_no_secret_is(team:
             assert "needle-in-hay" not in told
     agent = team.client.get_workflow_handle(agent_workflow_id(team.agent))
     assert "needle-in-hay" not in (await agent.fetch_history()).to_json()
+
+
+async def test_a_caller_of_another_namespace_gets_its_content_by_nexus(team: OtherTeam) -> None:
+    await team.client.workflow_service.register_namespace(
+        RegisterNamespaceRequest(namespace="other-team", workflow_execution_retention_period=Duration(seconds=86_400))
+    )
+    client = await Client.connect(team.addresses.temporal, namespace="other-team")
+    options = {"agent": team.agent, "id": "elsewhere"}
+
+    async def is_there() -> bool:
+        try:
+            await client.start_workflow(Buys.run, args=[team.url, options], id="elsewhere", task_queue=TASK_QUEUE)
+        except RPCError:
+            return False
+        return True
+
+    await until(is_there)  # the server takes a moment to know a new namespace
+    async with Worker(client, task_queue=TASK_QUEUE, workflows=[Buys]), asyncio.timeout(PATIENCE_S):
+        bought = await client.get_workflow_handle("elsewhere", result_type=dict[str, Any]).result()
+    assert (bought["status"], bought["price"]) == ("delivered", PRICE)
+
+
+async def test_every_workflow_of_a_fetch_can_be_replayed_in_the_sandbox(team: OtherTeam) -> None:
+    keyring = keyring_of(Settings.load(home=Path(team.addresses.home)).resolve())
+    replayer = Replayer(
+        workflows=WORKFLOWS,
+        data_converter=data_converter(keyring),
+        workflow_runner=LocalResultsFirst(SandboxedWorkflowRunner()),
+        interceptors=[MessageChecks()],
+    )
+    replayed = 0
+    async for found in team.client.list_workflows(f"WorkflowId STARTS_WITH '{WORKFLOW_PREFIX}'"):
+        handle = team.client.get_workflow_handle(found.id, run_id=found.run_id)
+        await replayer.replay_workflow(await handle.fetch_history())
+        replayed += 1
+    assert replayed > 10
