@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from dataclasses import replace
 from typing import Any, cast
 
 import nexusrpc
@@ -47,10 +48,11 @@ async def read(book: Book, wanted: ReadInput) -> Part:
 async def test_content_is_read_in_parts(book: Book, size: int, parts: int) -> None:
     body = (bytes(range(251)) * (size // 251 + 1))[:size]
     first = await bought(book, body)
-    found, offset, count = b"", 0, 0
-    while offset is not None:
-        part = await read(book, ReadInput(id=first.id, agent=first.agent, sha256=first.sha256, offset=offset))
-        found, offset, count = found + base64.b64decode(part.content_base64), part.next_offset, count + 1
+    part = await read(book, first)
+    found, count = base64.b64decode(part.content_base64), 1
+    while part.next_offset is not None:
+        part = await read(book, replace(first, offset=part.next_offset))
+        found, count = found + base64.b64decode(part.content_base64), count + 1
     assert (found == body, count) == (True, parts)
 
 
@@ -66,7 +68,7 @@ async def test_content_is_read_in_parts(book: Book, size: int, parts: int) -> No
 async def test_nobody_reads_what_he_has_not_fetched(book: Book, change: dict[str, Any], reason: str) -> None:
     first = await bought(book, b"secret")
     with pytest.raises(nexusrpc.HandlerError) as refused:
-        await read(book, ReadInput(**{**vars(first), **change}))
+        await read(book, replace(first, **change))
     cause = refused.value.__cause__
     assert isinstance(cause, FailureInClear)
     assert (cause.name, refused.value.retryable) == (reason, False)
@@ -74,4 +76,4 @@ async def test_nobody_reads_what_he_has_not_fetched(book: Book, change: dict[str
 
 async def test_behind_the_end_there_is_nothing(book: Book) -> None:
     first = await bought(book, b"short")
-    assert await read(book, ReadInput(**{**vars(first), "offset": 2**40})) == Part(content_base64="")
+    assert await read(book, replace(first, offset=2**40)) == Part(content_base64="")
