@@ -80,6 +80,8 @@ class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
             read time-out when that is longer.
         settings: where ledger and Temporal are; the environment's by default.
         home: the folder of the embedded stack, when it is not `.autopay` here.
+        gateway: the address of an HTTP gateway to buy through, for programs that reach no ledger.
+        token: what the gateway wants to be shown.
 
     Raises:
         InvalidCall: an agent's name or a limit that cannot be.
@@ -96,8 +98,10 @@ class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         timeout: float | None = None,
         settings: Settings | None = None,
         home: Path | str | None = None,
+        gateway: str | None = None,
+        token: str | None = None,
     ) -> None:
-        arguments = ClientArguments(agent, settings, home)
+        arguments = ClientArguments(agent, settings, home, gateway, token)
         limits = Limits(max_price, currency, max_age, timeout)
         self._transport = HttpxTransport(httpx, _ERRORS, arguments, limits, inner)
 

@@ -84,6 +84,8 @@ class Adapter(BaseAdapter):
             read time-out when that is longer.
         settings: where ledger and Temporal are; the environment's by default.
         home: the folder of the embedded stack, when it is not `.autopay` here.
+        gateway: the address of an HTTP gateway to buy through, for programs that reach no ledger.
+        token: what the gateway wants to be shown.
 
     Raises:
         InvalidCall: an agent's name or a limit that cannot be.
@@ -100,12 +102,14 @@ class Adapter(BaseAdapter):
         timeout: float | None = None,
         settings: Settings | None = None,
         home: Path | str | None = None,
+        gateway: str | None = None,
+        token: str | None = None,
     ) -> None:
         super().__init__()
         checked_agent(agent)
         self._inner = inner if inner is not None else HTTPAdapter()
         self._limits = Limits(max_price, currency, max_age, timeout).checked()
-        self._payers = Payers(ClientArguments(agent, settings, home).open)
+        self._payers = Payers(ClientArguments(agent, settings, home, gateway, token).open)
         self._lock = threading.Lock()
         self._is_closed = False
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,9 +19,11 @@ class ClientArguments:
     agent: str
     settings: Settings | None = None
     home: Path | str | None = None
+    gateway: str | None = None
+    token: str | None = field(default=None, repr=False)
 
     def open(self) -> AsyncClient:
         """The client; AutopayError: a setting is missing or wrong."""
         from autopay.client.async_client import AsyncClient
 
-        return AsyncClient(self.agent, settings=self.settings, home=self.home)
+        return AsyncClient(self.agent, settings=self.settings, home=self.home, gateway=self.gateway, token=self.token)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from autopay.client.errors import AutopayError, PurchaseUnfinished, TermsDiffer
+from autopay.domain.text.command_line import command_line
 from autopay.transport.answers import Answer, answer_of
 from autopay.transport.errors import nothing_is_owed
 from autopay.transport.unanswered import UnansweredCalls, asked_text
@@ -18,6 +19,7 @@ from autopay.transport.unanswered import UnansweredCalls, asked_text
 if TYPE_CHECKING:
     from autopay.client.async_client import AsyncClient
     from autopay.client.client import LoopThread
+    from autopay.client.values import Purchase
     from autopay.transport.options import Limits
 
 
@@ -109,9 +111,19 @@ class Payer:
                 timeout=call.wait_s,
             )
         except PurchaseUnfinished as error:
-            message = f"{error}: no answer within {call.wait_s:g} s; the idempotency key {call.id!r} goes on with it"
+            message = f"{error}: no answer within {call.wait_s:g} s{await self._asked_person(error.purchase)}"
+            message += f"; the idempotency key {error.purchase.id!r} goes on with it"
             raise PurchaseUnfinished(error.purchase, message) from error
         return answer_of(purchase)
+
+    async def _asked_person(self, purchase: Purchase) -> str:
+        """What a person could do for the purchase, as the end of a sentence."""
+        try:
+            rows = await self._opened().approvals()
+        except AutopayError:  # the error is that it is unfinished
+            return ""
+        found = [row for row in rows if row.terms.request_id == purchase.id]
+        return f"; a person is asked: {command_line('approve', str(found[0].approval_id))}" if found else ""
 
     @asynccontextmanager
     async def _kept_when_unanswered(self, call: Call) -> AsyncIterator[None]:

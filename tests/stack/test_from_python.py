@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import runpy
 import signal
 import sys
@@ -133,6 +134,20 @@ async def test_the_examples_run(
     assert says in out.getvalue()
 
 
+@pytest.mark.parametrize("number", range(4))
+async def test_what_the_readme_says_can_be_pasted(program: Program, number: int) -> None:
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## From Python")[2].partition("\n## ")[0]
+    blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    assert len(blocks) == 4
+    code = blocks[number].replace("research", program.agent)
+    for port, address in ((8403, program.feed), (8404, program.chat)):
+        code = code.replace(f"http://127.0.0.1:{port}/api", address.removesuffix("/market-feed"))
+    out = StringIO()
+    with redirect_stdout(out):
+        await asyncio.to_thread(exec, compile(code, "README.md", "exec"), {})
+    assert out.getvalue().strip()
+
+
 KILLED = """
 import sys, httpx, autopay.httpx
 url, agent = sys.argv[1:]
@@ -214,6 +229,11 @@ async def test_many_threads_share_a_client_and_a_person_approves_through_it(prog
         with pytest.raises(autopay.PurchaseRefused) as raised:
             await denying
         assert raised.value.type == "approval_denied"
+    hurried = autopay.httpx.Transport(program.careful, timeout=0.5)
+    async with httpx.AsyncClient(transport=hurried, trust_env=False) as asking:
+        with pytest.raises(httpx.ReadTimeout, match="a person is asked: autopay approve ") as waits:
+            await asking.get(program.feed, extensions={"autopay": {"id": "hurried"}})
+        assert isinstance(waits.value, autopay.httpx.PaymentUnfinished)
 
 
 async def test_a_warm_call_makes_no_connection_and_few_questions(program: Program) -> None:
