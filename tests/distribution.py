@@ -32,6 +32,7 @@ SHARED: Mapping[str, str] = {
     "stack/test_agent_commands.py": "the common stack",
     "stack/test_commands.py": "the common stack",
     "stack/test_from_python.py": "the common stack",
+    "stack/test_gateway.py": "the common stack",
     "stack/test_policy_commands.py": "the common stack",
 }
 """Files that use one fixture of the whole run, so that one worker sets it up."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -20,6 +20,7 @@ from autopay.client.requests.listener import NOBODY, Listener
 from autopay.client.values import Ask, Budget, PaymentSummary, Purchase, Quote, units
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.request import CLOSED
+from autopay.domain.values import validation_message
 
 PURCHASE_TYPE = "application/vnd.autopay+json"
 EVENTS_TYPE = "text/event-stream"
@@ -34,9 +35,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 LEAST_PATIENCE_S = 15.0
 """A gateway that does not answer is asked again for so long at least: it may be starting anew."""
 
-_BUDGETS = TypeAdapter(list[Budget])
-_PAYMENTS = TypeAdapter(list[PaymentSummary])
-_APPROVALS = TypeAdapter(list[ApprovalRecord])
+T = TypeVar("T")
 
 
 class GatewayBackend:
@@ -90,7 +89,7 @@ class GatewayBackend:
     async def quote(self, agent: str, ask: Ask) -> Quote:
         """See the port."""
         order = {name: value for name, value in _order_of(ask).items() if name not in ("id", "max_age")}
-        return Quote.model_validate_json(await self._again("POST", "/quote", json={**order, "agent": agent}))
+        return _read(Quote, await self._again("POST", "/quote", json={**order, "agent": agent}))
 
     async def result(self, agent: str, request_id: str, wait_s: float) -> Purchase | None:
         """See the port."""
@@ -105,7 +104,7 @@ class GatewayBackend:
                 if error.type == "unknown_request":
                     return None
                 raise
-            found = Purchase.model_validate_json(content)
+            found = _read(Purchase, content)
             if found.status in CLOSED or time.monotonic() >= deadline:
                 return found
 
@@ -115,15 +114,15 @@ class GatewayBackend:
         """See the port."""
         given = {"agent": agent, "since": since and since.isoformat(), "host": host, "limit": str(limit)}
         parameters = {name: value for name, value in given.items() if value is not None}
-        return _PAYMENTS.validate_json(await self._again("GET", "/purchases", params=parameters))
+        return _read(list[PaymentSummary], await self._again("GET", "/purchases", params=parameters))
 
     async def budget(self, agent: str) -> Budget:
         """See the port."""
-        return Budget.model_validate_json(await self._again("GET", "/budget", params={"agent": agent}))
+        return _read(Budget, await self._again("GET", "/budget", params={"agent": agent}))
 
     async def agents(self) -> Sequence[Budget]:
         """See the port."""
-        return _BUDGETS.validate_json(await self._again("GET", "/agents"))
+        return _read(list[Budget], await self._again("GET", "/agents"))
 
     async def pause(self, agent: str, reason: str | None) -> None:
         """See the port."""
@@ -139,7 +138,7 @@ class GatewayBackend:
 
     async def approvals(self, agent: str) -> Sequence[ApprovalRecord]:
         """See the port."""
-        return _APPROVALS.validate_json(await self._again("GET", "/approvals", params={"agent": agent}))
+        return _read(list[ApprovalRecord], await self._again("GET", "/approvals", params={"agent": agent}))
 
     async def decide(self, approval_id: str, *, approve: bool) -> bool:
         """Never over a gateway.
@@ -157,7 +156,7 @@ class GatewayBackend:
         """One call of `POST /fetch`, to its end or as far as its time goes."""
         if not heard.wants_events:
             answer = await self._send("POST", "/fetch", json=order, headers={"Accept": PURCHASE_TYPE})
-            return Purchase.model_validate_json(answer)
+            return _read(Purchase, answer)
         async with (
             self._named(),
             self._http.stream("POST", "/fetch", json=order, headers={"Accept": EVENTS_TYPE}) as response,
@@ -166,9 +165,9 @@ class GatewayBackend:
                 _refuse(response, await response.aread())
             async for name, data in _events(response):
                 if name == "purchase":
-                    return Purchase.model_validate_json(data)
+                    return _read(Purchase, data)
                 if name == "problem":
-                    _raise(Problem.model_validate_json(data))
+                    _raise(_read(Problem, data))
                 heard.hear(name, data)
         raise _TryAgain(Unreachable(f"the gateway {self._url} has ended its answer before the end", "gateway_lost"))
 
@@ -196,8 +195,8 @@ class GatewayBackend:
         except httpx.TransportError as error:
             message = f"the gateway {self._url} does not answer: {type(error).__name__}"
             raise _TryAgain(Unreachable(message, "gateway_unavailable")) from error
-        except (httpx.InvalidURL, ValidationError) as error:
-            raise CallFailed(f"{self._url} does not answer as a gateway of this version: {error}") from None
+        except httpx.InvalidURL as error:
+            raise Misconfigured(f"{self._url[:100]!r} is not a gateway's address: {error}") from None
 
 
 class _TryAgain(Exception):
@@ -235,12 +234,12 @@ class _Heard:
     def hear(self, name: str, data: str) -> None:
         """An event of the gateway's."""
         if name == "progress" and self._listener.on_progress is not None:
-            text = str(_read(data).get("text", ""))
+            text = str(_read(dict[str, Any], data).get("text", ""))
             if text != self._last:
                 self._last = text
                 self._listener.on_progress(text)
         if name == "approval" and self._listener.on_approval is not None:
-            approval = ApprovalRecord.model_validate_json(data)
+            approval = _read(ApprovalRecord, data)
             if str(approval.approval_id) not in self._approvals:
                 self._approvals.add(str(approval.approval_id))
                 self._listener.on_approval(approval)
@@ -270,14 +269,19 @@ async def _events(response: httpx.Response) -> AsyncIterator[tuple[str, str]]:
             yield name, line.removeprefix("data: ")
 
 
-def _read(data: str) -> dict[str, Any]:
-    return TypeAdapter(dict[str, Any]).validate_json(data)
+def _read(kind: type[T], content: bytes | str) -> T:
+    """What the gateway says, as that type."""
+    try:
+        return TypeAdapter(kind).validate_json(content)
+    except ValidationError as error:
+        wrong = validation_message(error.errors()[0])
+        raise CallFailed(f"what is asked does not answer as a gateway of this version: {wrong}") from None
 
 
 def _refuse(response: httpx.Response, content: bytes) -> NoReturn:
     """Raise what the gateway answers instead."""
     if response.headers.get("content-type", "").partition(";")[0] == PROBLEM_TYPE:
-        _raise(Problem.model_validate_json(content))
+        _raise(_read(Problem, content))
     status = response.status_code
     error = Unreachable(f"the gateway, or what is before it, answers HTTP {status}", "gateway_unavailable")
     if status in (502, 503, 504):

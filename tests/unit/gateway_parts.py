@@ -191,6 +191,7 @@ class Place:
     books: Books
     shop: Shop
     server: GatewayServer
+    serving: asyncio.Task[None]
     http: httpx.AsyncClient
 
     def door(self, path: str) -> str:
@@ -225,18 +226,19 @@ async def served(
     defaults: Defaults = Defaults("default"),  # noqa: B008 - a tuple
     most_at_once: int = 64,
     resolve: Any = None,
+    port: int = 0,
 ) -> AsyncIterator[Place]:
     """A gateway before that shop."""
     books = Books()
     more = {"resolve": resolve} if resolve is not None else {}
     app = GatewayApp(books, defaults, reach, token=token, most_at_once=most_at_once, **more)
-    listening = listen("127.0.0.1", 0)
+    listening = listen("127.0.0.1", port)
     url = url_of(listening)
     server = GatewayServer(app, listening)
     serving = asyncio.create_task(server.run())
     try:
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=10) as http:
-            yield Place(url, shop_url, books, shop, server, http)
+            yield Place(url, shop_url, books, shop, server, serving, http)
     finally:
         server.stop()
         server.stop()

@@ -37,12 +37,11 @@ async def run_with_gateway(
     token = new_token()
     async with gateway_server(settings, order, token) as (server, url):
         serving = asyncio.create_task(server.run())
+        signals = _Signals()
         try:
             environment = environment_for(os.environ, url, token, variables)
             process = await asyncio.create_subprocess_exec(*command, env=environment)
-            loop = asyncio.get_running_loop()
-            for number in PASSED_ON:
-                loop.add_signal_handler(number, _pass_on, process, number)
+            signals.go_to(process)
             code = await process.wait()
         except OSError as error:
             note(f"error: {command[0]}: {error.strerror}", "red")
@@ -71,12 +70,29 @@ def door_url(url: str, token: str, target: str) -> str:
     return f"{url}/t/{token}/p/{scheme.lower()}/{rest}"
 
 
-def _pass_on(process: Process, number: signal.Signals) -> None:
-    """Give the signal to the command; what a terminal sends, it sends to both."""
-    if number in (signal.SIGINT, signal.SIGQUIT) and _is_in_foreground():
-        return
-    with suppress(ProcessLookupError):
-        process.send_signal(number)
+class _Signals:
+    """Gives the command the signals that come from now on; those from before its start, when it has started."""
+
+    def __init__(self) -> None:
+        self._process: Process | None = None
+        self._early: list[signal.Signals] = []
+        loop = asyncio.get_running_loop()
+        for number in PASSED_ON:
+            loop.add_signal_handler(number, self._pass_on, number)
+
+    def go_to(self, process: Process) -> None:
+        """This is the command."""
+        self._process = process
+        for number in self._early:
+            self._pass_on(number)
+
+    def _pass_on(self, number: signal.Signals) -> None:
+        """What a terminal sends, it sends to both."""
+        if self._process is None:
+            self._early.append(number)
+        elif number not in (signal.SIGINT, signal.SIGQUIT) or not _is_in_foreground():
+            with suppress(ProcessLookupError):
+                self._process.send_signal(number)
 
 
 def _is_in_foreground() -> bool:
