@@ -139,8 +139,8 @@ class Adapter(BaseAdapter):
                     return self._inner.send(sent, stream, timeout, verify, cert, proxies)
                 case ReadBeginning(response):
                     return beginning_of(response)
-                case Discard():
-                    return None  # what was read to its end has given its connection back
+                case Discard(response):
+                    return response.close()
                 case Buy(call):
                     return self._payers.buy(call)
 

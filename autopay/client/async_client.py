@@ -203,7 +203,7 @@ class AsyncClient:
 
         Args:
             since: a moment with its zone, or how long ago.
-            host: only what was bought there: `api.example.com`, with its port if the URL has one.
+            host: only what was bought there: `api.example.com`, `api.example.com:8443`, or `*.example.com`.
             limit: at most so many.
         """
         moment = datetime.now().astimezone() - since if isinstance(since, timedelta) else since

@@ -7,11 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from autopay.client.agents.budgets import budget_of
 from autopay.client.agents.states import states_of
-from autopay.client.errors import named
+from autopay.client.errors import InvalidCall, named
 from autopay.client.requests.cancellation import cancel_request, require_open
 from autopay.client.requests.connections import Connections
 from autopay.client.requests.decisions import decide_approval, find_approval
@@ -28,6 +27,7 @@ from autopay.domain.refusal import Refused
 from autopay.domain.report.filter import Filter
 from autopay.domain.report.rows import PaymentRow
 from autopay.domain.request import CLOSED, RequestError, x402_request_id
+from autopay.domain.text.hosts import host_of, matches, parse_host_rule
 from autopay.settings import Settings
 
 if TYPE_CHECKING:
@@ -151,12 +151,13 @@ class DirectBackend:
         """See the port."""
         found: list[PaymentSummary] = []
         after: str | None = None
+        rule = None if host is None else _host_rule(host)
         async with _named_errors():
             while len(found) < limit:
                 page = await self._connections.ledger.reports.payments(
-                    Filter(agent=agent, since=since), after=after, limit=limit if host is None else PAGE
+                    Filter(agent=agent, since=since), after=after, limit=limit if rule is None else PAGE
                 )
-                found += [_summary(row) for row in page.rows if host is None or _host(row) in (host, None)]
+                found += [_summary(row) for row in page.rows if rule is None or _is_of(rule, row)]
                 after = page.next
                 if after is None:
                     break
@@ -252,6 +253,12 @@ def _summary(row: PaymentRow) -> PaymentSummary:
     )
 
 
-def _host(row: PaymentRow) -> str | None:
-    """Host of the URL that was asked, with its port when the URL has one."""
-    return None if row.url is None else urlsplit(row.url).netloc
+def _host_rule(host: str) -> str:
+    try:
+        return parse_host_rule(host)
+    except ValueError as error:
+        raise InvalidCall(f"host: {error}") from None
+
+
+def _is_of(rule: str, row: PaymentRow) -> bool:
+    return row.url is not None and matches(rule, host_of(row.url))

@@ -81,7 +81,7 @@ class PurchaseFailed(NotBought):
 
 
 class PurchaseUndelivered(NotBought):
-    """It is paid, and the seller did not deliver: the same id asks for the content, and never pays again."""
+    """It is paid, and there is no content (yet): the same id never pays again, and has the content once it comes."""
 
 
 class PurchaseUnfinished(NotBought):

@@ -92,7 +92,7 @@ class ReadBeginning:
 
 @dataclass(frozen=True)
 class Discard:
-    """Close the response: its demand has been read."""
+    """Close the response, which no caller gets."""
 
     response: Any
 
@@ -128,7 +128,12 @@ def steps(library: Library, unanswered: UnansweredCalls, limits: Limits, request
     response = yield Send(sent)
     if response.status_code != 402:
         return response
-    demand = library.demand(response, (yield ReadBeginning(response)))
+    try:
+        beginning = yield ReadBeginning(response)
+    except BaseException:
+        yield Discard(response)  # else its connection would be nobody's
+        raise
+    demand = library.demand(response, beginning)
     if demand is None:
         return response
     yield Discard(response)

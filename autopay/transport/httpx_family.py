@@ -161,7 +161,7 @@ class HttpxTransport:
         self._is_given = inner is not None
         self._payers = Payers(arguments.open)
         self._lock = threading.Lock()
-        self._is_closed = False
+        self._closed = set[str]()
 
     def send(self, request: Any) -> Any:
         """Send the request, and pay for its answer when that is a demand."""
@@ -204,14 +204,14 @@ class HttpxTransport:
 
     def close(self) -> None:
         """Close all connections of the calls without an event loop."""
-        self._is_closed = True
+        self._closed.add("Client")
         if self._inner_sync is not None:
             self._inner_sync.close()
         self._payers.close()
 
     async def aclose(self) -> None:
         """Close all connections of the calls in an event loop."""
-        self._is_closed = True
+        self._closed.add("AsyncClient")
         if self._inner_async is not None:
             await self._inner_async.aclose()
         await self._payers.in_loop.close()
@@ -231,7 +231,7 @@ class HttpxTransport:
             return self._inner_async
 
     def _check(self, inner: Any, method: str, kind: str) -> None:
-        if self._is_closed:
+        if kind in self._closed:
             raise RuntimeError("this transport is closed")
         if inner is None and self._is_given:
             raise RuntimeError(f"the inner transport has no {method}, which a {kind} needs: give one that has")

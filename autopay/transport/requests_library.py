@@ -72,10 +72,10 @@ class RequestsLibrary:
         if not is_x402_demand(402, headers, _decoded(headers, raw)):
             response.raw = _raw(response, _Replayed(raw, beginning.rest))
             return None
-        if beginning.rest is not None:
-            beginning.rest.close()
-        response.raw = _raw(response, io.BytesIO(raw))
-        return response
+        demand = requests.Response()
+        demand.__dict__.update(response.__dict__)
+        demand.raw = _raw(response, io.BytesIO(raw))
+        return demand
 
     def answered(self, request: requests.PreparedRequest, answer: Answer) -> requests.Response:
         """See the port."""
@@ -119,9 +119,16 @@ class RequestsLibrary:
 
 
 def beginning_of(response: requests.Response) -> Beginning:
-    """The beginning of its body, as it came."""
-    raw = response.raw.read(MOST_DEMAND_BYTES + 1, decode_content=False) or b""
-    return Beginning(raw, response.raw if len(raw) > MOST_DEMAND_BYTES else None)
+    """The beginning of its body, as it came. RequestException: it could not be read."""
+    raw = bytearray()
+    try:
+        while part := response.raw.read(MOST_DEMAND_BYTES + 1 - len(raw), decode_content=False):
+            raw += part
+            if len(raw) > MOST_DEMAND_BYTES:
+                break
+    except urllib3.exceptions.HTTPError as error:
+        raise requests.ConnectionError(error, request=response.request, response=response) from error
+    return Beginning(bytes(raw), response.raw if len(raw) > MOST_DEMAND_BYTES else None)
 
 
 def _raw(response: requests.Response, body: io.IOBase) -> urllib3.HTTPResponse:

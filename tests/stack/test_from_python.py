@@ -191,6 +191,12 @@ async def test_a_client_tells_prices_results_and_budgets_and_stops_and_starts_it
         with pytest.raises(autopay.TermsDiffer):
             await client.fetch(program.insight, id="once")
 
+        host = program.feed.split("/")[2]
+        assert {each.url for each in await client.purchases(host=host, limit=3)} == {program.feed}
+        assert await client.purchases(host="elsewhere.example") == []
+        with pytest.raises(autopay.InvalidCall, match="host: "):
+            await client.purchases(host="http://elsewhere")
+
         await client.pause("lunch")
         with pytest.raises(autopay.PurchaseUnfinished):
             await client.fetch(program.feed, id="later", timeout=0.3)

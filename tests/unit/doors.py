@@ -99,6 +99,14 @@ class Door:
         self.client: Any = None
         self.transport: Any = None
 
+    @property
+    def read_error(self) -> Exception:
+        """What a connection that is cut gives, beneath the library."""
+        if self.name == "requests":
+            return urllib3.exceptions.ProtocolError("cut")
+        error: Exception = self.library.ReadError("cut")
+        return error
+
     async def __aenter__(self) -> Self:
         if self.name == "requests":
             self.transport = autopay.requests.Adapter(inner=MemoryAdapter(self.seller), **self._arguments)

@@ -10,9 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
+import requests
 
 import autopay
 import autopay.httpx
+import autopay.requests
 from autopay.client.asking import make_ask
 from autopay.client.errors import InvalidCall
 from autopay.domain.payment.exchange import RequestExtras
@@ -220,3 +222,44 @@ async def test_many_at_once_share_one_client(backend: MemoryBackend, monkeypatch
         for thread in threads:
             await asyncio.to_thread(thread.join)
     assert (len(opened), len(backend.paid), backend.closed) == (1, 220, 2)
+
+
+@pytest.mark.parametrize("kind", ["httpx", "httpx async", "requests"])
+@pytest.mark.parametrize(
+    "header", [pytest.param(b"payment-required: e30=\r\n", id="demand"), pytest.param(b"", id="none")]
+)
+async def test_a_402_gives_its_connection_back(backend: MemoryBackend, kind: str, header: bytes) -> None:
+    """With one connection at most, the next request would else wait for it in vain."""
+    connections: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(1)
+        while await reader.readline():
+            while (await reader.readline()).strip():
+                pass
+            writer.write(b"HTTP/1.1 402 X\r\n" + header + b"Content-Length: 4\r\n\r\nwhat")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1")
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    limits = httpx.Limits(max_connections=1)
+
+    def with_httpx() -> list[int]:
+        inner = httpx.HTTPTransport(limits=limits)
+        with httpx.Client(transport=autopay.httpx.Transport("research", inner=inner), timeout=5) as client:
+            return [client.get(url).status_code for _ in range(3)]
+
+    def with_requests() -> list[int]:
+        inner = requests.adapters.HTTPAdapter(pool_maxsize=1, pool_block=True)
+        with requests.Session() as session:
+            session.mount("http://", autopay.requests.Adapter("research", inner=inner))
+            return [session.get(url, timeout=5).status_code for _ in range(3)]
+
+    async with server:
+        if kind == "httpx async":
+            transport = autopay.httpx.Transport("research", inner=httpx.AsyncHTTPTransport(limits=limits))
+            async with httpx.AsyncClient(transport=transport, timeout=5) as client:
+                statuses = [(await client.get(url)).status_code for _ in range(3)]
+        else:
+            statuses = await asyncio.to_thread(with_httpx if kind == "httpx" else with_requests)
+    assert (statuses, len(connections)) == ([200 if header else 402] * 3, 1)

@@ -4,7 +4,7 @@ import gzip
 import json
 import math
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -171,6 +171,24 @@ async def test_a_request_that_is_too_large_when_it_is_sealed_is_passed_on(
     door = await open_door(DEMAND)
     seen = await door.call(headers={"x-long": "y" * 9})
     assert (seen.status, seen.receipt.type) == (402, "too_large")
+
+
+async def test_a_402_that_cannot_be_read_to_its_end_is_the_librarys_error_and_is_closed(
+    open_door: OpenDoor, backend: MemoryBackend
+) -> None:
+    closed: list[int] = []
+
+    def cut() -> Iterator[bytes]:
+        try:
+            yield b"the beginning"
+            raise door.read_error
+        finally:
+            closed.append(1)
+
+    door = await open_door(Answered(402, DEMAND_HEADERS, cut()))
+    with pytest.raises(_base(door)):
+        await door.call()
+    assert (closed, backend.asks) == ([1], [])
 
 
 # What the agent gets
@@ -583,3 +601,13 @@ def test_a_name_that_no_agent_has_is_refused_at_once(agent: str, make: Any) -> N
         kind(agent)
     with pytest.raises(InvalidCall, match="max_price"):
         kind("research", max_price=0.1)
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+async def test_closing_one_side_leaves_the_other(library: str, backend: MemoryBackend) -> None:
+    async with Door(library, Seller([DEMAND])) as door:
+        await door.call()
+        async with door.library.AsyncClient(transport=door.transport) as both:
+            assert (await both.get("https://shop.example/data")).status_code == 200
+        await door.call()
+    assert len(backend.paid) == 3
