@@ -148,8 +148,6 @@ def _checked(wanted: FetchInput | Unreadable) -> FetchInput:
     """The request, with a host and an id to be shown by; the rest of it is checked by the step that buys."""
     if isinstance(wanted, Unreadable):
         raise FailureInClear(UNREADABLE, HOW_TO_BE_READ)
-    if not isinstance(wanted, FetchInput):  # the SDK reads arguments without their types when one is too many
-        raise FailureInClear(INVALID, "the workflow takes one argument")
     try:
         check_url(wanted.url)
     except ValueError as error:

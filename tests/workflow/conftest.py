@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
+from activities.answers import AnswerWatch
+from activities.purchase import PurchaseStep
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.solana.signer import PaymentSigner
 from autopay.adapters.vault import Keyring, Vault
@@ -43,6 +46,9 @@ KEYRING = Keyring({0: bytes(32), 1: b"histories of tests are no secret"})
 RECORD_TO = os.environ.get("AUTOPAY_RECORD_HISTORIES")
 """Where `make histories` keeps what the tests of this release make."""
 
+HOLD = timedelta(milliseconds=200)
+"""How long a step of `Fetch` waits for an answer, in real time: virtual time stands still meanwhile."""
+
 MOST_RECORDED = 60_000
 SHUTDOWN_S = 30
 REPLAY_S = 100
@@ -60,6 +66,8 @@ class World:
         self.vault = Vault(KEYRING)
         self.seller = PlayedSeller(chain)
         self.accounts = PlayedAccountWatch(chain)
+        self.answers = AnswerWatch(ledger.requests, ledger.events.listening)
+        self.purchases = PurchaseStep(ledger.requests, self.answers, self.vault, hold=HOLD)
         self.client: Client = env.client
         self.started: set[str] = set()
         self.test = ""
@@ -89,7 +97,8 @@ class World:
 
     def waits_worker(self) -> Worker:
         """The worker of the queue for waits."""
-        return make_waits_worker(self.client, Settings(slot_ms=SLOT_MS), self.ledger.sessions, self.accounts)
+        settings = Settings(slot_ms=SLOT_MS)
+        return make_waits_worker(self.client, settings, self.ledger.sessions, self.accounts, self.purchases)
 
     async def pay(
         self, request_id: str = "r1", *, first: bool = False, release: int = PAYMENT_RELEASE
@@ -249,6 +258,7 @@ async def played(env: WorkflowEnvironment, ledger: PostgresLedger, test: str) ->
     workers = [made.worker(), made.waits_worker()]
     working = [asyncio.create_task(worker.run()) for worker in workers]
     yield made
+    await made.answers.close()
     # A test that failed leaves workflows behind whose local activities can hold up the SDK's shutdown for ever.
     shutdown = asyncio.gather(*(worker.shutdown() for worker in workers))
     await asyncio.wait({shutdown}, timeout=SHUTDOWN_S)

@@ -1,0 +1,77 @@
+"""`Fetch`, for another team's workflow: it waits for long on few events, and is canceled when nobody would end it."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import ApplicationError, CancelledError
+
+from autopay.domain.request import x402_request_id
+from autopay.temporal import Fetched, FetchInput
+from autopay.temporal.nexus.contract import WORKFLOW, WORKFLOW_PREFIX
+from tests.workflow.conftest import URL, World
+from tests.workflow.test_agent import launch
+from workflows.agent import Agent
+
+WANTED = FetchInput(url=URL, id="r1", agent="tester")
+LONG_S = 600
+
+
+async def fetch(world: World, wanted: Any) -> WorkflowHandle[Any, Fetched]:
+    """Start it as a caller in the same namespace does."""
+    workflow_id = f"{WORKFLOW_PREFIX}r1"
+    world.started.add(workflow_id)
+    return await world.client.start_workflow(
+        WORKFLOW, wanted, id=workflow_id, task_queue="autopay", result_type=Fetched
+    )
+
+
+async def test_a_request_that_waits_for_long_is_looked_at_once_a_minute_and_delivered(world: World) -> None:
+    agent = await launch(world)
+    await agent.signal(Agent.pause, "over night")
+    handle = await fetch(world, WANTED)
+    await world.env.sleep(LONG_S)
+    events = Counter([each.event_type async for each in handle.fetch_history_events()])
+    assert 9 <= events[EventType.EVENT_TYPE_TIMER_FIRED] <= 14
+    await agent.signal(Agent.resume)
+    fetched = await handle.result()
+    assert (fetched.status, fetched.price, fetched.json()) == ("delivered", "0.001000", {"data": 42})
+    assert len(world.seller.paid) == 1
+    await agent.signal(Agent.stop)
+    await agent.result()
+
+
+async def test_a_cancel_ends_it_when_the_agent_is_gone(world: World) -> None:
+    agent = await launch(world)
+    await agent.signal(Agent.pause, "over night")
+    handle = await fetch(world, WANTED)
+    await world.env.sleep(60)
+    await agent.terminate("by mistake")
+    await handle.cancel()
+    with pytest.raises(WorkflowFailureError) as failed:
+        await handle.result()
+    assert isinstance(failed.value.cause, CancelledError)
+    assert not (await world.ledger.requests.get(x402_request_id("tester", "r1"))).closed, "its next agent has it"
+    assert world.seller.paid == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        pytest.param(FetchInput(url=URL, agent="tester"), "has no id", id="no-id"),
+        pytest.param(FetchInput(url="http://[", id="r1"), "Invalid IPv6 URL", id="no-url"),
+        pytest.param({"url": 7}, "cannot be read", id="of-another-shape"),
+    ],
+)
+async def test_what_another_program_starts_in_the_wrong_way_fails_at_once_by_name(
+    world: World, wanted: Any, says: str
+) -> None:
+    handle = await fetch(world, wanted)
+    with pytest.raises(WorkflowFailureError) as failed:
+        await handle.result()
+    cause = failed.value.cause
+    assert isinstance(cause, ApplicationError)
+    assert says in cause.message
+    assert cause.type in ("invalid_request", "payload_unreadable")
