@@ -9,9 +9,6 @@ from autopay.client.errors import InvalidCall
 MOST_ORDER_BYTES = 1_000_000
 """Of a JSON call: more than a request can carry, sealed and in base64."""
 
-MOST_PAYABLE_BYTES = 400_000
-"""Of a request through the door that is kept to be sent again with a payment; a longer one is only passed on."""
-
 
 async def whole(request: Request) -> bytes:
     """The body of a JSON call.

@@ -25,10 +25,11 @@ from autopay.client.values import Purchase
 from autopay.domain.policy.reach import Reach
 from autopay.domain.text.hosts import host_of
 from autopay.gateway.answers import error_response, problem_response, purchase_response, receipt_headers
-from autopay.gateway.bodies import MOST_PAYABLE_BYTES, joined, split
+from autopay.gateway.bodies import joined, split
 from autopay.gateway.orders import Defaults, Terms, Wanted, agent_of, terms_of_headers, wanted_of
 from autopay.gateway.purchases import Purchases
-from autopay.gateway.targets import RawHeaders, headers_for_agent, headers_to_caller, headers_to_seller, target_url
+from autopay.gateway.targets import RawHeaders, headers_for_agent, headers_passed_on, headers_to_caller, target_url
+from autopay.transport.demand import MAX_BODY_BYTES, not_payable
 
 CONNECTIONS, KEPT_ALIVE = 256, 32
 TIMEOUT = {"connect": 10.0, "read": 600.0, "write": 60.0, "pool": 10.0}
@@ -88,9 +89,9 @@ class Door:
         url = target_url(request.scope)
         require_askable(url, self._reach)
         terms = terms_of_headers(request.headers)
-        beginning, rest = await split(request.stream(), MOST_PAYABLE_BYTES)
+        beginning, rest = await split(request.stream(), MAX_BODY_BYTES)
         content = beginning if rest is None else None
-        call = _Call(request, url, terms, headers_to_seller(request.scope), content, rest, beginning)
+        call = _Call(request, url, terms, headers_passed_on(request.scope), content, rest, beginning)
         if terms.id is not None and await self._is_known(call):
             return await self._bought(call, None)
         return await self._asked(call)
@@ -120,7 +121,7 @@ class Door:
 
     def _passed(self, call: _Call, answer: httpx.Response, chunks: AsyncIterator[bytes]) -> Response:
         """The seller's answer, piece by piece as it comes."""
-        passed = StreamingResponse(_closing(answer, chunks), answer.status_code)
+        passed = _Passed(answer, chunks)
         passed.raw_headers = headers_to_caller(answer.headers.raw, call.url, call.request.scope)
         return passed
 
@@ -150,18 +151,16 @@ class Door:
             return _not_paid(error, demand)
 
     def _wanted(self, call: _Call) -> Wanted:
-        method = call.request.method
-        if method not in ("GET", "POST"):
-            raise InvalidCall(f"the seller asks for a payment, and {method} cannot be paid for", "method_not_payable")
-        if call.content is None:
-            message = f"the seller asks for a payment, and the body is too large for that: over {MOST_PAYABLE_BYTES}"
-            raise InvalidCall(f"{message} bytes", "too_large")
+        method, headers = call.request.method, headers_for_agent(call.headers)
+        not_paid = not_payable(method, headers, call.content, body_kept=call.content is not None)
+        if not_paid is not None:
+            raise InvalidCall(not_paid.message, not_paid.type)
         return wanted_of(
             call.url,
             call.terms,
             self._defaults,
             method=method,
-            headers=headers_for_agent(call.headers),
+            headers=headers,
             content=call.content or None,
         )
 
@@ -211,13 +210,20 @@ async def _decoded(answer: httpx.Response, body: bytes) -> bytes:
     return (await asyncio.to_thread(decode, body, named, MOST_DEMAND_BYTES, whole=True)).content
 
 
-async def _closing(answer: httpx.Response, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    try:
-        async for chunk in chunks:
-            yield chunk
-    finally:
-        with contextlib.suppress(httpx.TransportError):
-            await answer.aclose()
+class _Passed(StreamingResponse):
+    """A seller's answer that is passed on; its connection is given back at the end, however that comes."""
+
+    def __init__(self, answer: httpx.Response, chunks: AsyncIterator[bytes]) -> None:
+        super().__init__(chunks, answer.status_code)
+        self._answer = answer
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """ASGI."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            with contextlib.suppress(httpx.TransportError):
+                await self._answer.aclose()
 
 
 def _silent(url: str, error: Exception, kind: str) -> Unreachable:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
-import time
-from collections import OrderedDict
 from collections.abc import Coroutine
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from autopay.client.errors import AutopayError, InvalidCall, Unreachable
 from autopay.client.requests.listener import NOBODY, Listener
 from autopay.domain.request import RequestStatus
 from autopay.gateway.orders import Wanted
+from autopay.transport.unanswered import UnansweredCalls, asked_text
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -27,8 +23,6 @@ T = TypeVar("T")
 GRACE_S = 5.0
 """So long after the order to stop, what is under way may still end."""
 
-TAKEN_UP_S = 600.0
-MOST_LEFT = 10_000
 _LEFT_OPEN = frozenset({RequestStatus.WAITING, RequestStatus.UNRESOLVED, RequestStatus.UNDELIVERED})
 
 
@@ -52,7 +46,7 @@ class Purchases:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.stopping = asyncio.Event()
-        self._left = _LeftBehind()
+        self._unanswered = UnansweredCalls()
 
     async def buy(self, request: Request, wanted: Wanted, listener: Listener = NOBODY) -> Purchase:
         """Buy it; the agent goes on with it when the caller goes away or the gateway stops.
@@ -65,7 +59,9 @@ class Purchases:
             CallerGone: the caller went away.
             AutopayError: see `Backend`; with the id to ask again with.
         """
-        wanted = wanted if wanted.has_key else self._left.take_up(wanted)
+        asked = _asked(wanted)
+        if not wanted.has_key and (open_id := self._unanswered.take(asked)) is not None:
+            wanted = wanted._replace(ask=wanted.ask.model_copy(update={"id": open_id}))
         may_be_open = True
         try:
             purchase = await self.while_wanted(request, self.backend.buy(wanted.agent, wanted.ask, listener), wanted)
@@ -76,7 +72,7 @@ class Purchases:
             raise
         finally:
             if may_be_open and not wanted.has_key:
-                self._left.remember(wanted)
+                self._unanswered.keep(asked, wanted.ask.id)
         return purchase
 
     async def while_wanted(self, request: Request, work: Coroutine[Any, Any, T], wanted: Wanted | None = None) -> T:
@@ -111,28 +107,7 @@ async def _until_gone(request: Request) -> None:
         pass
 
 
-class _LeftBehind:
-    """Requests of callers without a key that ended without an answer, by what was asked."""
-
-    def __init__(self) -> None:
-        self._ids: OrderedDict[str, tuple[str, float]] = OrderedDict()
-
-    def take_up(self, wanted: Wanted) -> Wanted:
-        """The same with the id of the request that was left, if there is one; nobody else takes it up then."""
-        with suppress(KeyError):
-            request_id, at = self._ids.pop(_fingerprint(wanted))
-            if time.monotonic() - at < TAKEN_UP_S:
-                return wanted._replace(ask=wanted.ask.model_copy(update={"id": request_id}))
-        return wanted
-
-    def remember(self, wanted: Wanted) -> None:
-        """This one was left."""
-        self._ids[_fingerprint(wanted)] = (wanted.ask.id, time.monotonic())
-        while len(self._ids) > MOST_LEFT:
-            self._ids.popitem(last=False)
-
-
-def _fingerprint(wanted: Wanted) -> str:
-    """All that makes two requests the same, their headers among it."""
-    asked = wanted.ask.model_dump(mode="json", exclude={"id", "timeout_s"})
-    return hashlib.sha256(json.dumps([wanted.agent, asked], sort_keys=True).encode()).hexdigest()
+def _asked(wanted: Wanted) -> str:
+    ask = wanted.ask
+    limits = (wanted.agent, ask.max_price_atomic, ask.currency, ask.max_age_s)
+    return asked_text(ask.method, ask.url, ask.headers, ask.content, *limits)

@@ -7,6 +7,7 @@ from autopay.client.errors import InvalidCall
 from autopay.client.paid_http import IDEMPOTENCY_KEY, OWN_HEADERS_PREFIX
 from autopay.domain.text.hosts import origin
 from autopay.gateway.gate import PREFIX_KEY, Scope
+from autopay.transport.demand import headers_to_seller
 
 DOOR = b"/p/"
 
@@ -24,9 +25,6 @@ _HOP_BY_HOP = frozenset(
 _OF_CALLER = frozenset((b"host", b"content-length", b"expect", IDEMPOTENCY_KEY.encode()))
 _OF_CONNECTION = frozenset((b"set-cookie", b"strict-transport-security", b"alt-svc", b"clear-site-data"))
 """What a seller says to its own host name, and would be taken as said by the gateway for all sellers."""
-
-_BY_AGENT = frozenset(("accept-encoding", "content-length"))
-"""What whoever sends the paid request says itself."""
 
 
 def target_url(scope: Scope) -> str:
@@ -48,7 +46,7 @@ def target_url(scope: Scope) -> str:
         raise InvalidCall("the URL is not ASCII: escape the rest with %") from None
 
 
-def headers_to_seller(scope: Scope) -> RawHeaders:
+def headers_passed_on(scope: Scope) -> RawHeaders:
     """The caller's headers without those of the connection, and without those for Autopay."""
     given: RawHeaders = scope["headers"]
     dropped = _HOP_BY_HOP | _OF_CALLER | _named_by_connection(given)
@@ -62,17 +60,10 @@ def headers_for_agent(raw: RawHeaders) -> dict[str, str]:
     Raises:
         InvalidCall: one of them is no text.
     """
-    found: dict[str, str] = {}
-    for name, value in raw:
-        try:
-            key, text = name.decode("ascii"), _text(value)
-        except UnicodeDecodeError:
-            raise InvalidCall("a header's name is not ASCII") from None
-        if key in _BY_AGENT:
-            continue
-        joint = "; " if key == "cookie" else ", "
-        found[key] = f"{found[key]}{joint}{text}" if key in found else text
-    return found
+    try:
+        return headers_to_seller([(name.decode("ascii"), _text(value)) for name, value in raw])
+    except UnicodeDecodeError:
+        raise InvalidCall("a header's name is not ASCII") from None
 
 
 def headers_to_caller(raw: Iterable[tuple[bytes, bytes]], url: str, scope: Scope) -> RawHeaders:

@@ -236,6 +236,12 @@ async def test_a_caller_that_goes_away_is_not_waited_for_and_takes_its_request_u
     assert anew.headers["autopay-id"] != again.headers["autopay-id"]
 
 
+async def test_a_client_that_counts_its_tries_in_a_header_takes_its_request_up_as_well(place: Place) -> None:
+    place.books.answer = ended(RequestStatus.UNDELIVERED, "no_content")
+    tries = [(await fetch(place, headers={"X-Stainless-Retry-Count": str(count)})).json()["id"] for count in range(3)]
+    assert len(set(tries)) == 1
+
+
 @pytest.mark.parametrize(
     "changes",
     [
