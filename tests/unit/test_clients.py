@@ -14,6 +14,7 @@ import requests
 
 import autopay
 import autopay.httpx
+import autopay.httpx2
 import autopay.requests
 from autopay.client.asking import make_ask
 from autopay.client.errors import InvalidCall
@@ -263,3 +264,20 @@ async def test_a_402_gives_its_connection_back(backend: MemoryBackend, kind: str
         else:
             statuses = await asyncio.to_thread(with_httpx if kind == "httpx" else with_requests)
     assert (statuses, len(connections)) == ([200 if header else 402] * 3, 1)
+
+
+@pytest.mark.parametrize("kind", [autopay.httpx.Transport, autopay.httpx2.Transport, autopay.requests.Adapter])
+def test_a_transport_buys_by_the_client_that_its_arguments_make(
+    kind: Any, backend: MemoryBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[object, ...]] = []
+
+    def opens(*arguments: object) -> MemoryBackend:
+        given.append(arguments)
+        return backend
+
+    monkeypatch.setattr("autopay.client.async_client.open_backend", opens)
+    transport = kind("research", home="there", gateway="http://127.0.0.1:8405", token="t")
+    payers = transport._payers if kind is autopay.requests.Adapter else transport._transport._payers
+    payers._open_client()
+    assert given == [(None, "there", "http://127.0.0.1:8405", "t")]
