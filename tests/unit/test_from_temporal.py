@@ -24,6 +24,7 @@ from temporalio.exceptions import ApplicationError, FailureError
 from temporalio.exceptions import TimeoutError as TimedOut
 
 from activities.answers import AnswerWatch
+from activities.purchase import NotObtained, PurchaseStep
 from autopay.adapters.vault import Keyring
 from autopay.domain.errors import LedgerUnavailable
 from autopay.temporal import FailedFetch, Fetched, FetchInput, Plugin
@@ -254,6 +255,15 @@ async def test_everybody_who_waits_is_told_by_one_look() -> None:
     assert await watch.answered("a", 5) is True
     assert await watch.answered("c", 0.01) is False
     await watch.close()
+
+
+async def test_other_teams_workflows_have_only_the_named_agents_pay() -> None:
+    nothing: Any = None  # the request is refused before any of these is used
+    step = PurchaseStep(nothing, nothing, nothing, agents=("research", "reports"))
+    refused = await step.purchase(replace(WANTED, agent="treasury"))
+    assert isinstance(refused, NotObtained)
+    assert (refused.type, refused.retryable, refused.request) == ("agent_not_allowed", False, None)
+    assert await step.cancel_purchase(replace(WANTED, agent="treasury")) is False
 
 
 def test_what_a_model_reads_is_json_of_what_is_set() -> None:
