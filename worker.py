@@ -49,6 +49,7 @@ from autopay.adapters.solana.rpc import NodeRpc
 from autopay.adapters.solana.signer import PaymentSigner
 from autopay.adapters.vault import Vault
 from autopay.adapters.x402.facilitator import HttpFacilitators
+from autopay.adapters.x402.mcp_seller import AnySeller
 from autopay.adapters.x402.seller import HttpSeller
 from autopay.domain.agent.ports import AccountWatch, AgentLedger
 from autopay.domain.errors import PermanentFault, SettingsError, TransientFault
@@ -239,11 +240,13 @@ async def run(settings: Settings, alive: Path | None = None) -> None:
         chain = SolanaChain(await stack.enter_async_context(NodeRpc(settings.solana_rpc_url, settings.network)))
         await wait_until_ready(chain.check_network)
         reach = Reach.of(settings.allowed_http_hosts, settings.allowed_private_hosts)
-        seller = HttpSeller(
-            reach,
-            body_limit_bytes=settings.body_limit_bytes,
-            paid_body_limit_bytes=settings.paid_body_limit_bytes,
-            timeout_s=settings.request_timeout_s,
+        seller = AnySeller(
+            HttpSeller(
+                reach,
+                body_limit_bytes=settings.body_limit_bytes,
+                paid_body_limit_bytes=settings.paid_body_limit_bytes,
+                timeout_s=settings.request_timeout_s,
+            )
         )
         stack.push_async_callback(seller.close)
         client = await connect(settings, ledger.keys.knows)

@@ -31,7 +31,7 @@ from autopay.domain.text.hosts import host_of, matches, parse_host_rule
 from autopay.settings import Settings
 
 if TYPE_CHECKING:
-    from autopay.adapters.x402.seller import HttpSeller
+    from autopay.adapters.x402.mcp_seller import AnySeller
 
 PAGE = 200
 """Payments that are read at a time when only those of one host are wanted."""
@@ -47,7 +47,7 @@ class DirectBackend:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._connections = Connections(settings)
-        self._seller: HttpSeller | None = None
+        self._seller: AnySeller | None = None
 
     async def close(self) -> None:
         """Close every connection."""
@@ -118,13 +118,14 @@ class DirectBackend:
             return Quote(url=ask.url, http_status=status, free=True)
         return _no_quote(ask, status, "seller_rejected", f"the seller answers HTTP {status}")
 
-    def _seller_asked(self) -> HttpSeller:
+    def _seller_asked(self) -> AnySeller:
+        from autopay.adapters.x402.mcp_seller import AnySeller
         from autopay.adapters.x402.seller import HttpSeller
 
         if self._seller is None:
             settings = self._settings
             reach = Reach.of(settings.allowed_http_hosts, settings.allowed_private_hosts)
-            self._seller = HttpSeller(reach, body_limit_bytes=settings.body_limit_bytes)
+            self._seller = AnySeller(HttpSeller(reach, body_limit_bytes=settings.body_limit_bytes))
         return self._seller
 
     async def result(self, agent: str, request_id: str, wait_s: float) -> Purchase | None:

@@ -113,6 +113,9 @@ class Tools:
     ) -> Annotated[CallToolResult, PurchaseAnswer] | InputRequiredResult:
         """Get the data at a URL, and pay for it when the seller asks for money (HTTP 402). This costs real money.
 
+        A paid tool of another MCP server is bought in the same way: by the server's URL with the tool's name, like
+        https://host/mcp#mcp-tool=search, and the tool's arguments as the body.
+
         Repeat a call with the same id and the same arguments: it never pays twice, and returns what was bought or how
         it stands. `waiting` and `unresolved` are no failures: call `result` with the id.
         """

@@ -68,10 +68,17 @@ class Shop:
             (await http.put(f"{self.api}/weather", json={"latency_ms": latency_ms})).raise_for_status()
 
     async def paid_once(self, request_id: str) -> str:
-        """See that one payment was made for it; its transaction."""
-        rows = await self.shell.json("show", request_id, "--agent", AGENT)
-        (payment,) = rows["payments"]
-        return str(payment["transaction"])
+        """See that one payment was made for it; its transaction, as soon as the chain has shown it."""
+        found: list[str | None] = []
+
+        async def is_booked() -> bool:
+            shown = await self.shell.json("show", request_id, "--agent", AGENT)
+            found[:] = [each["transaction"] for each in shown["payments"]]
+            return None not in found
+
+        await until(is_booked)
+        (transaction,) = found
+        return str(transaction)
 
 
 @pytest.fixture(scope="module")

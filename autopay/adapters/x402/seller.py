@@ -7,8 +7,10 @@ It neither retries nor decides what an answer means (`autopay.domain.payment.exc
 
 import asyncio
 import email.utils
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Literal
 
 import httpx
 
@@ -31,7 +33,8 @@ MAX_LOCATION_CHARS = 2_048
 MAX_BYTES_IN_LOOP = 20_000
 """A 402 that is larger is read beside the event loop, which other payments' heartbeats need."""
 
-_RESERVED = {"x-payment", "payment-signature", "host", "content-length", "transfer-encoding", "connection"}
+RESERVED = frozenset({"x-payment", "payment-signature", "host", "content-length", "transfer-encoding", "connection"})
+"""Headers that a caller cannot set."""
 
 
 class HttpSeller:
@@ -72,6 +75,16 @@ class HttpSeller:
                 "Accept-Encoding": "identity",  # a few compressed kilobytes can be gigabytes
             },
         )
+
+    @property
+    def ask_within_s(self) -> float:
+        """Seconds that a plain request may take."""
+        return self._http.timeout.read or 0
+
+    @property
+    def pay_within_s(self) -> float:
+        """Seconds that a paid request may take."""
+        return self._pay_timeout.read or 0
 
     async def close(self) -> None:
         """Close the connection pool."""
@@ -114,6 +127,35 @@ class HttpSeller:
             return await self._redirected(url, response, reply, deadline)
         return reply
 
+    async def exchange(
+        self,
+        url: str,
+        method: Literal["POST", "DELETE"],
+        headers: dict[str, str],
+        body: bytes | None,
+        *,
+        paid: bool,
+        within_s: float,
+    ) -> tuple[Mapping[str, str], Reply]:
+        """One request as it is given, for what is not plain HTTP; the headers of its answer, and the answer.
+
+        An answer that is not at its end within that time is kept as far as it came.
+
+        Args:
+            paid: whether the size of a paid answer is allowed.
+
+        Raises:
+            SellerUnavailable: no answer came that could be kept.
+            NotAllowed: `reach` does not allow the URL or the address behind it; nobody was asked.
+        """
+        if within_s <= 0:
+            raise SellerUnavailable(f"TimeoutError at {host_of(url)}")
+        limit = self._paid_body_limit if paid else self._body_limit
+        timeout = httpx.Timeout(within_s, connect=min(10, within_s))
+        received = await self._exchange(url, method, RequestExtras(headers=headers, body=body), {}, limit, timeout)
+        response, reply = await self._reply_of(received, url, keep_cut=False)
+        return response.headers, reply
+
     async def _redirected(self, url: str, response: httpx.Response, paid: Reply, deadline: float) -> Reply:
         """The content that a paid answer redirects to: a GET without the payment and without the caller's headers.
 
@@ -143,7 +185,7 @@ class HttpSeller:
     async def _exchange(
         self,
         url: str,
-        method: Method,
+        method: Method | Literal["DELETE"],
         extras: RequestExtras,
         payment: dict[str, str],
         limit_bytes: int,
@@ -151,7 +193,7 @@ class HttpSeller:
     ) -> Received:
         """One request, and what came of its answer."""
         require_askable(url, self._reach)
-        own = {name: value for name, value in extras.headers.items() if name.lower() not in _RESERVED}
+        own = {name: value for name, value in extras.headers.items() if name.lower() not in RESERVED}
         if extras.body is not None and not any(name.lower() == "content-type" for name in own):
             own["Content-Type"] = "application/json"
         received = Received(limit_bytes)

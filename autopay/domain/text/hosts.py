@@ -16,12 +16,18 @@ _PORT = re.compile(r":([0-9]{1,5})$")
 
 # URLs
 
+TOOL_MARK = "mcp-tool="
+"""What the fragment of a URL begins with when a tool of an MCP server is meant: `https://host/mcp#mcp-tool=search`."""
+
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_./-]{1,128}")  # MCP, SEP-986; no escapes, so that a tool has one URL
+
 
 def check_url(url: str) -> None:
     """See that a URL can be asked, stored and shown.
 
     Raises:
-        ValueError: not http(s), no host, not printable ASCII, or with a user and password, which would be shown.
+        ValueError: not http(s), no host, not printable ASCII, with a user and password, which would be shown, or with
+            the mark of a tool and no tool's name.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -31,6 +37,20 @@ def check_url(url: str) -> None:
     if parts.username is not None or parts.password is not None:
         raise ValueError("a URL with a user and password would be shown: send them as a header")
     _ = parts.port  # a ValueError when it is none
+    tool = tool_of(url)
+    if tool is not None and not _TOOL_NAME.fullmatch(tool):
+        raise ValueError(f"{tool[:130]!r} is not the name of an MCP tool: letters, digits and _ . / -, at most 128")
+
+
+def tool_of(url: str) -> str | None:
+    """The tool of an MCP server that the URL means; None: it means what HTTP means by it."""
+    fragment = url.partition("#")[2]
+    return fragment.removeprefix(TOOL_MARK) if fragment.startswith(TOOL_MARK) else None
+
+
+def server_of(url: str) -> str:
+    """The URL as it is sent: without its fragment."""
+    return url.partition("#")[0]
 
 
 def host_of(url: str) -> str:
@@ -61,8 +81,10 @@ def origin_text(url: str) -> str:
 
 
 def resource_of(method: str, url: str) -> str:
-    """What has a price: method, origin and path, without the query."""
-    return f"{method} {origin_text(url)}{url.partition('://')[2].partition('?')[0].partition('#')[0].partition('/')[2]}"
+    """What has a price: method, origin and path, without the query; of an MCP server each tool by itself."""
+    path = url.partition("://")[2].partition("?")[0].partition("#")[0].partition("/")[2]
+    tool = tool_of(url)
+    return f"{method} {origin_text(url)}{path}" + ("" if tool is None else f"#{TOOL_MARK}{tool}")
 
 
 def host_and_port(url: str) -> str:
