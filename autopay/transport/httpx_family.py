@@ -117,11 +117,12 @@ class HttpxLibrary:
         request: Any = None,
     ) -> Any:
         """A response that is read; a coding that does not fit its bytes is left out, so that they are kept."""
-        kept = [(name, value) for name, value in headers if name.lower() not in ("content-length", "transfer-encoding")]
+        lengths = ("content-length", "transfer-encoding")
+        kept = [(name.lower().encode(), value.encode()) for name, value in headers if name.lower() not in lengths]
         try:
             return self._module.Response(status, headers=kept, content=content, extensions=extensions, request=request)
         except self._module.DecodingError:
-            plain = [(name, value) for name, value in kept if name.lower() != "content-encoding"]
+            plain = [(name, value) for name, value in kept if name != b"content-encoding"]
             return self._module.Response(status, headers=plain, content=content, extensions=extensions, request=request)
 
     def _decoded(self, headers: Any, raw: bytes) -> bytes:
