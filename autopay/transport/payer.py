@@ -111,19 +111,22 @@ class Payer:
                 timeout=call.wait_s,
             )
         except PurchaseUnfinished as error:
-            message = f"{error}: no answer within {call.wait_s:g} s{await self._asked_person(error.purchase)}"
+            message = f"{error}: no answer within {call.wait_s:g} s{await self._why_it_waits(error.purchase)}"
             message += f"; the idempotency key {error.purchase.id!r} goes on with it"
             raise PurchaseUnfinished(error.purchase, message) from error
         return answer_of(purchase)
 
-    async def _asked_person(self, purchase: Purchase) -> str:
-        """What a person could do for the purchase, as the end of a sentence."""
+    async def _why_it_waits(self, purchase: Purchase) -> str:
+        """What a person could do for the purchase, as the end of a sentence; nothing when nobody knows."""
+        client = self._opened()
         try:
-            rows = await self._opened().approvals()
+            asked = [row for row in await client.approvals() if row.terms.request_id == purchase.id]
+            if asked:
+                return f"; a person is asked: {command_line('approve', str(asked[0].approval_id))}"
+            paused = (await client.budget()).paused
         except AutopayError:  # the error is that it is unfinished
             return ""
-        found = [row for row in rows if row.terms.request_id == purchase.id]
-        return f"; a person is asked: {command_line('approve', str(found[0].approval_id))}" if found else ""
+        return f"; agent {client.agent} is paused: {paused}" if paused else ""
 
     @asynccontextmanager
     async def _kept_when_unanswered(self, call: Call) -> AsyncIterator[None]:

@@ -32,6 +32,7 @@ class MemoryBackend:
     blocked: asyncio.Event | None = None
     closed: int = 0
     unreachable: AutopayError | None = None
+    paused: str | None = None
 
     async def buy(self, agent: str, ask: Ask, listener: Listener = NOBODY) -> Purchase:
         """The purchase with that id, which is made when there is none."""
@@ -76,8 +77,17 @@ class MemoryBackend:
         return []
 
     async def budget(self, agent: str) -> Budget:
-        """Not asked here."""
-        raise NotImplementedError
+        """Of an agent that is paused when `paused` says why."""
+        return Budget(
+            agent=agent,
+            phase="FULL",
+            paused=self.paused,
+            currencies=(),
+            per_request=None,
+            left_today=None,
+            waiting=0,
+            asked=0,
+        )
 
     async def agents(self) -> Sequence[Budget]:
         """None."""

@@ -481,6 +481,14 @@ async def test_an_unfinished_payment_is_a_read_timeout_that_names_the_key(
     assert backend.paid == ["slow-1"]
 
 
+async def test_an_unfinished_payment_says_that_its_agent_is_paused(open_door: OpenDoor, backend: MemoryBackend) -> None:
+    door = await open_door(DEMAND)
+    backend.paused = "the month is over"
+    backend.ends = [{"status": RequestStatus.WAITING, "content": None}]
+    with pytest.raises(door.module.PaymentUnfinished, match="agent research is paused: the month is over"):
+        await door.call()
+
+
 async def test_a_ledger_that_is_away_is_no_reason_to_ask_the_seller_first(
     open_door: OpenDoor, backend: MemoryBackend
 ) -> None:
