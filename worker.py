@@ -25,7 +25,6 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymen
 
 from activities.adopt import AdoptStep
 from activities.agent_steps import AgentSteps
-from activities.answers import AnswerWatch
 from activities.decide import DecideStep
 from activities.fetch import FetchStep
 from activities.known_attempts import KnownAttempts
@@ -38,6 +37,7 @@ from activities.start_payments import StartPayments
 from activities.submit import SubmitStep
 from activities.top_up import TopUp
 from activities.verify import VerifyStep
+from autopay.adapters.answers import AnswerWatch
 from autopay.adapters.postgres import open_ledger
 from autopay.adapters.postgres.maintenance.roles import may_alter_history
 from autopay.adapters.postgres.sessions.recent import RecentSessions

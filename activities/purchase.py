@@ -17,7 +17,7 @@ from typing import Annotated, Literal, Protocol
 from pydantic import Field
 from temporalio import activity
 
-from activities.answers import AnsweredRequests, AnswerWatch
+from autopay.adapters.answers import AnsweredRequests, AnswerWatch
 from autopay.domain.errors import ContentPruned, UnknownRequest
 from autopay.domain.money import units_text
 from autopay.domain.payment.exchange import StoredContent

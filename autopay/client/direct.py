@@ -137,7 +137,7 @@ class DirectBackend:
                 record = await ledger.requests.get(key)
                 left_s = deadline - time.monotonic()
                 while record.result.status not in CLOSED and left_s > 0:
-                    await self._connections.ends.wait(key, left_s)
+                    await self._connections.answers.answered(key, left_s)
                     record = await ledger.requests.get(key)
                     left_s = deadline - time.monotonic()
             except UnknownRequest:

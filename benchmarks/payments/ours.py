@@ -6,8 +6,8 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from autopay.adapters.answers import AnswerWatch
 from autopay.client.agents.handle import AgentHandle
-from autopay.client.requests.ends import RequestEnds
 from autopay.domain.request import RequestSpec, RequestStatus, x402_request_id
 from benchmarks.payments.bare import timed
 from benchmarks.payments.figures import Speed
@@ -19,9 +19,9 @@ PATIENCE_S = 120
 class AgentBuyer:
     """Buys through one agent, or through several in turn."""
 
-    def __init__(self, here: Town, ends: RequestEnds, agents: Sequence[str]) -> None:
+    def __init__(self, here: Town, answers: AnswerWatch, agents: Sequence[str]) -> None:
         self._here = here
-        self._ends = ends
+        self._answers = answers
         self._handles = itertools.cycle(
             (each, AgentHandle(here.client, each, here.settings.task_queue)) for each in agents
         )
@@ -36,7 +36,7 @@ class AgentBuyer:
         key = x402_request_id(agent, request_id)
         began = time.perf_counter()
         await handle.request(RequestSpec(request_id=request_id, url=url), PATIENCE_S)
-        if not await self._ends.wait(key, PATIENCE_S):
+        if not await self._answers.answered(key, PATIENCE_S):
             raise TimeoutError(f"{key} has not ended after {PATIENCE_S} s")
         took_s = time.perf_counter() - began
         result = await self._here.ledger.requests.result(key)
@@ -53,8 +53,8 @@ class AgentBuyer:
 @asynccontextmanager
 async def agent_buyer(here: Town, agents: Sequence[str] = (AGENT,)) -> AsyncIterator[AgentBuyer]:
     """A buyer that watches the ledger."""
-    ends = RequestEnds(here.ledger)
+    answers = AnswerWatch(here.ledger.requests, here.ledger.events.listening)
     try:
-        yield AgentBuyer(here, ends, agents)
+        yield AgentBuyer(here, answers, agents)
     finally:
-        await ends.close()
+        await answers.close()

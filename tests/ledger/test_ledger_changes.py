@@ -6,7 +6,7 @@ import time
 import psycopg
 import pytest
 
-from autopay.client.requests.ledger_changes import LONGEST_PAUSE_S, LedgerChanges, ledger_changes
+from autopay.adapters.ledger_changes import LONGEST_PAUSE_S, LedgerChanges, ledger_changes
 from autopay.domain.errors import LedgerUnavailable
 from tests.ledger.books import Book
 
@@ -21,14 +21,14 @@ async def ends(changes: LedgerChanges) -> None:
 
 
 async def test_a_commit_ends_the_wait(book: Book) -> None:
-    async with ledger_changes(book.ledger) as changes:
+    async with ledger_changes(book.ledger.events.listening) as changes:
         waiting = asyncio.create_task(ends(changes))
         await book.accepted("one")
         await waiting
 
 
 async def test_a_commit_between_two_waits_ends_the_second(book: Book) -> None:
-    async with ledger_changes(book.ledger) as changes:
+    async with ledger_changes(book.ledger.events.listening) as changes:
         await changes.wait(SHORT_S)
         await book.accepted("one")
         await ends(changes)
@@ -57,14 +57,14 @@ async def test_without_a_connection_to_listen_on_the_ledger_is_looked_at_from_ti
         raise LedgerUnavailable("too many connections")
 
     monkeypatch.setattr(book.ledger.events, "listening", refused)
-    async with ledger_changes(book.ledger) as changes:
+    async with ledger_changes(book.ledger.events.listening) as changes:
         await changes.wait(SHORT_S)
 
 
 async def test_a_connection_that_is_lost_ends_the_wait_and_then_the_ledger_is_looked_at(
     book: Book, database_url: str
 ) -> None:
-    async with ledger_changes(book.ledger) as changes:
+    async with ledger_changes(book.ledger.events.listening) as changes:
         waiting = asyncio.create_task(ends(changes))
         async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
             await connection.execute(

@@ -1,11 +1,9 @@
 """What crosses to other teams' workflows: requests that are checked, content by size, failures by name, converters."""
 
-import asyncio
 import base64
 import json
 import re
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,10 +21,8 @@ from temporalio.converter import (
 from temporalio.exceptions import ApplicationError, FailureError
 from temporalio.exceptions import TimeoutError as TimedOut
 
-from activities.answers import AnswerWatch
 from activities.purchase import NotObtained, PurchaseStep
 from autopay.adapters.vault import Keyring
-from autopay.domain.errors import LedgerUnavailable
 from autopay.temporal import FailedFetch, Fetched, FetchInput, Plugin
 from autopay.temporal.converter import data_converter
 from autopay.temporal.nexus.boundary import FailureInClear, in_clear
@@ -205,56 +201,6 @@ def test_what_the_sdk_raises_becomes_one_typed_failure() -> None:
     assert failed is not None
     assert (failed.type, failed.non_retryable) == ("timed_out", False)
     assert "id='r1'" in failed.message
-
-
-class PlayedAnswers:
-    """A ledger in which requests are answered when the test says so, and that can be away."""
-
-    def __init__(self) -> None:
-        self.answered: set[str] = set()
-        self.away = False
-        self.looked = asyncio.Event()
-        self.changed = asyncio.Event()
-
-    async def answered_among(self, request_keys: Sequence[str]) -> Sequence[str]:
-        self.looked.set()
-        if self.away:
-            raise LedgerUnavailable
-        return [key for key in request_keys if key in self.answered]
-
-    @asynccontextmanager
-    async def listening(self) -> AsyncIterator[Any]:
-        async def notified(within_s: float) -> bool:
-            try:
-                await asyncio.wait_for(self.changed.wait(), within_s)
-            except TimeoutError:
-                return False
-            self.changed.clear()
-            return True
-
-        yield notified
-
-    def answer(self, key: str) -> None:
-        self.answered.add(key)
-        self.changed.set()
-
-
-async def test_everybody_who_waits_is_told_by_one_look() -> None:
-    ledger = PlayedAnswers()
-    watch = AnswerWatch(ledger, ledger.listening)
-    waiting = [asyncio.create_task(watch.answered(key, 5)) for key in ("a", "a", "b")]
-    async with asyncio.timeout(5):
-        await ledger.looked.wait()
-    ledger.answer("a")
-    assert await asyncio.gather(*waiting[:2]) == [True, True]
-    ledger.away = True
-    ledger.changed.set()
-    with pytest.raises(LedgerUnavailable):
-        await waiting[2]
-    ledger.away = False
-    assert await watch.answered("a", 5) is True
-    assert await watch.answered("c", 0.01) is False
-    await watch.close()
 
 
 async def test_other_teams_workflows_have_only_the_named_agents_pay() -> None:

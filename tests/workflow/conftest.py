@@ -22,8 +22,8 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from activities.answers import AnswerWatch
 from activities.purchase import PurchaseStep
+from autopay.adapters.answers import AnswerWatch
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.solana.signer import PaymentSigner
 from autopay.adapters.vault import Keyring, Vault

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from autopay.adapters.ledger_changes import ledger_changes
 from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.request.output import exit_code_of
 from autopay.cli.terminal.console import note, print_json, print_line
 from autopay.cli.terminal.exit_codes import CommandError, ExitCode, examples_help, exit_codes_help
 from autopay.cli.terminal.options import HomeOption, JsonOption, agent_name, duration_s
-from autopay.client.requests.ledger_changes import ledger_changes
 from autopay.client.requests.text import result_line, wait_command
 from autopay.domain.money import show, units_text
 from autopay.domain.policy.records import ApprovalRecord
@@ -111,7 +111,7 @@ async def _decide(settings: Settings, which: str, *, approve: bool) -> tuple[App
 
 async def _wait_for_result(settings: Settings, row: ApprovalRecord, deadline: float) -> RequestResult:
     """The request's result, or its status at the deadline."""
-    async with ledger_of(settings) as ledger, ledger_changes(ledger) as changes:
+    async with ledger_of(settings) as ledger, ledger_changes(ledger.events.listening) as changes:
         while (result := await ledger.requests.result(row.request_key)).status not in CLOSED:
             left_s = deadline - time.monotonic()
             if left_s <= 0:

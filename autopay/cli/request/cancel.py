@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from autopay.adapters.ledger_changes import ledger_changes
 from autopay.cli.connect.connections import known_agent, ledger_of, temporal_of
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.request.output import exit_code_of
 from autopay.cli.terminal.console import note, print_line
 from autopay.cli.terminal.exit_codes import ExitCode, examples_help
 from autopay.cli.terminal.options import AgentArgument, HomeOption, agent_name, duration_s, request_id
-from autopay.client.requests.ledger_changes import ledger_changes
 from autopay.client.requests.text import result_line
 from autopay.domain.request import CLOSED, RequestResult, x402_request_id
 from autopay.settings import Settings
@@ -62,7 +62,7 @@ async def _cancel(settings: Settings, name: str, wanted: str, timeout_s: float) 
         client = await temporal_of(settings, ledger)
         await cancel_request(client, AgentHandle(client, name, settings.task_queue), wanted)
         deadline = time.monotonic() + timeout_s
-        async with ledger_changes(ledger) as changes:
+        async with ledger_changes(ledger.events.listening) as changes:
             while True:
                 result = await ledger.requests.result(key)
                 if result.status in CLOSED or time.monotonic() > deadline:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from autopay.adapters.ledger_changes import ledger_changes
 from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.request.output import content_text, exit_code_of, print_content
@@ -17,7 +18,6 @@ from autopay.cli.terminal.console import note, print_json, print_line
 from autopay.cli.terminal.event_text import describe_event
 from autopay.cli.terminal.exit_codes import CommandError, examples_help, exit_codes_help
 from autopay.cli.terminal.options import HomeOption, JsonOption, RequestIdArgument, agent_name, duration_s, request_id
-from autopay.client.requests.ledger_changes import ledger_changes
 from autopay.client.requests.text import next_step, outcome_text
 from autopay.domain.errors import ContentPruned, UnknownRequest
 from autopay.domain.money import show as show_amount
@@ -110,7 +110,7 @@ async def _page(settings: Settings, agent: str | None, wanted: str, timeout_s: f
 
 async def _at_its_end(ledger: PostgresLedger, key: str, deadline: float) -> RequestDetails:
     """The request when it has ended, or as it is at the deadline."""
-    async with ledger_changes(ledger) as changes:
+    async with ledger_changes(ledger.events.listening) as changes:
         while True:
             details = await ledger.reports.request(key)
             left_s = deadline - time.monotonic()

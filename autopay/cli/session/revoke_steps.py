@@ -8,6 +8,7 @@ from uuid import UUID
 
 from solders.pubkey import Pubkey
 
+from autopay.adapters.ledger_changes import ledger_changes
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.solana.owner.owner_transaction import OwnerNode, signed_by
 from autopay.adapters.solana.owner.revoke import RevokePlan, plan_revoke
@@ -17,7 +18,6 @@ from autopay.cli.session.owner import key_of_owner, notify_agent, owner_node
 from autopay.cli.session.signing_file import export_for_signing
 from autopay.cli.terminal.console import note, print_json, print_line
 from autopay.cli.terminal.exit_codes import CommandError, ExitCode
-from autopay.client.requests.ledger_changes import ledger_changes
 from autopay.domain.session import SessionRecord
 from autopay.settings import Settings
 
@@ -104,7 +104,7 @@ class _Revocation:
     async def _nothing_open(self, record: SessionRecord) -> bool:
         """Whether no payment is open: a revoke would take away what can prove that one never landed."""
         shown = -1
-        async with ledger_changes(self._ledger) as changes:
+        async with ledger_changes(self._ledger.events.listening) as changes:
             while (count := (await known_session(self._ledger, record.session_id)).open_payments) > 0:
                 what = f"{count} payment(s) of session {record.session_id} are open"
                 if not self._order.wait:

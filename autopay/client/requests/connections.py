@@ -6,10 +6,10 @@ import asyncio
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from autopay.adapters.answers import AnswerWatch
 from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.adapters.vault import Vault
 from autopay.client.agents.handle import AgentHandle
-from autopay.client.requests.ends import RequestEnds
 from autopay.temporal.connection import connect, keyring_of
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Connections:
         self.settings = settings
         self._is_borrowed = ledger is not None
         self.ledger = ledger or open_ledger(settings.database_url)
-        self.ends = RequestEnds(self.ledger)
+        self.answers = AnswerWatch(self.ledger.requests, self.ledger.events.listening)
         self._connecting = asyncio.Lock()
         self._temporal: Client | None = None
 
@@ -52,6 +52,6 @@ class Connections:
 
     async def close(self) -> None:
         """Close what was opened. Temporal's client has nothing to close."""
-        await self.ends.close()
+        await self.answers.close()
         if not self._is_borrowed:
             await self.ledger.dispose()

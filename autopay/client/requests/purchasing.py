@@ -160,7 +160,7 @@ async def _wait(
     asked = set[UUID]()
     while True:
         left_s = max(deadline - time.monotonic(), 0)
-        await connections.ends.wait(order.key, min(TELL_S, left_s))
+        await connections.answers.answered(order.key, min(TELL_S, left_s))
         result = await connections.ledger.requests.result(order.key)
         if result.status in CLOSED or time.monotonic() >= deadline:
             return result

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from autopay.client.requests.ends import RequestEnds
+from autopay.adapters.answers import AnswerWatch
 from autopay.domain.errors import LedgerUnavailable
 
 
@@ -23,23 +23,13 @@ class Ledger:
         self.read = asyncio.Event()
         self._changed = asyncio.Event()
 
-    @property
-    def requests(self) -> "Ledger":
-        """The part that is asked."""
-        return self
-
-    @property
-    def events(self) -> "Ledger":
-        """The part that notifies."""
-        return self
-
-    async def answered_among(self, keys: Sequence[str]) -> set[str]:
+    async def answered_among(self, request_keys: Sequence[str]) -> Sequence[str]:
         """Those of them that have ended."""
-        self.reads.append(tuple(keys))
+        self.reads.append(tuple(request_keys))
         self.read.set()
         if self.fault is not None:
             raise self.fault
-        return self.ended & set(keys)
+        return [each for each in request_keys if each in self.ended]
 
     def commit(self, *ended: str) -> None:
         """Requests end, and everybody is notified."""
@@ -74,8 +64,8 @@ def ledger() -> Ledger:
 
 
 @pytest.fixture
-async def ends(ledger: Ledger) -> AsyncIterator[RequestEnds]:
-    ends = RequestEnds(cast(Any, ledger))
+async def ends(ledger: Ledger) -> AsyncIterator[AnswerWatch]:
+    ends = AnswerWatch(ledger, ledger.listening)
     yield ends
     await ends.close()
 
@@ -85,8 +75,8 @@ async def begun(ledger: Ledger) -> None:
     await asyncio.wait_for(ledger.read.wait(), 30)
 
 
-async def test_hundreds_wait_by_one_listener_and_each_hears_of_its_own(ledger: Ledger, ends: RequestEnds) -> None:
-    waiting = {key: asyncio.create_task(ends.wait(key, 30)) for key in (f"r{number}" for number in range(300))}
+async def test_hundreds_wait_by_one_listener_and_each_hears_of_its_own(ledger: Ledger, ends: AnswerWatch) -> None:
+    waiting = {key: asyncio.create_task(ends.answered(key, 30)) for key in (f"r{number}" for number in range(300))}
     await begun(ledger)
     assert (ledger.listeners, len(ledger.reads), len(ledger.reads[0])) == (1, 1, 300)
     ledger.commit("r7")
@@ -97,28 +87,28 @@ async def test_hundreds_wait_by_one_listener_and_each_hears_of_its_own(ledger: L
     assert len(ledger.reads) <= 4
 
 
-async def test_two_who_wait_for_one_request_both_hear_of_its_end(ledger: Ledger, ends: RequestEnds) -> None:
-    waiting = [asyncio.create_task(ends.wait("r", 30)) for _ in range(2)]
+async def test_two_who_wait_for_one_request_both_hear_of_its_end(ledger: Ledger, ends: AnswerWatch) -> None:
+    waiting = [asyncio.create_task(ends.answered("r", 30)) for _ in range(2)]
     await begun(ledger)
     ledger.commit("r")
     assert await asyncio.gather(*waiting) == [True, True]
 
 
-async def test_what_had_ended_before_is_found_at_once(ledger: Ledger, ends: RequestEnds) -> None:
+async def test_what_had_ended_before_is_found_at_once(ledger: Ledger, ends: AnswerWatch) -> None:
     ledger.ended = {"r"}
-    assert await ends.wait("r", 30)
+    assert await ends.answered("r", 30)
 
 
-async def test_who_waits_in_vain_is_told_so_and_is_not_looked_for_any_more(ledger: Ledger, ends: RequestEnds) -> None:
-    assert not await ends.wait("r", 0.01)
+async def test_who_waits_in_vain_is_told_so_and_is_not_looked_for_any_more(ledger: Ledger, ends: AnswerWatch) -> None:
+    assert not await ends.answered("r", 0.01)
     ledger.reads.clear()
     ledger.ended = {"other"}
-    assert await ends.wait("other", 30)
+    assert await ends.answered("other", 30)
     assert ledger.reads == [("other",)]
 
 
-async def test_who_is_cancelled_does_not_keep_others_from_hearing(ledger: Ledger, ends: RequestEnds) -> None:
-    leaving, staying = (asyncio.create_task(ends.wait("r", 30)) for _ in range(2))
+async def test_who_is_cancelled_does_not_keep_others_from_hearing(ledger: Ledger, ends: AnswerWatch) -> None:
+    leaving, staying = (asyncio.create_task(ends.answered("r", 30)) for _ in range(2))
     await begun(ledger)
     leaving.cancel()
     ledger.commit("r")
@@ -128,40 +118,40 @@ async def test_who_is_cancelled_does_not_keep_others_from_hearing(ledger: Ledger
 
 
 async def test_an_error_of_the_ledger_is_everybodys_and_the_next_to_wait_begins_anew(
-    ledger: Ledger, ends: RequestEnds
+    ledger: Ledger, ends: AnswerWatch
 ) -> None:
     ledger.fault = LedgerUnavailable("away")
-    waiting = [asyncio.create_task(ends.wait(key, 30)) for key in "ab"]
+    waiting = [asyncio.create_task(ends.answered(key, 30)) for key in "ab"]
     found = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(each) for each in found] == [LedgerUnavailable] * 2
     ledger.fault, ledger.ended = None, {"a"}
-    assert await ends.wait("a", 30)
+    assert await ends.answered("a", 30)
 
 
-async def test_an_error_of_the_listener_is_everybodys_too(ledger: Ledger, ends: RequestEnds) -> None:
+async def test_an_error_of_the_listener_is_everybodys_too(ledger: Ledger, ends: AnswerWatch) -> None:
     ledger.listening_fault = ValueError("what is this")
     with pytest.raises(ValueError, match="what is this"):
-        await ends.wait("a", 30)
+        await ends.answered("a", 30)
     ledger.listening_fault, ledger.ended = None, {"a"}
-    assert await ends.wait("a", 30)
+    assert await ends.answered("a", 30)
 
 
 async def test_without_notifications_the_ledger_is_looked_at_all_the_same(
-    ledger: Ledger, ends: RequestEnds, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, ends: AnswerWatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autopay.client.requests.ends.LOOK_S", 0.01)
+    monkeypatch.setattr("autopay.adapters.answers.LOOK_S", 0.01)
     ledger.listening_fault = LedgerUnavailable("no connection is left")
-    waiting = asyncio.create_task(ends.wait("a", 30))
+    waiting = asyncio.create_task(ends.answered("a", 30))
     await begun(ledger)
     ledger.ended = {"a"}
     assert await waiting
 
 
-async def test_closing_tells_who_waits_and_who_comes_later(ledger: Ledger, ends: RequestEnds) -> None:
-    waiting = asyncio.create_task(ends.wait("a", 30))
+async def test_closing_tells_who_waits_and_who_comes_later(ledger: Ledger, ends: AnswerWatch) -> None:
+    waiting = asyncio.create_task(ends.answered("a", 30))
     await begun(ledger)
     await ends.close()
-    for doing in (waiting, ends.wait("a", 30)):
+    for doing in (waiting, ends.answered("a", 30)):
         with pytest.raises(RuntimeError, match="closed"):
             await doing
     assert ledger.listeners == 0

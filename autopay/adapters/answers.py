@@ -1,33 +1,38 @@
-"""Waits for the ends of requests: one listener and one reading of the ledger, for however many wait."""
+"""Waits for requests to be answered: one listener and one reading of the ledger, for however many wait."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from autopay.client.requests.ledger_changes import ledger_changes
-
-if TYPE_CHECKING:
-    from autopay.adapters.postgres import PostgresLedger
-    from autopay.client.requests.ledger_changes import LedgerChanges
+from autopay.adapters.ledger_changes import LedgerChanges, Listening, ledger_changes
 
 LOOK_S = 0.5
 """How often the ledger is looked at when it does not notify."""
 
 
-class RequestEnds:
+class AnsweredRequests(Protocol):
+    """Which requests have been answered. Raises LedgerUnavailable."""
+
+    async def answered_among(self, request_keys: Sequence[str]) -> Sequence[str]:
+        """Those that have ended, or whose content has come."""
+        ...
+
+
+class AnswerWatch:
     """Tells when requests have ended, or their content has come. Works while anybody waits, until `close()`."""
 
-    def __init__(self, ledger: PostgresLedger) -> None:
-        self._ledger = ledger
+    def __init__(self, requests: AnsweredRequests, listening: Listening) -> None:
+        self._requests, self._listening = requests, listening
         self._waiting: dict[str, set[asyncio.Future[None]]] = defaultdict(set)
         self._somebody_waits = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
         self._is_closed = False
 
-    async def wait(self, request_key: str, within_s: float) -> bool:
+    async def answered(self, request_key: str, within_s: float) -> bool:
         """Whether the request has ended, or its content has come, within that time.
 
         Raises:
@@ -71,7 +76,7 @@ class RequestEnds:
     async def _watch(self) -> None:
         """Until it is cancelled, or an error that all who wait get; the next to wait begins anew."""
         try:
-            async with ledger_changes(self._ledger) as changes:
+            async with ledger_changes(self._listening) as changes:
                 while True:
                     await self._somebody_waits.wait()
                     await self._look(changes)
@@ -85,7 +90,7 @@ class RequestEnds:
     async def _look(self, changes: LedgerChanges) -> None:
         """Read how all that is waited for stands; an error is everybody's who waits."""
         try:
-            ended = await self._ledger.requests.answered_among(tuple(self._waiting))
+            ended = await self._requests.answered_among(tuple(self._waiting))
         except Exception as error:
             self._fail_all(error)
             return
@@ -103,4 +108,4 @@ class RequestEnds:
 
 
 def _closed() -> RuntimeError:
-    return RuntimeError("this client is closed")
+    return RuntimeError("nothing waits for answers any more: it is closed")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from autopay.domain.errors import LedgerUnavailable
 
-if TYPE_CHECKING:
-    from autopay.adapters.postgres import PostgresLedger
+Listening = Callable[[], AbstractAsyncContextManager[Callable[[float], Awaitable[bool]]]]
+"""Listens for commits (`Events.listening`): what it gives waits for one, for that many seconds at most."""
 
 FIRST_PAUSE_S = 0.005
 LONGEST_PAUSE_S = 0.1
@@ -55,11 +54,11 @@ class LedgerChanges:
 
 
 @asynccontextmanager
-async def ledger_changes(ledger: PostgresLedger) -> AsyncIterator[LedgerChanges]:
+async def ledger_changes(listening: Listening) -> AsyncIterator[LedgerChanges]:
     """Listen from now on. Read the ledger once after entering: of what was committed before comes no notification."""
     async with AsyncExitStack() as stack:
         try:
-            notified = await stack.enter_async_context(ledger.events.listening())
+            notified = await stack.enter_async_context(listening())
         except LedgerUnavailable:  # no connection is left, for example: the others have pooled ones
             notified = None
         yield LedgerChanges(notified)
