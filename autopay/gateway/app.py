@@ -52,19 +52,19 @@ class GatewayApp:
         most_at_once: int = MOST_AT_ONCE,
         resolve: Resolver = resolve,
     ) -> None:
-        self._purchases = Purchases(backend)
-        self._door = Door(self._purchases, defaults, reach, resolve)
-        api = _api(Calls(self._purchases, defaults, reach), self._door)
+        self.purchases = Purchases(backend)
+        self._door = Door(self.purchases, defaults, reach, resolve)
+        api = _api(Calls(self.purchases, defaults, reach), self._door)
         self.asgi = Gate(api, token, only_loopback=only_loopback, most_at_once=most_at_once)
 
     def stop(self) -> None:
         """Tell those who wait that they shall ask again, after a moment in which most get their answers."""
-        self._purchases.stopping.set()
+        self.purchases.stopping.set()
 
     async def close(self) -> None:
         """Close every connection to sellers, and the backend's."""
         await self._door.close()
-        await self._purchases.backend.close()
+        await self.purchases.backend.close()
 
 
 def _api(calls: Calls, door: Door) -> FastAPI:

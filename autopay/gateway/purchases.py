@@ -46,7 +46,7 @@ class Purchases:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.stopping = asyncio.Event()
-        self._unanswered = UnansweredCalls()
+        self.unanswered = UnansweredCalls()
 
     async def buy(self, request: Request, wanted: Wanted, listener: Listener = NOBODY) -> Purchase:
         """Buy it; the agent goes on with it when the caller goes away or the gateway stops.
@@ -60,7 +60,7 @@ class Purchases:
             AutopayError: see `Backend`; with the id to ask again with.
         """
         asked = _asked(wanted)
-        if not wanted.has_key and (open_id := self._unanswered.take(asked)) is not None:
+        if not wanted.has_key and (open_id := self.unanswered.take(asked)) is not None:
             wanted = wanted._replace(ask=wanted.ask.model_copy(update={"id": open_id}))
         may_be_open = True
         try:
@@ -72,7 +72,7 @@ class Purchases:
             raise
         finally:
             if may_be_open and not wanted.has_key:
-                self._unanswered.keep(asked, wanted.ask.id)
+                self.unanswered.keep(asked, wanted.ask.id)
         return purchase
 
     async def while_wanted(self, request: Request, work: Coroutine[Any, Any, T], wanted: Wanted | None = None) -> T:

@@ -81,11 +81,11 @@ async def scene(common_stack: StackFile) -> AsyncIterator[Scene]:
     await ledger.dispose()
 
 
-async def started(home: Path, *arguments: str, token: str = TOKEN) -> Process:
-    """A command as a process, which has that token."""
+async def started(home: Path, *arguments: str, last: Sequence[str] = ()) -> Process:
+    """A command as a process, which has the token."""
     return await asyncio.create_subprocess_exec(
-        sys.executable, str(STARTER), *arguments, "--home", str(home),
-        stdin=DEVNULL, stdout=PIPE, env=clean_environment() | {"AUTOPAY_GATEWAY_TOKEN": token},
+        sys.executable, str(STARTER), *arguments, "--home", str(home), *last,
+        stdin=DEVNULL, stdout=PIPE, env=clean_environment() | {"AUTOPAY_GATEWAY_TOKEN": TOKEN},
     )  # fmt: skip
 
 
@@ -143,34 +143,17 @@ async def test_a_caller_and_a_gateway_killed_in_mid_call_pay_once(scene: Scene) 
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the example is for curl")
-async def test_a_script_with_curl_buys_by_a_gateway_of_its_own(scene: Scene) -> None:
-    feed = f"{scene.market}/api/market-feed?by=curl"
-    script = ("sh", str(ROOT / "examples" / "from_any_language.sh"), feed)
-    out = await ran(scene, "--max-price", "0.01", "--base-url", f"MARKET={scene.market}/api", "--", *script)
-    first, second, third, refused = (line.partition(" ") for line in out.splitlines())
-    assert (first[0], second[0], third[0]) == ("bought", "again", "door")
-    assert first[2] == second[2]
-    await until(lambda: scene.is_paid_once("curl-1", first[2]))
-    assert refused[2] == "price_above_maximum"
-
-
-async def ran(scene: Scene, *words: Sequence[str] | str) -> str:
-    """What a command prints that `run` has run."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, str(STARTER), "run", "--agent", AGENT, "--home", str(scene.home), *map(str, words),
-        stdin=DEVNULL, stdout=PIPE, env=clean_environment(),
-    )  # fmt: skip
-    out, _ = await asyncio.wait_for(process.communicate(), PATIENCE_S)
-    assert process.returncode == 0, out
-    return out.decode()
-
-
-async def test_the_signals_and_the_end_of_a_command_are_its_own(scene: Scene) -> None:
-    waits = "trap 'exit 7' TERM; echo up; while :; do sleep 0.1; done"
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, str(STARTER), "run", "--agent", AGENT, "--home", str(scene.home), "--",
-        "sh", "-c", waits, stdin=DEVNULL, stdout=PIPE, env=clean_environment(),
+async def test_a_script_with_curl_buys_by_a_gateway_of_its_own_and_ends_by_its_own_signals(scene: Scene) -> None:
+    feed, example = f"{scene.market}/api/market-feed?by=curl", ROOT / "examples" / "from_any_language.sh"
+    script = f"sh {example} '{feed}'; trap 'exit 7' TERM; echo up; while :; do sleep 0.1; done"
+    process = await started(
+        scene.home, "run", "--agent", AGENT, "--max-price", "0.01", "--base-url", f"MARKET={scene.market}/api",
+        last=("--", "sh", "-c", script),
     )  # fmt: skip
     assert process.stdout is not None
-    assert await asyncio.wait_for(process.stdout.readline(), PATIENCE_S) == b"up\n"
+    lines = [(await asyncio.wait_for(process.stdout.readline(), PATIENCE_S)).decode().split() for _ in range(5)]
+    (_, transaction), again, (_, other), refused, up = lines
+    assert (again, refused, up) == (["again", transaction], ["refused", "price_above_maximum"], ["up"])
+    assert other != transaction
+    await until(lambda: scene.is_paid_once("curl-1", transaction))
     assert await ended(process, signal.SIGTERM) == 7

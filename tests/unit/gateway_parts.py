@@ -6,9 +6,10 @@ import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import httpx
 import uvicorn
@@ -21,12 +22,15 @@ from autopay.client.errors import InvalidCall
 from autopay.client.requests.listener import NOBODY, Listener
 from autopay.client.values import Ask, Budget, PaymentSummary, Purchase, Quote
 from autopay.domain.money import Currency
+from autopay.domain.network import Network
+from autopay.domain.policy.policy import Terms
 from autopay.domain.policy.reach import Reach
 from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.request import RequestError, RequestStatus
 from autopay.gateway.app import GatewayApp
 from autopay.gateway.orders import Defaults
 from autopay.gateway.serving import GatewayServer, ServerWithoutSignals, listen, url_of
+from autopay.transport.unanswered import UnansweredCalls
 
 DEMAND_V2 = base64.b64encode(json.dumps({"x402Version": 2, "accepts": []}).encode()).decode()
 DEMAND_V1 = {"x402Version": 1, "error": "pay", "accepts": [{"scheme": "exact"}]}
@@ -51,6 +55,50 @@ def purchase(ask_id: str = "r1", **changes: Any) -> Purchase:
     return Purchase.model_validate(usual | changes)
 
 
+def question(number: int = 1) -> ApprovalRecord:
+    """A payment that waits for a person."""
+    terms = Terms(
+        request_id="r1",
+        method="GET",
+        url="https://api.example.com/report",
+        body_hash=None,
+        network=Network.DEVNET,
+        currency=Currency.USDC,
+        mint="mint",
+        program="program",
+        pay_to="Payee111",
+        amount_atomic=2_000_000,
+    )
+    return ApprovalRecord(
+        approval_id=UUID(int=number),
+        agent="research",
+        request_key="key",
+        terms=terms,
+        terms_hash=terms.hash(),
+        why="above what needs no approval",
+        status="PENDING",
+        created_at=datetime(2026, 1, 31, 12, tzinfo=UTC),
+        expires_at=datetime(2026, 1, 31, 13, tzinfo=UTC),
+        decided_at=None,
+    )
+
+
+def payment() -> PaymentSummary:
+    """A payment in a list."""
+    return PaymentSummary(
+        id="r1",
+        agent="research",
+        at=datetime(2026, 1, 31, 12, 0, 0, 5, tzinfo=UTC),
+        url="https://api.example.com/report",
+        status="VERIFIED",
+        delivered=True,
+        price=Decimal("0.000001"),
+        currency=Currency.CASH,
+        pay_to="Payee111",
+        transaction="Sig111",
+    )
+
+
 def refused(rule: str, message: str = "no", **changes: Any) -> Callable[[Ask], Purchase]:
     """What a backend answers that refuses by this rule."""
     unpaid = {"http_status": None, "content": None, "price": None, "transaction": None, "pay_to": None}
@@ -72,6 +120,8 @@ class Books:
 
     canceled: int = 0
     tells: Sequence[str] = ()
+    asks: Sequence[ApprovalRecord] = ()
+    payments: Sequence[PaymentSummary] = ()
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def until(self, reached: Callable[[], bool]) -> None:
@@ -87,6 +137,9 @@ class Books:
         for text in self.tells:
             if listener.on_progress is not None:
                 listener.on_progress(text)
+        for approval in self.asks:
+            if listener.on_approval is not None:
+                listener.on_approval(approval)
         try:
             if self.hold is not None:
                 await self.hold.wait()
@@ -112,7 +165,7 @@ class Books:
         self, agent: str, since: datetime | None, host: str | None, limit: int
     ) -> Sequence[PaymentSummary]:
         self.calls.append(("purchases", agent, since, host, limit))
-        return []
+        return self.payments
 
     async def budget(self, agent: str) -> Budget:
         if agent == "nobody":
@@ -134,7 +187,7 @@ class Books:
         self.calls.append(("cancel", agent, request_id))
 
     async def approvals(self, agent: str) -> Sequence[ApprovalRecord]:
-        return []
+        return self.asks
 
     async def decide(self, approval_id: str, *, approve: bool) -> bool:
         raise AssertionError("nothing is decided over a gateway")
@@ -190,6 +243,7 @@ class Place:
     shop_url: str
     books: Books
     shop: Shop
+    app: GatewayApp
     server: GatewayServer
     serving: asyncio.Task[None]
     http: httpx.AsyncClient
@@ -197,6 +251,14 @@ class Place:
     def door(self, path: str) -> str:
         """The path of the door to the shop's path."""
         return f"/p/{self.shop_url.replace('://', '/')}{path}"
+
+    def renewed(self) -> "Place":
+        """The same for another test: nothing was asked yet, and everything answers as usual."""
+        for part in (self.books, self.shop):
+            for name, value in vars(type(part)()).items():
+                setattr(part, name, value)
+        self.app.purchases.unanswered = UnansweredCalls()
+        return self
 
 
 @asynccontextmanager
@@ -238,7 +300,7 @@ async def served(
     serving = asyncio.create_task(server.run())
     try:
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=10) as http:
-            yield Place(url, shop_url, books, shop, server, serving, http)
+            yield Place(url, shop_url, books, shop, app, server, serving, http)
     finally:
         server.stop()
         server.stop()

@@ -23,17 +23,23 @@ from autopay.client.errors import (
 from autopay.client.gateway import GatewayBackend
 from autopay.client.problems import error_of, problem_of
 from autopay.client.values import Ask, Purchase
+from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.request import RequestError, RequestStatus
-from tests.unit.gateway_parts import Place, Shop, purchase, refused, served
+from tests.unit.gateway_parts import Place, Shop, payment, purchase, question, refused, served
 
 TOKEN = "a-token-of-the-tests"
 URL = "https://api.example.com/report"
 
 
-@pytest.fixture
-async def place() -> AsyncIterator[Place]:
+@pytest.fixture(scope="module")
+async def running() -> AsyncIterator[Place]:
     async with served("http://127.0.0.1:9", Shop(), token=TOKEN) as found:
         yield found
+
+
+@pytest.fixture
+def place(running: Place) -> Place:
+    return running.renewed()
 
 
 @pytest.fixture
@@ -87,6 +93,10 @@ async def test_it_hears_what_the_request_waits_for_each_thing_once(place: Place,
     heard: list[str] = []
     assert (await client.fetch(URL, on_progress=heard.append)).ok
     assert heard == ["in the queue", "signed"]
+    place.books.asks = (question(1), question(1), question(2))
+    asked: list[ApprovalRecord] = []
+    assert (await client.fetch(URL, on_approval=asked.append)).ok
+    assert asked == [question(1), question(2)]
     place.books.error = InvalidCall("there is no agent", "unknown_agent")
     with pytest.raises(InvalidCall) as told:
         await client.fetch(URL, on_progress=heard.append)
@@ -97,7 +107,9 @@ async def test_the_other_calls_answer_as_without_a_gateway(place: Place, client:
     assert (await client.quote(URL, max_price="1")).price == Decimal("0.001")
     assert (await client.budget()).agent == "research"
     assert [each.agent for each in await client.agents()] == ["default"]
-    assert (await client.approvals(), await client.purchases(since=timedelta(hours=1), host="a.example")) == ([], [])
+    place.books.asks, place.books.payments = (question(1), question(2)), (payment(),)
+    assert await client.approvals() == [question(1), question(2)]
+    assert await client.purchases(since=timedelta(hours=1), host="a.example") == [payment()]
     await client.pause("night")
     await client.resume()
     await client.cancel("r1")

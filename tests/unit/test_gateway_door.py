@@ -11,11 +11,24 @@ from autopay.domain.request import RequestError, RequestStatus
 from tests.unit.gateway_parts import DEMAND_V1, DEMAND_V2, Place, Shop, purchase, refused, served, served_shop
 
 
-@pytest.fixture
-async def place() -> AsyncIterator[Place]:
+async def resolve(host: str, port: int) -> Sequence[str]:
+    """Names that mean what their owners like."""
+    found = {"rebound.example": ["10.0.0.1"], "local.example": ["127.0.0.1"]}
+    if host not in found:
+        raise OSError("no such name")
+    return found[host]
+
+
+@pytest.fixture(scope="module")
+async def running() -> AsyncIterator[Place]:
     shop = Shop()
-    async with served_shop(shop) as url, served(url, shop) as found:
+    async with served_shop(shop) as url, served(url, shop, resolve=resolve) as found:
         yield found
+
+
+@pytest.fixture
+def place(running: Place) -> Place:
+    return running.renewed()
 
 
 async def test_a_free_answer_goes_through_untouched(place: Place) -> None:
@@ -161,15 +174,14 @@ async def test_what_may_be_paid_is_never_told_as_a_402(place: Place, status: Req
     assert (answer.status_code, "payment-required" in answer.headers) == (503, False)
 
 
-async def test_with_a_key_what_was_paid_is_answered_though_the_seller_is_away() -> None:
-    async with served("http://127.0.0.1:9", Shop()) as place:
-        key = {"Idempotency-Key": "k1"}
-        away = await place.http.get(place.door("/data"), headers=key)
-        assert (away.status_code, away.json()["rule"]) == (502, "seller_unavailable")
-        place.books.known["default", "k1"] = purchase("k1")
-        answer = await place.http.get(place.door("/data"), headers=key)
-        assert (answer.status_code, answer.content) == (200, b'{"quotes": [1]}')
-        assert (await place.http.get(place.door("/data"))).status_code == 502
+async def test_with_a_key_what_was_paid_is_answered_though_the_seller_is_away(place: Place) -> None:
+    key, away = {"Idempotency-Key": "k1"}, "/p/http/127.0.0.1:9/data"
+    answer = await place.http.get(away, headers=key)
+    assert (answer.status_code, answer.json()["rule"]) == (502, "seller_unavailable")
+    place.books.known["default", "k1"] = purchase("k1")
+    answer = await place.http.get(away, headers=key)
+    assert (answer.status_code, answer.content) == (200, b'{"quotes": [1]}')
+    assert (await place.http.get(away)).status_code == 502
 
 
 async def test_with_a_key_nothing_is_asked_while_the_ledger_is_away(place: Place) -> None:
@@ -213,17 +225,10 @@ async def test_a_redirect_within_the_seller_leads_back_through_the_door(place: P
         pytest.param("/p/https/example.com:99999/x", 403, id="no port"),
     ],
 )
-async def test_what_may_not_be_reached_is_not_asked(path: str, status: int) -> None:
-    async def resolve(host: str, port: int) -> Sequence[str]:
-        found = {"rebound.example": ["10.0.0.1"], "local.example": ["127.0.0.1"]}
-        if host not in found:
-            raise OSError("no such name")
-        return found[host]
-
-    async with served("http://127.0.0.1:9", Shop(), resolve=resolve) as place:
-        answer = await place.http.get(path)
-        assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
-        assert place.books.asked == []
+async def test_what_may_not_be_reached_is_not_asked(place: Place, path: str, status: int) -> None:
+    answer = await place.http.get(path)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert place.books.asked == []
 
 
 async def test_callers_elsewhere_get_at_nothing_on_this_machine() -> None:

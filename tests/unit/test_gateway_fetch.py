@@ -24,10 +24,15 @@ from tests.unit.gateway_parts import Place, Shop, purchase, refused, served
 URL = "https://api.example.com/report"
 
 
-@pytest.fixture
-async def place() -> AsyncIterator[Place]:
+@pytest.fixture(scope="module")
+async def running() -> AsyncIterator[Place]:
     async with served("http://127.0.0.1:9", Shop()) as found:
         yield found
+
+
+@pytest.fixture
+def place(running: Place) -> Place:
+    return running.renewed()
 
 
 async def fetch(place: Place, sent: dict[str, str] | None = None, /, **order: Any) -> httpx.Response:

@@ -11,18 +11,22 @@ TOKEN = "a-token-of-the-tests"
 FETCH = {"url": "https://api.example.com/report"}
 
 
-@pytest.fixture
-async def place() -> AsyncIterator[Place]:
+@pytest.fixture(scope="module")
+async def both() -> AsyncIterator[tuple[Place, Place]]:
+    """A gateway without a token, and one with."""
     shop = Shop()
-    async with served_shop(shop) as url, served(url, shop) as found:
-        yield found
+    async with served_shop(shop) as url, served(url, shop) as one, served(url, shop, token=TOKEN) as other:
+        yield one, other
 
 
 @pytest.fixture
-async def guarded() -> AsyncIterator[Place]:
-    shop = Shop()
-    async with served_shop(shop) as url, served(url, shop, token=TOKEN) as found:
-        yield found
+def place(both: tuple[Place, Place]) -> Place:
+    return both[0].renewed()
+
+
+@pytest.fixture
+def guarded(both: tuple[Place, Place]) -> Place:
+    return both[1].renewed()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -96,6 +95,8 @@ class _Signals:
 
 
 def _is_in_foreground() -> bool:
-    with suppress(OSError, ValueError, AttributeError):
-        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    """Whether this is the terminal's foreground group, which gets what is typed there, whatever stdin is."""
+    for descriptor in range(3):
+        with suppress(OSError):
+            return os.tcgetpgrp(descriptor) == os.getpgrp()
     return False
