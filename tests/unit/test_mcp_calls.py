@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from mcp.client import Client
 
 from autopay.client.errors import InvalidCall
 from autopay.domain.request import is_request_id
@@ -84,3 +85,45 @@ async def test_only_who_has_the_token_and_calls_it_by_its_name_is_served(
     ):
         answer = await http.post("http://127.0.0.1:8410/mcp", json=hello, headers=given)
     assert answer.status_code == status
+
+
+async def test_a_request_that_comes_again_in_its_session_pays_once_and_a_session_cannot_be_invented() -> None:
+    backend = FakeBackend()
+    server = build_server(client_of(backend), Options(one_client=False))
+    app = http_app(server, TOKEN)
+    headers = {"Authorization": f"Bearer {TOKEN}", "Accept": "application/json, text/event-stream"}
+    client = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    call = {"name": "fetch", "arguments": {"url": "https://api.test/x"}}
+
+    async with (
+        server.session_manager.run(),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), trust_env=False, base_url="http://127.0.0.1") as http,
+    ):
+
+        async def post(method: str, number: int | None, params: object, more: dict[str, str]) -> httpx.Response:
+            message = {"jsonrpc": "2.0", "method": method, "params": params}
+            return await http.post(
+                "/mcp", json=message if number is None else {**message, "id": number}, headers=headers | more
+            )
+
+        async def session() -> dict[str, str]:
+            hello = await post("initialize", 0, client, {})
+            found = {"Mcp-Session-Id": hello.headers["mcp-session-id"], "MCP-Protocol-Version": "2025-06-18"}
+            await post("notifications/initialized", None, {}, found)
+            return found
+
+        mine, other = await session(), await session()
+        for number, given in ((7, mine), (7, mine), (8, mine), (7, other)):
+            assert (await post("tools/call", number, call, given)).status_code == 200
+        assert len(backend.paid) == 3
+        invented = await post("tools/call", 7, call, {"Mcp-Session-Id": "invented"})
+        assert invented.status_code == 404
+    assert len(backend.paid) == 3
+
+
+async def test_without_sessions_each_call_without_an_id_is_a_purchase() -> None:
+    backend = FakeBackend()
+    async with Client(build_server(client_of(backend), Options(one_client=False))) as client:
+        for _ in range(2):
+            await client.call_tool("fetch", {"url": "https://api.test/x"})
+    assert len(backend.paid) == 2

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from autopay.cli.app import run
+from autopay.cli.operate.mcp import _may_ask
 from autopay.client.errors import InvalidCall
 from autopay.mcp.install import CLIENTS, change_of, write_change
 
@@ -186,3 +187,28 @@ def test_options_that_do_not_go_together_are_named(
 ) -> None:
     assert run(["mcp", *words]) == 2
     assert says in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "over_http", "gateway", "asks"),
+    [
+        pytest.param(None, False, "", True, id="stdio"),
+        pytest.param(False, False, "", False, id="stdio, switched off"),
+        pytest.param(None, True, "", False, id="HTTP"),
+        pytest.param(True, True, "", True, id="HTTP, switched on"),
+        pytest.param(None, False, "http://127.0.0.1:8405", False, id="over a gateway"),
+    ],
+)
+def test_when_a_person_may_decide_in_a_dialog(
+    wanted: bool | None, over_http: bool, gateway: str, asks: bool, no_settings: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOPAY_GATEWAY", gateway)
+    assert _may_ask(wanted, over_http=over_http, home=None) == asks
+
+
+def test_nothing_is_approved_over_a_gateway(
+    no_settings: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AUTOPAY_GATEWAY", "http://127.0.0.1:8405")
+    assert run(["mcp", "--elicitation"]) == 2
+    assert "nothing is approved over a gateway" in capsys.readouterr().err

@@ -106,17 +106,18 @@ def mcp(
         return
     if only_print:
         raise typer.BadParameter("shows what --install would write: name the client as well", param_hint="--print")
-    run_async(
-        _over_http(
-            home,
-            Served(name, most, bool(elicitation)),
-            (host or LOOPBACK, PORT if port is None else port),
-            allowed_host or [],
-            token_file,
-        )
-        if http
-        else _over_stdio(home, Served(name, most, elicitation is not False))
-    )
+    served = Served(name, most, _may_ask(elicitation, over_http=http, home=home))
+    at = (host or LOOPBACK, PORT if port is None else port)
+    run_async(_over_http(home, served, at, allowed_host or [], token_file) if http else _over_stdio(home, served))
+
+
+def _may_ask(wanted: bool | None, *, over_http: bool, home: Path | None) -> bool:
+    """Whether a person may decide in the client's dialog: not over a gateway, and over HTTP only when it is wanted."""
+    if home is None and Settings.load().gateway:
+        if wanted:
+            raise CommandError("nothing is approved over a gateway: leave --elicitation out, and approve by command")
+        return False
+    return not over_http if wanted is None else wanted
 
 
 def _require_extra() -> None:
