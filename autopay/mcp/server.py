@@ -36,6 +36,7 @@ from autopay.mcp.buying import buy
 from autopay.mcp.calls import as_body, as_text, checked_wait, id_of_call, make_call
 from autopay.mcp.content import text_of
 from autopay.mcp.decisions import asks_by_result, question_before
+from autopay.mcp.late_client import LateClient
 
 INSTRUCTIONS = """\
 Buys data from paid HTTP APIs (x402) with the money of one agent, within rules that people set.
@@ -89,7 +90,7 @@ class Options:
 class Tools:
     """What a model can call. Each returns a result, also when the call failed; see the SDK for crashes."""
 
-    def __init__(self, client: AsyncClient, options: Options) -> None:
+    def __init__(self, client: LateClient, options: Options) -> None:
         self._client = client
         self._options = options
         self._process = secrets.token_hex(16)
@@ -130,7 +131,7 @@ class Tools:
                 max_price=max_price,
                 most=self._options.max_price,
             )
-            return await buy(ctx, self._client, call, checked_wait(wait_s), may_ask=self._options.may_ask)
+            return await buy(ctx, self._client.get(), call, checked_wait(wait_s), may_ask=self._options.may_ask)
 
         before = question_before(ctx)
         arguments = [url, method, headers, body, max_price]
@@ -152,7 +153,7 @@ class Tools:
             call = make_call(
                 url, request_id="", method=method, headers=headers or {}, body=body, max_price=max_price, most=most
             )
-            found = await self._client.quote(
+            found = await self._client.get().quote(
                 url, method=call.method, headers=call.headers, content=call.content, max_price=call.max_price
             )
             return result(quote_answer(found))
@@ -174,7 +175,7 @@ class Tools:
             purchase = await self._purchase(id, wait_s)
             waits = None
             if purchase.status not in CLOSED:
-                asked = await self._client.approvals()
+                asked = await self._client.get().approvals()
                 waits = next((each for each in asked if each.terms.request_id == id), None)
             return purchase_result(purchase, purchase_answer(purchase, waits, offset))
 
@@ -184,7 +185,7 @@ class Tools:
         """See what the agent can spend, by currency, and what keeps it from buying. Only people can change it."""
 
         async def read() -> CallToolResult:
-            return result(await self._client.budget())
+            return result(await self._client.get().budget())
 
         return await _or_error(read)
 
@@ -201,7 +202,7 @@ class Tools:
         """List the agent's payments, newest first."""
 
         async def listed() -> CallToolResult:
-            found = await self._client.purchases(since=_moment(since), host=host or None, limit=limit + 1)
+            found = await self._client.get().purchases(since=_moment(since), host=host or None, limit=limit + 1)
             return result(purchases_answer(found, limit))
 
         return await _or_error(listed)
@@ -225,7 +226,7 @@ class Tools:
         if name != self._client.agent:
             raise ResourceNotFoundError(f"this server buys for agent {self._client.agent!r} only")
         try:
-            found = [each for each in await self._client.agents() if each.agent == name]
+            found = [each for each in await self._client.get().agents() if each.agent == name]
         except AutopayError as error:
             raise ResourceError(str(error)) from None
         if not found:
@@ -241,7 +242,11 @@ class Tools:
             raise ResourceError(str(error)) from None
 
     async def _purchase(self, request_id: str, wait_s: float) -> Purchase:
-        found = await self._client.result(request_id, wait=checked_wait(wait_s)) if is_request_id(request_id) else None
+        found = (
+            await self._client.get().result(request_id, wait=checked_wait(wait_s))
+            if is_request_id(request_id)
+            else None
+        )
         if found is None:
             raise InvalidCall(f"agent {self._client.agent!r} has no purchase {request_id[:130]!r}", "unknown_request")
         return found
@@ -260,7 +265,7 @@ class Tools:
         return session
 
 
-def build_server(client: AsyncClient, options: Options) -> MCPServer[Any]:
+def build_server(client: AsyncClient | LateClient, options: Options) -> MCPServer[Any]:
     """The MCP server of the client's agent."""
     server: MCPServer[Any] = MCPServer(
         "autopay",
@@ -270,7 +275,8 @@ def build_server(client: AsyncClient, options: Options) -> MCPServer[Any]:
         log_level="WARNING",
         request_state_security=RequestStateSecurity.ephemeral(ttl=ANSWER_WITHIN_S),
     )
-    tools = Tools(client, options)
+    late = client if isinstance(client, LateClient) else LateClient(client.agent, client=client)
+    tools = Tools(late, options)
     buys = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
     asks = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=True)
     reads = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)

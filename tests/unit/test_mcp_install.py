@@ -212,3 +212,12 @@ def test_nothing_is_approved_over_a_gateway(
     monkeypatch.setenv("AUTOPAY_GATEWAY", "http://127.0.0.1:8405")
     assert run(["mcp", "--elicitation"]) == 2
     assert "nothing is approved over a gateway" in capsys.readouterr().err
+
+
+def test_a_server_over_stdio_needs_a_client(
+    no_settings: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["mcp"]) == 2, "pytest takes the standard input away"
+    monkeypatch.setattr("sys.stdin", None)
+    assert run(["mcp"]) == 2
+    assert capsys.readouterr().err.count("an MCP client starts it") == 2

@@ -21,9 +21,11 @@ from mcp_types import (
     TextResourceContents,
 )
 
+from autopay.client import async_client
 from autopay.client.errors import Unreachable
 from autopay.domain.request import RequestError, RequestStatus
 from autopay.mcp.content import TEXT_CHARS
+from autopay.mcp.late_client import LateClient
 from autopay.mcp.server import Options, build_server
 from tests.unit.mcp_backend import AGENT, FakeBackend, client_of
 
@@ -392,3 +394,19 @@ async def test_payments_are_listed(since: str, is_error: bool) -> None:
         found = result.structured_content
         assert found is not None
         assert ([each["id"] for each in found["payments"]], found["more"]) == (["a"], True)
+
+
+async def test_a_server_that_was_started_before_the_stack_says_what_is_missing_and_then_works(
+    no_settings: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = LateClient(AGENT)
+    async with Client(build_server(late, Options())) as client:
+        early = [await client.call_tool(name, {}) for name in ("budget", "purchases")]
+        early.append(await client.call_tool("fetch", {"url": URL}))
+        with pytest.raises(MCPError, match="AUTOPAY_DATABASE_URL is not set"):
+            await client.read_resource(f"autopay://agent/{AGENT}")
+        monkeypatch.setattr(async_client, "open_backend", lambda *_, **__: FakeBackend())
+        later = await client.call_tool("budget", {})
+    assert [ours(each)["error"]["type"] for each in early] == ["misconfigured"] * 3
+    assert all("up --worker" in ours(each)["error"]["message"] for each in early)
+    assert not later.is_error

@@ -57,8 +57,8 @@ PROPER = {
 }
 """What the arguments that a command cannot do without are, while another one is odd."""
 
-ENDLESS = frozenset({"ledger follow", "worker", "mcp"})
-"""They wait for a database that is away, or for their client, as they should."""
+ENDLESS = frozenset({"ledger follow", "worker"})
+"""They wait for a database that is away, as they should."""
 
 
 def commands() -> Iterator[tuple[str, Any]]:

@@ -26,6 +26,8 @@ LOOPBACK, PORT = "127.0.0.1", 8410
 TOKEN_FILE = "mcp-token"  # noqa: S105 - a file's name
 SERVER_NAME = "autopay"
 
+_NO_STREAMS = "its standard input or output cannot be used: an MCP client starts it and talks to it there"
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -138,23 +140,31 @@ class Served(NamedTuple):
 
 
 async def _over_stdio(home: Path | None, served: Served) -> None:
-    from autopay.client.async_client import AsyncClient
+    from autopay.mcp.late_client import LateClient
     from autopay.mcp.server import Options, build_server
 
-    async with AsyncClient(served.agent, home=home) as client:
-        await build_server(client, Options(served.most, served.may_ask)).run_stdio_async()
+    if sys.stdin is None or sys.stdout is None:
+        raise CommandError(_NO_STREAMS)
+    async with LateClient(served.agent, home) as client:
+        try:
+            await build_server(client, Options(served.most, served.may_ask)).run_stdio_async()
+        except ExceptionGroup as errors:
+            unread, others = errors.split(OSError)
+            if unread is None or others is not None:
+                raise
+            raise CommandError(_NO_STREAMS) from None
 
 
 async def _over_http(
     home: Path | None, served: Served, at: tuple[str, int], allowed_hosts: list[str], token_file: Path | None
 ) -> None:
-    from autopay.client.async_client import AsyncClient
     from autopay.mcp.http import http_app, serve, token_of
+    from autopay.mcp.late_client import LateClient
     from autopay.mcp.server import Options, build_server
 
     file = token_file or Settings.load(home=home).home / TOKEN_FILE
     token = token_of(file)
-    async with AsyncClient(served.agent, home=home) as client:
+    async with LateClient(served.agent, home) as client:
         server = build_server(client, Options(served.most, served.may_ask, one_client=False))
 
         def ready(url: str) -> None:
