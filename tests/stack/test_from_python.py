@@ -243,7 +243,7 @@ async def test_many_threads_share_a_client_and_a_person_approves_through_it(prog
 
 
 async def test_a_warm_call_makes_no_connection_and_few_questions(program: Program) -> None:
-    """To the ledger: the request as it was before, its agent, whether it has ended, its result and its content."""
+    """To the ledger: the request as it was before, whether it has ended, its result and its content."""
     statements, connections = set[str](), list[object]()
 
     def executed(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -264,5 +264,5 @@ async def test_a_warm_call_makes_no_connection_and_few_questions(program: Progra
             event.remove(Engine, "before_cursor_execute", executed)
             event.remove(Engine, "connect", connected)
         assert await client._backend._connections.temporal() is temporal
-    assert len(statements) <= 6, statements
+    assert len(statements) <= 5, statements
     assert connections == []

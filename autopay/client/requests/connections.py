@@ -31,6 +31,8 @@ class Connections:
         self._is_borrowed = ledger is not None
         self.ledger = ledger or open_ledger(settings.database_url)
         self.answers = AnswerWatch(self.ledger.requests, self.ledger.events.listening)
+        self.known_agents = set[str]()
+        """Agents that the ledger has, as far as it was asked; none is ever removed from it."""
         self._connecting = asyncio.Lock()
         self._temporal: Client | None = None
 

@@ -143,10 +143,13 @@ async def require_agent(connections: Connections, name: str) -> None:
     Raises:
         InvalidCall: it does not; says what to do.
     """
+    if name in connections.known_agents:
+        return
     try:
         await connections.ledger.agents.get(name)
     except UnknownAgent:
         raise InvalidCall(f"there is no agent {name!r}; see: {command_line('agents')}", "unknown_agent") from None
+    connections.known_agents.add(name)
 
 
 async def _wait(
