@@ -1,5 +1,6 @@
 """Which sellers may be asked: the rule itself."""
 
+import dataclasses
 import ipaddress
 
 import pytest
@@ -122,3 +123,13 @@ def test_a_host_may_be_asked_without_tls_when_it_is_named() -> None:
     assert reach.transport("http", "b.internal", 80) is not None
     assert reach.transport("http", "c.internal", 80) is not None
     assert reach.transport("https", "c.internal", 443) is None
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9", "::1", "LOCALHOST."])
+def test_where_loopback_is_not_for_the_caller_it_must_be_named(host: str) -> None:
+    address = ipaddress.ip_address("::1" if host == "::1" else "127.0.0.1")
+    refused = Reach(loopback=False).address(host, 443, address)
+    assert refused is not None
+    assert refused.reason is RefusalReason.ADDRESS_NOT_ALLOWED
+    named = Reach.of((), ["127.0.0.0/8", "::1"])
+    assert dataclasses.replace(named, loopback=False).address(host, 443, address) is None

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from autopay.cli.connect.event_loop import STOP_SIGNALS
-from autopay.cli.request.default_agent import launch_default_agent
 from autopay.cli.terminal.exit_codes import CommandError
 from autopay.cli.terminal.options import DEFAULT_AGENT
 from autopay.client.direct import DirectBackend
@@ -98,6 +97,8 @@ async def gateway_server(
 
 
 async def _launch_default_agent(settings: Settings) -> None:
+    from autopay.cli.request.default_agent import launch_default_agent  # needs the chain's libraries
+
     connections = Connections(settings)
     try:
         await launch_default_agent(connections, await connections.agent(DEFAULT_AGENT))
