@@ -26,6 +26,7 @@ from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.client.async_client import AsyncClient
 from autopay.domain.errors import UnknownRequest
 from autopay.domain.request import x402_request_id
+from autopay.mcp.http import http_app, serve
 from autopay.mcp.server import Options, build_server
 from autopay.settings import Settings
 from autopay.stack_file import StackFile
@@ -67,18 +68,9 @@ class Shop:
         async with httpx.AsyncClient(trust_env=False) as http:
             (await http.put(f"{self.api}/weather", json={"latency_ms": latency_ms})).raise_for_status()
 
-    async def paid_once(self, request_id: str) -> str:
-        """See that one payment was made for it; its transaction, as soon as the chain has shown it."""
-        found: list[str | None] = []
-
-        async def is_booked() -> bool:
-            shown = await self.shell.json("show", request_id, "--agent", AGENT)
-            found[:] = [each["transaction"] for each in shown["payments"]]
-            return None not in found
-
-        await until(is_booked)
-        (transaction,) = found
-        return str(transaction)
+    async def payments(self, request_id: str) -> int:
+        """How many payments were signed for it."""
+        return len((await self.shell.json("show", request_id, "--agent", AGENT))["payments"])
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +111,8 @@ async def test_a_server_over_stdio_killed_in_a_payment_pays_once_and_its_answer_
     await shop.answers_after(0)
     answer: Any = await buy(shop.feed, "stdio-1", AGENT, "0.01", str(shop.shell.home))
     assert (answer["status"], answer["price"], answer["currency"]) == ("delivered", "0.001", "USDC")
-    assert answer["transaction"] == await shop.paid_once("stdio-1")
+    assert answer["transaction"]
+    assert await shop.payments("stdio-1") == 1
     assert "quotes" in answer["content"]["text"]
 
 
@@ -139,6 +132,20 @@ async def http_server(shop: Shop, token_file: Path) -> AsyncIterator[tuple[Proce
         if process.returncode is None:
             process.terminate()
         await process.wait()
+
+
+@asynccontextmanager
+async def served_here(shop: Shop, token: str) -> AsyncIterator[str]:
+    """The server over HTTP in this process, where it starts at once."""
+    url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    async with AsyncClient(AGENT, home=shop.shell.home) as buyer:
+        app = http_app(build_server(buyer, Options(one_client=False)), token)
+        serving = asyncio.create_task(serve(app, ("127.0.0.1", 0), url.set_result))
+        try:
+            yield await url
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -166,14 +173,18 @@ async def test_a_server_over_http_killed_in_a_payment_pays_once_and_its_answer_c
             async with http_client(url, token) as client:
                 await killed_in_the_middle(shop, client, "http-1", kill)
     await shop.answers_after(0)
-    async with http_server(shop, token_file) as (_, url), http_client(url, token) as client:
+    async with served_here(shop, token) as url, http_client(url, token) as client:
         result = await client.call_tool("fetch", {"url": shop.feed, "id": "http-1", "max_price": "0.01"})
         answer = result.structured_content
         assert answer is not None, result
-        assert (answer["status"], answer["transaction"]) == ("delivered", await shop.paid_once("http-1"))
+        assert answer["status"] == "delivered"
+        assert await shop.payments("http-1") == 1
         listed = (await client.call_tool("purchases", {"since": "1h"})).structured_content
         assert listed is not None
-        assert "http-1" in [each["id"] for each in listed["payments"]]
+        assert [each["transaction"] for each in listed["payments"] if each["id"] == "http-1"] in (
+            [answer["transaction"]],
+            [None],  # the chain has not shown it yet
+        )
 
 
 async def test_a_person_is_asked_by_the_client_and_the_payment_is_the_one_that_was_shown(shop: Shop) -> None:
