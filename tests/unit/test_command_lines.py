@@ -52,6 +52,7 @@ SAMPLES = {
     "first": SESSION,
     "approval.approval_id": SESSION,
     "other.approval_id": SESSION,
+    "str(asked[0].approval_id)": SESSION,
     "version": "2",
     "missing": "1.5",
     "feed": "http://127.0.0.1:8403/api/market-feed",
@@ -189,6 +190,8 @@ def test_asking_again_for_what_may_not_have_arrived_keeps_every_term(max_age_s: 
 def test_the_home_is_found_however_it_is_written() -> None:
     assert home_among(["up", "--home", "x"]) == home_among(["up", "--home=x"]) == "x"
     assert home_among(["up", "--home"]) is None
+    assert home_among(["run", "--home", "x", "--", "other", "--home", "y"]) == "x"
+    assert home_among(["run", "--", "other", "--home", "y"]) is None
 
 
 def test_a_worker_is_started_for_the_same_home(in_a_home: None) -> None:
