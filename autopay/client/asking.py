@@ -16,6 +16,7 @@ from autopay.client.values import Ask
 from autopay.domain.money import parse_currency, to_atomic
 from autopay.domain.request import AGENT_NAME_PATTERN, MAX_AGE_S, Method, RequestSpec, is_request_id
 from autopay.domain.text.durations import parse_whole_seconds
+from autopay.domain.text.headers import checked_headers
 from autopay.domain.values import validation_message
 
 Amount = Decimal | str | int
@@ -37,33 +38,36 @@ def make_ask(
     currency: str | None = None,
     max_age: Age | None = None,
     timeout_s: float = 120,
+    most_price: Amount | None = None,
     prefix: str = "py",
 ) -> Ask:
-    """What to buy; without an id of the caller's, a new one.
+    """What to buy; without an id of the caller's, a new one. `most_price` is the most that `max_price` can be.
 
     Raises:
         InvalidCall: a value means nothing; the message says which and what would be valid.
     """
     if content is not None and json_content is not None:
         raise InvalidCall("give content or json, not both")
-    given = dict(headers or {})
+    given = _valid("headers", checked_headers, dict(headers or {}))
     if json_content is not None:
-        content = json.dumps(json_content)
+        content = _valid("json", json.dumps, json_content)
         if not any(name.lower() == "content-type" for name in given):
             given["Content-Type"] = "application/json"
-    body = content.encode() if isinstance(content, str) else content
-    chosen = (method or ("GET" if body is None else "POST")).upper()
+    body = _valid("content", str.encode, content) if isinstance(content, str) else content
+    chosen = str(method or ("GET" if body is None else "POST")).upper()
     if chosen not in get_args(Method):
-        raise InvalidCall(f"method {chosen!r} is not one that can be paid for: GET or POST", "method_not_payable")
+        raise InvalidCall(f"method {chosen!r:.100} is not one that can be paid for: GET or POST", "method_not_payable")
     if body is not None and chosen == "GET":
         raise InvalidCall("a GET has no body: leave the method out, or say POST")
+    if not isinstance(body, bytes | None):
+        raise InvalidCall(f"content is bytes or a text, not {type(body).__name__}")
     ask = Ask(
         id=_checked_id(request_id) if request_id is not None else f"{prefix}-{secrets.token_hex(8)}",
         url=url,
         method=chosen,
         headers=given,
         content=body,
-        max_price_atomic=None if max_price is None else _atomic(max_price),
+        max_price_atomic=min((_atomic(each) for each in (max_price, most_price) if each is not None), default=None),
         currency=None if currency is None else _valid("currency", parse_currency, currency),
         max_age_s=None if max_age is None else _age_s(max_age),
         timeout_s=_timeout(timeout_s),
@@ -97,9 +101,9 @@ def checked_agent(name: str) -> str:
 
 
 def _checked_id(request_id: str) -> str:
-    if not is_request_id(request_id):
+    if not isinstance(request_id, str) or not is_request_id(request_id):
         raise InvalidCall(
-            f"{request_id[:130]!r} cannot be an id: letters, digits and . _ : @ -, a letter or digit first, at most 120"
+            f"{request_id!r:.130} cannot be an id: letters, digits and . _ : @ -, a letter or digit first, at most 120"
         )
     return request_id
 
@@ -107,7 +111,7 @@ def _checked_id(request_id: str) -> str:
 def _valid(what: str, parse: Callable[[Any], Any], text: object) -> Any:
     try:
         return parse(text)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise InvalidCall(f"{what}: {error}") from None
 
 

@@ -206,7 +206,10 @@ class AsyncClient:
             host: only what was bought there: `api.example.com`, `api.example.com:8443`, or `*.example.com`.
             limit: at most so many.
         """
-        moment = datetime.now().astimezone() - since if isinstance(since, timedelta) else since
+        try:
+            moment = datetime.now().astimezone() - since if isinstance(since, timedelta) else since
+        except OverflowError:
+            raise InvalidCall(f"since: {since} ago was before the year 1") from None
         if moment is not None and moment.tzinfo is None:
             raise InvalidCall("since: give the time with its zone, like datetime.now(UTC)")
         if limit < 1:

@@ -42,7 +42,7 @@ class LoopThread:
         """Do the work there and return its result; an interrupt of the caller cancels it.
 
         Raises:
-            RuntimeError: it is closed, or belongs to the process that this one was forked from.
+            RuntimeError: it is closed, belongs to the process that this one was forked from, or this is its own thread.
         """
         try:
             loop = self._running_loop()
@@ -60,6 +60,11 @@ class LoopThread:
 
     def close(self, last: Coroutine[Any, Any, None]) -> None:
         """Cancel what is under way there, do this last work, and end the loop and its thread."""
+        try:
+            self._require_other_thread()
+        except RuntimeError:
+            last.close()
+            raise
         with self._lock:
             was_closed, self._is_closed = self._is_closed, True
             loop, thread = self._loop, self._thread
@@ -74,12 +79,17 @@ class LoopThread:
             thread.join()
             loop.close()
 
+    def _require_other_thread(self) -> None:
+        if threading.current_thread() is self._thread:  # it would wait for itself for ever
+            raise RuntimeError("a callback cannot call its own client: do it in another thread")
+
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._is_closed:
                 raise RuntimeError("this client is closed")
             if os.getpid() != self._pid:
                 raise RuntimeError("this client was made before a fork: make one in each process")
+            self._require_other_thread()
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(target=self._loop.run_forever, name="autopay", daemon=True)

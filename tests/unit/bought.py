@@ -33,10 +33,14 @@ class MemoryBackend:
     closed: int = 0
     unreachable: AutopayError | None = None
     paused: str | None = None
+    tells: Sequence[str] = ()
 
     async def buy(self, agent: str, ask: Ask, listener: Listener = NOBODY) -> Purchase:
         """The purchase with that id, which is made when there is none."""
         self.asks.append(ask)
+        for text in self.tells:
+            if listener.on_progress is not None:
+                listener.on_progress(text)
         known = self.purchases_by_id.get(ask.id)
         if known is not None and (known[0].url, known[0].content) != (ask.url, ask.content):
             error = RequestError(type="terms_differ", message="another URL")

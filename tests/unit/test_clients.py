@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -150,11 +151,54 @@ def test_a_body_that_a_release_before_has_sealed_is_read() -> None:
         pytest.param({"timeout_s": "5"}, id="a time-out that is a text"),
         pytest.param({"timeout_s": float("nan")}, id="a time-out that is no number"),
         pytest.param({"max_price": 0.1}, id="a price that is not exact"),
+        pytest.param({"max_price": object()}, id="a price that is none"),
+        pytest.param({"headers": {"A": "1\r\nX-Payment: 2"}}, id="a header of two lines"),
+        pytest.param({"headers": {"A": "1\0"}}, id="a header with a zero byte"),
+        pytest.param({"headers": {"A:": "1"}}, id="a name that is none"),
+        pytest.param({"headers": {"Å": "1"}}, id="a name that is not ASCII"),
+        pytest.param({"headers": {"": "1"}}, id="an empty name"),
+        pytest.param({"headers": {"A": 1}}, id="a header that is no text"),
+        pytest.param({"headers": {"A": "\ud800"}}, id="a header that cannot be sent"),
+        pytest.param({"content": "\ud800"}, id="a text that cannot be sent"),
+        pytest.param({"json_content": object()}, id="no JSON"),
     ],
 )
 def test_a_value_of_a_wrong_kind_is_named(given: dict[str, Any]) -> None:
-    with pytest.raises(InvalidCall, match=f"{next(iter(given)).removesuffix('_s')}: "):
+    name = next(iter(given)).removesuffix("_s").removesuffix("_content")
+    with pytest.raises(InvalidCall, match=f"{name}: "):
         make_ask(URL, **given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({"request_id": 7}, id="an id"),
+        pytest.param({"method": 7}, id="a method"),
+        pytest.param({"content": 7}, id="a content"),
+    ],
+)
+def test_a_value_of_another_kind_is_the_callers_error(given: dict[str, Any]) -> None:
+    with pytest.raises(InvalidCall):
+        make_ask(URL, **given)
+
+
+def test_the_value_of_a_header_loses_the_blanks_around_it() -> None:
+    sent = {"A": " a\tb ", "B": "", "C": "naïve"}
+    assert make_ask(URL, headers=sent).headers == {"A": "a\tb", "B": "", "C": "naïve"}
+
+
+async def test_what_was_bought_before_all_time_is_the_callers_error(backend: MemoryBackend) -> None:
+    with pytest.raises(InvalidCall, match="since: "):
+        await autopay.AsyncClient("research").purchases(since=timedelta.max)
+
+
+def test_a_callback_that_calls_its_own_client_is_told_so_and_does_not_hang(backend: MemoryBackend) -> None:
+    backend.tells = ["asked"]
+    with autopay.Client("research") as client:
+        for calls in (client.close, client.budget):
+            with pytest.raises(RuntimeError, match="its own client"):
+                client.fetch(URL, on_progress=lambda _, calls=calls: calls())
+        assert client.fetch(URL).text
 
 
 @pytest.mark.parametrize("status", [200, 402])

@@ -20,6 +20,7 @@ from autopay.domain.phase import Phase
 from autopay.domain.request import AGENT_NAME_PATTERN, MAX_AGE_S, REQUEST_ID_PATTERN, Method
 from autopay.domain.text import durations
 from autopay.domain.text.command_line import command_line
+from autopay.domain.text.headers import is_header
 from autopay.domain.text.hosts import check_url, parse_host_rule
 
 if TYPE_CHECKING:
@@ -97,8 +98,6 @@ SHOWN_CHARS = 100
 MOST_BODY_BYTES = 1_000_000
 """More than a request can carry, sealed."""
 MAX_SESSION_S = 366 * 86_400
-
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
 
 
 def shown(text: str) -> str:
@@ -236,7 +235,7 @@ def headers_of(lines: list[str]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
-        if not colon or not _HEADER_NAME.fullmatch(name.strip()) or not value.isprintable():
+        if not colon or not is_header(name.strip(), value):
             raise WrongValue(line, f"{shown(line)} is not a header like 'Accept: application/json'")
         if name.strip().lower() in ("x-payment", "payment-signature"):
             raise WrongValue(line, f"{name.strip()} carries the payment, which Autopay makes itself")

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from autopay.domain.money import parse_currency, to_atomic
 from autopay.domain.payment.exchange import RequestExtras
 from autopay.domain.request import AGENT_NAME_PATTERN, MAX_AGE_S, Method, RequestSpec, is_request_id
+from autopay.domain.text.headers import checked_headers
 from autopay.domain.text.hosts import check_url
 from autopay.domain.values import validation_message
 from autopay.temporal.nexus.contract import FetchInput
@@ -19,7 +20,6 @@ MAX_EXTRAS_BYTES = 290_000
 """Of headers and body together: sealed, they have to fit `RequestSpec.sealed_extras`."""
 
 PAYMENT_HEADERS = ("x-payment", "payment-signature")
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
 
 
 def spec_of(wanted: FetchInput) -> RequestSpec:
@@ -55,7 +55,7 @@ def extras_of(wanted: FetchInput) -> RequestExtras | None:
     body = _body(wanted)
     if not wanted.headers and body is None:
         return None
-    return RequestExtras(headers=wanted.headers or {}, body=body)
+    return RequestExtras(headers=checked_headers(wanted.headers or {}), body=body)
 
 
 def _body(wanted: FetchInput) -> bytes | None:
@@ -103,9 +103,7 @@ def _age(seconds: int | None) -> int | None:
 
 
 def _check_headers(headers: dict[str, str]) -> None:
-    for name, value in headers.items():
-        if not _HEADER_NAME.fullmatch(name) or not value.isprintable():
-            raise ValueError(f"{_short(name)} is not a header that can be sent")
+    for name in checked_headers(headers):
         if name.lower() in PAYMENT_HEADERS:
             raise ValueError(f"{name} carries the payment, which Autopay makes itself")
 
