@@ -58,6 +58,14 @@ def id_of_key(key: str) -> str:
     return f"key-{hashlib.sha256(bare.encode(errors='surrogatepass')).hexdigest()[:48]}"
 
 
+def header_text(value: bytes) -> str:
+    """A header's value as text: UTF-8 where it is, else Latin-1. A key is the same text so through every door."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
 def _says_x402(body: bytes) -> bool:
     if len(body) > MOST_DEMAND_BYTES:
         return False

@@ -22,6 +22,9 @@ from autopay.transport.options import Limits, Options, options_of
 from autopay.transport.payer import Call, with_new_id
 from autopay.transport.unanswered import UnansweredCalls
 
+TRIED_AGAIN = frozenset({408, 409, 425, 429})
+"""Beside 5xx, the answers after which libraries make the same call again by themselves."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -125,16 +128,14 @@ def steps(library: Library, unanswered: UnansweredCalls, limits: Limits, request
             raise library.error(request, error, None) from error
         if answer is not None:
             return library.answered(request, answer)
-    response = yield Send(sent)
-    if response.status_code != 402:
-        return response
     try:
-        beginning = yield ReadBeginning(response)
+        response, demand = yield from _asked_seller(library, sent)
     except BaseException:
-        yield Discard(response)  # else its connection would be nobody's
+        _leave(call, unanswered)
         raise
-    demand = library.demand(response, beginning)
     if demand is None:
+        if response.status_code >= 500 or response.status_code in TRIED_AGAIN:
+            _leave(call, unanswered)
         return response
     yield Discard(response)
     call = _with_id_of_unanswered(replace(call, body=body.content), unanswered)
@@ -165,6 +166,28 @@ def _call(asked: Asked, options: Options, body: bytes | None) -> Call:
 
 def _with_id_of_unanswered(call: Call, unanswered: UnansweredCalls) -> Call:
     return call if call.id is not None else replace(call, id=unanswered.take(call.asked))
+
+
+def _asked_seller(library: Library, request: Any) -> Generator[Step, Any, tuple[Any, Any | None]]:
+    """The seller's answer to the request as it is, and its demand, when it is one."""
+    response = yield Send(request)
+    if response.status_code != 402:
+        return response, None
+    try:
+        beginning = yield ReadBeginning(response)
+    except BaseException:
+        yield Discard(response)  # else its connection would be nobody's
+        raise
+    return response, library.demand(response, beginning)
+
+
+def _leave(call: Call, unanswered: UnansweredCalls) -> None:
+    """Leave the id of a call that had no answer before to its next repetition: this one has none from its seller.
+
+    The ledger does not know the request, which an agent may accept all the same as soon as a worker runs.
+    """
+    if call.id is not None and not call.has_key:
+        unanswered.keep(call.asked, call.id)
 
 
 def _not_payable(call: Call, asked: Asked, body: KeptBody) -> NotPaid | None:

@@ -15,7 +15,7 @@ from requests.structures import CaseInsensitiveDict
 from requests.utils import get_encoding_from_headers
 
 from autopay.client.errors import AutopayError
-from autopay.client.paid_http import MOST_DEMAND_BYTES, OWN_HEADERS_PREFIX, is_x402_demand
+from autopay.client.paid_http import MOST_DEMAND_BYTES, OWN_HEADERS_PREFIX, header_text, is_x402_demand
 from autopay.transport.answers import Answer
 from autopay.transport.bodies import Beginning, KeptBody
 from autopay.transport.demand import NotPaid
@@ -181,7 +181,7 @@ def _read_timeout_s(timeout: Any) -> float | None:
 
 
 def _text(value: str | bytes) -> str:
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    return header_text(value) if isinstance(value, bytes) else str(value)
 
 
 class _KeptChunks:

@@ -388,6 +388,18 @@ async def test_a_repetition_without_a_key_goes_on_with_what_had_no_answer(
     assert later.receipt.id != seen.receipt.id
 
 
+async def test_a_seller_that_fails_in_between_does_not_end_the_repetition(
+    open_door: OpenDoor, backend: MemoryBackend
+) -> None:
+    door = await open_door(DEMAND, Answered(503), DEMAND)
+    backend.ends = [AgentNotAnswering("no worker runs")]
+    with pytest.raises(_base(door)):
+        await door.call()
+    assert (await door.call()).status == 503
+    seen = await door.call()
+    assert [ask.id for ask in backend.asks] == [seen.receipt.id] * 2
+
+
 @pytest.mark.parametrize(
     "other",
     [
