@@ -20,10 +20,12 @@ TOKEN_HEADER = f"{OWN_HEADERS_PREFIX}token".encode()
 PREFIX_KEY = "autopay.prefix"
 """In the scope: the beginning of the path that held the token, for links that lead back here."""
 
+TOKEN_IN_HEADER_KEY = "autopay.token_in_header"  # noqa: S105 - a name
+"""In the scope: whether the caller sends the token in a header of ours, which clients send wherever they are led."""
+
 MOST_AT_ONCE = 256
 
 _PATH_TOKEN = re.compile(rb"/t/([^/]+)(/.*)")
-_OWN_SITES = (b"none", b"same-origin")
 
 
 class Gate:
@@ -96,8 +98,11 @@ def _is_loopback(host: bytes) -> bool:
 
 
 def _is_of_a_page(name: bytes, value: bytes) -> bool:
-    """Whether a header says that a web page asks; the gateway has no pages of its own."""
-    return name == b"origin" or (name == b"sec-fetch-site" and value.lower() not in _OWN_SITES)
+    """Whether a header says that a web page asks, be it one that a seller sent through this gateway's own door.
+
+    `none` says that a person has typed the address.
+    """
+    return name == b"origin" or (name == b"sec-fetch-site" and value.lower() != b"none")
 
 
 def _take_tokens(scope: Scope) -> list[bytes]:
@@ -112,7 +117,9 @@ def _take_tokens(scope: Scope) -> list[bytes]:
         scope["raw_path"] = found[2]
         scope["path"] = "/" + scope["path"].split("/", 3)[3]
     headers: list[tuple[bytes, bytes]] = scope["headers"]
-    shown += [value for name, value in headers if name == TOKEN_HEADER]
+    in_header = [value for name, value in headers if name == TOKEN_HEADER]
+    scope[TOKEN_IN_HEADER_KEY] = bool(in_header)
+    shown += in_header
     shown += [token for name, value in headers if name == b"authorization" and (token := _bearer(value))]
     scope["headers"] = [each for each in headers if each[0] != TOKEN_HEADER]
     return shown

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from autopay.adapters.x402.decoding import base64_bytes
 from autopay.client.asking import checked_agent, make_ask
 from autopay.client.errors import InvalidCall
-from autopay.client.paid_http import IDEMPOTENCY_KEY, OWN_HEADERS_PREFIX, id_of_key
+from autopay.client.paid_http import IDEMPOTENCY_KEY, OWN_HEADERS_PREFIX, header_text, id_of_key
 from autopay.client.values import Ask
 from autopay.domain.text.durations import parse_duration
 from autopay.domain.values import StrictValue, validation_message
@@ -57,7 +57,7 @@ class Order(Terms):
 
 
 class Defaults(NamedTuple):
-    """What holds for callers who say nothing."""
+    """What holds for callers who say nothing; `max_price` is also the most that any of them can allow."""
 
     agent: str
     max_price: Decimal | None = None
@@ -88,7 +88,7 @@ def terms_of_headers(headers: Headers) -> Terms:
             raise InvalidCall(f"header {header[:60]!r} is none of the gateway's: {known}")
         if name in found:
             raise InvalidCall(f"header {header!r}: {name} is given twice")
-        found[name] = id_of_key(value) if header == IDEMPOTENCY_KEY else value
+        found[name] = id_of_key(header_text(value.encode("latin-1"))) if header == IDEMPOTENCY_KEY else value
     return Terms.model_validate(found)
 
 
@@ -160,6 +160,7 @@ def wanted_of(
         content=content,
         json_content=json_content,
         max_price=terms.max_price if terms.max_price is not None else defaults.max_price,
+        most_price=defaults.max_price,
         currency=terms.currency,
         max_age=_age(terms.max_age),
         timeout_s=_timeout_s(terms.timeout, defaults),

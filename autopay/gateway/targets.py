@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from urllib.parse import urljoin
 
 from autopay.client.errors import InvalidCall
-from autopay.client.paid_http import IDEMPOTENCY_KEY, OWN_HEADERS_PREFIX
+from autopay.client.paid_http import IDEMPOTENCY_KEY, OWN_HEADERS_PREFIX, header_text
 from autopay.domain.text.hosts import origin
-from autopay.gateway.gate import PREFIX_KEY, Scope
+from autopay.gateway.gate import PREFIX_KEY, TOKEN_IN_HEADER_KEY, Scope
 from autopay.transport.demand import headers_to_seller
 
 DOOR = b"/p/"
@@ -61,7 +61,7 @@ def headers_for_agent(raw: RawHeaders) -> dict[str, str]:
         InvalidCall: one of them is no text.
     """
     try:
-        return headers_to_seller([(name.decode("ascii"), _text(value)) for name, value in raw])
+        return headers_to_seller([(name.decode("ascii"), header_text(value)) for name, value in raw])
     except UnicodeDecodeError:
         raise InvalidCall("a header's name is not ASCII") from None
 
@@ -69,37 +69,32 @@ def headers_for_agent(raw: RawHeaders) -> dict[str, str]:
 def headers_to_caller(raw: Iterable[tuple[bytes, bytes]], url: str, scope: Scope) -> RawHeaders:
     """The seller's headers as they came, without those of the connection, and with a redirect that leads back here.
 
-    A redirect to another origin leads there directly: clients then leave away what is meant for the first.
+    A redirect to another origin leads there directly: clients then leave away what is meant for the first. They do not
+    so with a header of ours: to a caller that sends the token in one, the address is told in a way that none follows.
     """
     given = [(name.lower(), value) for name, value in raw]
     dropped = _HOP_BY_HOP | _OF_CONNECTION | _named_by_connection(given)
     return [
-        (name, _location(value, url, scope) if name == b"location" else value)
+        _redirect(value, url, scope) if name == b"location" else (name, value)
         for name, value in given
         if name not in dropped
     ]
 
 
-def _location(value: bytes, url: str, scope: Scope) -> bytes:
+def _redirect(value: bytes, url: str, scope: Scope) -> tuple[bytes, bytes]:
+    elsewhere = b"autopay-location" if scope.get(TOKEN_IN_HEADER_KEY) else b"location"
     try:
-        led = urljoin(url, _text(value))
+        led = urljoin(url, header_text(value))
         same = origin(led) == origin(url)
     except ValueError:
-        return value
+        return elsewhere, value
     if not same:
-        return led.encode()
+        return elsewhere, led.encode()
     scheme, _, rest = led.partition("://")
     prefix: bytes = scope.get(PREFIX_KEY, b"")
-    return prefix + DOOR + f"{scheme}/{rest}".encode()
+    return b"location", prefix + DOOR + f"{scheme}/{rest}".encode()
 
 
 def _named_by_connection(raw: RawHeaders) -> frozenset[bytes]:
     values = (value for name, value in raw if name == b"connection")
     return frozenset(each.strip().lower() for value in values for each in value.split(b","))
-
-
-def _text(value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -17,8 +18,10 @@ from autopay.client.errors import (
     Misconfigured,
     Unreachable,
 )
+from autopay.client.paid_http import id_of_key
 from autopay.client.values import Ask, Purchase
 from autopay.domain.request import RequestError, RequestStatus
+from autopay.gateway.orders import Defaults
 from tests.unit.gateway_parts import Place, Shop, purchase, refused, served
 
 URL = "https://api.example.com/report"
@@ -343,3 +346,24 @@ async def test_a_body_without_end_is_cut_off(place: Place) -> None:
 def test_an_ask_in_json_reads_back() -> None:
     ask = Ask(id="a", url=URL, content=b"\xfb\xff")
     assert Ask.model_validate_json(ask.model_dump_json()) == ask
+
+
+@pytest.mark.parametrize(
+    ("said", "atomic"),
+    [
+        pytest.param({}, 50_000, id="nothing"),
+        pytest.param({"max_price": "0.01"}, 10_000, id="less"),
+        pytest.param({"max_price": "5"}, 50_000, id="more"),
+    ],
+)
+async def test_no_caller_can_allow_more_than_the_gateway_does(said: dict[str, str], atomic: int) -> None:
+    async with served("http://127.0.0.1:9", Shop(), defaults=Defaults("default", Decimal("0.05"))) as place:
+        assert (await fetch(place, **said)).status_code == 200
+        assert place.books.asked[0][1].max_price_atomic == atomic
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+async def test_a_key_is_the_same_through_the_gateway_and_by_a_transport(place: Place, encoding: str) -> None:
+    sent = httpx.Headers({"Idempotency-Key": "Überweisung"}, encoding=encoding)
+    assert (await place.http.post("/fetch", json={"url": URL}, headers=sent)).status_code == 200
+    assert place.books.asked[0][1].id == id_of_key("Überweisung")

@@ -54,6 +54,7 @@ async def test_it_answers_to_loopback_names_only(place: Place, host: str, status
         pytest.param({"Origin": "null"}, id="a page in a frame"),
         pytest.param({"Sec-Fetch-Site": "cross-site"}, id="a link or picture"),
         pytest.param({"Sec-Fetch-Site": "same-site"}, id="another port of this machine"),
+        pytest.param({"Sec-Fetch-Site": "same-origin"}, id="a seller's page that came through the door"),
     ],
 )
 async def test_web_pages_are_refused_everywhere(place: Place, headers: dict[str, str]) -> None:
@@ -123,3 +124,15 @@ async def test_more_at_once_than_it_takes_are_told_to_come_again() -> None:
         place.books.hold.set()
         assert [answer.status_code for answer in await asyncio.gather(*under_way)] == [200, 200]
         assert (await place.http.post("/fetch", json=FETCH)).status_code == 200
+
+
+async def test_a_token_in_a_header_of_ours_is_not_led_to_another_origin(guarded: Place) -> None:
+    asked = {"to": "https://other.example/x"}
+    moved, token = guarded.door("/moved"), {"Autopay-Token": TOKEN}
+    answer = await guarded.http.get(moved, params=asked, headers=token)
+    assert (answer.status_code, answer.headers.get("location")) == (302, None)
+    assert answer.headers["autopay-location"] == asked["to"]
+    for path, headers in ((moved, {"Authorization": f"Bearer {TOKEN}"}), (f"/t/{TOKEN}{moved}", {})):
+        assert (await guarded.http.get(path, params=asked, headers=headers)).headers["location"] == asked["to"]
+    within = await guarded.http.get(moved, params={"to": "/free"}, headers=token)
+    assert within.headers["location"] == guarded.door("/free")

@@ -21,7 +21,7 @@ AgentOption = Annotated[
     ),
 ]
 MaxPriceOption = Annotated[
-    str | None, typer.Option(help="Pay at most this for callers that say nothing, in token units: 0.01.")
+    str | None, typer.Option(help="No call pays more than this, in token units, whatever its caller says: 0.01.")
 ]
 
 
