@@ -96,8 +96,9 @@ class Buying:
             purchase = await self._purchase(wanted)
             if not isinstance(purchase, StillOpen):
                 return purchase
-            if self._canceled:  # it may have been handed over after the cancel
-                await self._cancel(wanted)
+            if self._canceled:  # it may have been handed over after the cancel, or its agent may have gone since
+                if not await self._cancel(wanted):
+                    raise asyncio.CancelledError
             elif workflow.info().is_continue_as_new_suggested():
                 workflow.continue_as_new(wanted)
             assert wanted.id is not None

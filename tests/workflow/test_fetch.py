@@ -1,5 +1,6 @@
 """`Fetch`, for another team's workflow: it waits for long on few events, and is canceled when nobody would end it."""
 
+import asyncio
 from collections import Counter
 from typing import Any
 
@@ -8,7 +9,9 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
 
-from autopay.domain.request import x402_request_id
+from autopay.domain.agent.spec import AgentSpec
+from autopay.domain.phase import Phase
+from autopay.domain.request import RequestSpec, x402_request_id
 from autopay.temporal import Fetched, FetchInput
 from autopay.temporal.nexus.contract import WORKFLOW, WORKFLOW_PREFIX
 from tests.workflow.conftest import URL, World
@@ -17,6 +20,7 @@ from workflows.agent import Agent
 
 WANTED = FetchInput(url=URL, id="r1", agent="tester")
 LONG_S = 600
+SIGNALED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
 
 
 async def fetch(world: World, wanted: Any) -> WorkflowHandle[Any, Fetched]:
@@ -55,6 +59,30 @@ async def test_a_cancel_ends_it_when_the_agent_is_gone(world: World) -> None:
     assert isinstance(failed.value.cause, CancelledError)
     assert not (await world.ledger.requests.get(x402_request_id("tester", "r1"))).closed, "its next agent has it"
     assert world.seller.paid == []
+
+
+async def test_a_cancel_ends_it_when_the_agent_has_taken_the_cancel_and_is_gone_then(world: World) -> None:
+    await world.ledger.requests.accept("tester", RequestSpec(request_id="r1", url=URL), 1.0, 10)
+    spec = AgentSpec(name="tester", phase=Phase.FULL)
+    agent = await world.client.start_workflow(Agent.run, spec, id="agent/tester", task_queue="without-a-worker")
+    handle = await fetch(world, WANTED)
+    await handle.cancel()
+    await until_signaled(agent)
+    await agent.terminate("by mistake")
+    async with asyncio.timeout(20):
+        with pytest.raises(WorkflowFailureError) as failed:
+            await handle.result()
+    assert isinstance(failed.value.cause, CancelledError)
+    assert not (await world.ledger.requests.get(x402_request_id("tester", "r1"))).closed, "its next agent has it"
+
+
+async def until_signaled(handle: WorkflowHandle[Any, Any]) -> None:
+    """Until a message has come in, which nobody takes."""
+    for _ in range(400):
+        if [each async for each in handle.fetch_history_events() if each.event_type == SIGNALED]:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("no message has come")
 
 
 @pytest.mark.parametrize(
