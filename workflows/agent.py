@@ -190,7 +190,7 @@ class Agent:
 
     def _should_continue_as_new(self) -> bool:
         """A long history is left at a moment when no payment runs, or at twice the length in any case."""
-        info, limit = workflow.info(), self.state.spec.rules.history_events
+        info, limit = workflow.info(), self.state.spec.rules.events_of_a_run(is_of_0_2=not is_new_agent())
         if info.is_continue_as_new_suggested() or info.is_target_worker_deployment_version_changed():
             return True
         length = info.get_current_history_length()

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from autopay.domain.agent.spec import AgentSpec, Rules, Watch
+from autopay.domain.agent.spec import HISTORY_EVENTS, AgentSpec, Rules, Watch
 from autopay.domain.agent.state.durable_state import DurableState
 from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.money import Currency
@@ -212,3 +212,19 @@ def test_the_values_of_rules_and_specs_are_checked() -> None:
         with pytest.raises(ValueError, match="validation error"):
             Rules.model_validate(wrong)
     assert AgentSpec(name="a", network=Network.MAINNET, phase=Phase.FULL).network == Network.MAINNET
+
+
+@pytest.mark.parametrize(
+    ("sent", "is_of_0_2", "events"),
+    [
+        pytest.param({"name": "a"}, True, 10_000, id="0.2.0-began-it-without-rules"),
+        pytest.param({"name": "a", "rules": {"max_in_flight": 2}}, True, 10_000, id="0.2.0-began-it-with-other-rules"),
+        pytest.param({"name": "a", "rules": {"history_events": 300}}, True, 300, id="0.2.0-began-it-with-this-rule"),
+        pytest.param({"name": "a"}, False, HISTORY_EVENTS, id="this-release-began-it"),
+    ],
+)
+def test_a_run_keeps_the_number_of_events_that_its_release_ended_it_at(
+    sent: dict[str, object], is_of_0_2: bool, events: int
+) -> None:
+    state = DurableState(spec=AgentSpec.model_validate(sent))
+    assert state.spec.rules.events_of_a_run(is_of_0_2=is_of_0_2) == events

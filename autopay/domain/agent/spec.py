@@ -24,7 +24,13 @@ MAX_IN_FLIGHT = 8
 """A seller may hold as many slots as are free: alone it gets half of these, and one that hangs leaves the rest."""
 
 HISTORY_EVENTS = 1_000
-"""Events after which an agent continues as new, if Temporal does not suggest it earlier (its limit is 51,200)."""
+"""Events after which an agent continues as new, if Temporal does not suggest it earlier (its limit is 51,200).
+
+Whoever changes it has to keep the old number for the runs that have begun: see `Rules.events_of_a_run`.
+"""
+
+HISTORY_EVENTS_0_2 = 10_000
+"""The same in 0.2.0."""
 
 
 class Watch(StrictValue):
@@ -80,6 +86,14 @@ class Rules(StrictValue):
     def needed(self, currency: Currency) -> int:
         """Spendable base units from which on payments in that currency are made."""
         return 1 if self.buy_what_fits else max(1, self.thresholds.get(currency, 0))
+
+    def events_of_a_run(self, *, is_of_0_2: bool) -> int:
+        """`history_events`; where rules do not say it (sent by hand, or by another program), as that release had it.
+
+        With the number of another release, a replay would end the run at another event than its history does.
+        """
+        is_said = "history_events" in self.model_fields_set
+        return self.history_events if is_said or not is_of_0_2 else HISTORY_EVENTS_0_2
 
 
 class AgentSpec(StrictValue):
