@@ -16,9 +16,11 @@ from mcp_types import CallToolResult, InputRequiredResult, ToolAnnotations
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from autopay import __version__
+from autopay.adapters.x402.checked_connection import NotAllowed, require_askable
 from autopay.client.async_client import AsyncClient
 from autopay.client.errors import AutopayError, InvalidCall
 from autopay.client.values import Budget, Purchase
+from autopay.domain.policy.reach import Reach
 from autopay.domain.request import CLOSED, is_request_id
 from autopay.domain.text.durations import parse_duration
 from autopay.mcp.answers import (
@@ -80,11 +82,14 @@ class Options:
         max_price: no call pays more than this, in token units, whatever the model says.
         may_ask: whether a person may decide in the client's dialog.
         one_client: whether all calls come from one client that numbers them, as over stdio.
+        reach: which sellers its callers may have asked, where that is less than the worker may ask: whoever is on
+            another machine must not get at what listens on this one's loopback. None: what the worker may.
     """
 
     max_price: Decimal | None = None
     may_ask: bool = True
     one_client: bool = True
+    reach: Reach | None = None
 
 
 class Tools:
@@ -122,6 +127,7 @@ class Tools:
         """
 
         async def bought(request_id: str) -> CallToolResult | InputRequiredResult:
+            self._require_askable(url)
             call = make_call(
                 url,
                 request_id=request_id,
@@ -149,6 +155,7 @@ class Tools:
         """Ask a seller what it wants for the data at a URL. Pays nothing, and reserves nothing."""
 
         async def quoted() -> CallToolResult:
+            self._require_askable(url)
             most = self._options.max_price
             call = make_call(
                 url, request_id="", method=method, headers=headers or {}, body=body, max_price=max_price, most=most
@@ -250,6 +257,15 @@ class Tools:
         if found is None:
             raise InvalidCall(f"agent {self._client.agent!r} has no purchase {request_id[:130]!r}", "unknown_request")
         return found
+
+    def _require_askable(self, url: str) -> None:
+        """See that callers of this server may have that URL asked. InvalidCall: they may not."""
+        if self._options.reach is None:
+            return
+        try:
+            require_askable(url, self._options.reach)
+        except NotAllowed as error:
+            raise InvalidCall(str(error), error.refused.reason.value) from None
 
     def _session(self, ctx: Context) -> str | None:
         """Within what a request's number is its own: the process, or a client's session over HTTP; None: nothing.

@@ -23,6 +23,7 @@ from mcp_types import (
 
 from autopay.client import async_client
 from autopay.client.errors import Unreachable
+from autopay.domain.policy.reach import Reach
 from autopay.domain.request import RequestError, RequestStatus
 from autopay.mcp.content import TEXT_CHARS
 from autopay.mcp.late_client import LateClient
@@ -410,3 +411,14 @@ async def test_a_server_that_was_started_before_the_stack_says_what_is_missing_a
     assert [ours(each)["error"]["type"] for each in early] == ["misconfigured"] * 3
     assert all("up --worker" in ours(each)["error"]["message"] for each in early)
     assert not later.is_error
+
+
+@pytest.mark.parametrize("tool", ["fetch", "quote"])
+async def test_callers_elsewhere_get_at_nothing_on_this_machine(tool: str) -> None:
+    backend = FakeBackend()
+    async with session(backend, Options(reach=Reach(loopback=False))) as client:
+        for url in ("http://127.0.0.1:8233/", "http://localhost/", "https://[::ffff:127.0.0.1]/", "https://10.0.0.1/"):
+            refused = await client.call_tool(tool, {"url": url})
+            assert (refused.is_error, "address_not_allowed" in str(refused.content)) == (True, True), url
+        assert not (await client.call_tool(tool, {"url": URL})).is_error
+    assert [each.url for each in backend.asked] == [URL]

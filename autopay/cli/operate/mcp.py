@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +15,7 @@ from autopay.cli.terminal.console import note, print_line
 from autopay.cli.terminal.exit_codes import CommandError, examples_help
 from autopay.cli.terminal.options import DEFAULT_AGENT, HomeOption, agent_name, amount_atomic
 from autopay.domain.money import short_units_text, to_units
+from autopay.domain.policy.reach import Reach, is_loopback_name
 from autopay.environment import ENV_FILE
 from autopay.own_call import COMMAND, STARTER
 from autopay.settings import Settings
@@ -162,10 +164,13 @@ async def _over_http(
     from autopay.mcp.late_client import LateClient
     from autopay.mcp.server import Options, build_server
 
-    file = token_file or Settings.load(home=home).home / TOKEN_FILE
+    settings = Settings.load(home=home)
+    file = token_file or settings.home / TOKEN_FILE
+    is_local = is_loopback_name(at[0]) and not allowed_hosts
+    reach = replace(Reach.of(settings.allowed_http_hosts, settings.allowed_private_hosts), loopback=is_local)
     token = token_of(file)
     async with LateClient(served.agent, home) as client:
-        server = build_server(client, Options(served.most, served.may_ask, one_client=False))
+        server = build_server(client, Options(served.most, served.may_ask, one_client=False, reach=reach))
 
         def ready(url: str) -> None:
             note(f"listens at {url}; clients send the token of {file} as `Authorization: Bearer`; Ctrl-C ends it")
