@@ -77,10 +77,12 @@ class HttpxLibrary:
     def demand(self, response: Any, beginning: Beginning) -> Any | None:
         """See the port."""
         raw, headers = beginning.raw, response.headers
-        if not is_x402_demand(402, headers, self._decoded(headers, raw)):
+        decoded = self._decoded(headers, raw)
+        if not is_x402_demand(402, headers, decoded):
             response.stream = self._replayed(raw, beginning.rest, response.stream)
             return None
-        return self._response(402, response.headers.multi_items(), raw, dict(response.extensions))
+        plain = [(name, value) for name, value in headers.multi_items() if name.lower() != "content-encoding"]
+        return self._response(402, plain, decoded or raw, dict(response.extensions))
 
     def answered(self, request: Any, answer: Answer) -> Any:
         """See the port."""
@@ -128,7 +130,7 @@ class HttpxLibrary:
     def _decoded(self, headers: Any, raw: bytes) -> bytes:
         """The body as far as a demand may be long, and one byte more; nothing of one that cannot be decoded."""
         coding = headers.get("content-encoding")
-        if coding is None or "payment-required" in headers:
+        if coding is None:
             return raw
         pieces = self._replayed(b"", (raw[at : at + PIECE_BYTES] for at in range(0, len(raw), PIECE_BYTES)), None)
         decoded = bytearray()
@@ -139,7 +141,7 @@ class HttpxLibrary:
                     break
         except self._module.DecodingError:
             return b""
-        return bytes(decoded)
+        return bytes(decoded[: MOST_DEMAND_BYTES + 1])
 
 
 class HttpxTransport:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -133,6 +134,22 @@ async def test_a_demand_is_paid_once_and_answered(
     seen.response.raise_for_status()
     assert backend.paid == [seen.receipt.id]
     assert len(door.seller.asked) == 1
+
+
+async def test_a_demand_is_not_unpacked_beyond_what_a_demand_can_be(
+    open_door: OpenDoor, backend: MemoryBackend
+) -> None:
+    packed = gzip.compress(bytes(80_000_000))
+    door = await open_door(Answered(402, {**DEMAND_HEADERS, "content-encoding": "gzip"}, packed))
+    backend.ends = [{"status": RequestStatus.REFUSED, "content": None}]
+    tracemalloc.start()
+    try:
+        with pytest.raises(_base(door)):
+            await door.call()
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 20_000_000
 
 
 @pytest.mark.parametrize(
