@@ -115,6 +115,10 @@ class Door:
             raise _silent(call.url, error, "seller_timed_out") from None
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise _silent(call.url, error, "seller_unavailable") from None
+        if not 200 <= answer.status_code < 600:  # RFC 9110, section 15; nothing of it could be told to a caller
+            await answer.aclose()
+            message = f"the seller {host_of(call.url)} does not answer: HTTP {answer.status_code} is no answer"
+            raise Unreachable(message, "seller_unavailable")
         if answer.status_code != 402 or carries_payment(call.request.headers):
             return self._passed(call, answer, answer.aiter_raw())
         return await self._paid(call, answer)

@@ -250,3 +250,18 @@ async def test_a_mistyped_header_of_ours_is_refused_before_anybody_is_asked(plac
         assert answer.status_code in (402, 422)
         assert answer.headers["content-type"] == "application/problem+json"
     assert place.books.asked == []
+
+
+@pytest.mark.parametrize("status", [600, 999])
+async def test_a_status_that_is_none_is_no_answer(status: int) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1")
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, served(url, Shop()) as place:
+        told = await place.http.get(place.door("/x"))
+    assert (told.status_code, told.json()["rule"]) == (502, "seller_unavailable")
+    assert str(status) in told.json()["detail"]
