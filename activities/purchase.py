@@ -2,7 +2,7 @@
 
 | crash | what follows |
 |---|---|
-| before the agent has taken the request | the activity runs again: nothing was bought |
+| before the agent has taken the request | the activity runs again, and asks the same agent: nothing was bought |
 | after it, before the activity has returned | it runs again and finds the request in the ledger: it waits on |
 | the worker dies while it waits | its heartbeats end, another worker takes it over |
 """
@@ -10,7 +10,6 @@
 import asyncio
 import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Literal, Protocol
 
@@ -52,6 +51,17 @@ DEFAULT_AGENT = "default"
 """Pays when neither the caller nor the operator names an agent."""
 
 
+class PayerChosen(Value):
+    """The caller has named no agent, and this one is to pay; it has not been asked yet.
+
+    An activity that runs again may do so on a worker with other settings, and would ask another agent for the same: the
+    workflow keeps the choice before anything is asked.
+    """
+
+    kind: Literal["payer"] = "payer"
+    agent: str
+
+
 class StillOpen(Value):
     """The agent has the request, and it has not been answered yet."""
 
@@ -77,7 +87,7 @@ class NotObtained(Value):
     request: FailedFetch | None = None
 
 
-Purchase = Annotated[StillOpen | Obtained | NotObtained, Field(discriminator="kind")]
+Purchase = Annotated[PayerChosen | StillOpen | Obtained | NotObtained, Field(discriminator="kind")]
 
 
 class PurchaseRecords(AnsweredRequests, Protocol):
@@ -112,9 +122,12 @@ class PurchaseStep:
 
     @activity.defn(name="purchase")
     async def purchase(self, wanted: FetchInput) -> Purchase:
-        """Hand the request to its agent, unless the ledger knows it already, and wait a while for its answer."""
-        wanted = self._with_agent(wanted)
-        assert wanted.agent is not None
+        """Hand the request to its agent, unless the ledger knows it already, and wait a while for its answer.
+
+        Without an agent it chooses one, and does nothing else.
+        """
+        if not wanted.agent:
+            return PayerChosen(agent=self._agents[0] if self._agents else DEFAULT_AGENT)
         if self._agents and wanted.agent not in self._agents:
             message = f"agent {wanted.agent!r} does not pay for other workflows; these do: {', '.join(self._agents)}"
             return NotObtained(type=NOT_ALLOWED, message=message)
@@ -132,16 +145,11 @@ class PurchaseStep:
     @activity.defn(name="cancel_purchase")
     async def cancel_purchase(self, wanted: FetchInput) -> bool:
         """Cancel the request; False when nobody is there to end it."""
-        wanted = self._with_agent(wanted)
         assert wanted.agent is not None
         assert wanted.id is not None
         if self._agents and wanted.agent not in self._agents:
             return False
         return await cancel_request(activity.client(), wanted.agent, wanted.id)
-
-    def _with_agent(self, wanted: FetchInput) -> FetchInput:
-        chosen = wanted.agent or (self._agents[0] if self._agents else DEFAULT_AGENT)
-        return replace(wanted, agent=chosen)
 
     async def _bought(self, wanted: FetchInput, agent: str, spec: RequestSpec, key: str) -> Purchase:
         record = await self._recorded(key)

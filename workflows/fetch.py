@@ -7,6 +7,7 @@ ledger a minute.
 """
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 from temporalio import workflow
@@ -14,7 +15,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.purchase import NotObtained, Obtained, Purchase, PurchaseStep, StillOpen
+    from activities.purchase import NotObtained, Obtained, PayerChosen, Purchase, PurchaseStep, StillOpen
     from autopay.domain.errors import stable_name
     from autopay.domain.refusal import RefusalReason
     from autopay.domain.request import payment_workflow_id
@@ -72,7 +73,7 @@ class Buying:
 
     async def until_answered(self) -> Obtained | NotObtained:
         """How the request has ended. A cancel of the workflow is handed on, and its effect waited for."""
-        buying = asyncio.create_task(self._buy(self._wanted))
+        buying = asyncio.create_task(self._buy())
         while True:
             try:
                 purchase = await asyncio.shield(buying)
@@ -80,7 +81,7 @@ class Buying:
                 if buying.done() or self._canceled:
                     raise
                 self._canceled = True
-                if not await self._cancel(self._wanted):
+                if not self._wanted.agent or not await self._cancel():  # nobody was asked, or nobody would end it
                     buying.cancel()
                     raise
             else:
@@ -90,14 +91,18 @@ class Buying:
                     raise asyncio.CancelledError
                 return purchase
 
-    async def _buy(self, wanted: FetchInput) -> Obtained | NotObtained:
+    async def _buy(self) -> Obtained | NotObtained:
         wait = FIRST_WAIT
         while True:
-            purchase = await self._purchase(wanted)
+            purchase = await self._purchase(self._wanted)
+            if isinstance(purchase, PayerChosen):
+                self._wanted = replace(self._wanted, agent=purchase.agent)
+                continue
+            wanted = self._wanted
             if not isinstance(purchase, StillOpen):
                 return purchase
             if self._canceled:  # it may have been handed over after the cancel, or its agent may have gone since
-                if not await self._cancel(wanted):
+                if not await self._cancel():
                     raise asyncio.CancelledError
             elif workflow.info().is_continue_as_new_suggested():
                 workflow.continue_as_new(wanted)
@@ -126,8 +131,9 @@ class Buying:
             message = "it failed inside of Autopay, and may have been paid: fetch it again with the same id"
             return NotObtained(type=name, message=message, retryable=True)
 
-    async def _cancel(self, wanted: FetchInput) -> bool:
+    async def _cancel(self) -> bool:
         """False when nobody is there to end the request."""
+        wanted = self._wanted
         return await workflow.execute_activity_method(
             PurchaseStep.cancel_purchase,
             wanted,

@@ -21,7 +21,7 @@ from temporalio.converter import (
 from temporalio.exceptions import ApplicationError, FailureError
 from temporalio.exceptions import TimeoutError as TimedOut
 
-from activities.purchase import NotObtained, PurchaseStep
+from activities.purchase import NotObtained, PayerChosen, PurchaseStep
 from autopay.adapters.vault import Keyring
 from autopay.temporal import FailedFetch, Fetched, FetchInput, Plugin
 from autopay.temporal.converter import data_converter
@@ -210,6 +210,21 @@ async def test_other_teams_workflows_have_only_the_named_agents_pay() -> None:
     assert isinstance(refused, NotObtained)
     assert (refused.type, refused.retryable, refused.request) == ("agent_not_allowed", False, None)
     assert await step.cancel_purchase(replace(WANTED, agent="treasury")) is False
+
+
+@pytest.mark.parametrize(
+    ("agents", "payer"),
+    [
+        pytest.param(("research", "reports"), "research", id="the-first-that-is-named"),
+        pytest.param((), "default", id="none-is-named"),
+    ],
+)
+async def test_who_pays_for_a_caller_that_names_nobody_is_chosen_before_anybody_is_asked(
+    agents: tuple[str, ...], payer: str
+) -> None:
+    nothing: Any = None
+    step = PurchaseStep(nothing, nothing, nothing, agents=agents)
+    assert await step.purchase(replace(WANTED, agent=None)) == PayerChosen(agent=payer)
 
 
 def test_what_a_model_reads_is_json_of_what_is_set() -> None:

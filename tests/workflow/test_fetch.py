@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -42,6 +43,24 @@ async def test_a_request_that_waits_for_long_is_looked_at_once_a_minute_and_deli
     await agent.signal(Agent.resume)
     fetched = await handle.result()
     assert (fetched.status, fetched.price, fetched.json()) == ("delivered", "0.001000", {"data": 42})
+    assert len(world.seller.paid) == 1
+    await agent.signal(Agent.stop)
+    await agent.result()
+
+
+async def test_a_fetch_stays_with_its_agent_when_a_worker_would_choose_another_one_by_now(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.purchases, "_agents", ("tester", "another"))
+    agent = await launch(world)
+    await agent.signal(Agent.pause, "over night")
+    handle = await fetch(world, replace(WANTED, agent=None))
+    await world.env.sleep(60)
+    monkeypatch.setattr(world.purchases, "_agents", ("another", "tester"))
+    await world.env.sleep(120)
+    await agent.signal(Agent.resume)
+    fetched = await handle.result()
+    assert (fetched.status, fetched.agent) == ("delivered", "tester")
     assert len(world.seller.paid) == 1
     await agent.signal(Agent.stop)
     await agent.result()
