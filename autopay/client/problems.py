@@ -80,6 +80,7 @@ _STATUS_OF_RULE = {
     "ended": 409,
     "too_large": 413,
     "address_not_allowed": 403,
+    "agent_not_allowed": 403,
     "insecure_transport": 403,
     "queue_full": 503,
     "seller_unavailable": 502,

@@ -23,6 +23,7 @@ from autopay.gateway.orders import (
     Defaults,
     Wanted,
     agent_of,
+    may_name,
     read_order,
     terms_of_headers,
     wanted_by_json,
@@ -107,8 +108,8 @@ class Calls:
         return _json(await self._backend.budget(self._agent(request)))
 
     async def agents(self) -> Response:
-        """All agents."""
-        return _json(await self._backend.agents())
+        """All agents that callers may name."""
+        return _json([each for each in await self._backend.agents() if may_name(each.agent, self._defaults)])
 
     async def approvals(self, request: Request) -> Response:
         """The payments that wait for a person, to be read: deciding is not for callers of a gateway."""

@@ -20,6 +20,9 @@ PREFIX = "gw"
 
 MOST_TIMEOUT_S = 3_600
 
+NOT_ALLOWED = "agent_not_allowed"
+"""The rule that keeps callers from an agent that is none of theirs."""
+
 _OF_HEADERS = {
     "autopay-agent": "agent",
     "autopay-id": "id",
@@ -57,11 +60,15 @@ class Order(Terms):
 
 
 class Defaults(NamedTuple):
-    """What holds for callers who say nothing; `max_price` is also the most that any of them can allow."""
+    """What holds for callers who say nothing; `max_price` is also the most that any of them can allow.
+
+    `agents` are those that callers may name; none: every agent.
+    """
 
     agent: str
     max_price: Decimal | None = None
     timeout_s: float = 120
+    agents: tuple[str, ...] = ()
 
 
 class Wanted(NamedTuple):
@@ -170,8 +177,21 @@ def wanted_of(
 
 
 def agent_of(terms: Terms, defaults: Defaults) -> str:
-    """Who pays. InvalidCall: nobody can have that name."""
-    return checked_agent(terms.agent if terms.agent is not None else defaults.agent)
+    """Who pays.
+
+    Raises:
+        InvalidCall: nobody can have that name, or it is none of those that callers may name.
+    """
+    name = checked_agent(terms.agent if terms.agent is not None else defaults.agent)
+    if not may_name(name, defaults):
+        known = ", ".join(defaults.agents)
+        raise InvalidCall(f"agent {name!r} does not pay for callers of this gateway; these do: {known}", NOT_ALLOWED)
+    return name
+
+
+def may_name(agent: str, defaults: Defaults) -> bool:
+    """Whether callers may have that agent pay, and be told of it."""
+    return not defaults.agents or agent in defaults.agents
 
 
 def _age(age: int | str | None) -> int | str | None:

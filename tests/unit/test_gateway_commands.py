@@ -51,7 +51,7 @@ def test_a_token_is_needed_elsewhere_than_on_loopback(
     no_settings: None, host: str, wanted: bool, set_token: str, needed: bool, made: bool
 ) -> None:
     settings = Settings.load(gateway_token=set_token)
-    secret, is_new = token_for(settings, GatewayOrder("a", None, host, 0), wanted=wanted)
+    secret, is_new = token_for(settings, GatewayOrder(("a",), None, host, 0), wanted=wanted)
     assert (secret is not None, is_new) == (needed, made)
     assert secret is None or len(secret) >= 16
 

@@ -367,3 +367,24 @@ async def test_a_key_is_the_same_through_the_gateway_and_by_a_transport(place: P
     sent = httpx.Headers({"Idempotency-Key": "Überweisung"}, encoding=encoding)
     assert (await place.http.post("/fetch", json={"url": URL}, headers=sent)).status_code == 200
     assert place.books.asked[0][1].id == id_of_key("Überweisung")
+
+
+async def test_callers_reach_no_other_agents_than_those_that_the_gateway_names() -> None:
+    async with served("http://127.0.0.1:9", Shop(), defaults=Defaults("a", agents=("a", "b"))) as place:
+        assert (await fetch(place)).status_code == 200
+        assert (await fetch(place, agent="b")).status_code == 200
+        told = [
+            await fetch(place, agent="trader"),
+            await fetch(place, {"Autopay-Agent": "trader"}),
+            await place.http.get("/p/https/api.example.com/x", headers={"Autopay-Agent": "trader", "Autopay-Id": "r1"}),
+            await place.http.get("/requests/r1?agent=trader"),
+            await place.http.post("/requests/r1/cancel?agent=trader"),
+            await place.http.get("/purchases?agent=trader"),
+            await place.http.get("/budget?agent=trader"),
+            await place.http.get("/approvals?agent=trader"),
+            await place.http.post("/pause?agent=trader"),
+            await place.http.post("/resume?agent=trader"),
+        ]
+        assert {(answer.status_code, answer.headers["autopay-rule"]) for answer in told} == {(403, "agent_not_allowed")}
+        assert [agent for agent, _ in place.books.asked] == ["a", "b"]
+        assert (place.books.calls, (await place.http.get("/agents")).json()) == ([], [])

@@ -15,9 +15,10 @@ from autopay.settings import Settings
 DEFAULT_LISTEN, DEFAULT_PORT = "127.0.0.1", 8405
 
 AgentOption = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
-        help="The agent that pays for callers that name none.", show_default="'default', made on the embedded stack"
+        help="An agent that callers may have pay, the first one when they name none; repeatable. No other one pays.",
+        show_default="every agent, and 'default' when they name none, which is made on the embedded stack",
     ),
 ]
 MaxPriceOption = Annotated[
@@ -54,7 +55,7 @@ def gateway(
     from autopay.cli.gateway.serve import GatewayOrder, serve, token_for
 
     order = GatewayOrder(
-        agent=None if agent is None else agent_name(agent),
+        agents=tuple(agent_name(each) for each in agent or ()),
         max_price_atomic=None if max_price is None else amount_atomic(max_price),
         host=listen,
         port=port,
@@ -64,7 +65,7 @@ def gateway(
 
     def show(url: str) -> None:
         if as_json:
-            print_json({"url": url, "agent": agent or DEFAULT_AGENT, "token": secret if is_new else None})
+            print_json({"url": url, "agent": agent[0] if agent else DEFAULT_AGENT, "token": secret if is_new else None})
             return
         print_line(url)
         if is_new:

@@ -51,7 +51,7 @@ def run(
     from autopay.cli.gateway.serve import GatewayOrder
 
     order = GatewayOrder(
-        agent=None if agent is None else agent_name(agent),
+        agents=tuple(agent_name(each) for each in agent or ()),
         max_price_atomic=None if max_price is None else amount_atomic(max_price),
         host="127.0.0.1",
         port=0,

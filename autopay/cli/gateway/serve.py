@@ -30,9 +30,10 @@ TOKEN_BYTES = 24
 
 @dataclass(frozen=True)
 class GatewayOrder:
-    """What a gateway is to be: who pays (None: the embedded stack's default agent), at most how much, and where."""
+    """What a gateway is to be: who may pay (the first by default; none: every agent, and by default the embedded
+    stack's own), at most how much, and where."""
 
-    agent: str | None
+    agents: tuple[str, ...]
     max_price_atomic: int | None
     host: str
     port: int
@@ -83,13 +84,14 @@ async def gateway_server(
     """
     listening = _listen(order.host, order.port)
     try:
-        if order.agent is None:
+        if not order.agents:
             await _launch_default_agent(settings)
         reach = dataclasses.replace(
             Reach.of(settings.allowed_http_hosts, settings.allowed_private_hosts), loopback=order.is_local
         )
         most = order.max_price_atomic
-        defaults = Defaults(order.agent or DEFAULT_AGENT, None if most is None else units(most))
+        usual = order.agents[0] if order.agents else DEFAULT_AGENT
+        defaults = Defaults(usual, None if most is None else units(most), agents=order.agents)
         app = GatewayApp(DirectBackend(settings), defaults, reach, token=token, only_loopback=order.is_local)
         yield GatewayServer(app, listening), url_of(listening)
     finally:
