@@ -114,7 +114,7 @@ def steps(library: Library, unanswered: UnansweredCalls, limits: Limits, request
     """What is to be done for the request; returns the library's response, or raises its error."""
     asked = library.asked(request)
     try:
-        options = options_of(asked.given, dict(asked.headers), limits)
+        options = options_of(asked.given, asked.headers, limits)
     except InvalidCall as error:
         raise library.error(request, error, None) from error
     sent, body = library.prepared(request)

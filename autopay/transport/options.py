@@ -1,7 +1,7 @@
 """What a caller says about its payments: for a whole transport, or for one request of it. Pure."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,7 +69,7 @@ class Options:
     limits: Limits
 
 
-def options_of(given: object, headers: Mapping[str, str], defaults: Limits) -> Options:
+def options_of(given: object, headers: Iterable[tuple[str, str]], defaults: Limits) -> Options:
     """What a request says by its `extensions["autopay"]`, then by its headers, then its transport.
 
     Args:
@@ -78,7 +78,8 @@ def options_of(given: object, headers: Mapping[str, str], defaults: Limits) -> O
         defaults: of the transport.
 
     Raises:
-        InvalidCall: an unknown name, or a value that means nothing: nothing may be sent, as a limit could be meant.
+        InvalidCall: an unknown name, a header that stands twice, or a value that means nothing: nothing may be sent,
+            as a limit could be meant.
     """
     said = _said_by_headers(headers)
     if given is not None:
@@ -96,17 +97,19 @@ def options_of(given: object, headers: Mapping[str, str], defaults: Limits) -> O
     return Options(None if key is None else id_of_key(key), limits)
 
 
-def _said_by_headers(headers: Mapping[str, str]) -> dict[str, Any]:
-    said: dict[str, Any] = {}
-    for name, value in headers.items():
+def _said_by_headers(headers: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    said: dict[str, str] = {}
+    for name, value in headers:
         lowered = name.lower()
-        if lowered == IDEMPOTENCY_KEY:
-            said.setdefault("id", value.strip())
-        elif lowered in HEADERS:
-            said[HEADERS[lowered]] = value.strip()
-        elif lowered.startswith(OWN_HEADERS_PREFIX):
+        if lowered != IDEMPOTENCY_KEY and not lowered.startswith(OWN_HEADERS_PREFIX):
+            continue
+        if lowered != IDEMPOTENCY_KEY and lowered not in HEADERS:
             raise InvalidCall(f"there is no header {name!r:.100}; there are {', '.join(sorted(HEADERS))}")
-    return said
+        if said.setdefault(lowered, value.strip()) != value.strip():
+            raise InvalidCall(f"header {name!r:.100} is given twice, with two values")
+    key = said.pop(IDEMPOTENCY_KEY, None)
+    found: dict[str, Any] = {} if key is None else {"id": key}
+    return found | {HEADERS[name]: value for name, value in said.items()}
 
 
 def _seconds(given: object) -> float:

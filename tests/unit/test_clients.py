@@ -325,3 +325,18 @@ def test_a_transport_buys_by_the_client_that_its_arguments_make(
     payers = transport._payers if kind is autopay.requests.Adapter else transport._transport._payers
     payers._open_client()
     assert given == [(None, "there", "http://127.0.0.1:8405", "t")]
+
+
+@pytest.mark.parametrize("name", ["Idempotency-Key", "Autopay-Max-Price", "Autopay-Id"])
+def test_a_header_of_ours_that_says_two_things_sends_nothing(backend: MemoryBackend, name: str) -> None:
+    sent: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(200)
+
+    with httpx.Client(transport=autopay.httpx.Transport("research", inner=httpx.MockTransport(answer))) as http:
+        with pytest.raises(autopay.httpx.InvalidPayment, match="twice"):
+            http.get(URL, headers=[(name, "1"), (name, "2")])
+        assert (sent, backend.asks) == ([], [])
+        assert http.get(URL, headers=[(name, "1"), (name, "1")]).status_code == 200
