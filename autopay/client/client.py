@@ -175,7 +175,10 @@ class Client:
         on_approval: Callable[[ApprovalRecord], None] | None = None,
         on_progress: Callable[[str], None] | None = None,
     ) -> Purchase:
-        """The data at a URL; the agent pays for it, once. See `AsyncClient.fetch`; callbacks run in another thread."""
+        """The data at a URL; the agent pays for it, once. See `AsyncClient.fetch`.
+
+        Callbacks run in the client's own thread, and cannot call this client: it would wait for itself.
+        """
         return self._thread.run(
             self._client.fetch(
                 url,
