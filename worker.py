@@ -61,7 +61,6 @@ from autopay.domain.text.command_line import CALL, command_line
 from autopay.logs import set_up_logging
 from autopay.own_call import own_call
 from autopay.settings import Settings
-from autopay.temporal.activations import ActivationsOnLoop
 from autopay.temporal.connection import connect, keyring_of
 from autopay.temporal.nexus.handler import AutopayHandler
 from autopay.temporal.rollout import DEPLOYMENT
@@ -91,8 +90,8 @@ START_TIMEOUT = timedelta(seconds=60)
 """How long a worker that starts waits for the database, and then for the chain, to answer."""
 
 SWITCH_INTERVAL_S = 0.0005
-"""How long one Python thread may keep the others waiting: with Python's 5 ms, a workflow that replays in a thread, or
-the SDK's core with the next task, waits that long for a busy event loop."""
+"""How long one Python thread may keep the others waiting. The SDK runs each activation of a workflow in a thread of its
+own; with Python's 5 ms it waits that long for a busy event loop, a dozen times for one payment."""
 
 WORKFLOWS = [Agent, PaidRequest, Adopt, Redeliver, Fetch, GetData]
 
@@ -163,7 +162,6 @@ def make_worker(
         activities=steps,
         nexus_service_handlers=services,
         workflow_runner=LocalResultsFirst(runner or UnsandboxedWorkflowRunner()),
-        workflow_task_executor=ActivationsOnLoop(settings.worker_max_workflow_tasks, "workflows"),
         interceptors=[MessageChecks()],
         graceful_shutdown_timeout=SHUTDOWN_TIMEOUT,
         max_concurrent_activities=settings.worker_max_activities,

@@ -30,7 +30,6 @@ from autopay.adapters.vault import Keyring, Vault
 from autopay.domain.payment.steps import PAYMENT_RELEASE, PaymentOrder
 from autopay.domain.request import RequestResult, RequestSpec, x402_request_id
 from autopay.settings import Settings
-from autopay.temporal.activations import ActivationsOnLoop
 from autopay.temporal.attributes import ALL
 from autopay.temporal.converter import data_converter
 from autopay.temporal.runner import LocalResultsFirst
@@ -90,7 +89,6 @@ class World:
             workflows=WORKFLOWS,
             activities=steps,
             workflow_runner=LocalResultsFirst(UnsandboxedWorkflowRunner()),
-            workflow_task_executor=ActivationsOnLoop(),
             interceptors=[MessageChecks()],
             **options,
         )
