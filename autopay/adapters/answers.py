@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,6 +13,13 @@ from autopay.adapters.ledger_changes import LedgerChanges, Listening, ledger_cha
 
 LOOK_S = 0.5
 """How often the ledger is looked at when it does not notify."""
+
+
+IDLE_S = 30
+"""For so long a connection listens for nobody: what it is told meanwhile stays unread, and the server keeps it."""
+
+LISTEN_AGAIN_S = 5
+"""So long after notifications were lost, or could not be had, they are asked for again."""
 
 
 class AnsweredRequests(Protocol):
@@ -74,18 +82,34 @@ class AnswerWatch:
                 del self._waiting[request_key]
 
     async def _watch(self) -> None:
-        """Until it is cancelled, or an error that all who wait get; the next to wait begins anew."""
+        """Until nobody has waited for a while, or an error that all who wait get; the next to wait begins anew."""
         try:
-            async with ledger_changes(self._listening) as changes:
-                while True:
-                    await self._somebody_waits.wait()
-                    await self._look(changes)
-                    if self._waiting:
-                        await changes.wait(LOOK_S)
-                    else:
-                        self._somebody_waits.clear()
+            while await self._is_needed():
+                async with ledger_changes(self._listening) as changes:
+                    await self._look_at_changes(changes)
         except Exception as error:
             self._fail_all(error)
+
+    async def _is_needed(self) -> bool:
+        """Whether somebody waits, or begins to within a while."""
+        try:
+            async with asyncio.timeout(IDLE_S):
+                await self._somebody_waits.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _look_at_changes(self, changes: LedgerChanges) -> None:
+        """Until nobody has waited for a while, or notifications that were lost may come again."""
+        began = time.monotonic()
+        while await self._is_needed():
+            await self._look(changes)
+            if not self._waiting:
+                self._somebody_waits.clear()
+                continue
+            await changes.wait(LOOK_S)
+            if not changes.is_notified and time.monotonic() - began > LISTEN_AGAIN_S:
+                return
 
     async def _look(self, changes: LedgerChanges) -> None:
         """Read how all that is waited for stands; an error is everybody's who waits."""

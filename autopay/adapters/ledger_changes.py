@@ -29,6 +29,11 @@ class LedgerChanges:
         self._pause_s = FIRST_PAUSE_S
         self._returned_at = 0.0
 
+    @property
+    def is_notified(self) -> bool:
+        """Whether notifications still come: an outage of the database ends them."""
+        return self._notified is not None
+
     def was_useful(self) -> None:
         """The last wake-up was not in vain: the pauses begin to grow anew."""
         self._pause_s = FIRST_PAUSE_S

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from autopay.adapters import answers
 from autopay.adapters.answers import AnswerWatch
 from autopay.domain.errors import LedgerUnavailable
 
@@ -18,6 +19,7 @@ class Ledger:
         self.ended = set[str]()
         self.reads: list[tuple[str, ...]] = []
         self.listeners = 0
+        self.listened, self.left = asyncio.Event(), asyncio.Event()
         self.fault: Exception | None = None
         self.listening_fault: Exception | None = None
         self.read = asyncio.Event()
@@ -42,6 +44,7 @@ class Ledger:
         if self.listening_fault is not None:
             raise self.listening_fault
         self.listeners += 1
+        self.listened.set()
 
         async def notified(within_s: float) -> bool:
             try:
@@ -56,6 +59,7 @@ class Ledger:
             yield notified
         finally:
             self.listeners -= 1
+            self.left.set()
 
 
 @pytest.fixture
@@ -156,3 +160,30 @@ async def test_closing_tells_who_waits_and_who_comes_later(ledger: Ledger, ends:
             await doing
     assert ledger.listeners == 0
     await ends.close()
+
+
+async def test_nobody_listens_while_nobody_waits(
+    ledger: Ledger, ends: AnswerWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "IDLE_S", 0.01)
+    ledger.ended.add("one")
+    assert await ends.answered("one", 5)
+    await asyncio.wait_for(ledger.left.wait(), 30)
+    assert ledger.listeners == 0
+    ledger.ended.add("two")
+    assert await ends.answered("two", 5)
+
+
+async def test_lost_notifications_are_asked_for_again(
+    ledger: Ledger, ends: AnswerWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "LOOK_S", 0.01)
+    monkeypatch.setattr(answers, "LISTEN_AGAIN_S", 0)
+    ledger.listening_fault = LedgerUnavailable()
+    waiting = asyncio.create_task(ends.answered("one", 5))
+    await begun(ledger)
+    assert ledger.listeners == 0
+    ledger.listening_fault = None
+    await asyncio.wait_for(ledger.listened.wait(), 30)
+    ledger.commit("one")
+    assert await waiting
