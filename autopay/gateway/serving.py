@@ -14,19 +14,8 @@ from autopay.gateway.purchases import GRACE_S
 if TYPE_CHECKING:
     from autopay.gateway.app import GatewayApp
 
-BACKLOG = 256
 STREAMS_S = GRACE_S + 3
 """So long after the order to stop, answers that are streamed may still end; after that they are cut."""
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that takes connections from now on; port 0 is any free one.
-
-    Raises:
-        OSError: the address is not this machine's, or taken.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
 
 def url_of(listening: socket.socket) -> str:

@@ -16,6 +16,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 
 from autopay.client.errors import InvalidCall
+from autopay.listening import listen, why_not
 from autopay.secret_file import SecretFileError, read_secret_text
 
 if TYPE_CHECKING:
@@ -109,8 +110,7 @@ def token_of(file: Path) -> str:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
-        raise InvalidCall(f"cannot listen at {host}:{port}: {getattr(error, 'strerror', None) or error}") from None
+        return listen(host, port)
+    except OSError as error:
+        raise InvalidCall(f"cannot listen at {host}:{port}: {why_not(error)}") from None

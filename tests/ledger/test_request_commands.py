@@ -58,7 +58,7 @@ def test_other_terms_for_the_id_of_a_paid_request_say_what_became_of_that_one(
     assert out == ""
     assert f"with another URL ({URL}, not {URL}&other), which is {status}, " in err
     assert "0.001000 USDC" in err
-    assert "nothing was asked now: use another --id" in err
+    assert "nothing was asked now: use another id" in err
     assert "to see that one: autopay show request-1 --agent buyer" in err
 
 

@@ -29,7 +29,8 @@ from autopay.domain.policy.records import ApprovalRecord
 from autopay.domain.request import RequestError, RequestStatus
 from autopay.gateway.app import GatewayApp
 from autopay.gateway.orders import Defaults
-from autopay.gateway.serving import GatewayServer, ServerWithoutSignals, listen, url_of
+from autopay.gateway.serving import GatewayServer, ServerWithoutSignals, url_of
+from autopay.listening import listen
 from autopay.transport.unanswered import UnansweredCalls
 
 DEMAND_V2 = base64.b64encode(json.dumps({"x402Version": 2, "accepts": []}).encode()).decode()

@@ -228,8 +228,10 @@ class SolanaHistory:
         wallet, wanted = Pubkey.from_string(owner), Pubkey.from_string(mint)
         found = []
         for each in listed.value:
-            home = get_associated_token_address(wallet, wanted, Pubkey.from_string(each.account.owner))
             account = read_token_account(each.pubkey, each.account, listed.context.slot)
-            if account is not None and each.pubkey != str(home):
+            if account is None:  # of no token program that we know
+                continue
+            home = get_associated_token_address(wallet, wanted, Pubkey.from_string(each.account.owner))
+            if each.pubkey != str(home):
                 found.append(account)
         return found

@@ -20,7 +20,8 @@ from autopay.client.values import units
 from autopay.domain.policy.reach import Reach, is_loopback_name
 from autopay.gateway.app import GatewayApp
 from autopay.gateway.orders import Defaults
-from autopay.gateway.serving import GatewayServer, listen, url_of
+from autopay.gateway.serving import GatewayServer, url_of
+from autopay.listening import listen, why_not
 
 if TYPE_CHECKING:
     from autopay.settings import Settings
@@ -112,4 +113,4 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return listen(host, port)
     except OSError as error:
-        raise CommandError(f"--listen {host} --port {port}: {error.strerror or error}; --port 0 is any free") from None
+        raise CommandError(f"--listen {host} --port {port}: {why_not(error)}; --port 0 is any free") from None

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from autopay.cli.launch.launch_order import AlreadyRunning, LaunchOrder
-from autopay.cli.launch.launch_steps import launch_agent
 from autopay.cli.terminal.exit_codes import CommandError
 from autopay.domain.money import Currency, to_atomic
 from autopay.domain.phase import Phase
@@ -30,6 +28,9 @@ async def launch_default_agent(connections: Connections, agent: AgentHandle) -> 
     if not settings.on_localnet:
         raise CommandError("name the agent that pays with --agent: a default agent is made on the embedded stack only")
     if not await agent.is_running():
+        from autopay.cli.launch.launch_order import AlreadyRunning, LaunchOrder
+        from autopay.cli.launch.launch_steps import launch_agent
+
         order = LaunchOrder(
             name=agent.name,
             phase=Phase.FULL,
