@@ -148,34 +148,71 @@ async def test_what_the_readme_says_can_be_pasted(program: Program, number: int)
     assert out.getvalue().strip()
 
 
-KILLED = """
+KILLED = {
+    "httpx": """
 import sys, httpx, autopay.httpx
-url, agent = sys.argv[1:]
+url, agent, key = sys.argv[1:]
 with httpx.Client(transport=autopay.httpx.Transport(agent), trust_env=False) as client:
-    response = client.get(url, headers={"Idempotency-Key": "killed-1"})
+    response = client.get(url, headers={"Idempotency-Key": key})
     print(response.json()["topic"], response.headers["autopay-transaction"])
-"""
+""",
+    "httpx2": """
+import asyncio, sys, httpx2, autopay.httpx2
+url, agent, key = sys.argv[1:]
+async def main():
+    async with httpx2.AsyncClient(transport=autopay.httpx2.Transport(agent), trust_env=False) as client:
+        response = await client.get(url, extensions={"autopay": {"id": key}})
+        print(response.json()["topic"], response.extensions["autopay"].transaction)
+asyncio.run(main())
+""",
+    "requests": """
+import sys, requests, autopay.requests
+url, agent, key = sys.argv[1:]
+with requests.Session() as session:
+    session.mount("http://", autopay.requests.Adapter(agent))
+    response = session.get(url, headers={"Idempotency-Key": key})
+    print(response.json()["topic"], response.headers["autopay-transaction"])
+""",
+    "client": """
+import sys, autopay
+url, agent, key = sys.argv[1:]
+with autopay.Client(agent) as client:
+    bought = client.fetch(url, id=key)
+    print(bought.json_content()["topic"], bought.receipt.transaction)
+""",
+}
+"""A program for each way into Autopay from Python, which is killed in mid-call and run again."""
 
 
-async def test_a_caller_killed_in_mid_call_and_run_again_pays_once_and_gets_its_answer(program: Program) -> None:
+async def test_callers_killed_in_mid_call_and_run_again_pay_once_and_get_their_answers(program: Program) -> None:
     await program.weather(latency_ms=800)
-    command = (sys.executable, "-c", KILLED, program.insight, program.agent)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    first = await asyncio.create_subprocess_exec(*command, env=environment)
-    async with autopay.AsyncClient(program.agent) as books:
+
+    async def run(door: str, stdout: int | None = None) -> asyncio.subprocess.Process:
+        command = (sys.executable, "-c", KILLED[door], program.insight, program.agent, f"killed-{door}")
+        return await asyncio.create_subprocess_exec(*command, env=environment, stdout=stdout)
+
+    async def run_and_kill(door: str) -> None:
+        first = await run(door)
         deadline = time.monotonic() + PATIENCE_S
-        while await books.result("killed-1") is None:
-            assert time.monotonic() < deadline
+        while await books.result(f"killed-{door}") is None:
+            assert time.monotonic() < deadline, door
             await asyncio.sleep(0.05)
         first.send_signal(signal.SIGKILL)
         assert await first.wait() == -signal.SIGKILL
-        await program.weather()
-        second = await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.PIPE)
+
+    async def run_again(door: str) -> None:
+        second = await run(door, asyncio.subprocess.PIPE)
         said = (await asyncio.wait_for(second.communicate(), PATIENCE_S))[0].decode().split()
-        paid = [each for each in await books.purchases() if each.id == "killed-1"]
-        assert second.returncode == 0
-        assert said == ["fees", paid[0].transaction]
-        assert len(paid) == 1
+        paid = [each for each in await books.purchases(limit=200) if each.id == f"killed-{door}"]
+        assert second.returncode == 0, door
+        assert said == ["fees", paid[0].transaction], door
+        assert len(paid) == 1, door
+
+    async with autopay.AsyncClient(program.agent) as books:
+        await asyncio.gather(*map(run_and_kill, KILLED))
+        await program.weather()
+        await asyncio.gather(*map(run_again, KILLED))
 
 
 async def test_a_client_tells_prices_results_and_budgets_and_stops_and_starts_its_agent(program: Program) -> None:
