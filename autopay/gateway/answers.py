@@ -9,6 +9,7 @@ from autopay.client.async_client import delivered
 from autopay.client.errors import AutopayError, NotBought
 from autopay.client.problems import PROBLEM_TYPE, TYPE_PREFIX, Problem, problem_of
 from autopay.client.values import Purchase
+from autopay.transport.answers import receipt_headers as headers_of
 
 PURCHASE_TYPE = "application/vnd.autopay+json"
 """Accepted by a caller that wants the whole `Purchase`, whatever became of it."""
@@ -43,17 +44,8 @@ def wants_purchase(accept: str) -> bool:
 
 def receipt_headers(purchase: Purchase) -> dict[str, str]:
     """What was paid, each in a header of its own, and all of it as JSON in `Autopay-Receipt`."""
-    told = {
-        "Autopay-Id": purchase.id,
-        "Autopay-Agent": purchase.agent,
-        "Autopay-Status": purchase.status.value,
-        "Autopay-Price": None if purchase.price is None else f"{purchase.price:f}",
-        "Autopay-Currency": purchase.currency and purchase.currency.value,
-        "Autopay-Pay-To": purchase.pay_to,
-        "Autopay-Transaction": purchase.transaction,
-        "Autopay-Content-Of": purchase.content_of,
-        "Autopay-Receipt": purchase.receipt.model_dump_json(exclude_none=True),
-    }
+    receipt = purchase.receipt
+    told = {**headers_of(receipt), "autopay-receipt": receipt.model_dump_json(exclude_none=True)}
     return _sendable(told)
 
 
@@ -62,7 +54,7 @@ def problem_response(
 ) -> JSONResponse:
     """The problem; `members` are extension members, which never take the place of one of its own."""
     own = problem.model_dump(mode="json", exclude_none=True, exclude={"retry_after_s"})
-    told = {"Autopay-Rule": problem.rule} | ({"Autopay-Id": problem.id} if problem.id is not None else {})
+    told = {"autopay-rule": problem.rule} | ({"autopay-id": problem.id} if problem.id is not None else {})
     if problem.retry_after_s is not None:
         told["Retry-After"] = str(problem.retry_after_s)
     if problem.status == 401:
@@ -107,10 +99,9 @@ def _pruned(purchase: Purchase) -> Problem:
 
 
 def _content_headers(purchase: Purchase) -> dict[str, str]:
-    """About the content: what is missing of it, and which codings it still has."""
+    """About the content: its type, its age, and which codings it still has."""
     told: dict[str, str | None] = {
         "Content-Type": purchase.content_type or "application/octet-stream",
-        "Autopay-Content-Complete": "false" if purchase.content_complete is False else None,
         "Autopay-Content-At": None if purchase.content_at is None else purchase.content_at.isoformat(),
         "Autopay-Content-Location": purchase.content_location,
     }

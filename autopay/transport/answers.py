@@ -52,6 +52,8 @@ def receipt_headers(receipt: Receipt) -> dict[str, str | None]:
         "autopay-status": receipt.status.value,
         "autopay-price": None if receipt.price is None else f"{receipt.price:f}",
         "autopay-currency": receipt.currency,
+        "autopay-pay-to": receipt.pay_to,
         "autopay-transaction": receipt.transaction,
+        "autopay-content-of": receipt.content_of,
         "autopay-content-complete": "false" if receipt.content_complete is False else None,
     }
