@@ -66,7 +66,7 @@ dist: $(READY)   ## build the wheel and the source distribution, into dist/
 	@$(BIN)/python -m build -q --no-isolation
 
 lock: $(READY)   ## pin every dependency again, with hashes and without naming an index
-	@$(COMPILE) --extra localnet --extra mcp --extra dev --output-file requirements.lock pyproject.toml
+	@$(COMPILE) --extra localnet --extra mcp --extra api --extra dev --output-file requirements.lock pyproject.toml
 	@$(COMPILE) --no-annotate --constraint requirements.lock --output-file requirements-worker.lock pyproject.toml
 
 $(READY): requirements.lock pyproject.toml
