@@ -53,6 +53,8 @@ FLOORS = (
     ("autopay.httpx", "autopay.httpx2", "autopay.requests"),
     ("autopay.mcp",),
     ("autopay.gateway",),
+    ("autopay.api.access",),
+    ("autopay.api",),
     ("worker", "autopay.cli.terminal"),
     ("autopay.cli.connect",),
     ("autopay.cli.session",),

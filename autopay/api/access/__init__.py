@@ -1,0 +1,1 @@
+"""Who may read and act: tokens and their scopes, sessions of the page, and what protects the API from other sites."""
