@@ -18,7 +18,7 @@ class Via(StrEnum):
 
     LOCAL = "local"
     """A program or a browser on this machine, where no token is needed."""
-    TOKEN = "token"
+    TOKEN = "token"  # noqa: S105 - a word
     """A token in the header `Authorization: Bearer`."""
     PAGE = "page"
     """A session of the page: a cookie, after a login by a token."""
