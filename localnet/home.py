@@ -12,7 +12,7 @@ from typing import IO, Protocol
 
 from autopay.adapters.vault import Keyring
 from autopay.processes import is_process
-from autopay.stack_file import KEYRING_FILE, STACK_FILE, StackFile
+from autopay.settings.stack_file import KEYRING_FILE, STACK_FILE, StackFile
 from localnet.child import StackError, end_process
 from localnet.failures import advice
 

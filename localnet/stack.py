@@ -23,7 +23,7 @@ from autopay.adapters.postgres.maintenance.roles import Role, apply_rights, make
 from autopay.adapters.postgres.maintenance.server import Server
 from autopay.domain.errors import Fault
 from autopay.processes import own_start_time
-from autopay.stack_file import StackFile
+from autopay.settings.stack_file import StackFile
 from localnet.chain.genesis import CASH_MINT, USDC_MINT
 from localnet.child import Child, StackError
 from localnet.failures import first_line, one_line, os_error_line

@@ -17,7 +17,7 @@ from starlette.responses import PlainTextResponse
 
 from autopay.client.errors import InvalidCall
 from autopay.listening import listen, why_not
-from autopay.secret_file import SecretFileError, read_secret_text
+from autopay.settings.secret_file import SecretFileError, read_secret_text
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer

@@ -18,8 +18,8 @@ from autopay.adapters.postgres import open_ledger
 from autopay.adapters.postgres.maintenance.keys import KeyChecks
 from autopay.adapters.vault import Keyring
 from autopay.domain.errors import LedgerUnavailable, PermanentFault, SettingsError, TransientFault
-from autopay.environment import environment
 from autopay.settings import Settings
+from autopay.settings.environment import environment
 from autopay.temporal.attributes import ALL
 from autopay.temporal.converter import data_converter
 

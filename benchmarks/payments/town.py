@@ -22,7 +22,7 @@ from autopay.domain.agent.spec import Rules
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase
 from autopay.settings import Settings
-from autopay.stack_file import StackFile
+from autopay.settings.stack_file import StackFile
 from autopay.temporal.connection import connect
 from localnet.chain.genesis import USDC_MINT
 from localnet.ports import PortClaims

@@ -22,7 +22,7 @@ from autopay.cli.launch.launch_steps import launch_agent
 from autopay.domain.money import Currency, to_atomic
 from autopay.domain.phase import Phase
 from autopay.settings import Settings
-from autopay.stack_file import StackFile
+from autopay.settings.stack_file import StackFile
 from autopay.temporal.connection import connect
 from localnet.child import StackError
 from localnet.stack import Stack

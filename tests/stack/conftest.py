@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from autopay.stack_file import StackFile
+from autopay.settings.stack_file import StackFile
 from localnet.stack import Stack
 
 collect_ignore = [] if find_spec("agents") else ["test_openai_agents.py"]

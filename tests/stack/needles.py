@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from psycopg import sql
 from temporalio.client import Client
 
-from autopay.stack_file import KEYRING_FILE, OWNER_FILE
+from autopay.settings.stack_file import KEYRING_FILE, OWNER_FILE
 
 SECRET_FILES = {KEYRING_FILE, OWNER_FILE}
 """What a home holds on purpose, readable by its owner only."""

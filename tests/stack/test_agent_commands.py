@@ -13,7 +13,7 @@ from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.cli.demo.context import stop_earlier_agents
 from autopay.domain.phase import Phase
 from autopay.settings import Settings
-from autopay.stack_file import StackFile
+from autopay.settings.stack_file import StackFile
 from autopay.temporal.connection import connect
 from tests.stack.shell import Shell
 

@@ -29,7 +29,7 @@ from autopay.domain.policy.policy import Policy
 from autopay.domain.report.filter import Filter
 from autopay.domain.request import RequestSpec
 from autopay.settings import Settings
-from autopay.stack_file import StackFile
+from autopay.settings.stack_file import StackFile
 from autopay.temporal.connection import connect
 from tests.stack.shell import Shell
 from tests.stack.town import until

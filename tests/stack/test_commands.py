@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from solders.keypair import Keypair
 
-from autopay.stack_file import StackFile
+from autopay.settings.stack_file import StackFile
 from tests.loaded import loaded_by
 from tests.stack.shell import Shell
 from tests.stack.up import starter

@@ -24,7 +24,7 @@ from sqlalchemy import Engine, event
 import autopay
 import autopay.httpx
 import autopay.httpx2
-from autopay.stack_file import StackFile
+from autopay.settings.stack_file import StackFile
 from tests.stack.shell import Shell
 
 ROOT = Path(__file__).parents[2]

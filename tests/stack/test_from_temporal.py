@@ -29,7 +29,7 @@ from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.domain.errors import UnknownRequest
 from autopay.domain.request import agent_workflow_id, x402_request_id
 from autopay.settings import Settings
-from autopay.stack_file import StackFile
+from autopay.settings.stack_file import StackFile
 from autopay.temporal import Plugin
 from autopay.temporal.connection import keyring_of
 from autopay.temporal.converter import data_converter

@@ -20,7 +20,7 @@ from autopay.domain.errors import UnknownRequest
 from autopay.domain.report.filter import Filter
 from autopay.domain.request import x402_request_id
 from autopay.settings import Settings
-from autopay.stack_file import StackFile
+from autopay.settings.stack_file import StackFile
 from tests.stack.shell import Shell
 from tests.stack.town import SLOW_MS, until
 from tests.stack.up import PATIENCE_S, STARTER, clean_environment

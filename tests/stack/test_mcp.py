@@ -29,7 +29,7 @@ from autopay.domain.request import x402_request_id
 from autopay.mcp.http import http_app, serve
 from autopay.mcp.server import Options, build_server
 from autopay.settings import Settings
-from autopay.stack_file import StackFile
+from autopay.settings.stack_file import StackFile
 from examples.mcp_client import buy
 from tests.stack.shell import Shell
 from tests.stack.town import FEED, SLOW_MS, until

@@ -13,7 +13,7 @@ import uvicorn
 from starlette.responses import Response
 
 from autopay.client.async_client import AsyncClient
-from autopay.stack_file import StackFile
+from autopay.settings.stack_file import StackFile
 from docs.examples.mcp_seller import build_app
 from localnet.sellers.__main__ import open_business
 from tests.stack.shell import Shell

@@ -9,7 +9,7 @@ from agents import ModelResponse, Tool
 from temporalio.openai_agents import OpenAIAgentsPlugin
 from temporalio.openai_agents.testing import ResponseBuilders, TestModel, TestModelProvider
 
-from autopay.stack_file import StackFile
+from autopay.settings.stack_file import StackFile
 from examples.openai_agents_tool import answer
 from tests.stack.shell import Shell
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from autopay.stack_file import StackFile
+from autopay.settings.stack_file import StackFile
 from tests.stack.shell import Shell
 from tests.stack.up import PATIENCE_S, starter
 

@@ -25,7 +25,7 @@ from autopay.cli.app import run
 from autopay.domain.payment.adoption import ADOPT_ID
 from autopay.domain.request import x402_request_id
 from autopay.settings import Settings
-from autopay.stack_file import KEYRING_FILE, OWNER_FILE, StackFile
+from autopay.settings.stack_file import KEYRING_FILE, OWNER_FILE, StackFile
 from autopay.temporal.codec import KEY_ID, PURPOSE, SealedPayloads
 from localnet.stack import Stack
 from tests.stack.needles import kept_by_database, kept_by_temporal, kept_in_files, written

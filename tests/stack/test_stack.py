@@ -9,7 +9,7 @@ import pytest
 
 from autopay.processes import start_time
 from autopay.settings import Settings
-from autopay.stack_file import StackFile
+from autopay.settings.stack_file import StackFile
 from localnet.child import StackError
 from localnet.stack import Stack
 

@@ -25,7 +25,7 @@ from autopay.domain.reconcile.report import ReconcileReport
 from autopay.domain.reconcile.run import ReconcileRun
 from autopay.domain.request import RequestResult, RequestSpec, agent_workflow_id, x402_request_id
 from autopay.settings import Settings
-from autopay.stack_file import StackFile
+from autopay.settings.stack_file import StackFile
 from autopay.temporal.connection import connect
 from localnet.stack import Stack
 from tests.stack.shell import Shell

@@ -9,7 +9,7 @@ from autopay.cli.demo.demo import check_settings as check_demo
 from autopay.cli.operate.up import check_settings as check_up
 from autopay.domain.errors import SettingsError
 from autopay.settings import Settings
-from autopay.stack_file import StackFile
+from autopay.settings.stack_file import StackFile
 
 SECRET = "s3cr3t"
 SOCKET = "postgresql://autopay@/autopay?host=/tmp/home/postgres&port=55432"

@@ -9,7 +9,7 @@ import worker
 from autopay.adapters.vault import Keyring, Vault
 from autopay.cli.app import run
 from autopay.domain.errors import SecretUnreadable
-from autopay.stack_file import KEYRING_FILE
+from autopay.settings.stack_file import KEYRING_FILE
 from localnet.home import Home
 
 KEY = base64.b64encode(b"k" * 32).decode()

@@ -10,7 +10,7 @@ from autopay.domain.errors import SettingsError
 from autopay.domain.network import Network
 from autopay.processes import own_start_time
 from autopay.settings import Settings
-from autopay.stack_file import KEYRING_FILE, StackFile, running_stack
+from autopay.settings.stack_file import KEYRING_FILE, StackFile, running_stack
 from autopay.temporal.connection import TemporalUnreachable, connect
 
 pytestmark = pytest.mark.usefixtures("no_settings")

@@ -13,8 +13,8 @@ from autopay.cli.terminal.exit_codes import CommandError
 from autopay.cli.terminal.files import read_keypair
 from autopay.database_url import LIBPQ, parse_database_url
 from autopay.domain.errors import SettingsError
-from autopay.environment import environment
 from autopay.settings import Settings
+from autopay.settings.environment import environment
 from autopay.temporal.connection import connect, connect_config
 
 KEYRING = Keyring.generate().dump()

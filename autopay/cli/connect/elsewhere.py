@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from autopay.database_url import parse_database_url
 from autopay.domain.network import Network
-from autopay.environment import environment
 from autopay.settings import Settings
-from autopay.stack_file import StackFile
+from autopay.settings.environment import environment
+from autopay.settings.stack_file import StackFile
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 

@@ -8,7 +8,7 @@ from autopay.cli.launch.launch_order import LaunchOrder
 from autopay.domain.agent.spec import Rules, Watch
 from autopay.domain.money import Currency, show, to_atomic
 from autopay.domain.phase import Phase
-from autopay.stack_file import StackFile
+from autopay.settings.stack_file import StackFile
 
 WINDOW_S = 4
 MAX_PRICE_ATOMIC = to_atomic("0.01")

@@ -25,7 +25,7 @@ from autopay.domain.errors import Fault
 from autopay.domain.report.rows import TimelineRow
 from autopay.domain.request import Method
 from autopay.settings import Settings
-from autopay.stack_file import StackFile
+from autopay.settings.stack_file import StackFile
 
 if TYPE_CHECKING:
     from localnet.stack import Stack

@@ -21,7 +21,7 @@ from autopay.domain.errors import SettingsError
 from autopay.domain.money import show
 from autopay.domain.text.command_line import CALL, command_line
 from autopay.settings import Settings
-from autopay.stack_file import StackFile
+from autopay.settings.stack_file import StackFile
 
 if TYPE_CHECKING:
     from autopay.cli.demo.context import DemoContext

@@ -15,7 +15,7 @@ from autopay.cli.terminal.files import read_keypair
 from autopay.cli.terminal.options import HomeOption, JsonOption
 from autopay.domain.errors import SettingsError
 from autopay.settings import Settings
-from autopay.stack_file import OWNER_FILE
+from autopay.settings.stack_file import OWNER_FILE
 
 if TYPE_CHECKING:
     from solders.keypair import Keypair

@@ -15,7 +15,7 @@ from autopay.cli.terminal.options import HomeOption
 from autopay.domain.errors import LedgerUnavailable, NotMigrated, SettingsError
 from autopay.domain.text.command_line import command_line
 from autopay.settings import Settings, keyring_of_home
-from autopay.stack_file import KEYRING_FILE
+from autopay.settings.stack_file import KEYRING_FILE
 
 LOST = (
     "nothing in this ledger needs key {version}. Lost without it: what Temporal keeps encrypted with it (workflows "

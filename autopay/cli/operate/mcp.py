@@ -16,10 +16,10 @@ from autopay.cli.terminal.exit_codes import CommandError, examples_help
 from autopay.cli.terminal.options import DEFAULT_AGENT, HomeOption, agent_name, amount_atomic
 from autopay.domain.money import short_units_text, to_units
 from autopay.domain.policy.reach import Reach, is_loopback_name
-from autopay.environment import ENV_FILE
 from autopay.own_call import COMMAND, STARTER
 from autopay.settings import Settings
-from autopay.stack_file import running_stack
+from autopay.settings.environment import ENV_FILE
+from autopay.settings.stack_file import running_stack
 
 if TYPE_CHECKING:
     from autopay.mcp.install import Change

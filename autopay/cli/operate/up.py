@@ -15,7 +15,7 @@ from autopay.client.errors import start_worker
 from autopay.domain.errors import SettingsError
 from autopay.domain.text.command_line import worker_command_line
 from autopay.settings import Settings
-from autopay.stack_file import StackFile
+from autopay.settings.stack_file import StackFile
 
 if TYPE_CHECKING:
     from localnet.stack import Stack

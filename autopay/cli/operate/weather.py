@@ -10,7 +10,7 @@ from autopay.cli.terminal.options import HomeOption, JsonOption, completed_by, d
 from autopay.cli.terminal.tables import print_table
 from autopay.domain.text.command_line import command_line
 from autopay.settings import Settings
-from autopay.stack_file import StackFile
+from autopay.settings.stack_file import StackFile
 
 SERVICES = ("chain", "facilitator", "market", "knowledge")
 _FAIR: dict[str, Any] = {

@@ -15,7 +15,7 @@ from autopay.domain.agent.records import AgentRecord
 from autopay.domain.errors import SettingsError, TransientFault
 from autopay.domain.phase import Phase
 from autopay.settings import Settings
-from autopay.stack_file import OWNER_FILE
+from autopay.settings.stack_file import OWNER_FILE
 
 if TYPE_CHECKING:
     from solders.keypair import Keypair

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 from solders.keypair import Keypair
 
-from autopay.secret_file import read_secret_text
+from autopay.settings.secret_file import read_secret_text
 
 _NUMBERS = TypeAdapter(list[Annotated[int, Field(strict=True, ge=0, le=255)]])
 

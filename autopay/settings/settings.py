@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -22,9 +21,10 @@ from autopay.domain.network import Network, cash_mint, usdc_mint
 from autopay.domain.policy.reach import Reach
 from autopay.domain.text.command_line import command_line
 from autopay.domain.values import validation_message
-from autopay.environment import ENV_ENCODING, ENV_FILE, env_file_values
-from autopay.secret_file import SecretFileError, read_secret_text
-from autopay.stack_file import KEYRING_FILE, StackFile, running_stack
+from autopay.settings.environment import ENV_ENCODING, ENV_FILE, env_file_values
+from autopay.settings.secret_file import SecretFileError, read_secret_text
+from autopay.settings.stack_file import KEYRING_FILE, StackFile, running_stack
+from autopay.settings.urls import checked_url, websocket_url_of
 
 PREFIX = "AUTOPAY_"
 DEFAULT_HOME = Path(".autopay")
@@ -171,12 +171,12 @@ class Settings(BaseSettings):
     @field_validator("solana_rpc_url", "facilitator_url", "gateway")
     @classmethod
     def _http_url(cls, value: str) -> str:
-        return _checked_url(value, ("http://", "https://"))
+        return checked_url(value, ("http://", "https://"))
 
     @field_validator("solana_ws_url")
     @classmethod
     def _ws_url(cls, value: str) -> str:
-        return _checked_url(value, ("ws://", "wss://"))
+        return checked_url(value, ("ws://", "wss://"))
 
     @field_validator("keyring")
     @classmethod
@@ -256,7 +256,7 @@ class Settings(BaseSettings):
         derived: dict[str, Any] = {}
         if not filled.solana_ws_url and filled.solana_rpc_url:
             derived["solana_ws_url"] = (
-                stack.solana_ws if filled.on_localnet and stack else _ws_of(filled.solana_rpc_url)
+                stack.solana_ws if filled.on_localnet and stack else websocket_url_of(filled.solana_rpc_url)
             )
         if not filled.cash_mint:
             derived["cash_mint"] = cash_mint(filled.network) or ""
@@ -323,39 +323,6 @@ def keyring_of_home(home: Path) -> str:
         return read_secret_text(file) if file.exists() else ""
     except (SecretFileError, OSError) as error:
         raise SettingsError(f"{file}, the keyring of the embedded stack, {error}") from None
-
-
-def _ws_of(rpc_url: str) -> str:
-    """Where Solana clients look for the WebSocket of a node: at the next port when the URL names one. "" for none."""
-    parts = urlsplit(rpc_url)
-    netloc = parts.netloc
-    if parts.port == 65_535:
-        return ""
-    if parts.port is not None:
-        netloc = f"{netloc.rpartition(':')[0]}:{parts.port + 1}"
-    return parts._replace(scheme=parts.scheme.replace("http", "ws"), netloc=netloc).geturl()
-
-
-def _checked_url(value: str, schemes: tuple[str, ...]) -> str:
-    """The URL, when it can be one. No message quotes any of it: it may hold a key, wherever that is."""
-    value = value.strip()
-    if not value:
-        return value
-    if not value.startswith(schemes):
-        raise ValueError(f"should start with {' or '.join(schemes)}")
-    if not (value.isascii() and value.isprintable()) or " " in value:
-        raise ValueError("should be printable ASCII without spaces; write the rest with %")
-    try:
-        parts = urlsplit(value)
-    except ValueError:
-        raise ValueError("is not a URL") from None
-    if not parts.hostname:
-        raise ValueError("has no host")
-    try:
-        _ = parts.port
-    except ValueError:
-        raise ValueError("has a port that is not a number from 0 to 65535") from None
-    return value
 
 
 def _refuse_unknown(known: set[str], in_file: Iterable[str]) -> None:
