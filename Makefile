@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+PAGE   := autopay/api/page/static/built-from
 
 # Hundreds of processes are started by tests and demo: each would compile every module anew where this is set.
 export PYTHONDONTWRITEBYTECODE :=
@@ -12,10 +13,10 @@ export PYTHONDONTWRITEBYTECODE :=
 help:            ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-demo: $(READY)   ## run the main job on the embedded stack, and watch it
+demo: $(READY) $(PAGE) ## run the main job on the embedded stack, and watch it
 	@$(BIN)/autopay demo $(ARGS)
 
-test: $(READY)   ## run every test
+test: $(READY) $(PAGE) ## run every test
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --max-worker-restart 2 --durations=20 $(ARGS)
 
 simulate: $(READY) ## run SEEDS simulated worlds of payments among faults
@@ -62,7 +63,7 @@ format: $(READY) ## format and fix what can be fixed
 COMPILE := $(BIN)/pip-compile -q --upgrade --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links \
 	--no-emit-trusted-host --no-header --strip-extras
 
-dist: $(READY)   ## build the wheel and the source distribution, into dist/
+dist: $(READY) $(PAGE) ## build the wheel and the source distribution, into dist/
 	@$(BIN)/python -m build -q --no-isolation
 
 lock: $(READY)   ## pin every dependency again, with hashes and without naming an index
@@ -77,5 +78,9 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
+# The page's scripts and styles. What is built of them is not in the repository; without it everything else works.
+$(PAGE): $(READY) $(shell find web/src -type f) web/package.json web/package-lock.json web/build.mjs
+	@$(BIN)/python web/build.py || true
+
 clean:           ## remove the environment and the embedded stack's state
-	rm -rf $(VENV) .autopay build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .autopay build dist web/node_modules $(dir $(PAGE)) *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -26,6 +26,11 @@ from tests.stack.up import PATIENCE_S, clean_environment
 ROOT = Path(__file__).parents[2]
 NAME = f"autopay-{__version__}"
 
+STATIC = Path("autopay", "api", "page", "static")
+"""The page's scripts and styles, which `make` builds and git ignores."""
+
+PAGE = {str(STATIC / name) for name in ("built-from", "licences.txt", "page.css", "page.js")}
+
 NOT_OURS_TO_GIVE = (".autopay/keyring", ".env", "build/lib/autopay/stale.py")
 """What may lie in a checkout and must not go into a distribution; the first two are secrets."""
 
@@ -56,6 +61,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
         if name and (ROOT / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, copy / name)
+    if (ROOT / STATIC / "built-from").exists():  # else it is built once more, from the copy
+        shutil.copytree(ROOT / STATIC, copy / STATIC)
     for name in NOT_OURS_TO_GIVE:
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_text("hush")
@@ -71,13 +78,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
 
 def sources(*folders: str) -> set[str]:
     """The modules and migrations of the checkout below these folders."""
-    kinds = ("*.py", "*.sql", "*.mako", "py.typed")
+    kinds = ("*.py", "*.sql", "*.mako", "py.typed", "templates/**/*.html")
     return {str(path.relative_to(ROOT)) for folder in folders for kind in kinds for path in (ROOT / folder).rglob(kind)}
 
 
 def test_the_wheel_has_the_program_and_the_migrations_and_takes_no_other_name(built: Distributions) -> None:
     inner = sources("workflows", "activities", "localnet", "alembic") | {"worker.py"}
-    program = sources("autopay") | {f"autopay/_top_level/{name}" for name in inner}
+    program = sources("autopay") | PAGE | {f"autopay/_top_level/{name}" for name in inner}
     assert "autopay/py.typed" in program
     info = ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "top_level.txt")
     assert set(built.in_wheel) == program | {f"{NAME}.dist-info/{name}" for name in info}
@@ -87,9 +94,10 @@ def test_the_wheel_has_the_program_and_the_migrations_and_takes_no_other_name(bu
 
 def test_the_source_distribution_builds_the_wheel_and_has_no_tests_and_no_secret(built: Distributions) -> None:
     folders = {name.partition("/")[0] for name in built.in_source if "/" in name}
-    assert folders == {"autopay", "autopay.egg-info", "workflows", "activities", "localnet", "alembic"}
-    assert sources("autopay", "workflows", "activities", "localnet", "alembic") <= built.in_source
+    assert folders == {"autopay", "autopay.egg-info", "workflows", "activities", "localnet", "alembic", "web"}
+    assert PAGE | sources("autopay", "workflows", "activities", "localnet", "alembic") <= built.in_source
     assert {"worker.py", "starter.py", "README.md", "CHANGELOG.md", "pyproject.toml"} <= built.in_source
+    assert {"web/package-lock.json", "web/build.py", "web/src/page.js"} <= built.in_source
     assert built.in_source.isdisjoint(NOT_OURS_TO_GIVE)
 
 

@@ -1,0 +1,2 @@
+// The page's script: what makes it live. All that is shown comes from the server as HTML and can be read without it.
+import "./libraries.js";
