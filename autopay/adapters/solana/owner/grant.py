@@ -200,6 +200,25 @@ async def _steps(
     home = get_associated_token_address(me, mint, program)
     rent = await node.rent(size)
     await _check_funds(node, me, home, terms, rent)
+    return grant_instructions(me, delegate, mint, program, size=size, rent=rent, amount=amount, session_id=session_id)
+
+
+def grant_instructions(
+    me: Pubkey,
+    delegate: Pubkey,
+    mint: Pubkey,
+    program: Pubkey,
+    *,
+    size: int,
+    rent: int,
+    amount: int,
+    session_id: UUID,
+) -> tuple[Pubkey, list[Instruction]]:
+    """The session's account of that size, and what opens it, moves the amount into it and approves its key.
+
+    `me` is the owner, `program` the mint's token program, `rent` in lamports.
+    """
+    home = get_associated_token_address(me, mint, program)
     seed = hashlib.sha256(session_id.bytes).hexdigest()[:32]
     account = Pubkey.create_with_seed(me, seed, program)
     return account, [

@@ -21,6 +21,7 @@ from solders.transaction import VersionedTransaction
 
 from autopay.adapters.solana.answers import U64, Answer, SignatureText
 from autopay.adapters.solana.chain import SolanaChain
+from autopay.adapters.solana.owner.wallet_changes import why_not_the_same
 from autopay.adapters.solana.rpc import NodeError, NodeRpc
 from autopay.domain.errors import PermanentFault, TransientFault
 from autopay.domain.session import OwnerTransaction
@@ -31,6 +32,9 @@ PATIENCE_S = 120
 
 PREFLIGHT_FAILURE = -32002
 """JSON-RPC error code of Solana nodes for what they refuse to send on (rpc-client-api, custom_error.rs)."""
+
+MOST_WIRE_BYTES = 1232
+"""What fits into one packet of a Solana node: an IPv6 minimum MTU without its headers."""
 
 VERSION_0 = 0x80
 """The first byte of every versioned message of version 0."""
@@ -175,27 +179,40 @@ def with_signature(asked: OwnerTransaction, owner: str, signature: str) -> Versi
 
 
 def with_transaction(asked: OwnerTransaction, owner: str, transaction: str) -> VersionedTransaction:
-    """The transaction that a wallet gave back, base64.
+    """The transaction that a wallet signed, base64; `wallet_changes` says what the wallet may have added to it.
 
     Raises:
-        OwnerSignatureWrong: it is not byte for byte the message that was asked for, signed by the owner.
+        OwnerSignatureWrong: it is not what was asked for, or not signed by the owner alone.
     """
-    given = read_transaction(transaction)
-    if message_of(given) != asked.message:
-        raise OwnerSignatureWrong("the wallet changed the transaction, or it is not the one that was exported last")
-    return with_signature(asked, owner, str(given.signatures[0]))
+    signed = read_transaction(transaction)
+    message, key = signed.message, Pubkey.from_string(owner)
+    if not isinstance(message, MessageV0):
+        raise OwnerSignatureWrong("the wallet made a legacy transaction of it")
+    if (why := why_not_the_same(_message_of(asked), message)) is not None:
+        raise OwnerSignatureWrong(why)
+    if message.account_keys[0] != key or len(signed.signatures) != 1:
+        raise OwnerSignatureWrong(f"it must be signed by {owner} alone")
+    if signed.signatures[0] == Signature.default():
+        raise OwnerSignatureWrong(f"that transaction is not signed yet: {owner} signs it first")
+    if not signed.signatures[0].verify(key, to_bytes_versioned(message)):
+        raise OwnerSignatureWrong(f"the signature is not {owner}'s over that transaction")
+    return signed
 
 
 def read_transaction(text: str) -> VersionedTransaction:
-    """A transaction in base64.
+    """A transaction in base64, in the one form that its bytes may have.
 
     Raises:
-        OwnerSignatureWrong: it is none.
+        OwnerSignatureWrong: it is none, or other bytes than those that a node reads follow or stand for it.
     """
     try:
-        return VersionedTransaction.from_bytes(b64decode("".join(text.split()), validate=True))
+        wire = b64decode("".join(text.split()), validate=True)
+        transaction = VersionedTransaction.from_bytes(wire)
     except ValueError:
         raise OwnerSignatureWrong("that is no transaction in base64") from None
+    if bytes(transaction) != wire or len(wire) > MOST_WIRE_BYTES:  # solders leaves out what follows
+        raise OwnerSignatureWrong("that is no transaction as a node takes it")
+    return transaction
 
 
 def message_of(transaction: VersionedTransaction) -> str:
