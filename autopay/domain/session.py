@@ -6,7 +6,14 @@ from typing import Literal, Protocol
 from uuid import UUID
 
 from autopay.domain.money import Currency
+from autopay.domain.phase import Phase
 from autopay.domain.values import Value
+
+DEFAULT_SCOPES = {Phase.DEMO: (3, "1h"), Phase.INTERACTIVE: (100, "1d"), Phase.FULL: (10_000, "7d")}
+"""How many payments a session allows, and how long it lasts, when nobody says."""
+
+MAX_TX_LIMIT = 1_000_000
+MAX_SESSION_S = 366 * 86_400
 
 
 class SessionKey(Value):

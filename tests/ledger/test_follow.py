@@ -14,7 +14,7 @@ from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.adapters.postgres.database import notifier
 from autopay.adapters.postgres.maintenance import migrations
 from autopay.adapters.postgres.reports.events import START, LedgerEvent, parse_cursor
-from autopay.cli.terminal.event_text import describe_event
+from autopay.client.requests.event_text import describe_event
 from autopay.domain.errors import CursorLost, UnknownAgent
 from autopay.domain.payment.payment import Content
 from autopay.domain.request import RequestStatus

@@ -17,8 +17,8 @@ from sqlalchemy import text
 from temporalio.client import Client
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
-from autopay.cli.agent.agent_view import AgentView, agent_view
-from autopay.cli.agent.agents import AgentLine, agent_lines
+from autopay.client.agents.agent_list import AgentLine, agent_lines
+from autopay.client.agents.agent_view import AgentView, agent_view
 from autopay.client.agents.handle import AgentHandle
 from autopay.client.requests.decisions import decide_approval
 from autopay.domain.agent.spec import Rules

@@ -7,11 +7,11 @@ from uuid import UUID
 import pytest
 import typer
 
-from autopay.cli.agent.advice import advice, is_paused_by_hand
-from autopay.cli.agent.agent_view import AgentView, agent_view
 from autopay.cli.agent.rules import changed_rules, thresholds_of
 from autopay.cli.agent.status_page import status_page
-from autopay.cli.connect.grant_hint import grant_command
+from autopay.client.agents.advice import advice, is_paused_by_hand
+from autopay.client.agents.agent_view import AgentView, agent_view
+from autopay.client.agents.grant_hint import grant_command
 from autopay.client.requests.progress import describe_payment, describe_queued
 from autopay.domain.agent.records import AgentRecord, AgentSummary, BalanceRecord, OpenQuestion
 from autopay.domain.agent.spec import Rules, Watch

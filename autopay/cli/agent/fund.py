@@ -6,7 +6,6 @@ import typer
 
 from autopay.cli.connect.connections import agent_handle, known_agent, ledger_of, mint_of
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.grant_hint import grant_command
 from autopay.cli.terminal.console import note
 from autopay.cli.terminal.exit_codes import CommandError, examples_help
 from autopay.cli.terminal.options import (
@@ -17,6 +16,7 @@ from autopay.cli.terminal.options import (
     complete_currency,
     currency_of,
 )
+from autopay.client.agents.grant_hint import grant_command
 from autopay.client.errors import AgentNotRunning
 from autopay.domain.money import Currency, show
 from autopay.domain.phase import Phase

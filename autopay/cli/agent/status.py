@@ -13,7 +13,6 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from autopay.cli.agent.agent_view import AgentView, agent_view
 from autopay.cli.agent.status_page import status_page
 from autopay.cli.connect.connections import agent_handle, ledger_of
 from autopay.cli.connect.event_loop import run_async
@@ -21,6 +20,7 @@ from autopay.cli.terminal.console import note, print_json, print_line, stdout_co
 from autopay.cli.terminal.exit_codes import examples_help
 from autopay.cli.terminal.options import AgentArgument, HomeOption, JsonOption, agent_name
 from autopay.cli.terminal.tables import show_table
+from autopay.client.agents.agent_view import AgentView, agent_view
 from autopay.client.errors import AgentNotAnswering
 from autopay.domain.agent.status import AgentState, AgentStatus
 from autopay.domain.errors import Fault

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from autopay.cli.agent.advice import LIMITS, advice
-from autopay.cli.agent.agent_view import AgentView
 from autopay.cli.terminal.tables import FittedTable
+from autopay.client.agents.advice import LIMITS, advice
+from autopay.client.agents.agent_view import AgentView
 from autopay.domain.agent.records import SpendLimit
 from autopay.domain.agent.status import AgentStatus, BreakerState, BreakerStatus, HeldRequest, WatchStatus
 from autopay.domain.money import Currency, show

@@ -7,8 +7,6 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
-from autopay.cli.agent.advice import advice
-from autopay.cli.agent.agent_view import agent_view
 from autopay.cli.connect.connections import vault_of
 from autopay.cli.demo.agent_setup import (
     AUTO_APPROVED,
@@ -24,6 +22,8 @@ from autopay.cli.demo.context import ChapterFacts, DemoContext
 from autopay.cli.demo.fault_chapters import kill_a_worker, lose_the_chain
 from autopay.cli.launch.launch_steps import grant_all
 from autopay.cli.session.owner import notify_agent
+from autopay.client.agents.advice import advice
+from autopay.client.agents.agent_view import agent_view
 from autopay.client.requests.decisions import decide_approval
 from autopay.domain.agent.spec import Rules
 from autopay.domain.agent.status import AgentState, AgentStatus

@@ -10,7 +10,6 @@ import typer
 from autopay.cli.agent.watch import WATCH_EXAMPLE, watches_of
 from autopay.cli.connect.connections import ledger_and_temporal, vault_of
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.grant_hint import too_small_a_grant
 from autopay.cli.launch.launch_file import EXAMPLE, LaunchFileError, read_launch_file
 from autopay.cli.launch.launch_order import LaunchOrder, LaunchOutcome
 from autopay.cli.terminal.console import note, print_json
@@ -33,6 +32,7 @@ from autopay.cli.terminal.options import (
     session_scope,
 )
 from autopay.cli.terminal.tables import print_table
+from autopay.client.agents.grant_hint import too_small_a_grant
 from autopay.client.errors import start_worker
 from autopay.domain.money import Currency, show, units_text
 from autopay.domain.network import Network

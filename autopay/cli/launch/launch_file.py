@@ -12,7 +12,6 @@ from autopay.cli.agent.watch import watches_of
 from autopay.cli.launch.launch_order import LaunchOrder
 from autopay.cli.terminal.options import (
     DEFAULT_ALLOWANCE,
-    MAX_TX_LIMIT,
     agent_name,
     amount_atomic,
     amount_or_zero,
@@ -25,6 +24,7 @@ from autopay.cli.terminal.options import (
 from autopay.domain.agent.spec import Rules
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase
+from autopay.domain.session import MAX_TX_LIMIT
 from autopay.domain.text.toml_file import (
     TomlFile,
     TomlFileError,

@@ -16,10 +16,10 @@ from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.solana.owner.grant import GrantedSession, GrantTerms, grant_session
 from autopay.adapters.vault import Vault
 from autopay.cli.connect.connections import mint_of
-from autopay.cli.connect.grant_hint import grant_command
 from autopay.cli.launch.launch_order import AlreadyRunning, LaunchOrder, LaunchOutcome
 from autopay.cli.session.owner import known_wallet, owner_key, owner_node
 from autopay.cli.terminal.exit_codes import CommandError
+from autopay.client.agents.grant_hint import grant_command
 from autopay.client.agents.handle import AgentHandle
 from autopay.client.errors import AutopayError, temporal_error
 from autopay.domain.agent.spec import AgentSpec

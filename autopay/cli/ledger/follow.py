@@ -12,9 +12,9 @@ from autopay.cli.connect.event_loop import run_async
 from autopay.cli.ledger.filters import AgentOption, LinesOption
 from autopay.cli.ledger.output import quiet_broken_pipe
 from autopay.cli.terminal.console import note, print_json, print_line
-from autopay.cli.terminal.event_text import event_line
 from autopay.cli.terminal.exit_codes import examples_help
 from autopay.cli.terminal.options import HomeOption, WrongValue, agent_name, shown
+from autopay.client.requests.event_text import event_line
 from autopay.domain.errors import LedgerUnavailable
 from autopay.settings import Settings
 

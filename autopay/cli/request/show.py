@@ -15,9 +15,9 @@ from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.request.output import content_text, exit_code_of, print_content
 from autopay.cli.terminal.console import note, print_json, print_line
-from autopay.cli.terminal.event_text import describe_event
 from autopay.cli.terminal.exit_codes import CommandError, examples_help, exit_codes_help
 from autopay.cli.terminal.options import HomeOption, JsonOption, RequestIdArgument, agent_name, duration_s, request_id
+from autopay.client.requests.event_text import describe_event
 from autopay.client.requests.text import next_step, outcome_text
 from autopay.domain.errors import ContentPruned, UnknownRequest
 from autopay.domain.money import show as show_amount

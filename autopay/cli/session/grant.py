@@ -10,7 +10,6 @@ import typer
 
 from autopay.cli.connect.connections import ledger_and_temporal, ledger_of, mint_of, vault_for
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.connect.grant_hint import too_small_a_grant
 from autopay.cli.session.output import describe_grant, print_granted
 from autopay.cli.session.owner import known_wallet, owner_key, owner_node
 from autopay.cli.session.signing_file import check_export, export_for_signing
@@ -32,6 +31,7 @@ from autopay.cli.terminal.options import (
     session_scope,
     solana_address,
 )
+from autopay.client.agents.grant_hint import too_small_a_grant
 from autopay.domain.errors import UnknownAgent
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase

@@ -18,6 +18,7 @@ from autopay.domain import money
 from autopay.domain.money import Currency, to_atomic
 from autopay.domain.phase import Phase
 from autopay.domain.request import AGENT_NAME_PATTERN, MAX_AGE_S, REQUEST_ID_PATTERN, Method
+from autopay.domain.session import DEFAULT_SCOPES, MAX_SESSION_S, MAX_TX_LIMIT
 from autopay.domain.text import durations
 from autopay.domain.text.command_line import command_line
 from autopay.domain.text.headers import is_header
@@ -72,10 +73,6 @@ DEFAULT_AGENT = "default"
 DEFAULT_ALLOWANCE = "1.00"
 """What a session may spend when the command or file does not say."""
 
-DEFAULT_SCOPES = {Phase.DEMO: (3, "1h"), Phase.INTERACTIVE: (100, "1d"), Phase.FULL: (10_000, "7d")}
-"""How many payments a session allows, and how long it lasts, when the command or file does not say."""
-
-MAX_TX_LIMIT = 1_000_000
 TxLimitOption = Annotated[
     int | None,
     typer.Option(
@@ -97,7 +94,6 @@ MAX_URL_CHARS = 2048  # RequestSpec.url
 SHOWN_CHARS = 100
 MOST_BODY_BYTES = 1_000_000
 """More than a request can carry, sealed."""
-MAX_SESSION_S = 366 * 86_400
 
 
 def shown(text: str) -> str:

@@ -1,11 +1,10 @@
 """The command that grants an agent a session which ends a shortage, with every value written out. Pure."""
 
-from autopay.cli.terminal.options import DEFAULT_SCOPES, MAX_SESSION_S, MAX_TX_LIMIT, session_s
 from autopay.domain.money import Currency, short_units_text, show
 from autopay.domain.phase import Phase
-from autopay.domain.session import SessionRecord
+from autopay.domain.session import DEFAULT_SCOPES, MAX_SESSION_S, MAX_TX_LIMIT, SessionRecord
 from autopay.domain.text.command_line import command_line
-from autopay.domain.text.durations import format_duration
+from autopay.domain.text.durations import format_duration, parse_whole_seconds
 
 LEAST_GRANT_ATOMIC = 1_000_000
 """The least allowance that is proposed: what `launch` grants."""
@@ -21,7 +20,7 @@ def grant_command(name: str, phase: Phase, currency: Currency, needed_atomic: in
     and no others.
     """
     payments, lasts = DEFAULT_SCOPES[phase]
-    lasts_s, allowance = session_s(lasts), max(LEAST_GRANT_ATOMIC, TIMES_NEEDED * needed_atomic)
+    lasts_s, allowance = parse_whole_seconds(lasts), max(LEAST_GRANT_ATOMIC, TIMES_NEEDED * needed_atomic)
     hosts: tuple[str, ...] = ()
     if last is not None:
         used_up = last.payments >= last.tx_limit

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from autopay.cli.agent.agent_view import AgentView
-from autopay.cli.connect.grant_hint import LEAST_GRANT_ATOMIC, grant_command
+from autopay.client.agents.agent_view import AgentView
+from autopay.client.agents.grant_hint import LEAST_GRANT_ATOMIC, grant_command
 from autopay.domain.agent.records import SpendableRecord, SpendLimit
 from autopay.domain.agent.state.money import Balances
 from autopay.domain.agent.state.scheduling import BlockedBy
