@@ -1,7 +1,7 @@
 """Filter options of the ledger's reports, and what their values mean."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -12,13 +12,12 @@ from autopay.cli.terminal.options import (
     amount_or_zero,
     complete_currency,
     currency_of,
-    duration_s,
     shown,
 )
 from autopay.domain.payment.status import TransactionStatus
 from autopay.domain.report.filter import Cursor, Filter
-
-TIME_EXAMPLES = "2026-11-22, 2026-11-22T10:00, 2h (ago), today, yesterday"
+from autopay.domain.text import times
+from autopay.domain.text.times import TIME_EXAMPLES
 
 AgentOption = Annotated[str | None, typer.Option(help="Only this agent's.")]
 EndpointOption = Annotated[
@@ -74,24 +73,10 @@ def parse_time(text: str, now: datetime) -> datetime:
     Raises:
         typer.BadParameter: none of these.
     """
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    named = {"now": now, "today": midnight, "yesterday": midnight - timedelta(days=1)}
-    word = text.strip().lower()
-    if word in named:
-        return named[word]
     try:
-        found = datetime.fromisoformat(text.strip())
-    except ValueError:
-        pass
-    else:
-        return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-    wrong = WrongValue(text, f"{shown(text)} is not a time like {TIME_EXAMPLES}")
-    if not word[-1:].isalpha():  # a bare number is a duration elsewhere; here it would be a mistyped date
-        raise wrong
-    try:
-        return now - timedelta(seconds=duration_s(word))
-    except (typer.BadParameter, OverflowError):
-        raise wrong from None
+        return times.parse_moment(text, now)
+    except ValueError as error:
+        raise WrongValue(text, str(error)) from None
 
 
 def cursor_of(text: str) -> str:

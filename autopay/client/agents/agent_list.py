@@ -1,5 +1,7 @@
 """Every agent in a line: what the ledger knows of it, and what Temporal and the agent itself say."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any

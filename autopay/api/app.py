@@ -1,0 +1,46 @@
+"""The application: the API below /api, and what hangs beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from starlette.responses import JSONResponse, Response
+
+from autopay import __version__
+from autopay.api.problems import tell_problems
+from autopay.api.routes import agents, transactions
+
+if TYPE_CHECKING:
+    from autopay.api.services import Services
+
+OPENAPI = "/api/openapi.json"
+
+_ABOUT = """
+What agents buy, what it costs, and what became of it; and what a person can do about it.
+
+Amounts are exact: decimal texts in token units, and base units as whole numbers. Times are UTC. Lists are given in
+pages, the newest first: `next` is where a list goes on. Every error is a problem (RFC 9457): `rule` is its stable name.
+"""
+
+
+def create_app(services: Services) -> FastAPI:
+    """The application that works with these services."""
+    app = FastAPI(
+        title="Autopay",
+        version=__version__,
+        description=_ABOUT.strip(),
+        openapi_url=OPENAPI,
+        docs_url=None,  # its scripts come from elsewhere
+        redoc_url=None,
+    )
+    app.state.services = services
+    for routes in (agents, transactions):
+        app.include_router(routes.router, prefix="/api")
+    app.add_api_route("/health", _health, methods=["GET"], include_in_schema=False)
+    tell_problems(app)
+    return app
+
+
+async def _health() -> Response:
+    return JSONResponse({"status": "ok"})

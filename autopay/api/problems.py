@@ -1,0 +1,99 @@
+"""Every error as problem details (RFC 9457), with the status that fits it: also unknown paths and wrong arguments."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from autopay.client.errors import AutopayError, named
+from autopay.client.problems import TYPE_PREFIX, Problem, problem_of
+from autopay.domain.errors import Fault, SettingsError
+from autopay.domain.values import validation_message
+from autopay.gateway.answers import error_response, problem_response
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+logger = logging.getLogger(__name__)
+
+MOST_ERRORS = 20
+"""Wrong arguments that are named in one answer."""
+
+_TITLES = {
+    400: "The request cannot be understood",
+    401: "A token is needed",
+    403: "This is not allowed",
+    404: "There is nothing here",
+    405: "Another method is needed",
+    413: "This is too large",
+    415: "Another content type is needed",
+    421: "This server has another name",
+    429: "Too many requests",
+}
+
+
+def problem(status: int, rule: str, detail: str, *, title: str | None = None) -> Problem:
+    """A problem of the HTTP request itself; `rule` is its stable name."""
+    return Problem(
+        type=f"{TYPE_PREFIX}{rule.replace('_', '-')}",
+        title=title or _TITLES.get(status, "The request failed"),
+        status=status,
+        detail=detail,
+        rule=rule,
+    )
+
+
+def tell_problems(app: FastAPI) -> None:
+    """Have the application answer every error with a problem."""
+    app.add_exception_handler(AutopayError, _tell_error)
+    app.add_exception_handler(Fault, _tell_fault)
+    app.add_exception_handler(SettingsError, _tell_fault)
+    app.add_exception_handler(RequestValidationError, _tell_wrong)
+    app.add_exception_handler(HTTPException, _tell_http)
+    app.add_exception_handler(Exception, _tell_bug)
+
+
+async def _tell_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, AutopayError)
+    return error_response(error)
+
+
+async def _tell_fault(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Fault | SettingsError)
+    return problem_response(problem_of(named(error)))
+
+
+async def _tell_wrong(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    wrong = [_wrong(each) for each in error.errors()[:MOST_ERRORS]]
+    detail = "; ".join(f"{each['in']}: {each['problem']}" for each in wrong)
+    found = problem(422, "invalid_arguments", detail, title="An argument is not valid")
+    return problem_response(found, members={"errors": wrong})
+
+
+async def _tell_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    details = {404: ("unknown_path", "there is no such path"), 405: ("wrong_method", "not for this path")}
+    rule, detail = details.get(error.status_code, ("http_error", str(error.detail)))
+    shown = ascii(request.url.path[:100])[1:-1]
+    told = f"{request.method} {shown}: {detail}" if error.status_code in details else detail
+    return problem_response(problem(error.status_code, rule, told), dict(error.headers or {}))
+
+
+async def _tell_bug(request: Request, error: Exception) -> Response:
+    logger.error("%s %s failed", request.method, request.url.path[:100], exc_info=error)
+    return problem_response(
+        problem(500, "bug", "an error that nobody foresaw; the log of `serve` has it", title="The server failed")
+    )
+
+
+def _wrong(error: Any) -> dict[str, str]:
+    """Which argument is wrong, and why; what was given is not repeated."""
+    place: Sequence[object] = error["loc"]
+    return {"in": ".".join(ascii(str(each)[:60])[1:-1] for each in place), "problem": validation_message(error)}

@@ -1,0 +1,62 @@
+"""Starts the API by its order, and stops it at a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from autopay.cli.connect.event_loop import STOP_SIGNALS
+from autopay.cli.terminal.exit_codes import CommandError
+from autopay.gateway.serving import url_of
+from autopay.listening import listen, why_not
+
+if TYPE_CHECKING:
+    from autopay.settings import Settings
+
+PARTS = {"jinja2", "limits", "python_multipart", "standardwebhooks"}
+"""What only `autopay[api]` brings."""
+
+
+@dataclass(frozen=True)
+class ServeOrder:
+    """Where to listen."""
+
+    host: str
+    port: int
+
+
+async def serve_until_signal(settings: Settings, order: ServeOrder, show: Callable[[str], None]) -> None:
+    """Serve until a signal; `show` gets the address once connections are taken.
+
+    Raises:
+        CommandError: it cannot listen there, or a library is missing.
+    """
+    try:
+        from autopay.api.app import create_app
+        from autopay.api.services import open_services
+        from autopay.api.serving import ApiServer
+    except ModuleNotFoundError as error:
+        if error.name not in PARTS:
+            raise
+        raise CommandError(f"the API needs {error.name}: install it with pip install 'autopay[api]'") from None
+    with _listen(order) as listening:
+        stopping = asyncio.Event()
+        async with open_services(settings) as services:
+            server = ApiServer(create_app(services), listening, stopping)
+            loop = asyncio.get_running_loop()
+            for number in STOP_SIGNALS:
+                loop.add_signal_handler(number, server.stop)
+            show(url_of(listening))
+            await server.run()
+
+
+def _listen(order: ServeOrder) -> socket.socket:
+    try:
+        return listen(order.host, order.port)
+    except OSError as error:
+        raise CommandError(
+            f"--listen {order.host} --port {order.port}: {why_not(error)}; --port 0 is any free"
+        ) from None
