@@ -33,6 +33,7 @@ REVISIONS = [
     "0008_content",
     "0009_key_checks",
     "0010_usage",
+    "0011_access",
 ]
 
 ROWS_OF_0001 = """

@@ -28,7 +28,7 @@ FLOORS = (
     ("autopay.adapters.postgres.database", "autopay.adapters.solana.owner"),
     ("autopay.adapters.postgres.sessions",),
     ("autopay.adapters.postgres.payments",),
-    ("autopay.adapters.postgres.agents", "autopay.adapters.postgres.audit"),
+    ("autopay.adapters.postgres.agents", "autopay.adapters.postgres.audit", "autopay.adapters.postgres.access"),
     ("autopay.adapters.postgres.reports",),
     ("autopay.adapters.postgres.maintenance",),
     ("autopay.adapters.postgres",),

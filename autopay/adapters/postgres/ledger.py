@@ -15,6 +15,8 @@ from autopay.adapters.postgres.reports.events import Events
 from autopay.adapters.postgres.sessions.sessions import Sessions
 
 if TYPE_CHECKING:
+    from autopay.adapters.postgres.access.actions import OperatorActions
+    from autopay.adapters.postgres.access.tokens import Tokens
     from autopay.adapters.postgres.audit.audit import Audit
     from autopay.adapters.postgres.audit.reconciliation import Reconciliation
     from autopay.adapters.postgres.maintenance.maintenance import Maintenance
@@ -41,6 +43,20 @@ class PostgresLedger:
         self.fence = Fence(database)
         self.events = Events(database)
         self.keys = KeyChecks(database)
+
+    @cached_property
+    def tokens(self) -> "Tokens":
+        """Tokens of the API, and browsers that have logged in by one."""
+        from autopay.adapters.postgres.access.tokens import Tokens  # noqa: PLC0415
+
+        return Tokens(self.database)
+
+    @cached_property
+    def operator_actions(self) -> "OperatorActions":
+        """Who ordered what."""
+        from autopay.adapters.postgres.access.actions import OperatorActions  # noqa: PLC0415
+
+        return OperatorActions(self.database)
 
     @cached_property
     def reconciliation(self) -> "Reconciliation":

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from uuid import UUID
 
 
 class Scope(StrEnum):
@@ -33,6 +34,7 @@ class Actor:
     name: str
     scopes: frozenset[Scope]
     via: Via = Via.TOKEN
+    token_id: UUID | None = None
 
     def may(self, scope: Scope) -> bool:
         """Whether its scopes allow that."""

@@ -28,10 +28,13 @@ ROWS_A_PAGE = 200
 ANCHORS_A_PAGE = 20
 HASHES_A_QUESTION = 1_000
 
-AGENT_TABLES = ("agents", "sessions", "policies", "api_request_logs", "transactions", "approvals")
+AGENT_TABLES = (
+    *("agents", "sessions", "policies", "api_request_logs", "transactions", "approvals"),
+    "operator_actions",
+)
 """Tables whose rows belong to an agent."""
 
-TABLES = (*AGENT_TABLES, "counterparties", "fences")
+TABLES = (*AGENT_TABLES, "counterparties", "fences", "api_tokens")
 """Tables whose changes are events."""
 
 

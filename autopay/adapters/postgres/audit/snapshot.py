@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from autopay.adapters.postgres.audit.counters import wrong_counters
+from autopay.adapters.postgres.tables.access import ActionRow, TokenRow
 from autopay.adapters.postgres.tables.audit import AuditAnchorRow, AuditEventRow, AuditHeadRow
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, SessionRow, TransactionRow
 from autopay.adapters.postgres.tables.fence import FenceRow
@@ -30,7 +31,10 @@ from autopay.domain.audit.ledger_check import WrongCounter
 
 _TABLES: dict[str, Any] = {
     row.__tablename__: row
-    for row in (AgentRow, SessionRow, PolicyRow, CounterpartyRow, FenceRow, RequestRow, TransactionRow, ApprovalRow)
+    for row in (
+        *(AgentRow, SessionRow, PolicyRow, CounterpartyRow, FenceRow, RequestRow, TransactionRow, ApprovalRow),
+        *(ActionRow, TokenRow),
+    )
 }
 
 
@@ -45,9 +49,15 @@ _GUARDED = {
     "guard_agents": "agents",
     "guard_approvals": "approvals",
     "guard_anchors": "audit_anchors",
+    "guard_tokens": "api_tokens",
+    "guard_actions": "operator_actions",
     "usage_created": "transactions",
     "usage_failed": "transactions",
 }
+
+
+_FOREVER = ("transactions", "api_request_logs", "operator_actions", "api_tokens")
+"""Tables whose rows are never deleted."""
 
 
 _COUNTERS = ("session_usage", "day_usage")
@@ -56,7 +66,7 @@ _COUNTERS = ("session_usage", "day_usage")
 
 TRIGGERS = frozenset(
     [(name, table) for table in _TABLES for name in ("audit_created", "audit_changed")]
-    + [("audit_deleted", table) for table in _TABLES if table not in ("transactions", "api_request_logs")]
+    + [("audit_deleted", table) for table in _TABLES if table not in _FOREVER]
     + [("append_only", table) for table in (*_TABLES, *_PROOF, *_COUNTERS)]
     + [("by_triggers_only", table) for table in ("audit_events", "audit_heads")]
     + [("by_payments_only", table) for table in _COUNTERS]

@@ -33,8 +33,8 @@ class Role(StrEnum):
     READ = "autopay_read"
 
 
-SEALED = frozenset({"session_token", "sealed_payment", "sealed_extras"})
-"""Columns that hold what the vault sealed."""
+SEALED = frozenset({"session_token", "sealed_payment", "sealed_extras", "secret_hash"})
+"""Columns that hold what the vault sealed, and hashes of what callers have to show."""
 
 
 class May(NamedTuple):
@@ -68,8 +68,14 @@ WORK: Mapping[str, May] = {
     "key_checks": May(insert="version check_value"),
     "session_usage": May(),
     "day_usage": May(),
+    "api_tokens": May(update="last_used_at"),
+    "page_logins": May(insert="id token_id secret_hash expires_at", update="ended_at"),
+    "operator_actions": May(
+        insert="id agent_id actor via token_id action target details", update="outcome error ended_at"
+    ),
 }
 """What a worker does with each table beside reading it. A fence it may raise; only a person's command lifts it.
+The API works as this role, too: it may let a browser log in by a token, and make none.
 
 Events and counters are written by triggers with their owner's rights: nobody else needs any on the tables of the
 proof, or may do more with the counters than read them.
