@@ -318,7 +318,12 @@ def test_a_token_is_recognised_by_scanners_of_secrets_and_by_its_checksum() -> N
 
 def test_secrets_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[tuple[bytes, bytes]] = []
-    monkeypatch.setattr(hmac, "compare_digest", lambda one, other: compared.append((one, other)) or one == other)
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return one == other
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
     token = SecretText.new(Kind.TOKEN, uuid7())
     assert token.has_hash(token.hash)
     assert not token.has_hash(bytes(32))
