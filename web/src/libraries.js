@@ -1,4 +1,11 @@
 // htmx first: its extensions register themselves with it.
-import "htmx.org/dist/htmx.esm.js";
+import htmx from "htmx.org/dist/htmx.esm.js";
 import "htmx.org/dist/ext/hx-csp.js";
 import "htmx.org/dist/ext/hx-sse.js";
+
+htmx.registerExtension("page", {
+  // What a person has opened stays open when the view is brought up to date.
+  htmx_before_morph_attr: (element, { attrName }) => !(attrName === "open" && element.tagName === "DETAILS"),
+});
+
+export default htmx;

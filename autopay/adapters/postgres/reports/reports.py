@@ -14,12 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from autopay.adapters.postgres.database.rows import atomic, attempt, request_record
 from autopay.adapters.postgres.database.transaction import Database, agent_named, request_and_agent
 from autopay.adapters.postgres.payments.attempts import attempts_of
+from autopay.adapters.postgres.reports.flow import flow_query, flow_row
 from autopay.adapters.postgres.reports.queries import payments_query, spend_query, trail_query
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, TransactionRow
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.status import SPENT, Delivery, TransactionStatus
 from autopay.domain.report.filter import Cursor, Filter, Page, SpendBy
+from autopay.domain.report.flow import FlowRow
 from autopay.domain.report.rows import (
     AttemptRow,
     ContentRow,
@@ -113,6 +115,15 @@ class Reports:
     async def timeline(self, agent: str | None = None, limit: int = 50) -> Sequence[TimelineRow]:
         """Payments with the requests that they were for, newest first."""
         return (await self.payments(Filter(agent=agent), limit=limit)).rows
+
+    async def flow(self, agent: str | None = None, *, open_limit: int = 20, ended_limit: int = 10) -> Sequence[FlowRow]:
+        """Requests on their way: what has begun and not ended, then what was asked for last of all that has ended."""
+        async with self._database.transaction() as db:
+            agent_id = None if agent is None else (await agent_named(db, agent)).id
+            under_way = await db.execute(flow_query(agent_id, ended=False, limit=open_limit))
+            found = [flow_row(row) for row in under_way]
+            ended = await db.execute(flow_query(agent_id, ended=True, limit=ended_limit))
+            return [*found, *(flow_row(row) for row in ended)]
 
     async def request(self, request_key: str) -> RequestDetails:
         """All that is known of one request but its bytes and its timeline.
