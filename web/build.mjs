@@ -1,5 +1,5 @@
 // Bundles the page's scripts and styles into autopay/api/page/static/: `npm run build`, which web/build.py calls.
-import { readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { build } from "esbuild";
 
 const TARGET = "../autopay/api/page/static";
@@ -22,3 +22,4 @@ const licence = (name) => {
   return `${name} ${version} (${license})\n\n${readFileSync(`${folder}/LICENSE`, "utf8").trim()}\n`;
 };
 writeFileSync(`${TARGET}/licences.txt`, BUNDLED.map(licence).join(`\n${"-".repeat(72)}\n\n`));
+copyFileSync("src/icon.svg", `${TARGET}/icon.svg`);

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from starlette.responses import JSONResponse, Response
 
 from autopay import __version__
+from autopay.api.page.page import add_page
 from autopay.api.problems import tell_problems
 from autopay.api.routes import agents, transactions
 
@@ -38,6 +39,7 @@ def create_app(services: Services) -> FastAPI:
     for routes in (agents, transactions):
         app.include_router(routes.router, prefix="/api")
     app.add_api_route("/health", _health, methods=["GET"], include_in_schema=False)
+    add_page(app, services)
     tell_problems(app)
     return app
 

@@ -29,7 +29,7 @@ NAME = f"autopay-{__version__}"
 STATIC = Path("autopay", "api", "page", "static")
 """The page's scripts and styles, which `make` builds and git ignores."""
 
-PAGE = {str(STATIC / name) for name in ("built-from", "licences.txt", "page.css", "page.js")}
+PAGE = {str(STATIC / name) for name in ("built-from", "icon.svg", "licences.txt", "page.css", "page.js")}
 
 NOT_OURS_TO_GIVE = (".autopay/keyring", ".env", "build/lib/autopay/stale.py")
 """What may lie in a checkout and must not go into a distribution; the first two are secrets."""

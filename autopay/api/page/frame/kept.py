@@ -1,0 +1,35 @@
+"""A reading that is kept for a while, so that many viewers cost no more than one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+LEAST_S, MOST_S = 0.5, 60.0
+SHARE = 20
+"""What took a second to read is kept for 20: reading it takes a twentieth of the time at most."""
+
+
+class Kept(Generic[T]):
+    """The last answer of `read`; who asks while it is being read waits for that same answer."""
+
+    def __init__(self, read: Callable[[], Awaitable[T]], least_s: float = LEAST_S) -> None:
+        self._read = read
+        self._least_s = least_s
+        self._until = 0.0
+        self._value: T | None = None
+        self._reading = asyncio.Lock()
+
+    async def __call__(self) -> T:
+        """The answer, kept or read now."""
+        async with self._reading:
+            if self._value is None or time.monotonic() >= self._until:
+                began = time.monotonic()
+                self._value = await self._read()
+                took_s = time.monotonic() - began
+                self._until = time.monotonic() + min(max(took_s * SHARE, self._least_s), MOST_S)
+            return self._value

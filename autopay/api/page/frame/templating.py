@@ -1,0 +1,122 @@
+"""Renders the page's templates. Everything is escaped; nothing is marked as safe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.responses import HTMLResponse
+
+from autopay import __version__
+from autopay.api.page.frame import words
+from autopay.api.page.frame.assets import address_of
+from autopay.domain.report.flow import STEPS
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from autopay.api.page.frame.shell import Shell
+
+HTMX_CONFIG = json.dumps(
+    {
+        "extensions": "hx-csp,sse,page",
+        "history": False,
+        "includeIndicatorCSS": False,
+        "noSwap": [204, 304, "4xx", "5xx"],
+        "sse": {"reconnectDelay": 500, "reconnectMaxDelay": 4000},
+    }
+)
+"""Read by htmx from the document's head."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What became of the action before: shown above the view. `tone` is good, warn or bad."""
+
+    tone: str
+    title: str
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Link:
+    """An entry of the navigation; `count` is how much waits there."""
+
+    text: str
+    href: str
+    current: bool
+    count: int = 0
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        autoescape=True,
+        loader=FileSystemLoader(Path(__file__).parents[1] / "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters = ("visible", "visible_lines", "amount", "iso", "exact", "relative", "short", "clock", "count")
+    environment.filters |= {name: getattr(words, name) for name in filters}
+    environment.globals |= {
+        "asset": address_of,
+        "STEPS": STEPS,
+        "htmx_config": HTMX_CONFIG,
+        "version": __version__,
+    }
+    return environment
+
+
+TEMPLATES = _environment()
+
+
+def render(
+    request: Request,
+    template: str,
+    shell: Shell,
+    *,
+    status: int = 200,
+    live: bool = True,
+    told: Told | None = None,
+    **values: Any,
+) -> HTMLResponse:
+    """A view within the frame; `live` has the browser bring it up to date as the ledger grows."""
+    text = TEMPLATES.get_template(template).render(
+        shell=shell,
+        navigation=navigation(request.url.path, shell),
+        here=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+        nonce=request.state.nonce,
+        csrf_token=getattr(request.state, "csrf_token", ""),
+        now=datetime.now(UTC),
+        cursor=shell.cursor,
+        network_text=shell.network_text,
+        live=live,
+        told=told,
+        **values,
+    )
+    return HTMLResponse(text, status_code=status)
+
+
+def navigation(path: str, shell: Shell) -> Sequence[tuple[str, Sequence[Link]]]:
+    """The groups of the navigation with their links."""
+
+    def link(text: str, href: str, count: int = 0) -> Link:
+        return Link(text, href, path == href or (href != "/" and path.startswith(f"{href}/")), count)
+
+    return (
+        ("Now", (link("Overview", "/"), link("Agents", "/agents"), link("Payments", "/payments"))),
+        (
+            "To do",
+            (
+                link("Approvals", "/approvals", shell.approvals),
+                link("Disputes", "/disputes", shell.disputes),
+                link("Sessions", "/sessions", shell.sessions_ending),
+            ),
+        ),
+        ("Money", (link("Spending", "/spend"), link("Sellers", "/sellers"), link("Proof", "/audit"))),
+    )

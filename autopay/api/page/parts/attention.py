@@ -1,0 +1,141 @@
+"""What needs a person, the most urgent first: each in a sentence, with what to do about it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from autopay.api.page.frame.words import amount, count
+from autopay.api.page.parts.endings import ends_soon
+from autopay.domain.text.command_line import command_line
+from autopay.domain.text.times import until
+
+if TYPE_CHECKING:
+    from autopay.api.models.agents import AgentItem
+    from autopay.domain.policy.records import ApprovalRecord
+    from autopay.domain.reconcile.restored import FenceRecord
+    from autopay.domain.report.rows import DisputeRow
+    from autopay.domain.session import SessionRecord
+
+IN_TROUBLE = {"terminated", "failed", "timed_out", "canceled"}
+"""States of an agent whose workflow did not end by itself."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """A button: a form that is sent to `href`, or a link where `fields` is None."""
+
+    text: str
+    href: str
+    kind: str = ""
+    fields: dict[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Todo:
+    """One thing: `bad` costs data or money by now, `warn` waits. `command` is what to paste into a terminal."""
+
+    tone: str
+    what: str
+    why: str
+    command: str | None = None
+    actions: Sequence[Action] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True)
+class Found:
+    """All that is looked at."""
+
+    agents: Sequence[AgentItem]
+    approvals: Sequence[ApprovalRecord]
+    disputes: Sequence[DisputeRow]
+    sessions: Sequence[SessionRecord]
+    fence: FenceRecord | None
+    problem: str | None
+
+
+def things_to_do(found: Found, now: datetime) -> list[Todo]:
+    """What needs a person, the most urgent first; empty when nothing does."""
+    return [
+        *_fence(found),
+        *_unreachable(found),
+        *(_approval(each, now) for each in found.approvals),
+        *(todo for each in found.agents for todo in _agent(each)),
+        *_disputes(found),
+        *(_session(each, now) for each in found.sessions if ends_soon(each, now)),
+    ]
+
+
+def _fence(found: Found) -> Iterator[Todo]:
+    if found.fence is not None:
+        yield Todo(
+            "bad",
+            "Nothing is signed: the ledger was restored",
+            f"{found.fence.reason}. It goes on once the chain shows what the ledger may have forgotten.",
+            command_line("ledger", "reconcile"),
+        )
+
+
+def _unreachable(found: Found) -> Iterator[Todo]:
+    if found.problem is not None:
+        yield Todo("bad", "What the agents do is not known", found.problem)
+
+
+def _approval(approval: ApprovalRecord, now: datetime) -> Todo:
+    terms = approval.terms
+    href = f"/approvals/{approval.approval_id}"
+    fields = {"terms": approval.terms_hash, "back": "/"}
+    return Todo(
+        "warn",
+        f"Pay {amount(terms.amount_atomic)} {terms.currency} for {terms.method} {terms.url}",
+        f"{approval.agent} asks: {approval.why}. To {terms.pay_to}; ends {until(approval.expires_at, now)}.",
+        None,
+        (
+            Action("Approve", f"{href}/approve", "main", fields),
+            Action("Deny", f"{href}/deny", "", fields),
+        ),
+    )
+
+
+def _agent(agent: AgentItem) -> Iterator[Todo]:
+    href = f"/agents/{agent.name}"
+    if agent.state == "paused":
+        yield Todo(
+            "warn",
+            f"{agent.name} is paused",
+            agent.why or "It says no reason.",
+            None,
+            (Action("See what it needs", href),),
+        )
+    elif agent.state in IN_TROUBLE:
+        yield Todo(
+            "bad",
+            f"{agent.name} does not run: its workflow was {agent.state.replace('_', ' ')}",
+            "Its requests wait. Nothing is lost: it goes on where it was.",
+            command_line("revive", agent.name),
+        )
+
+
+def _disputes(found: Found) -> Iterator[Todo]:
+    ended = [each for each in found.disputes if each.when is not None]
+    if ended:
+        first = ended[0]
+        yield Todo(
+            "bad",
+            f"{count(len(ended), 'payment was', 'payments were')} made for data that did not come",
+            f"The last: {amount(first.amount_atomic)} {first.currency} of {first.agent} for {first.url}.",
+            None,
+            (Action("Disputes", "/disputes"),),
+        )
+
+
+def _session(session: SessionRecord, now: datetime) -> Todo:
+    return Todo(
+        "warn",
+        f"A session of {session.agent} ends {until(session.expires_at, now)}",
+        f"After that {session.agent} cannot pay in {session.currency}.",
+        None,
+        (Action("Sessions", "/sessions"),),
+    )

@@ -1,0 +1,74 @@
+"""`/`: what is spent, by whom and for what; what needs a person; agents; payments as they happen."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from autopay.api.page.frame.routing import PageRoute
+from autopay.api.page.frame.shell import ShellNeeded
+from autopay.api.page.frame.state import StateNeeded
+from autopay.api.page.frame.templating import render
+from autopay.api.page.parts.attention import Found, Todo, things_to_do
+from autopay.api.page.parts.flow import flow_views
+from autopay.api.page.parts.proof import read_proof
+from autopay.api.page.parts.summary import headline
+from autopay.api.services import ServicesNeeded
+
+if TYPE_CHECKING:
+    from autopay.api.page.frame.state import PageState
+    from autopay.api.services import Services
+
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+@router.get("/")
+async def overview(request: Request, shell: ShellNeeded, services: ServicesNeeded, state: StateNeeded) -> Response:
+    """The overview."""
+    return render(request, "overview.html", shell, **await read_overview(services, state))
+
+
+@router.get("/flow")
+async def flow(request: Request, shell: ShellNeeded, services: ServicesNeeded) -> Response:
+    """Only the payments on their way, which change the most often."""
+    rows = flow_views(await services.sources.ledger.reports.flow())
+    return render(request, "flow_only.html", shell, rows=rows)
+
+
+async def read_overview(services: Services, state: PageState) -> dict[str, Any]:
+    """What the overview shows."""
+    agents, spending, todos, rows, proof = await asyncio.gather(
+        state.agents(),
+        state.spending(),
+        read_todos(services, state),
+        services.sources.ledger.reports.flow(),
+        read_proof(services),
+    )
+    return {
+        "headline": headline(agents.items, len({each.host for each in flow_views(rows)}), len(todos)),
+        "agents": agents,
+        "spending": spending,
+        "todos": todos,
+        "rows": flow_views(rows),
+        "proof": proof,
+    }
+
+
+async def read_todos(services: Services, state: PageState) -> list[Todo]:
+    """What needs a person."""
+    ledger = services.sources.ledger
+    agents, approvals, disputes, sessions, fence = await asyncio.gather(
+        state.agents(),
+        ledger.policies.approvals(),
+        ledger.reports.disputes(),
+        ledger.sessions.list(),
+        ledger.fence.current(),
+    )
+    found = Found(agents.items, approvals, disputes, sessions, fence, agents.problem)
+    return things_to_do(found, datetime.now(UTC))
