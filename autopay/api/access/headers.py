@@ -9,7 +9,7 @@ from autopay.api.access.sites import Site
 Headers = list[tuple[bytes, bytes]]
 
 NONCE_BYTES = 18
-TRUSTED_TYPES = "autopay"
+TRUSTED_TYPES = "htmx"
 """Names of the Trusted Types policies that the page's scripts may make."""
 
 _ALWAYS: Mapping[str, str] = {
