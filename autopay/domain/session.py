@@ -76,11 +76,15 @@ class Booked(Value):
 
 
 class OwnerTransaction(Value):
-    """What the owner of a session's account is asked to sign: the message in base64, and how long it can land."""
+    """What the owner of a session's account is asked to sign: the message in base64, and how long it can land.
+
+    `rent_lamports` is what it lends to the account that it opens.
+    """
 
     does: Literal["grant", "revoke"]
     message: str
     last_valid_block_height: int
+    rent_lamports: int = 0
 
 
 class SessionRecord(Value):

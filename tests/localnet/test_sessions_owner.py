@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import pytest
 from solana.rpc.async_api import AsyncClient
 from solana.rpc.commitment import Confirmed
+from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
+from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
@@ -162,6 +164,39 @@ async def test_a_wallet_elsewhere_signs_the_exported_transaction(owner: Owner) -
         assert await owner.node.send(handed_back, asked.last_valid_block_height) == str(wallet.signatures[0])
     await finish_grant(owner.node, owner.ledger.sessions, record)
     assert await owner.pays()
+
+
+async def test_what_a_wallet_may_add_lands_on_chain(owner: Owner) -> None:
+    """The embedded chain has no Lighthouse; its assertions are in `tests/unit/test_wallet_changes.py`."""
+    record = await owner.opened()
+    asked = _asked(record)
+    message = VersionedTransaction.from_bytes(b64decode(unsigned(asked))).message
+    assert isinstance(message, MessageV0)
+    before = await owner.lamports()
+    wallet = VersionedTransaction(_with_budget(message, units=60_000, price=1_000_000), [owner.key])
+    signed = with_transaction(asked, record.owner, b64encode(bytes(wallet)).decode())
+    for _ in range(2):  # the second time it has landed already
+        assert await owner.node.send(signed, asked.last_valid_block_height) == str(wallet.signatures[0])
+    await finish_grant(owner.node, owner.ledger.sessions, record)
+    assert await owner.pays()
+    assert asked.rent_lamports > 0
+    assert await owner.lamports() == before - asked.rent_lamports - 5_000 - 60_000
+
+
+def _with_budget(message: MessageV0, units: int, price: int) -> MessageV0:
+    """The message as a wallet compiles it again, with a compute budget before its instructions."""
+    keys, header = message.account_keys, message.header
+    writable = len(keys) - header.num_readonly_unsigned_accounts
+    steps = [
+        Instruction(
+            keys[each.program_id_index],
+            bytes(each.data),
+            [AccountMeta(keys[index], index == 0, index < writable) for index in each.accounts],
+        )
+        for each in message.instructions
+    ]
+    budget = [set_compute_unit_limit(units), set_compute_unit_price(price)]
+    return MessageV0.try_compile(keys[0], [*budget, *steps], [], message.recent_blockhash)
 
 
 async def test_only_the_very_message_with_the_owners_signature_is_taken(owner: Owner) -> None:

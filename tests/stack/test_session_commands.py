@@ -17,7 +17,7 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
-from autopay.cli.connect.connections import mint_of
+from autopay.delegation.connections import mint_of
 from autopay.domain.money import Currency
 from autopay.domain.payment.attempt import RecordedAttempt
 from autopay.settings import Settings

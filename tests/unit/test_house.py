@@ -49,6 +49,7 @@ FLOORS = (
     ("autopay.client.agents",),
     ("autopay.client.requests",),
     ("autopay.client",),
+    ("autopay.delegation",),
     ("autopay.transport",),
     ("autopay.httpx", "autopay.httpx2", "autopay.requests"),
     ("autopay.mcp",),

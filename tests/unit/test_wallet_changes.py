@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from solders.compute_budget import request_heap_frame, set_compute_unit_limit, set_compute_unit_price
 from solders.hash import Hash
@@ -275,6 +275,8 @@ def test_a_transaction_is_refused_for_a_session_of_another_owner() -> None:
         with_transaction(TO_SIGN, str(THIEF.pubkey()), wire(ASKED))
 
 
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
 META = st.builds(
     AccountMeta, st.sampled_from([ME, ACCOUNT, USDC_MINT, THIEF.pubkey(), TOKEN]), st.just(False), st.booleans()
 )
@@ -313,11 +315,13 @@ def other_steps(draw: st.DrawFn) -> list[Instruction]:
 OURS_PLAIN = [(each.program_id, [meta.pubkey for meta in each.accounts], bytes(each.data)) for each in OURS]
 
 
+@UNHURRIED
 @given(other_steps())
 def test_any_other_instructions_are_refused(steps: list[Instruction]) -> None:
     assert why_not_the_same(ASKED, compiled(steps)) is not None
 
 
+@UNHURRIED
 @given(
     st.lists(st.tuples(st.integers(0, 10_000), st.integers(1, 255)), min_size=1, max_size=3, unique_by=lambda p: p[0])
 )
@@ -332,6 +336,7 @@ def test_a_message_with_other_bytes_is_refused(flips: list[tuple[int, int]]) -> 
         with_transaction(TO_SIGN, str(ME), b64encode(signed).decode())
 
 
+@UNHURRIED
 @given(st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1))
 def test_no_accepted_budget_costs_more_than_its_bound(units: int, price: int) -> None:
     steps = [set_compute_unit_limit(units), set_compute_unit_price(price), *OURS]

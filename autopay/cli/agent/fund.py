@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from autopay.cli.connect.connections import agent_handle, known_agent, ledger_of, mint_of
+from autopay.cli.connect.connections import agent_handle, known_agent, ledger_of
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.terminal.console import note
 from autopay.cli.terminal.exit_codes import CommandError, examples_help
@@ -18,6 +18,7 @@ from autopay.cli.terminal.options import (
 )
 from autopay.client.agents.grant_hint import grant_command
 from autopay.client.errors import AgentNotRunning
+from autopay.delegation.connections import mint_of
 from autopay.domain.money import Currency, show
 from autopay.domain.phase import Phase
 from autopay.domain.refusal import Refused

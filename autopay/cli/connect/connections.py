@@ -12,14 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from autopay.cli.terminal.exit_codes import CommandError
 from autopay.cli.terminal.options import agent_name
-from autopay.domain.errors import SettingsError, UnknownAgent
-from autopay.domain.money import Currency
-from autopay.domain.network import usdc_mint
+from autopay.domain.errors import UnknownAgent
 from autopay.domain.text.command_line import command_line
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from temporalio.client import Client
 
     from autopay.adapters.postgres import PostgresLedger
@@ -27,7 +23,6 @@ if TYPE_CHECKING:
     from autopay.adapters.vault import Vault
     from autopay.client.agents.handle import AgentHandle
     from autopay.domain.agent.records import AgentRecord
-    from autopay.domain.session import SessionRecord
     from autopay.settings import Settings
 
 NODE_TIMEOUT_S = 30.0
@@ -96,41 +91,9 @@ def vault_of(settings: Settings) -> Vault:
     return Vault(keyring_of(settings))
 
 
-async def vault_for(ledger: PostgresLedger, settings: Settings) -> Vault:
-    """The vault that seals what this command records in that ledger.
-
-    Raises:
-        SettingsError: its keyring is another one than the ledger's.
-    """
-    from autopay.adapters.vault import Vault
-    from autopay.temporal.connection import keyring_of
-
-    keyring = keyring_of(settings)
-    refused = await ledger.keys.refuse_or_register(keyring)
-    if refused is not None:
-        raise SettingsError(refused)
-    return Vault(keyring)
-
-
-def mint_of(settings: Settings, currency: Currency) -> str:
-    """The currency's mint on this network."""
-    mint = usdc_mint(settings.network) if currency is Currency.USDC else settings.cash_mint
-    if not mint:
-        raise SettingsError(f"AUTOPAY_CASH_MINT is not set: CASH has no public mint on {settings.network}")
-    return mint
-
-
 async def known_agent(ledger: PostgresLedger, name: str) -> AgentRecord:
     """The agent as the ledger has it, or an error that says what to do."""
     try:
         return await ledger.agents.get(name)
     except UnknownAgent:
         raise CommandError(f"there is no agent {name!r}; see: {command_line('agents')}") from None
-
-
-async def known_session(ledger: PostgresLedger, session_id: UUID) -> SessionRecord:
-    """The session as the ledger has it, or an error that says what to do."""
-    record = await ledger.sessions.get(session_id)
-    if record is None:
-        raise CommandError(f"there is no session {session_id}; see: {command_line('session', 'list')}")
-    return record

@@ -15,13 +15,14 @@ from temporalio.service import RPCError, RPCStatusCode
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.solana.owner.grant import GrantedSession, GrantTerms, grant_session
 from autopay.adapters.vault import Vault
-from autopay.cli.connect.connections import mint_of
 from autopay.cli.launch.launch_order import AlreadyRunning, LaunchOrder, LaunchOutcome
-from autopay.cli.session.owner import known_wallet, owner_key, owner_node
+from autopay.cli.session.owner import owner_key
 from autopay.cli.terminal.exit_codes import CommandError
 from autopay.client.agents.grant_hint import grant_command
 from autopay.client.agents.handle import AgentHandle
 from autopay.client.errors import AutopayError, temporal_error
+from autopay.delegation.connections import mint_of, owner_node
+from autopay.delegation.drafts import known_wallet
 from autopay.domain.agent.spec import AgentSpec
 from autopay.domain.agent.state.durable_state import DurableState
 from autopay.domain.agent.status import AgentState

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autopay.cli.connect.connections import mint_of
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.operate.weather import stack_of
 from autopay.cli.terminal.console import print_json, print_line
 from autopay.cli.terminal.exit_codes import CommandError, examples_help
 from autopay.cli.terminal.options import HomeOption, JsonOption, amount_or_zero, solana_address
+from autopay.delegation.connections import mint_of
 from autopay.domain.money import Currency, show, units_text
 from autopay.domain.network import Network
 from autopay.settings import Settings

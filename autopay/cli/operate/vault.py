@@ -9,12 +9,13 @@ from uuid import UUID
 
 import typer
 
-from autopay.cli.connect.connections import ledger_of, vault_for
+from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.terminal.command_group import command_group
 from autopay.cli.terminal.console import note, print_json, print_line
 from autopay.cli.terminal.exit_codes import ExitCode, examples_help
 from autopay.cli.terminal.options import HomeOption, JsonOption
+from autopay.delegation.connections import vault_for
 from autopay.settings import Settings
 
 if TYPE_CHECKING:

@@ -6,15 +6,13 @@ from uuid import UUID
 
 import typer
 
-from autopay.cli.connect.connections import known_session, ledger_of
+from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.session.output import describe_grant
-from autopay.cli.session.owner import owner_node
 from autopay.cli.session.signing_file import check_export, export_for_signing
 from autopay.cli.terminal.console import print_json
-from autopay.cli.terminal.exit_codes import CommandError, examples_help
+from autopay.cli.terminal.exit_codes import examples_help
 from autopay.cli.terminal.options import HomeOption, JsonOption, session_uuid
-from autopay.domain.text.command_line import command_line
+from autopay.delegation.connections import OwnerConnections, owner_node
 from autopay.settings import Settings
 
 
@@ -41,16 +39,11 @@ def export(
 
 
 async def _export(settings: Settings, session_id: UUID, file: Path, as_json: bool) -> None:
-    from autopay.adapters.solana.owner.grant import draft_again, is_shown
+    from autopay.delegation.drafts import fresh_grant_draft, known_session
 
     async with ledger_of(settings) as ledger, owner_node(settings) as node:
-        record = await known_session(ledger, session_id)
-        if record.granted or record.status != "ACTIVE":
-            hint = f"to take its money back: {command_line('session', 'revoke', session_id, '--export', file)}"
-            raise CommandError(f"session {session_id} does not wait for a grant; {hint}")
-        if await is_shown(node, record):
-            raise CommandError(f"the grant is on chain already: {command_line('session', 'submit', session_id)}")
-        asked = await draft_again(node, ledger.sessions, record)
-        line = await export_for_signing(settings, node, record, asked, describe_grant(record), file, quiet=as_json)
+        on = OwnerConnections(ledger, node, settings.slot_ms)
+        draft = await fresh_grant_draft(on, await known_session(ledger, session_id))
+        line = export_for_signing(draft, file, settings.network, quiet=as_json)
         if as_json:
             print_json(line)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autopay.cli.connect.connections import ledger_and_temporal, ledger_of, mint_of, vault_for
+from autopay.cli.connect.connections import ledger_and_temporal, ledger_of
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.session.output import describe_grant, print_granted
-from autopay.cli.session.owner import known_wallet, owner_key, owner_node
+from autopay.cli.session.output import print_granted
+from autopay.cli.session.owner import owner_key
 from autopay.cli.session.signing_file import check_export, export_for_signing
 from autopay.cli.terminal.console import note, print_json
 from autopay.cli.terminal.exit_codes import examples_help
@@ -32,6 +32,7 @@ from autopay.cli.terminal.options import (
     solana_address,
 )
 from autopay.client.agents.grant_hint import too_small_a_grant
+from autopay.delegation.connections import OwnerConnections, mint_of, owner_node, vault_for
 from autopay.domain.errors import UnknownAgent
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase
@@ -124,32 +125,31 @@ async def _needs(settings: Settings, name: str, currency: Currency) -> tuple[Pha
 
 
 async def _grant(settings: Settings, order: GrantOrder, as_json: bool) -> None:
-    from autopay.adapters.solana.owner.grant import finish_grant, open_grant, send_grant
+    from autopay.adapters.solana.owner.grant import finish_grant, send_grant
+    from autopay.delegation.drafts import grant_draft, known_session, open_session
+    from autopay.delegation.submission import Granted
 
     async with (
         ledger_and_temporal(settings) as (ledger, _),
         owner_node(settings) as node,
         ledger.sessions.lock_agent(order.agent),
     ):
-        vault = await vault_for(ledger, settings)
-        await node.chain.check_network()
+        on, vault = OwnerConnections(ledger, node, settings.slot_ms), await vault_for(ledger, settings)
         key = None if order.owner else await owner_key(settings, order.owner_keypair, [order.terms])
         owner = order.owner or _address_of(key)
-        await known_wallet(ledger, order.agent, str(owner))
-        record = await open_grant(node, ledger.sessions, vault, agent=order.agent, owner=owner, terms=order.terms)
-        words = describe_grant(record, order.terms.duration_s)
-        note("\n".join(words))
+        record = await open_session(on, vault, agent=order.agent, owner=owner, terms=order.terms)
+        draft = await grant_draft(on, record)
+        note("\n".join(draft.words))
         if key is None:
-            assert record.owner_transaction is not None
             assert order.export is not None
-            asked = record.owner_transaction
-            line = await export_for_signing(settings, node, record, asked, words, order.export, quiet=as_json)
+            line = export_for_signing(draft, order.export, settings.network, quiet=as_json)
             if as_json:
                 print_json(line)
             return
         signature = await send_grant(node, ledger.sessions, record, key)
         await finish_grant(node, ledger.sessions, record)
-        await print_granted(settings, node, ledger, record, signature, as_json)
+        granted = Granted(await known_session(ledger, record.session_id), signature)
+        await print_granted(settings, node, ledger, granted, as_json)
 
 
 def _address_of(key: Keypair | None) -> Pubkey:

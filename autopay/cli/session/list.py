@@ -10,11 +10,11 @@ import typer
 from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.event_loop import run_async
 from autopay.cli.session.output import money_left_line, session_json
-from autopay.cli.session.owner import owner_node
 from autopay.cli.terminal.console import note, print_json
 from autopay.cli.terminal.exit_codes import examples_help
 from autopay.cli.terminal.options import HomeOption, JsonOption, agent_name
 from autopay.cli.terminal.tables import print_table
+from autopay.delegation.connections import owner_node
 from autopay.domain.errors import TransientFault
 from autopay.domain.money import show
 from autopay.domain.payment.chain import TokenAccount

@@ -6,18 +6,19 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from solders.pubkey import Pubkey
-
 from autopay.adapters.ledger_changes import ledger_changes
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.solana.owner.owner_transaction import OwnerNode, signed_by
-from autopay.adapters.solana.owner.revoke import RevokePlan, plan_revoke
-from autopay.cli.connect.connections import known_agent, known_session, ledger_of
-from autopay.cli.session.output import describe_revoke, revoked_line, session_json
-from autopay.cli.session.owner import key_of_owner, notify_agent, owner_node
+from autopay.adapters.solana.owner.revoke import plan_revoke
+from autopay.cli.connect.connections import known_agent, ledger_of
+from autopay.cli.session.output import revoked_json, revoked_line, session_json
+from autopay.cli.session.owner import key_of_owner, notify_agent
 from autopay.cli.session.signing_file import export_for_signing
 from autopay.cli.terminal.console import note, print_json, print_line
 from autopay.cli.terminal.exit_codes import CommandError, ExitCode
+from autopay.delegation.connections import OwnerConnections, owner_node
+from autopay.delegation.drafts import Revoked, draft_of_plan, known_session, mark_revoked
+from autopay.delegation.words import describe_revoke
 from autopay.domain.session import SessionRecord
 from autopay.settings import Settings
 
@@ -41,7 +42,8 @@ async def revoke_sessions(settings: Settings, order: RevokeOrder, as_json: bool)
         records = await _chosen(ledger, node, order)
         for record in records:
             await ledger.sessions.end(record.session_id)
-        outcomes = [await _Revocation(settings, ledger, node, order, as_json).run(record) for record in records]
+        on = OwnerConnections(ledger, node, settings.slot_ms)
+        outcomes = [await _Revocation(settings, on, order, as_json).run(record) for record in records]
         if as_json:
             print_json([line for _, line in outcomes])
         for name in {record.agent for record in records}:
@@ -70,12 +72,9 @@ async def _chosen(ledger: PostgresLedger, node: OwnerNode, order: RevokeOrder) -
 class _Revocation:
     """Revokes sessions one by one: waits for open payments, then sends or exports the owner's transaction."""
 
-    def __init__(
-        self, settings: Settings, ledger: PostgresLedger, node: OwnerNode, order: RevokeOrder, as_json: bool
-    ) -> None:
+    def __init__(self, settings: Settings, on: OwnerConnections, order: RevokeOrder, as_json: bool) -> None:
         self._settings = settings
-        self._ledger = ledger
-        self._node = node
+        self._on = on
         self._order = order
         self._as_json = as_json
 
@@ -83,13 +82,13 @@ class _Revocation:
         """Whether it is finished, and its line for `--json`."""
         if not await self._nothing_open(record):
             return False, session_json(record) | {"state": "open_payments"}
-        plan = await plan_revoke(self._node, record)
+        plan = await plan_revoke(self._on.node, record)
         if plan is None or not plan.steps:
-            await self._warn_of_late_grant(record)
-            return await self._done(record, plan if plan and plan.kept_open else None, None)
+            return True, self._told(await mark_revoked(self._on, record, plan, None))
         note("\n".join(describe_revoke(record, plan)))
         if self._order.export is not None:
-            return True, await self._export(record, plan, self._order.export)
+            draft = await draft_of_plan(self._on, record, plan)
+            return True, export_for_signing(draft, self._order.export, self._settings.network, quiet=self._as_json)
         key = key_of_owner(self._settings, self._order.owner_keypair, record.owner)
         if key is None:
             raise CommandError(
@@ -97,15 +96,15 @@ class _Revocation:
                 f"{record.source_account}: run it again with --owner-keypair FILE of {record.owner}, or --export FILE",
                 ExitCode.UNFINISHED,
             )
-        asked = await self._node.draft(key.pubkey(), plan.steps, "revoke")
-        signature = await self._node.send(signed_by(asked, key), asked.last_valid_block_height)
-        return await self._done(record, plan, signature)
+        asked = await self._on.node.draft(key.pubkey(), plan.steps, "revoke")
+        signature = await self._on.node.send(signed_by(asked, key), asked.last_valid_block_height)
+        return True, self._told(await mark_revoked(self._on, record, plan, signature))
 
     async def _nothing_open(self, record: SessionRecord) -> bool:
         """Whether no payment is open: a revoke would take away what can prove that one never landed."""
         shown = -1
-        async with ledger_changes(self._ledger.events.listening) as changes:
-            while (count := (await known_session(self._ledger, record.session_id)).open_payments) > 0:
+        async with ledger_changes(self._on.ledger.events.listening) as changes:
+            while (count := (await known_session(self._on.ledger, record.session_id)).open_payments) > 0:
                 what = f"{count} payment(s) of session {record.session_id} are open"
                 if not self._order.wait:
                     note(f"{what}: its key is destroyed; run this again later to take the rest back", "yellow")
@@ -116,24 +115,9 @@ class _Revocation:
                 await changes.wait(POLL_S)
         return True
 
-    async def _export(self, record: SessionRecord, plan: RevokePlan, file: Path) -> dict[str, Any]:
-        asked = await self._node.draft(Pubkey.from_string(record.owner), plan.steps, "revoke")
-        await self._ledger.sessions.await_owner(record.session_id, asked)
-        words = describe_revoke(record, plan)
-        return await export_for_signing(self._settings, self._node, record, asked, words, file, quiet=self._as_json)
-
-    async def _warn_of_late_grant(self, record: SessionRecord) -> None:
-        asked = record.owner_transaction
-        if asked and asked.does == "grant" and await self._node.block_height() <= asked.last_valid_block_height:
+    def _told(self, revoked: Revoked) -> dict[str, Any]:
+        if revoked.may_still_be_granted:
             note("its grant can still be signed and land for a minute: run this again if that happens", "yellow")
-
-    async def _done(
-        self, record: SessionRecord, plan: RevokePlan | None, signature: str | None
-    ) -> tuple[bool, dict[str, Any]]:
-        if signature is not None or not (record.owner_transaction and record.owner_transaction.does == "grant"):
-            await self._ledger.sessions.clear_owner_transaction(record.session_id)
         if not self._as_json:
-            print_line(revoked_line(record, plan, signature))
-        back = plan.brings_back_atomic if plan else 0
-        line = session_json(await known_session(self._ledger, record.session_id))
-        return True, line | {"state": "revoked", "transaction": signature, "brought_back_atomic": back}
+            print_line(revoked_line(revoked))
+        return revoked_json(revoked)

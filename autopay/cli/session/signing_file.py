@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -15,29 +12,14 @@ from autopay.cli.session.output import session_json
 from autopay.cli.terminal.console import note, print_line
 from autopay.cli.terminal.exit_codes import CommandError
 from autopay.domain.network import Network
-from autopay.domain.session import OwnerTransaction, SessionRecord
 from autopay.domain.text.command_line import command_line
-from autopay.settings import Settings
 
 if TYPE_CHECKING:
-    from autopay.adapters.solana.owner.owner_transaction import OwnerNode
-
-
-@dataclass(frozen=True)
-class Submission:
-    """What the owner returns: the session if it is named, and a transaction (base64) or a signature (base58)."""
-
-    session_id: UUID | None
-    transaction: str | None
-    signature: str | None
+    from autopay.delegation.drafts import Draft
+    from autopay.delegation.submission import Submission
 
 
 MOST_BYTES = 1_000_000
-
-
-def default_file(record: SessionRecord) -> str:
-    """A name for the file with which the owner of this session signs."""
-    return f"session-{record.session_id.hex[:8]}.json"
 
 
 def check_export(path: Path) -> None:
@@ -50,30 +32,23 @@ def check_export(path: Path) -> None:
         raise CommandError(f"--export {str(path)[:200]}: must be a file in a directory that exists")
 
 
-def valid_until(asked: OwnerTransaction, height: int, slot_ms: int) -> datetime:
-    """About when the last block comes in which the transaction can land."""
-    blocks = max(0, asked.last_valid_block_height - height)
-    return datetime.now(UTC) + timedelta(milliseconds=blocks * slot_ms)
-
-
-def write_export(
-    path: Path, record: SessionRecord, asked: OwnerTransaction, does: Sequence[str], network: Network, until: datetime
-) -> None:
+def write_export(path: Path, draft: Draft, network: Network) -> None:
     """Write the file for the owner to sign; it holds no secret."""
     from autopay.adapters.solana.owner.owner_transaction import unsigned
+    from autopay.delegation.drafts import default_file
 
+    record, asked = draft.record, draft.asked
     content = {
         "session": str(record.session_id),
         "agent": record.agent,
         "network": network.value,
         "signer": record.owner,
-        "does": list(does),
+        "does": list(draft.words),
         "transaction": unsigned(asked),
         "message": asked.message,
         "lastValidBlockHeight": asked.last_valid_block_height,
-        "validUntilAbout": f"{until:%Y-%m-%dT%H:%M:%SZ}",
-        "next": "sign `transaction` (base64) in the owner's wallet unchanged; then: "
-        + command_line("session", "submit", path),
+        "validUntilAbout": f"{draft.valid_until:%Y-%m-%dT%H:%M:%SZ}",
+        "next": "sign `transaction` (base64) in the owner's wallet; then: " + command_line("session", "submit", path),
     }
     try:
         path.expanduser().write_text(json.dumps(content, indent=2) + "\n")
@@ -86,6 +61,8 @@ def write_export(
 
 def read_submission(path: Path) -> Submission:
     """A signed transaction in base64, or the exported JSON with the signed `transaction` or a `signature` in it."""
+    from autopay.delegation.submission import Submission
+
     try:
         text = read_bounded(path, MOST_BYTES).decode().strip()
     except OSError as error:
@@ -105,23 +82,14 @@ def read_submission(path: Path) -> Submission:
     return Submission(session, None if given["signature"] else given["transaction"], given["signature"])
 
 
-async def export_for_signing(
-    settings: Settings,
-    node: OwnerNode,
-    record: SessionRecord,
-    asked: OwnerTransaction,
-    words: Sequence[str],
-    file: Path,
-    *,
-    quiet: bool = False,
-) -> dict[str, Any]:
+def export_for_signing(draft: Draft, file: Path, network: Network, *, quiet: bool = False) -> dict[str, Any]:
     """Write the file, and print what to do with it; returns the line for `--json`."""
-    until = valid_until(asked, await node.block_height(), settings.slot_ms)
-    write_export(file, record, asked, words, settings.network, until)
+    record, until = draft.record, draft.valid_until
+    write_export(file, draft, network)
     if not quiet:
         print_line(f"session {record.session_id}: {record.owner} must sign {file} before about {until:%T} UTC")
         note(f"then: {command_line('session', 'submit', file)}")
-        if asked.does == "grant":
+        if draft.asked.does == "grant":
             note(f"if that is too late: {command_line('session', 'export', record.session_id, file)}")
     waiting = {"state": "waiting", "export": str(file), "valid_until_about": until.isoformat(timespec="seconds")}
     return session_json(record) | waiting

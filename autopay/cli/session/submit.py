@@ -1,4 +1,4 @@
-"""`session submit`: what an owner signed with another wallet, checked byte for byte, sent and confirmed on chain."""
+"""`session submit`: what an owner signed with another wallet, checked, sent and confirmed on chain."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,7 @@ from uuid import UUID
 import typer
 
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.session.signing_file import Submission, read_submission
+from autopay.cli.session.signing_file import read_submission
 from autopay.cli.terminal.exit_codes import examples_help
 from autopay.cli.terminal.options import HomeOption, JsonOption
 from autopay.settings import Settings
@@ -35,10 +35,12 @@ def submit(
 ) -> None:
     """Submit a grant or revoke that the owner has signed.
 
-    It must be byte for byte the transaction that was exported last, with the owner's signature. With a session id
-    alone, the chain is checked for a grant that was sent already: by the wallet itself, or by a command that was
-    interrupted.
+    It must be the transaction that was exported last, signed by the owner; a wallet may have added assertions of the
+    Lighthouse program and a compute budget, and nothing else. With a session id alone, the chain is checked for a grant
+    that was sent already: by the wallet itself, or by a command that was interrupted.
     """
+    from autopay.delegation.submission import Submission
+
     session_id = _uuid(target)
     given = Submission(session_id, transaction, signature)
     if signature is not None and transaction is not None:

@@ -5,6 +5,7 @@ import textwrap
 from enum import IntEnum
 
 from autopay.client.errors import AutopayError, InvalidCall, Misconfigured, NotDecided, NotDecidedYet, Unreachable
+from autopay.delegation.errors import WaitsForOwner
 from autopay.domain.text.command_line import CALL
 
 
@@ -51,6 +52,8 @@ def code_of(error: AutopayError) -> ExitCode:
     match error:
         case Unreachable():
             return ExitCode.UNREACHABLE
+        case WaitsForOwner():
+            return ExitCode.UNFINISHED
         case InvalidCall() | Misconfigured():
             return ExitCode.USAGE
         case NotDecided():

@@ -259,6 +259,12 @@ class Sessions:
             row = (await db.execute(query)).first()
             return None if row is None else session_record(*row)
 
+    async def awaiting_wallet(self, owner: str) -> Sequence[SessionRecord]:
+        """The sessions that wait for that owner to sign something, the newest first."""
+        query = session_records().where(SessionRow.owner_wallet == owner, SessionRow.scope.has_key(OWNER_TRANSACTION))
+        async with self._database.transaction() as db:
+            return [session_record(*row) for row in await db.execute(query)]
+
     @asynccontextmanager
     async def lock_agent(self, agent: str) -> AsyncIterator[None]:
         """One at a time grants sessions to an agent and starts it; who comes second waits.

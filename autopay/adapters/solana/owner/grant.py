@@ -94,7 +94,8 @@ async def open_grant(
         ChainUnavailable: the node does not answer; nothing was recorded.
     """
     session_id, key = uuid4(), Keypair()
-    account, steps = await _steps(node, owner, key.pubkey(), Pubkey.from_string(terms.mint), terms, session_id)
+    mint = Pubkey.from_string(terms.mint)
+    account, steps, rent = await _steps(node, owner, key.pubkey(), mint, terms, session_id)
     await sessions.create(
         NewSession(
             agent=agent,
@@ -109,7 +110,7 @@ async def open_grant(
             duration_s=terms.duration_s,
             session_id=session_id,
             hosts=terms.hosts,
-            owner_transaction=await node.draft(owner, steps, "grant"),
+            owner_transaction=await node.draft(owner, steps, "grant", rent),
         )
     )
     record = await sessions.get(session_id)
@@ -127,8 +128,8 @@ async def draft_again(node: OwnerNode, sessions: SessionGrants, record: SessionR
     owner = Pubkey.from_string(record.owner)
     terms = GrantTerms(record.currency, record.mint, record.allowance_atomic, record.tx_limit, 0)
     delegate, mint = Pubkey.from_string(record.authority), Pubkey.from_string(record.mint)
-    _, steps = await _steps(node, owner, delegate, mint, terms, record.session_id)
-    asked = await node.draft(owner, steps, "grant")
+    _, steps, rent = await _steps(node, owner, delegate, mint, terms, record.session_id)
+    asked = await node.draft(owner, steps, "grant", rent)
     if not await sessions.await_owner(record.session_id, asked):
         raise OwnerRefused(f"session {record.session_id} waits for no grant any more")
     return asked
@@ -187,7 +188,8 @@ async def is_shown(node: OwnerNode, record: SessionRecord) -> bool:
 
 async def _steps(
     node: OwnerNode, me: Pubkey, delegate: Pubkey, mint: Pubkey, terms: GrantTerms, session_id: UUID
-) -> tuple[Pubkey, list[Instruction]]:
+) -> tuple[Pubkey, list[Instruction], int]:
+    """The session's account, the instructions, and the rent in lamports, once it is known that they can succeed."""
     info = await node.raw_account(mint)
     if info is None:
         raise OwnerLacks(f"there is no mint {mint} on this network")
@@ -200,7 +202,10 @@ async def _steps(
     home = get_associated_token_address(me, mint, program)
     rent = await node.rent(size)
     await _check_funds(node, me, home, terms, rent)
-    return grant_instructions(me, delegate, mint, program, size=size, rent=rent, amount=amount, session_id=session_id)
+    account, steps = grant_instructions(
+        me, delegate, mint, program, size=size, rent=rent, amount=amount, session_id=session_id
+    )
+    return account, steps, rent
 
 
 def grant_instructions(

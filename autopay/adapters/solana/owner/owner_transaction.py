@@ -86,13 +86,18 @@ class OwnerNode:
         return await self._rpc.ask("getBlockHeight", {"commitment": "confirmed"}, answer=Answer[U64])
 
     async def draft(
-        self, owner: Pubkey, steps: Sequence[Instruction], does: Literal["grant", "revoke"]
+        self, owner: Pubkey, steps: Sequence[Instruction], does: Literal["grant", "revoke"], rent_lamports: int = 0
     ) -> OwnerTransaction:
-        """The message that the owner is to sign, with a blockhash of now."""
+        """The message that the owner is to sign, with a blockhash of now; `rent_lamports` is what it lends."""
         latest = await self.chain.latest_blockhash()
         message = MessageV0.try_compile(owner, list(steps), [], Hash.from_string(latest.blockhash))
         text = b64encode(to_bytes_versioned(message)).decode()
-        return OwnerTransaction(does=does, message=text, last_valid_block_height=latest.last_valid_block_height)
+        return OwnerTransaction(
+            does=does,
+            message=text,
+            last_valid_block_height=latest.last_valid_block_height,
+            rent_lamports=rent_lamports,
+        )
 
     async def send(self, signed: VersionedTransaction, last_valid_block_height: int) -> str:
         """Send it and wait until it is confirmed; returns its signature. One that landed before is not sent again.
