@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from autopay import __version__
 from autopay.api.page.page import add_page
 from autopay.api.problems import tell_problems
-from autopay.api.routes import agents, transactions
+from autopay.api.routes import agents, ledger, money, requests, transactions
 
 if TYPE_CHECKING:
     from autopay.api.services import Services
@@ -36,7 +36,7 @@ def create_app(services: Services) -> FastAPI:
         redoc_url=None,
     )
     app.state.services = services
-    for routes in (agents, transactions):
+    for routes in (agents, transactions, requests, money, ledger):
         app.include_router(routes.router, prefix="/api")
     app.add_api_route("/health", _health, methods=["GET"], include_in_schema=False)
     add_page(app, services)

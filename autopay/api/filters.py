@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
@@ -13,6 +13,7 @@ from autopay.client.errors import InvalidCall
 from autopay.domain.money import Currency, to_atomic
 from autopay.domain.payment.status import TransactionStatus
 from autopay.domain.report.filter import Filter
+from autopay.domain.request import RequestStatus
 from autopay.domain.text.times import TIME_EXAMPLES, parse_moment
 
 T = TypeVar("T")
@@ -60,6 +61,40 @@ def payment_filter(
     return filter_of(agent, endpoint, status, since, until, minimum, maximum, currency)
 
 
+def request_filter(
+    agent: Agent = None,
+    endpoint: Endpoint = None,
+    status: Annotated[
+        list[RequestStatus] | None, Query(max_length=10, description="Only this status; repeatable.")
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    minimum: Least = None,
+    maximum: Most = None,
+    currency: Paid = None,
+) -> Filter:
+    """The filter of these query parameters, with statuses of requests."""
+    return filter_of(agent, endpoint, status, since, until, minimum, maximum, currency)
+
+
+def moment_of(name: str, text: str | None) -> datetime | None:
+    """The time that this query parameter says.
+
+    Raises:
+        InvalidCall: none.
+    """
+    return _read(name, lambda given: parse_moment(given, datetime.now(UTC)), text)
+
+
+def agent_of(name: str | None) -> str | None:
+    """The agent that this query parameter names.
+
+    Raises:
+        InvalidCall: no agent can have that name.
+    """
+    return None if name is None else checked_agent(name)
+
+
 def trail_filter(
     agent: Agent = None,
     endpoint: Endpoint = None,
@@ -77,7 +112,7 @@ def trail_filter(
 def filter_of(
     agent: str | None,
     endpoint: str | None,
-    status: list[TransactionStatus] | list[str] | None,
+    status: Sequence[str] | None,
     since: str | None,
     until: str | None,
     minimum: str | None,

@@ -37,6 +37,9 @@ class SessionStatus(StrEnum):
     REVOKED = "REVOKED"
 
 
+SessionState = Literal["WAITING", "ACTIVE", "EXPIRED", "REVOKED"]
+
+
 class OpenSession(Value):
     """A session that can pay now, with its sealed key."""
 
@@ -115,6 +118,14 @@ class SessionRecord(Value):
     hosts: tuple[str, ...] = ()
     granted: bool = True
     owner_transaction: OwnerTransaction | None = None
+
+    def state(self, now: datetime) -> SessionState:
+        """What it is at that moment: WAITING until its owner has signed, EXPIRED from its end on."""
+        if self.status == "ACTIVE" and not self.granted:
+            return "WAITING"
+        if self.status == "ACTIVE" and self.expires_at <= now:
+            return "EXPIRED"
+        return self.status
 
 
 class NewSession(Value):

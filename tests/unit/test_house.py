@@ -59,7 +59,7 @@ FLOORS = (
     ("autopay.api.readings",),
     ("autopay.api.actions",),
     ("autopay.api.services",),
-    ("autopay.api.paging", "autopay.api.filters"),
+    ("autopay.api.paging", "autopay.api.filters", "autopay.api.etags"),
     ("autopay.api.routes", "autopay.api.page", "autopay.api.delegation"),
     ("autopay.api",),
     ("worker", "autopay.cli.terminal"),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from autopay.adapters.postgres.audit.reconciliation import Reconciliation
     from autopay.adapters.postgres.maintenance.maintenance import Maintenance
     from autopay.adapters.postgres.maintenance.reseal import SealedColumns
+    from autopay.adapters.postgres.reports.lists import Lists
     from autopay.adapters.postgres.reports.reports import Reports
 
 
@@ -78,6 +79,13 @@ class PostgresLedger:
         from autopay.adapters.postgres.reports.reports import Reports  # noqa: PLC0415
 
         return Reports(self.database)
+
+    @cached_property
+    def lists(self) -> "Lists":
+        """Requests, sessions, balances and sellers in pages."""
+        from autopay.adapters.postgres.reports.lists import Lists  # noqa: PLC0415
+
+        return Lists(self.database)
 
     @cached_property
     def maintenance(self) -> "Maintenance":

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from autopay.api.models.base import Model, Money
+from autopay.api.models.money_reports import Session
 from autopay.domain.agent.records import SpendLimit
 from autopay.domain.money import Currency
 
@@ -68,3 +69,93 @@ class AgentList(Model):
     """Where the list goes on: give it as `after`. None at the end."""
     problem: str | None
     """Why the states are unknown, when Temporal does not answer."""
+
+
+class Breaker(Model):
+    """A dependency (`rpc` is the chain's node, else a seller) that had faults since its last success."""
+
+    of: str
+    state: str
+    """CLOSED: asked as usual. OPEN: nothing is sent to it. HALF_OPEN: one request tries it."""
+    faults: int
+    until: datetime | None
+
+
+class Held(Model):
+    """A request that has begun and waits."""
+
+    request_id: str
+    waits_for: Annotated[str, Field(examples=["a person's approval"])]
+    since: datetime
+    message: str | None
+
+
+class Waiting(Model):
+    """A request in the queue: the highest score comes first."""
+
+    request_id: str
+    url: str
+    score: float
+    queued_at: datetime
+    waits_for: str | None
+    price: Money | None
+    """What it is expected to cost."""
+
+
+class Watch(Model):
+    """Data that the agent keeps fresh."""
+
+    name: str
+    url: str
+    every_s: int
+    last: datetime | None
+    next_due: datetime | None
+    waits_for: str | None
+    stale_since: datetime | None
+    price: Money | None
+    """The last price seen."""
+
+
+class PolicySummary(Model):
+    """The limits that a person set; None is no limit. USDC and CASH count together, as dollars."""
+
+    own: bool
+    """Whether the agent has a policy of its own."""
+    per_request: str | None
+    per_agent_day: str | None
+    left_today: str | None
+    per_host_day: str | None
+    auto_approve: str
+    """Up to this an INTERACTIVE agent asks nobody."""
+    hosts: tuple[str, ...]
+    payees: tuple[str, ...]
+
+
+class Agent(AgentItem):
+    """An agent with all that is known of it now."""
+
+    advice: tuple[str, ...]
+    """What would let it go on, with the commands."""
+    paused_by_hand: bool
+    """Whether a person paused it: then only a person resumes it."""
+    problem: str | None
+    """Why the agent itself did not answer; the rest is what the ledger knows."""
+    sessions: tuple[Session, ...]
+    """Those that can pay, and the last of each currency."""
+    policy: PolicySummary
+    in_flight: tuple[str, ...]
+    """Requests that are being paid for."""
+    settling: tuple[str, ...]
+    """Answered, not yet final on chain."""
+    held_requests: tuple[Held, ...]
+    next: tuple[Waiting, ...]
+    """The head of its queue."""
+    breakers: tuple[Breaker, ...]
+    watches: tuple[Watch, ...]
+    delivered: int
+    fresh: int
+    undelivered: int
+    failed: int
+    refused: int
+    workflow: str | None
+    """Its page in Temporal's web UI, where that is known."""

@@ -31,6 +31,11 @@ def money(atomic: int, currency: Currency) -> Money:
     return Money(amount=short_units_text(atomic), atomic=atomic, currency=currency)
 
 
+def money_or_none(atomic: int | None, currency: Currency | None) -> Money | None:
+    """That amount, if there is one."""
+    return None if atomic is None or currency is None else money(atomic, currency)
+
+
 def amounts(by_currency: Mapping[Currency, int]) -> tuple[Money, ...]:
     """An amount for each currency, in the currencies' order."""
     return tuple(money(atomic, currency) for currency, atomic in sorted(by_currency.items()))

@@ -22,7 +22,7 @@ class Payment(Model):
     """Names the request in the whole ledger; a seller sees it as the payment's identifier."""
     url: Annotated[str | None, Field(examples=["https://api.example.com/market-feed"])]
     endpoint: Annotated[str | None, Field(examples=["/market-feed"])]
-    host: Annotated[str | None, Field(examples=["api.example.com"])]
+    seller: Annotated[str | None, Field(examples=["api.example.com"])]
     number: int | None
     """1 is the request's first payment; a new one is signed only when those before it are proven to have failed."""
     sends: int

@@ -32,13 +32,14 @@ async def read_agents(sources: Sources, state: str | None, after: str | None, li
     ]
     page = chosen[:limit]
     return AgentList(
-        items=tuple(map(_item, page)),
+        items=tuple(map(item_of, page)),
         next=page[-1].name if len(chosen) > limit else None,
         problem=problem,
     )
 
 
-def _item(line: AgentLine) -> AgentItem:
+def item_of(line: AgentLine) -> AgentItem:
+    """The agent of that line, as the API lists it."""
     return AgentItem(
         name=line.name,
         phase=line.phase,

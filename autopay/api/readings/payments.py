@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from autopay.api.models.base import Page, money
 from autopay.api.models.payments import Payment
-from autopay.api.readings.explorer import explorer_url
-from autopay.domain.text.hosts import host_of
+from autopay.api.readings.places import explorer_url, seller_of
 
 if TYPE_CHECKING:
     from autopay.api.readings.sources import Sources
@@ -31,7 +30,7 @@ def _payment(row: PaymentRow, settings: Settings) -> Payment:
         request_key=row.request_key,
         url=row.url,
         endpoint=row.endpoint,
-        host=None if row.url is None else host_of(row.url),
+        seller=seller_of(row.url),
         number=row.number,
         sends=row.sends,
         status=row.status,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
-from autopay.api.models.agents import AgentList
+from autopay.api.models.agents import Agent, AgentList
 from autopay.api.paging import Limit, link_next
 from autopay.api.services import ServicesNeeded
+from autopay.client.asking import checked_agent
 
 router = APIRouter(tags=["agents"])
 
@@ -32,3 +33,13 @@ async def agents(
     found = await services.readings.agents(state=state, after=after, limit=limit)
     link_next(request, response, found)
     return found
+
+
+@router.get("/agents/{name}")
+async def agent(services: ServicesNeeded, name: Annotated[str, Path(max_length=60, examples=["trader"])]) -> Agent:
+    """One agent: what it does, why, what it can spend, and what would let it go on.
+
+    State, watches, breakers and the order of its queue are the agent's own answer; where it does not answer, `problem`
+    says why, and the rest is what the ledger knows.
+    """
+    return await services.readings.agent(checked_agent(name))

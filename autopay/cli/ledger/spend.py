@@ -1,4 +1,4 @@
-"""`ledger spend`: what was spent, by day, endpoint, payee or agent."""
+"""`ledger spend`: what was spent, by day, endpoint, seller, payee or agent."""
 
 import sys
 from collections.abc import Sequence

@@ -1,13 +1,11 @@
 """How the end of a request is printed: its content to stdout, one line about it to stderr."""
 
-import codecs
 import sys
 
 from autopay.cli.terminal.console import note
 from autopay.cli.terminal.exit_codes import ExitCode
 from autopay.client.requests.text import result_line
 from autopay.domain.request import RequestResult, RequestStatus
-from autopay.domain.text.printable import printable
 
 
 def print_content(content: bytes | None) -> None:
@@ -25,15 +23,6 @@ def note_result(result: RequestResult, text: str | None = None) -> None:
     """A note with the result's line, or that text, in the colour of its status."""
     is_good = exit_code_of(result.status) is ExitCode.OK
     note(text or result_line(result), "green" if is_good else "yellow")
-
-
-def content_text(content: bytes) -> str | None:
-    """Content as text, when it is UTF-8 that a terminal can show; a character cut at the end is left out."""
-    try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(content)
-    except UnicodeDecodeError:
-        return None
-    return text if printable(text.replace("\r", "")) == text.replace("\r", "") else None
 
 
 def exit_code_of(status: RequestStatus) -> ExitCode:

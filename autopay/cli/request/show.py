@@ -13,7 +13,7 @@ import typer
 from autopay.adapters.ledger_changes import ledger_changes
 from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.event_loop import run_async
-from autopay.cli.request.output import content_text, exit_code_of, print_content
+from autopay.cli.request.output import exit_code_of, print_content
 from autopay.cli.terminal.console import note, print_json, print_line
 from autopay.cli.terminal.exit_codes import CommandError, examples_help, exit_codes_help
 from autopay.cli.terminal.options import HomeOption, JsonOption, RequestIdArgument, agent_name, duration_s, request_id
@@ -26,6 +26,7 @@ from autopay.domain.payment.exchange import StoredContent
 from autopay.domain.report.rows import AttemptRow, RequestDetails
 from autopay.domain.request import CLOSED, RequestStatus, x402_request_id
 from autopay.domain.text.command_line import command_line
+from autopay.domain.text.printable import content_text
 from autopay.domain.text.times import utc
 from autopay.settings import Settings
 

@@ -75,11 +75,7 @@ async def _list(settings: Settings, agent: str | None) -> Sequence[tuple[Session
 
 def status_of(record: SessionRecord) -> str:
     """ACTIVE, EXPIRED or REVOKED; WAITING until its owner has signed."""
-    if record.status == "ACTIVE" and not record.granted:
-        return "WAITING"
-    if record.status == "ACTIVE" and record.expires_at <= datetime.now(UTC):
-        return "EXPIRED"
-    return record.status
+    return record.state(datetime.now(UTC))
 
 
 def _json(record: SessionRecord, reading: AccountReading) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def _told(each: AgentSummary, state: str, answers: Mapping[str, AgentStatus | No
     """The line of an agent with what it answered, if it was asked and did."""
     answer = answers.get(each.agent.name)
     if answer is not None:
-        return _live_line(each, answer)
+        return live_line(each, answer)
     line = agent_line(each, state)
     return replace(line, why="does not answer") if live and each.agent.name in answers else line
 
@@ -100,8 +100,8 @@ def agent_line(each: AgentSummary, state: str) -> AgentLine:
     )
 
 
-def _live_line(each: AgentSummary, answer: AgentStatus) -> AgentLine:
-    """As `status` has it: from the same view."""
+def live_line(each: AgentSummary, answer: AgentStatus) -> AgentLine:
+    """The line of an agent that answered, as `status` has it: from the same view."""
     view = agent_view(answer, each)
     told = view.as_json()
     return replace(

@@ -31,6 +31,7 @@ class SpendBy(StrEnum):
 
     DAY = "day"
     ENDPOINT = "endpoint"
+    SELLER = "seller"
     PAYEE = "payee"
     AGENT = "agent"
 

@@ -135,7 +135,7 @@ class TrailRow(Value):
 
 
 class SpendRow(Value):
-    """What was spent in one currency on one network, base units; `key` is the day, endpoint, payee or agent.
+    """What was spent in one currency on one network, base units; `key` is the day, endpoint, seller, payee or agent.
 
     Settled is VERIFIED: final on chain. Open is what has no outcome yet (PENDING, RETRYING, SUCCESS): spent or free
     again, nobody knows. What is FAILED cost nothing.

@@ -60,7 +60,7 @@ class Policies:
         if agent is not None:
             query = query.where(AgentRow.name == agent)
         async with self._database.transaction() as db:
-            return [_approval(row, name) for row, name in await db.execute(query)]
+            return [approval_record(row, name) for row, name in await db.execute(query)]
 
     async def set(self, policy: Policy, agent: str | None = None) -> None:
         """From now on this policy holds: for one agent, or for all that have none of their own.
@@ -129,7 +129,8 @@ class Policies:
             return len(added.all()) > 0
 
 
-def _approval(row: ApprovalRow, agent: str) -> ApprovalRecord:
+def approval_record(row: ApprovalRow, agent: str) -> ApprovalRecord:
+    """The approval as the domain has it."""
     return ApprovalRecord(
         approval_id=row.id,
         agent=agent,

@@ -91,6 +91,11 @@ class Events:
             found = await db.execute(events_query(None, agent_id, limit))
             return [_event(row) for row in found]
 
+    async def newest_cursor(self) -> str:
+        """The cursor of the newest event that can be read, `START` before the first."""
+        newest = await self.newest(limit=1)
+        return newest[-1].cursor if newest else START
+
     async def of_request(self, request_key: str) -> Sequence[LedgerEvent]:
         """What happened to one request: its own events, and those of its payments and approvals; the oldest first."""
         rows = union_all(

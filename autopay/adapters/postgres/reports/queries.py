@@ -131,6 +131,8 @@ def _key(by: SpendBy | None) -> ColumnElement[Any]:
             return cast(cast(func.timezone("UTC", TransactionRow.created_at), Date()), Text())
         case SpendBy.ENDPOINT:
             return TransactionRow.endpoint.expression
+        case SpendBy.SELLER:
+            return TransactionRow.host.expression
         case SpendBy.PAYEE:
             return TransactionRow.pay_to.expression
         case SpendBy.AGENT:

@@ -92,7 +92,10 @@ class Reports:
                 return
 
     async def spend(self, wanted: Filter = EVERYTHING, by: SpendBy | None = None) -> Sequence[SpendRow]:
-        """What was spent, by day, endpoint, payee or agent, or in all; never summed over currencies or networks."""
+        """What was spent, by day, endpoint, seller, payee or agent, or in all.
+
+        Never summed over currencies or networks.
+        """
         async with self._database.transaction() as db:
             await db.execute(text(LONG_REPORT))
             found = await db.execute(spend_query(wanted, await _agent_id(db, wanted), by))

@@ -1,4 +1,4 @@
-"""Where people look at what is told: a Solana explorer for transactions, the Temporal UI for workflows."""
+"""Names and addresses that several readings tell: sellers, explorers, workflows, content."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from autopay.domain.network import Network
+from autopay.domain.text.hosts import host_and_port, origin
 
 if TYPE_CHECKING:
     from autopay.settings import Settings
@@ -26,3 +27,24 @@ def workflow_url(settings: Settings, workflow_id: str) -> str | None:
     if settings.stack is None:
         return None
     return f"{settings.stack.temporal_ui}/namespaces/default/workflows/{quote(workflow_id, safe='')}"
+
+
+def seller_of(url: str | None) -> str | None:
+    """The seller that a URL names: host and port, without the port of https."""
+    return None if url is None or origin(url) is None else seller_name(host_and_port(url))
+
+
+def seller_name(host: str | None) -> str | None:
+    """The seller at that host and port."""
+    return None if host is None else host.removesuffix(":443")
+
+
+def seller_host(seller: str) -> str:
+    """Host and port of a seller."""
+    has_port = seller.rpartition(":")[2].isdigit()
+    return seller if has_port else f"{seller}:443"
+
+
+def content_path(agent: str, request_id: str) -> str:
+    """Where the content of a request is."""
+    return f"/api/requests/{quote(request_id, safe='')}/content?agent={quote(agent, safe='')}"

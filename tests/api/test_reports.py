@@ -1,0 +1,101 @@
+"""Balances, sums, sessions, sellers and the audit trail."""
+
+import httpx
+
+from autopay.domain.money import Currency
+from autopay.domain.payment.payment import Content
+from autopay.domain.request import RequestStatus
+from tests.ledger.books import Book, open_book
+
+
+async def bought(book: Book, request_id: str) -> None:
+    """A request that was paid and delivered."""
+    key = await book.accepted(request_id)
+    attempt = await book.recorded(key)
+    await book.answered(attempt, Content(http_status=200))
+    await book.settled(attempt)
+    await book.end(key, RequestStatus.DELIVERED)
+
+
+async def test_an_agent_is_told_by_the_ledger_when_it_does_not_answer(api: httpx.AsyncClient, book: Book) -> None:
+    await bought(book, "one")
+    await book.accepted("two")
+    found = (await api.get("/api/agents/buyer")).json()
+    assert (found["state"], found["payments"], found["delivered"]) == ("unknown", 1, 1)
+    assert found["in_flight"] == ["two"]
+    assert [each["state"] for each in found["sessions"]] == ["ACTIVE"]
+    assert "Temporal" in found["problem"]
+    assert (await api.get("/api/agents/nobody")).json()["rule"] == "unknown_agent"
+    assert (await api.get("/api/agents/a%20b")).status_code == 422
+
+
+async def test_sums_are_by_what_is_asked_for(api: httpx.AsyncClient, book: Book) -> None:
+    other = await open_book(book.ledger, "other")
+    await bought(book, "one")
+    await bought(other, "one")
+    [everything] = (await api.get("/api/spend")).json()["items"]
+    assert (everything["key"], everything["final"]["amount"], everything["final_payments"]) == (None, "0.002", 2)
+    for by, keys in (("agent", ["buyer", "other"]), ("seller", ["market.test"]), ("endpoint", ["/api/market-feed"])):
+        items = (await api.get("/api/spend", params={"by": by})).json()["items"]
+        assert [each["key"] for each in items] == keys
+    assert (await api.get("/api/spend", params={"by": "weather"})).status_code == 422
+
+
+async def test_balances_over_time_are_thinned_for_a_chart(api: httpx.AsyncClient, book: Book) -> None:
+    for balance in (3, 2, 1):
+        await book.ledger.agents.record_balance("buyer", Currency.USDC, balance, 10, "LOW")
+    items = (await api.get("/api/balances", params={"agent": "buyer"})).json()["items"]
+    assert [each["spendable"]["atomic"] for each in items] == [1, 2, 3]
+    assert items[0]["threshold"]["atomic"] == 10
+    thinned = (await api.get("/api/balances", params={"every": "365d", "limit": 500})).json()["items"]
+    assert [each["spendable"]["atomic"] for each in thinned] == [1]
+    page = (await api.get("/api/balances", params={"limit": 2})).json()
+    rest = (await api.get("/api/balances", params={"limit": 2, "after": page["next"]})).json()
+    assert [each["spendable"]["atomic"] for each in rest["items"]] == [3]
+    assert (await api.get("/api/balances", params={"every": "never"})).json()["rule"] == "wrong_argument"
+
+
+async def test_sessions_are_told_without_their_keys(api: httpx.AsyncClient, book: Book) -> None:
+    await bought(book, "one")
+    answer = await api.get("/api/sessions", params={"active": True})
+    [session] = answer.json()["items"]
+    assert (session["state"], session["left"]["amount"], session["payments"]) == ("ACTIVE", "0.999", 1)
+    assert "sealed" not in answer.text
+    second = await open_book(book.ledger, "other")
+    page = (await api.get("/api/sessions", params={"limit": 1})).json()
+    assert [each["agent"] for each in page["items"]] == [second.agent]
+    rest = (await api.get("/api/sessions", params={"limit": 1, "after": page["next"]})).json()
+    assert [each["agent"] for each in rest["items"]] == ["buyer"]
+    assert rest["next"] is None
+
+
+async def test_sellers_are_told_by_how_their_requests_ended(api: httpx.AsyncClient, book: Book) -> None:
+    await bought(book, "one")
+    await book.end(await book.accepted("two"), RequestStatus.REFUSED)
+    await book.accepted("three")
+    found = (await api.get("/api/sellers")).json()
+    [seller] = found["items"]
+    assert (seller["host"], seller["requests"], seller["delivered"]) == ("market.test", 3, 1)
+    assert (seller["refused"], seller["open"]) == (1, 1)
+    assert seller["paid"] == [{"amount": "0.001", "atomic": 1_000, "currency": "USDC"}]
+    assert seller["p50_ms"] >= 0
+    assert sum(each["requests"] for each in seller["times"]) == 3
+    assert found["span_s"] == 3_600
+    assert (await api.get("/api/sellers", params={"seller": "other.test"})).json()["items"] == []
+    assert len((await api.get("/api/sellers", params={"seller": "market.test", "since": "2h"})).json()["items"]) == 1
+
+
+async def test_the_audit_trail_has_payments_requests_and_balances(api: httpx.AsyncClient, book: Book) -> None:
+    await bought(book, "one")
+    await book.ledger.agents.record_balance("buyer", Currency.USDC, 3, 10, "LOW")
+    items = (await api.get("/api/audit")).json()["items"]
+    assert {each["kind"] for each in items} == {"transaction", "request", "balance"}
+    assert [each["kind"] for each in (await api.get("/api/audit?status=low")).json()["items"]] == ["balance"]
+
+
+async def test_the_ledgers_state_says_why_nothing_is_signed(api: httpx.AsyncClient, book: Book) -> None:
+    before = (await api.get("/api/ledger")).json()
+    assert (before["fence"], before["anchor"]) == (None, None)
+    assert before["events"] > 0
+    await book.ledger.fence.set("restored from a backup")
+    assert (await api.get("/api/ledger")).json()["fence"]["reason"] == "restored from a backup"
