@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from autopay.processes import is_process, start_time
@@ -20,7 +21,7 @@ ZOMBIE_S = 5
 LOG_LIMIT_BYTES = 20_000_000
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_PRCTL = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
 class StackError(Exception):
@@ -130,7 +131,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **self.program.env},
                 start_new_session=True,
-                preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 (one system call, bound before the fork)
+                preexec_fn=partial(_die_with, os.getpid()),  # noqa: PLW1509 (system calls only)
             )
         self.started = start_time(self.pid) or ""
 
@@ -174,15 +175,12 @@ async def until_waited_for(pid: int) -> None:
         await asyncio.sleep(POLL_S)
 
 
-def _die_with(parent: int) -> Callable[[], None] | None:
-    """On Linux: the child gets SIGTERM when its parent dies, even of SIGKILL. Elsewhere the next start cleans up."""
-    if _LIBC is None:
-        return None
-    prctl = _LIBC.prctl
+def _die_with(parent: int) -> None:
+    """On Linux: this process gets SIGTERM when its parent dies, even of SIGKILL. Elsewhere the next start cleans up.
 
-    def tie() -> None:
-        prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+    Runs between fork and exec, so it does nothing but system calls.
+    """
+    if _PRCTL is not None:
+        _PRCTL(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
         if os.getppid() != parent:  # it died before the system call
             os._exit(1)
-
-    return tie

@@ -1,6 +1,7 @@
 """A real PostgreSQL for every test that asks for one: started once, migrated once."""
 
 import os
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,8 +16,27 @@ from autopay.domain.text.command_line import CALL, Call
 from localnet.postgres.server import EmbeddedPostgres
 from tests.databases import Databases, create_database, drop_database
 from tests.distribution import Distribution, rank
+from tests.processes.client import Client, take_over
 
 TEMPLATE = "migrated"
+
+FORK_SERVER = Client()
+
+
+def pytest_configure() -> None:
+    """Processes of ours come from a fork server, and a Ctrl-C reaches them: a shell's background jobs ignore it.
+
+    With REAL_PROCESSES set, every process is started really, which takes half as long again.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if not os.environ.get("REAL_PROCESSES"):
+        take_over(FORK_SERVER)
+
+
+def pytest_unconfigure() -> None:
+    """End the fork server."""
+    FORK_SERVER.close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.adapters.postgres.database import notifier
 from autopay.adapters.postgres.maintenance import migrations
-from autopay.adapters.postgres.reports.events import START, LedgerEvent, parse_cursor
+from autopay.adapters.postgres.reports.events import POLL_S, START, LedgerEvent, parse_cursor, pause_after
 from autopay.client.requests.event_text import describe_event
 from autopay.domain.errors import CursorLost, UnknownAgent
 from autopay.domain.payment.payment import Content
@@ -191,3 +191,8 @@ async def test_many_changes_ring_once_and_reading_never(
         rings = [notice.channel async for notice in connection.notifies(timeout=0)]
     assert rings == [notifier.CHANNEL] * len(rings)
     assert 1 <= len(rings) <= 2
+
+
+def test_a_reader_of_a_quiet_ledger_looks_every_two_seconds_for_ever() -> None:
+    assert [pause_after(vain) for vain in (0, 1, 2)] == [0.05, 0.1, 0.2]
+    assert {pause_after(vain) for vain in (6, 1_100, 1_000_000)} == {POLL_S}
