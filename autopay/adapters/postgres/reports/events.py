@@ -27,6 +27,7 @@ from autopay.adapters.postgres.database.transaction import Database, agent_named
 from autopay.adapters.postgres.tables.audit import AuditEventRow
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, TransactionRow
 from autopay.adapters.postgres.tables.policy import ApprovalRow
+from autopay.domain.backoff import MAX_DOUBLINGS
 from autopay.domain.errors import CursorLost, LedgerUnavailable
 from autopay.domain.money import Currency
 from autopay.domain.values import Value
@@ -142,7 +143,7 @@ class Events:
                             place = event.cursor
                             yield event
                         vain = 0 if page else vain + 1
-                        if len(page) < PAGE and await woken(min(SOON_S * 2**vain, POLL_S)):
+                        if len(page) < PAGE and await woken(pause_after(vain)):
                             vain = 0
             except LedgerUnavailable as fault:
                 if on_outage is not None:
@@ -189,6 +190,11 @@ class Events:
                 yield woken
         except psycopg.OperationalError as error:
             raise LedgerUnavailable(str(error).split("\n")[0]) from error
+
+
+def pause_after(vain: int) -> float:
+    """Seconds until a reader looks again that has looked so many times in vain, if nothing wakes it."""
+    return min(SOON_S * 2 ** min(vain, MAX_DOUBLINGS), POLL_S)
 
 
 def parse_cursor(text: str) -> tuple[int, int]:
