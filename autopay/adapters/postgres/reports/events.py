@@ -194,7 +194,7 @@ class Events:
 
 def pause_after(vain: int) -> float:
     """Seconds until a reader looks again that has looked so many times in vain, if nothing wakes it."""
-    return min(SOON_S * 2 ** min(vain, MAX_DOUBLINGS), POLL_S)
+    return min(SOON_S * (1 << min(vain, MAX_DOUBLINGS)), POLL_S)
 
 
 def parse_cursor(text: str) -> tuple[int, int]:
