@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from starlette.responses import JSONResponse, Response
 
 from autopay import __version__
+from autopay.api.access.routes import login_router, tell_denials
 from autopay.api.page.page import add_page
 from autopay.api.problems import tell_problems
 from autopay.api.routes import agents, ledger, money, requests, transactions
@@ -26,7 +27,7 @@ pages, the newest first: `next` is where a list goes on. Every error is a proble
 
 
 def create_app(services: Services) -> FastAPI:
-    """The application that works with these services."""
+    """The application that works with these services; to be served behind `services.access.gate`."""
     app = FastAPI(
         title="Autopay",
         version=__version__,
@@ -39,8 +40,10 @@ def create_app(services: Services) -> FastAPI:
     for routes in (agents, transactions, requests, money, ledger):
         app.include_router(routes.router, prefix="/api")
     app.add_api_route("/health", _health, methods=["GET"], include_in_schema=False)
+    app.include_router(login_router(services.access))
     add_page(app, services)
     tell_problems(app)
+    tell_denials(app)
     return app
 
 

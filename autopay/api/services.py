@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, cast
@@ -10,9 +10,11 @@ from typing import Annotated, cast
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from autopay.api.access.access import Access
 from autopay.api.readings.readings import Readings
 from autopay.api.readings.sources import Sources, open_sources
 from autopay.settings import Settings
+from autopay.temporal.connection import keyring_of
 
 
 @dataclass(frozen=True)
@@ -23,22 +25,34 @@ class Services:
         settings: resolved ones.
         sources: the ledger that is read, and Temporal.
         readings: what can be read.
+        access: who may call; `access.gate(app)` is what is to be served.
     """
 
     settings: Settings
     sources: Sources
     readings: Readings
+    access: Access
 
 
 @asynccontextmanager
-async def open_services(settings: Settings) -> AsyncIterator[Services]:
+async def open_services(
+    settings: Settings, *, listen: str = "127.0.0.1", allow_hosts: Sequence[str] = (), tokens_wanted: bool = False
+) -> AsyncIterator[Services]:
     """Services for these settings; connections are made when they are needed, and closed at the end.
 
     Args:
         settings: resolved ones.
+        listen: the address that the server listens at: elsewhere than on loopback, every caller needs a token.
+        allow_hosts: other names by which it may be asked.
+        tokens_wanted: whether callers on this machine need a token, too.
+
+    Raises:
+        ValueError: one of the names is none.
     """
     async with open_sources(settings) as sources:
-        yield Services(settings, sources, Readings(sources))
+        ledger, secret = sources.connections.ledger, keyring_of(settings).derive("page/csrf")
+        access = Access.of(ledger, listen, allow_hosts, tokens_wanted=tokens_wanted, secret=secret)
+        yield Services(settings, sources, Readings(sources), access)
 
 
 def services_of(connection: HTTPConnection) -> Services:

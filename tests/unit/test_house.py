@@ -68,7 +68,7 @@ FLOORS = (
     ("autopay.cli.agent",),
     ("autopay.cli.launch",),
     ("autopay.cli.request",),
-    ("autopay.cli.policy", "autopay.cli.ledger", "autopay.cli.gateway"),
+    ("autopay.cli.policy", "autopay.cli.ledger", "autopay.cli.gateway", "autopay.cli.token"),
     ("autopay.cli.operate",),
     ("autopay.cli.demo",),
     ("autopay.cli",),

@@ -101,7 +101,13 @@ class AccessGate:
         known = {"actor": caller.actor, "caller": caller, "site": site, "nonce": nonce, "csrf_token": caller.csrf}
         scope["state"] = {**scope.get("state", {}), **known}
         try:
-            await self._run(head, site, caller, (scope, replayed(body, receive), send_secured))
+            answer = _Answer(send_secured)
+            if await self._has_run(head, site, caller, (scope, replayed(body, receive), answer.send)):
+                return
+            if not answer.has_begun:
+                await _tell(denial(401, "token_wrong", "this token has ended meanwhile"), scope, receive, send_secured)
+            elif not answer.has_ended:
+                await answer.send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self._limits.leave(_counted_as(head, caller))
 
@@ -122,16 +128,22 @@ class AccessGate:
         self._limits.enter(counted_as)
         return caller, body
 
-    async def _run(self, head: RequestHead, site: Site, caller: Caller, call: tuple[HttpScope, Receive, Send]) -> None:
-        """Have the application answer; it is ended when its caller may no longer read what it streams."""
+    async def _has_run(
+        self, head: RequestHead, site: Site, caller: Caller, call: tuple[HttpScope, Receive, Send]
+    ) -> bool:
+        """Have the application answer. False when it was ended, as its caller may no longer read what it streams.
+
+        An action is never ended: it was allowed when it was ordered.
+        """
+        is_rechecked = not head.is_action and caller.actor is not None and caller.actor.via is not Via.LOCAL
         answering = asyncio.ensure_future(self._app(*call))
         try:
             while not answering.done():
-                wait_s = self._recheck_s if caller.actor is not None and caller.actor.via is not Via.LOCAL else None
-                await asyncio.wait([answering], timeout=wait_s)
+                await asyncio.wait([answering], timeout=self._recheck_s if is_rechecked else None)
                 if not answering.done() and not await self._is_still(head, site, caller):
-                    return
+                    return False
             await answering
+            return True
         finally:
             if not answering.done():
                 answering.cancel()
@@ -145,6 +157,20 @@ class AccessGate:
             return False
         except Fault:  # nobody knows, and there is nothing to stream while the ledger does not answer
             return True
+
+
+class _Answer:
+    """How far an answer has been sent."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.has_begun = self.has_ended = False
+
+    async def send(self, message: Message) -> None:
+        """Send it on."""
+        self.has_begun = self.has_begun or message["type"] == "http.response.start"
+        self.has_ended = message["type"] == "http.response.body" and not message.get("more_body", False)
+        await self._send(message)
 
 
 def _counted_as(head: RequestHead, caller: Caller) -> str:

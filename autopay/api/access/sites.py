@@ -1,5 +1,6 @@
 """By which names the server may be asked: other names may be an attacker's, who lets one mean this machine."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
@@ -9,6 +10,7 @@ from autopay.api.access.denials import Denied, denial
 from autopay.api.access.request_head import RequestHead
 from autopay.domain.policy.reach import is_loopback_name, literal
 
+_HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}", re.ASCII)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -47,7 +49,7 @@ def site_of(text: str) -> Site:
     parts = urlsplit(text)
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.path or parts.query or parts.fragment:
         raise ValueError(f"{text[:100]!r} is no site like https://autopay.example.com")
-    if parts.username is not None or not text.isascii() or not text.isprintable():
+    if parts.username is not None or not _HOST.fullmatch(parts.hostname):
         raise ValueError(f"{text[:100]!r} is no site like https://autopay.example.com")
     port = parts.port if parts.port is not None else _DEFAULT_PORTS[parts.scheme]
     return Site(parts.scheme, parts.hostname.lower(), port)

@@ -24,6 +24,11 @@ def register(app: typer.Typer) -> None:
 def serve(
     listen: Annotated[str, typer.Option("--listen", "--host", help="The address to listen on.")] = DEFAULT_LISTEN,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="The port; 0 is any free one.")] = DEFAULT_PORT,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Another name it is asked by: a proxy's, as https://autopay.example.com; repeatable."),
+    ] = None,
+    token: Annotated[bool, typer.Option("--token", help="Want a token from callers on this machine, too.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -31,6 +36,9 @@ def serve(
 
     They show what agents do and what it costs, live, and let a person pause, buy, approve, deny and revoke. `up` has
     them already. It runs until Ctrl-C or SIGTERM.
+
+    On loopback, whoever is on this machine may do all of it. As soon as it listens elsewhere, or has another name,
+    every caller needs a token: see `token make`.
     """
     from autopay.cli.operate.serve_steps import ServeOrder, serve_until_signal
 
@@ -43,4 +51,4 @@ def serve(
         print_line(url)
         note(f"Ready: the page is {url}, the API {url}/api. Stop with Ctrl-C.")
 
-    run_async(serve_until_signal(settings, ServeOrder(listen, port), show))
+    run_async(serve_until_signal(settings, ServeOrder(listen, port, tuple(allow_host or ()), token), show))

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from autopay.cli.connect.event_loop import STOP_SIGNALS
+from autopay.cli.terminal.console import note
 from autopay.cli.terminal.exit_codes import CommandError
+from autopay.domain.text.command_line import command_line
 from autopay.gateway.serving import url_of
 from autopay.listening import listen, why_not
 
@@ -22,10 +24,12 @@ PARTS = {"jinja2", "limits", "python_multipart", "standardwebhooks"}
 
 @dataclass(frozen=True)
 class ServeOrder:
-    """Where to listen."""
+    """Where to listen, by which other names it may be asked, and whether callers on this machine need a token."""
 
     host: str
     port: int
+    allow_hosts: tuple[str, ...] = ()
+    tokens_wanted: bool = False
 
 
 async def serve_until_signal(settings: Settings, order: ServeOrder, show: Callable[[str], None]) -> None:
@@ -35,6 +39,7 @@ async def serve_until_signal(settings: Settings, order: ServeOrder, show: Callab
         CommandError: it cannot listen there, or a library is missing.
     """
     try:
+        from autopay.api.access.sites import AllowedHosts
         from autopay.api.app import create_app
         from autopay.api.services import open_services
         from autopay.api.serving import ApiServer
@@ -42,10 +47,18 @@ async def serve_until_signal(settings: Settings, order: ServeOrder, show: Callab
         if error.name not in PARTS:
             raise
         raise CommandError(f"the API needs {error.name}: install it with pip install 'autopay[api]'") from None
+    try:
+        AllowedHosts.of(order.allow_hosts)
+    except ValueError as error:
+        raise CommandError(f"--allow-host: {error}") from None
     with _listen(order) as listening:
         stopping = asyncio.Event()
-        async with open_services(settings) as services:
-            server = ApiServer(create_app(services), listening, stopping)
+        async with open_services(
+            settings, listen=order.host, allow_hosts=order.allow_hosts, tokens_wanted=order.tokens_wanted
+        ) as services:
+            if services.access.tokens_required:
+                note(f"callers need a token; make them with: {command_line('token', 'make', 'NAME')}")
+            server = ApiServer(services.access.gate(create_app(services)), listening, stopping)
             loop = asyncio.get_running_loop()
             for number in STOP_SIGNALS:
                 loop.add_signal_handler(number, server.stop)
