@@ -297,7 +297,7 @@ ELSEWHERE = "https://evil.example"
 async def test_no_page_of_another_site_acts_on_loopback(
     local: Served, headers: dict[str, str], status: int, rule: str
 ) -> None:
-    sent = [(name, value.encode()) for name, value in headers.items()]
+    sent = [(name.encode(), value.encode()) for name, value in headers.items()]
     async with local.browser() as browser:
         for path in ("/api/act", "/api/forgotten"):
             answer = await browser.post(path, content=b"{}", headers=sent)
