@@ -1,7 +1,9 @@
 // The page's script: what makes it live. All that is shown comes from the server as HTML and can be read without it.
 import "./libraries.js";
 import { followStream } from "./live.js";
+import { drawCharts } from "./charts.js";
 import { keepTimesCurrent } from "./times.js";
 
 keepTimesCurrent();
 followStream(document.getElementById("stream"));
+drawCharts();

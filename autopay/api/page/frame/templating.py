@@ -27,6 +27,7 @@ HTMX_CONFIG = json.dumps(
         "extensions": "hx-csp,sse,page",
         "history": False,
         "includeIndicatorCSS": False,
+        "morphSkipChildren": ".plot",
         "noSwap": [204, 304, "4xx", "5xx"],
         "sse": {"reconnectDelay": 500, "reconnectMaxDelay": 4000},
     }
