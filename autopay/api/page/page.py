@@ -10,7 +10,7 @@ from autopay.api.page.frame.kept import Kept
 from autopay.api.page.frame.nonce import NonceMiddleware
 from autopay.api.page.frame.state import AGENTS_S, PageState
 from autopay.api.page.parts.spending import read_spending
-from autopay.api.page.views import overview
+from autopay.api.page.views import agents, books, money, overview, payments, requests, todo
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -23,7 +23,7 @@ def add_page(app: FastAPI, services: Services) -> None:
     app.state.page = PageState(
         agents=Kept(services.readings.agents, AGENTS_S), spending=Kept(lambda: read_spending(services))
     )
-    for view in (overview, stream):
+    for view in (overview, agents, payments, requests, todo, money, books, stream):
         app.include_router(view.router)
     app.add_middleware(NonceMiddleware)
     app.add_api_route("/static/{name}", static_file, methods=["GET"], include_in_schema=False)

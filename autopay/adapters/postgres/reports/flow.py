@@ -29,6 +29,11 @@ def flow_query(agent_id: UUID | None, *, ended: bool, limit: int) -> Select[*tup
     return _with_payments(chosen.limit(limit)).order_by(asked.created_at.desc(), asked.id.desc())
 
 
+def flow_of_one_query(request_key: str) -> Select[*tuple[Any, ...]]:
+    """One request, whether it has begun or not."""
+    return _with_payments(select(RequestRow.id).where(RequestRow.x402_request_id == request_key))
+
+
 def _with_payments(ids: Select[UUID]) -> Select[*tuple[Any, ...]]:
     asked, paid = RequestRow, TransactionRow
     page = ids.subquery()

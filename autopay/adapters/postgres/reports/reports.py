@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from autopay.adapters.postgres.database.rows import atomic, attempt, request_record
 from autopay.adapters.postgres.database.transaction import Database, agent_named, request_and_agent
 from autopay.adapters.postgres.payments.attempts import attempts_of
-from autopay.adapters.postgres.reports.flow import flow_query, flow_row
+from autopay.adapters.postgres.reports.flow import flow_of_one_query, flow_query, flow_row
 from autopay.adapters.postgres.reports.queries import payments_query, spend_query, trail_query
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, TransactionRow
 from autopay.domain.money import Currency
@@ -127,6 +127,11 @@ class Reports:
             found = [flow_row(row) for row in under_way]
             ended = await db.execute(flow_query(agent_id, ended=True, limit=ended_limit))
             return [*found, *(flow_row(row) for row in ended)]
+
+    async def flow_of(self, request_key: str) -> Sequence[FlowRow]:
+        """One request on its way; empty when there is none of that key."""
+        async with self._database.transaction() as db:
+            return [flow_row(row) for row in await db.execute(flow_of_one_query(request_key))]
 
     async def request(self, request_key: str) -> RequestDetails:
         """All that is known of one request but its bytes and its timeline.

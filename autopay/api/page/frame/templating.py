@@ -35,6 +35,14 @@ HTMX_CONFIG = json.dumps(
 """Read by htmx from the document's head."""
 
 
+PHASES = {
+    "DEMO": "Demo: it stops by itself after a few payments.",
+    "INTERACTIVE": "Interactive: it asks a person before it pays more than its policy allows.",
+    "FULL": "Full: it buys by itself within its session and policy.",
+}
+"""What an agent's phase means."""
+
+
 @dataclass(frozen=True)
 class Told:
     """What became of the action before: shown above the view. `tone` is good, warn or bad."""
@@ -62,10 +70,14 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = ("visible", "visible_lines", "amount", "iso", "exact", "relative", "short", "clock", "count")
-    environment.filters |= {name: getattr(words, name) for name in filters}
+    filters = (
+        words.visible, words.visible_lines, words.amount, words.iso, words.exact, words.relative, words.short,
+        words.clock, words.precise, words.seconds, words.milliseconds, words.count,
+    )  # fmt: skip
+    environment.filters |= {each.__name__: each for each in filters}
     environment.globals |= {
         "asset": address_of,
+        "PHASES": PHASES,
         "STEPS": STEPS,
         "htmx_config": HTMX_CONFIG,
         "version": __version__,

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from autopay.domain.money import to_units
-from autopay.domain.text.times import ago, until
+from autopay.domain.text.times import ago, span, until
 
 LEAST_DECIMALS = 2
 MOST_CONTENT = 20_000
@@ -62,6 +62,21 @@ def short(at: datetime) -> str:
 def clock(at: datetime) -> str:
     """A time of a day that is known: `00:31:07`."""
     return f"{at.astimezone(UTC):%T} UTC"
+
+
+def precise(at: datetime) -> str:
+    """A time of a day to the tenth of a second, for what happens in quick succession: `00:31:07.4`."""
+    return f"{at.astimezone(UTC):%T}.{at.microsecond // 100_000}"
+
+
+def seconds(number: float) -> str:
+    """A span of time: `45 s`, `2 m`."""
+    return span(number)
+
+
+def milliseconds(number: float | None) -> str:
+    """A short span of time: `0.42 s`; a dash when nobody knows."""
+    return "–" if number is None else f"{number / 1000:.2f} s"
 
 
 def count(number: int, one: str, many: str | None = None) -> str:

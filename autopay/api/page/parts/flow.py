@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import quote
 
 from autopay.api.models.base import Money, money
+from autopay.api.readings.places import seller_of
 from autopay.domain.report.flow import FlowRow, Mark, Step, flow_text, flow_tone, steps_of
-from autopay.domain.text.hosts import host_of
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class FlowView:
 
     key: str
     agent: str
+    href: str | None
     endpoint: str
     host: str
     price: Money | None
@@ -38,8 +40,9 @@ def flow_view(row: FlowRow) -> FlowView:
     return FlowView(
         key=row.key,
         agent=row.agent,
+        href=None if row.request_id is None else request_href(row.agent, row.request_id),
         endpoint=row.endpoint,
-        host=host_of(row.url) if row.url else "",
+        host=seller_of(row.url) or "",
         price=money(row.amount_atomic or 0, row.currency) if priced and row.currency else None,
         steps=steps,
         reached_text=_reached(steps),
@@ -48,6 +51,11 @@ def flow_view(row: FlowRow) -> FlowView:
         is_open=row.ended_at is None,
         at=row.at,
     )
+
+
+def request_href(agent: str, request_id: str) -> str:
+    """The view of a request."""
+    return f"/requests/{quote(agent, safe='')}/{quote(request_id, safe='')}"
 
 
 def _reached(steps: Sequence[Step]) -> str:

@@ -1,0 +1,88 @@
+"""`/agents` and `/agents/{name}`: what each does, why, what it can spend, and its balance over time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from autopay.api.models.base import Money
+from autopay.api.page.frame.routing import PageRoute
+from autopay.api.page.frame.shell import ShellNeeded
+from autopay.api.page.frame.state import StateNeeded
+from autopay.api.page.frame.templating import render
+from autopay.api.page.parts.flow import flow_views
+from autopay.api.page.views.queries import SPANS, SpanWanted
+from autopay.api.services import ServicesNeeded
+from autopay.domain.money import Currency
+
+if TYPE_CHECKING:
+    from autopay.api.models.money_reports import Balance, Session
+
+POINTS = 240
+"""About so many points has a chart of balances."""
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a balance's chart; `mark` names what happened there."""
+
+    at: datetime
+    spendable: Money | None
+    threshold: Money | None
+    mark: str | None
+
+
+@router.get("/agents")
+async def agents(request: Request, shell: ShellNeeded, state: StateNeeded) -> Response:
+    """All agents."""
+    return render(request, "agents.html", shell, agents=await state.agents())
+
+
+@router.get("/agents/{name}")
+async def agent(
+    request: Request, shell: ShellNeeded, services: ServicesNeeded, name: str, span: SpanWanted
+) -> Response:
+    """One agent."""
+    readings = services.readings
+    every = timedelta(seconds=max(1, int((datetime.now(UTC) - span.since).total_seconds() / POINTS)))
+    found, flow, balances, sessions = await asyncio.gather(
+        readings.agent(name),
+        services.sources.ledger.reports.flow(name, open_limit=12, ended_limit=8),
+        readings.balances(name, since=span.since, every=every, limit=2 * POINTS),
+        readings.sessions(name, limit=20),
+    )
+    charts = {currency: points_of(currency, balances.items, sessions.items, span.since) for currency in Currency}
+    return render(
+        request, "agent.html", shell,
+        agent=found, rows=flow_views(flow), charts={name: rows for name, rows in charts.items() if rows},
+        span=span.name, spans=list(SPANS),
+    )  # fmt: skip
+
+
+def points_of(
+    currency: Currency, balances: Iterable[Balance], sessions: Iterable[Session], since: datetime
+) -> Sequence[Point]:
+    """A currency's readings, oldest first, with where sessions were granted and where the agent paused."""
+    points: list[Point] = []
+    paused = False
+    for each in sorted((each for each in balances if each.spendable.currency is currency), key=lambda each: each.at):
+        begins = each.status == "PAUSED" and not paused
+        paused = each.status == "PAUSED"
+        points.append(Point(each.at, each.spendable, each.threshold, "paused" if begins else None))
+    if not points:
+        return ()
+    granted = (
+        Point(each.granted_at, None, None, "granted")
+        for each in sessions
+        if each.allowance.currency is currency and each.granted_at >= since
+    )
+    return sorted([*points, *granted], key=lambda point: point.at)
