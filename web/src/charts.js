@@ -42,7 +42,7 @@ function lines(kind, { label, isDashed }, i, count) {
   const stroke = colour(COLOURS[kind === "bars" ? count - 1 - i : i] ?? COLOURS[0]);
   if (kind === "bars") return { label, stroke, fill: stroke, width: 0, points: { show: false }, paths: uPlot.paths.bars({ size: [0.7, 48] }) };
   const paths = kind === "steps" || isDashed ? uPlot.paths.stepped({ align: 1 }) : uPlot.paths.linear();
-  return { label, stroke, width: isDashed ? 1.25 : 2, dash: isDashed ? [6, 4] : undefined, spanGaps: true, points: { show: false }, paths };
+  return { label, stroke, width: isDashed ? 1.25 : 2, dash: isDashed ? [6, 4] : undefined, spanGaps: true, points: { show: kind === "line", size: 6, fill: stroke }, paths };
 }
 
 function drawMarks(plot, marks) {
@@ -50,6 +50,7 @@ function drawMarks(plot, marks) {
   ctx.save();
   ctx.strokeStyle = colour("--line-strong");
   ctx.fillStyle = colour("--muted");
+  ctx.textAlign = "left";
   ctx.setLineDash([2, 3]);
   ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
   let free = -Infinity;
@@ -79,18 +80,27 @@ function options(figure, { series, marks }) {
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
     cursor: { y: false, drag: { x: false, y: false } },
     legend: { show: false },
-    scales: { x: { time: true, range: kind === "bars" ? widened : undefined }, y: { range: (_, _least, most) => [0, most > 0 ? most * 1.15 : 1] } },
-    axes: [axis, { ...axis, size: 64, values: (_, values) => values.map((value) => value.toLocaleString("en", { maximumFractionDigits: 6 })) }],
+    scales: { x: { time: true, range: kind === "steps" ? undefined : widened }, y: { range: (_, _least, most) => [0, most > 0 ? most * 1.15 : 1] } },
+    axes: [{ ...axis, space: 64, values: times }, { ...axis, size: 64, values: (_, values) => values.map((value) => value.toLocaleString("en", { maximumFractionDigits: 6 })) }],
     series: [{}, ...shown.map((each, i) => lines(kind, each, i, shown.length))],
     hooks: { draw: [(plot) => drawMarks(plot, marks)] },
   };
 }
 
-/** Half a bar on each side; one bar alone stands in the middle. */
+/** Half a step on each side, so that bars are whole; a point alone stands in the middle. */
 function widened(plot, least, most) {
   const xs = plot.data[0];
   const half = xs.length > 1 ? (xs[xs.length - 1] - xs[0]) / (xs.length - 1) / 2 : 43_200;
   return [least - half, most + half];
+}
+
+/** Hours and minutes within a day, days beyond. */
+function times(_, values, __, ___, step) {
+  return values.map((value) => {
+    const at = new Date(value * 1000).toISOString();
+    if (step >= 86_400) return new Date(value * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
+    return step >= 60 ? at.slice(11, 16) : at.slice(11, 19);
+  });
 }
 
 function draw(figure) {

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from autopay.api.page.frame import stream
 from autopay.api.page.frame.assets import static_file
 from autopay.api.page.frame.kept import Kept
-from autopay.api.page.frame.nonce import NonceMiddleware
 from autopay.api.page.frame.state import AGENTS_S, PageState
 from autopay.api.page.parts.spending import read_spending
 from autopay.api.page.views import agents, books, money, overview, payments, requests, todo
@@ -25,5 +24,4 @@ def add_page(app: FastAPI, services: Services) -> None:
     )
     for view in (overview, agents, payments, requests, todo, money, books, stream):
         app.include_router(view.router)
-    app.add_middleware(NonceMiddleware)
     app.add_api_route("/static/{name}", static_file, methods=["GET"], include_in_schema=False)

@@ -50,7 +50,7 @@ async def spend(request: Request, shell: ShellNeeded, services: ServicesNeeded) 
     tables = (("By agent", "agent", agents), ("By seller", "seller", sellers), ("By endpoint", "endpoint", endpoints))
     return render(
         request, "spend.html", shell,
-        days=days_of(days), currencies=sorted({each.currency for each in days}), whole=whole, span_days=DAYS,
+        days=days_of(days, today), currencies=sorted({each.currency for each in days}), whole=whole, span_days=DAYS,
         tables=[(title, head, _dearest(rows)) for title, head, rows in tables],
     )  # fmt: skip
 
@@ -62,13 +62,13 @@ async def sellers(request: Request, shell: ShellNeeded, services: ServicesNeeded
     return render(request, "sellers.html", shell, sellers=found, span=span.name, spans=list(SPANS))
 
 
-def days_of(rows: Iterable[Spend]) -> Sequence[Day]:
-    """The days with something spent, oldest first."""
+def days_of(rows: Iterable[Spend], today: datetime) -> Sequence[Day]:
+    """Each of the last days with what was spent, oldest first."""
     by_day: defaultdict[str, dict[Currency, Money]] = defaultdict(dict)
     for row in rows:
-        if row.final.atomic:
-            by_day[str(row.key)][row.currency] = row.final
-    return [Day(datetime.fromisoformat(day).replace(tzinfo=UTC), spent) for day, spent in sorted(by_day.items())]
+        by_day[str(row.key)][row.currency] = row.final
+    days = (today - timedelta(days=back) for back in reversed(range(DAYS)))
+    return [Day(day, by_day[f"{day:%F}"]) for day in days]
 
 
 def _dearest(rows: Iterable[Spend]) -> list[Spend]:
