@@ -11,7 +11,7 @@ from autopay import __version__
 from autopay.api.access.routes import login_router, tell_denials
 from autopay.api.page.page import add_page
 from autopay.api.problems import tell_problems
-from autopay.api.routes import agents, ledger, money, requests, transactions
+from autopay.api.routes import agents, events, ledger, money, requests, transactions
 
 if TYPE_CHECKING:
     from autopay.api.services import Services
@@ -37,7 +37,7 @@ def create_app(services: Services) -> FastAPI:
         redoc_url=None,
     )
     app.state.services = services
-    for routes in (agents, transactions, requests, money, ledger):
+    for routes in (agents, transactions, requests, money, ledger, events):
         app.include_router(routes.router, prefix="/api")
     app.add_api_route("/health", _health, methods=["GET"], include_in_schema=False)
     app.include_router(login_router(services.access))

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from autopay.client.errors import AutopayError, named
 from autopay.client.problems import TYPE_PREFIX, Problem, problem_of
-from autopay.domain.errors import Fault, SettingsError
+from autopay.domain.errors import ContentPruned, CursorLost, Fault, SettingsError, stable_name
 from autopay.domain.values import validation_message
 from autopay.gateway.answers import error_response, problem_response
 
@@ -66,6 +66,9 @@ async def _tell_error(_: Request, error: Exception) -> Response:
 
 async def _tell_fault(_: Request, error: Exception) -> Response:
     assert isinstance(error, Fault | SettingsError)
+    if isinstance(error, CursorLost | ContentPruned):
+        rule = stable_name(type(error).__name__)
+        return problem_response(problem(410, rule, str(error), title="What was asked for is gone"))
     return problem_response(problem_of(named(error)))
 
 

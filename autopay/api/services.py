@@ -10,6 +10,7 @@ from typing import Annotated, cast
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from autopay.adapters.postgres.reports.stream import LedgerStream
 from autopay.api.access.access import Access
 from autopay.api.readings.readings import Readings
 from autopay.api.readings.sources import Sources, open_sources
@@ -26,12 +27,14 @@ class Services:
         sources: the ledger that is read, and Temporal.
         readings: what can be read.
         access: who may call; `access.gate(app)` is what is to be served.
+        stream: the ledger's events for all who follow them.
     """
 
     settings: Settings
     sources: Sources
     readings: Readings
     access: Access
+    stream: LedgerStream
 
 
 @asynccontextmanager
@@ -52,7 +55,11 @@ async def open_services(
     async with open_sources(settings) as sources:
         ledger, secret = sources.connections.ledger, keyring_of(settings).derive("page/csrf")
         access = Access.of(ledger, listen, allow_hosts, tokens_wanted=tokens_wanted, secret=secret)
-        yield Services(settings, sources, Readings(sources), access)
+        stream = LedgerStream(sources.ledger.events)
+        try:
+            yield Services(settings, sources, Readings(sources), access, stream)
+        finally:
+            await stream.close()
 
 
 def services_of(connection: HTTPConnection) -> Services:

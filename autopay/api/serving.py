@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -20,10 +20,10 @@ GRACE_S = 3
 class ApiServer:
     """One application being served."""
 
-    def __init__(self, app: ASGIApp, listening: socket.socket, stopping: asyncio.Event) -> None:
-        """`stopping` is set at the order to stop: streams end by it."""
+    def __init__(self, app: ASGIApp, listening: socket.socket, on_stop: Callable[[], None]) -> None:
+        """`on_stop` is called at the order to stop: it ends streams."""
         self._socket = listening
-        self._stopping = stopping
+        self._on_stop = on_stop
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -46,6 +46,6 @@ class ApiServer:
 
     def stop(self) -> None:
         """Take no more connections and end; called again, at once."""
-        self._stopping.set()
+        self._on_stop()
         self._server.force_exit = self._server.should_exit
         self._server.should_exit = True

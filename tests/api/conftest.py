@@ -40,7 +40,7 @@ async def services(settings: Settings) -> AsyncIterator[Services]:
 
 @pytest.fixture
 async def api(services: Services) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the application, in this process."""
-    transport = httpx.ASGITransport(create_app(services), raise_app_exceptions=False)
+    """A client of the application behind its guard, in this process."""
+    transport = httpx.ASGITransport(services.access.gate(create_app(services)), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         yield client

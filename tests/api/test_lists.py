@@ -102,5 +102,5 @@ async def test_what_cannot_be_is_a_problem_that_names_it(
 
 
 async def test_another_method_is_a_problem_that_says_so(api: httpx.AsyncClient) -> None:
-    answer = await api.delete("/api/agents")
+    answer = await api.delete("/api/agents", headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["rule"], answer.headers["allow"]) == (405, "wrong_method", "GET")

@@ -86,7 +86,8 @@ async def test_content_of_a_seller_is_a_download_that_no_browser_runs(api: httpx
     assert answer.content == HOSTILE.encode()
     assert answer.headers["content-type"] == "application/octet-stream"
     assert answer.headers["content-disposition"] == "attachment"
-    assert "sandbox" in answer.headers["content-security-policy"]
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'; frame-ancestors 'none'")
+    assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["autopay-content-type"] == "text/html"
     again = await api.get("/api/requests/one/content", headers={"If-None-Match": answer.headers["etag"]})
     assert again.status_code == 304

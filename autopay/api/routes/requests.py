@@ -13,7 +13,6 @@ from autopay.api.models.base import Model, Page
 from autopay.api.paging import After, Limit, checked_cursor, link_next
 from autopay.api.problems import problem
 from autopay.api.services import ServicesNeeded
-from autopay.domain.errors import ContentPruned
 from autopay.domain.report.filter import Filter
 from autopay.domain.request import CLOSED
 from autopay.gateway.answers import problem_response
@@ -72,10 +71,7 @@ async def content(request: Request, services: ServicesNeeded, request_id: Reques
 
     Their own type is in `Autopay-Content-Type`.
     """
-    try:
-        stored = await services.readings.content(request_id, agent_of(agent))
-    except ContentPruned as gone:
-        return problem_response(problem(410, "content_pruned", str(gone), title="What was bought was thrown away"))
+    stored = await services.readings.content(request_id, agent_of(agent))
     if stored is None:
         return problem_response(problem(404, "no_content", "this request has no content (yet)", title="No content"))
     own = stored.content_type
@@ -83,8 +79,6 @@ async def content(request: Request, services: ServicesNeeded, request_id: Reques
         "ETag": etag_of(stored.body),
         "Cache-Control": "no-cache",
         "Content-Disposition": "attachment",
-        "Content-Security-Policy": "sandbox; default-src 'none'",
-        "X-Content-Type-Options": "nosniff",
         **({"Autopay-Content-Type": own} if own.isascii() and own.isprintable() else {}),
     }
     return answered(request, stored.body, headers, "application/octet-stream")

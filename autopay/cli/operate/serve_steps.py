@@ -52,13 +52,12 @@ async def serve_until_signal(settings: Settings, order: ServeOrder, show: Callab
     except ValueError as error:
         raise CommandError(f"--allow-host: {error}") from None
     with _listen(order) as listening:
-        stopping = asyncio.Event()
         async with open_services(
             settings, listen=order.host, allow_hosts=order.allow_hosts, tokens_wanted=order.tokens_wanted
         ) as services:
             if services.access.tokens_required:
                 note(f"callers need a token; make them with: {command_line('token', 'make', 'NAME')}")
-            server = ApiServer(services.access.gate(create_app(services)), listening, stopping)
+            server = ApiServer(services.access.gate(create_app(services)), listening, services.stream.stop)
             loop = asyncio.get_running_loop()
             for number in STOP_SIGNALS:
                 loop.add_signal_handler(number, server.stop)

@@ -132,7 +132,7 @@ class Events:
                     place, last = await self._begin(agent, tail)
                     for event in last:
                         yield event
-                await self._require(place)
+                await self.require(place)
                 # Listens before it looks: what is committed after the look is notified.
                 async with self.listening() as woken:
                     vain = 0
@@ -151,8 +151,13 @@ class Events:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_S)
 
-    async def _require(self, cursor: str) -> None:
-        """See that the cursor's event is there: none is ever deleted, but a restored ledger numbers anew."""
+    async def require(self, cursor: str) -> None:
+        """See that the cursor's event is there: none is ever deleted, but a restored ledger numbers anew.
+
+        Raises:
+            CursorLost: it is not.
+            ValueError: not a cursor.
+        """
         xid, number = parse_cursor(cursor)
         there = select(AuditEventRow.id).where(AuditEventRow.xid == xid, AuditEventRow.id == number)
         async with self._database.transaction() as db:
