@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from autopay import __version__
 from autopay.api.access.routes import login_router, tell_denials
+from autopay.api.delegation import routes as delegation
 from autopay.api.page.page import add_page
 from autopay.api.problems import tell_problems
 from autopay.api.routes import agents, events, ledger, money, requests, transactions
@@ -37,7 +38,7 @@ def create_app(services: Services) -> FastAPI:
         redoc_url=None,
     )
     app.state.services = services
-    for routes in (agents, transactions, requests, money, ledger, events):
+    for routes in (agents, transactions, requests, money, ledger, events, delegation):
         app.include_router(routes.router, prefix="/api")
     app.add_api_route("/health", _health, methods=["GET"], include_in_schema=False)
     app.include_router(login_router(services.access))

@@ -87,6 +87,7 @@ _STATUS_OF_RULE = {
     "expired": 409,
     "chain_refused": 409,
     "several_requests": 409,
+    "owner_lacks": 409,
     "too_large": 413,
     "address_not_allowed": 403,
     "agent_not_allowed": 403,

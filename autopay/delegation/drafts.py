@@ -25,6 +25,8 @@ from autopay.delegation.connections import OwnerConnections
 from autopay.delegation.errors import NotDelegated, WaitsForOwner
 from autopay.delegation.words import describe_grant, describe_revoke
 from autopay.domain.agent.records import AgentRecord
+from autopay.domain.errors import UnknownAgent
+from autopay.domain.money import Currency
 from autopay.domain.phase import Phase
 from autopay.domain.session import OwnerTransaction, SessionRecord
 from autopay.domain.text.command_line import command_line
@@ -51,6 +53,24 @@ class Revoked:
     plan: RevokePlan | None
     signature: str | None
     may_still_be_granted: bool = False
+
+
+@dataclass(frozen=True)
+class AgentNeeds:
+    """What an agent's session should suit: its phase, and the least that it must be able to spend before it pays."""
+
+    phase: Phase
+    least_atomic: int
+    is_known: bool
+
+
+async def needs_of(ledger: PostgresLedger, name: str, currency: Currency) -> AgentNeeds:
+    """What the agent needs; DEMO and nothing of one that is not there yet."""
+    try:
+        phase, saved = Phase((await ledger.agents.get(name)).phase), await ledger.agents.saved(name)
+    except UnknownAgent:
+        return AgentNeeds(Phase.DEMO, 0, is_known=False)
+    return AgentNeeds(phase, saved.spec.rules.needed(currency) if saved is not None else 0, is_known=True)
 
 
 async def known_session(ledger: PostgresLedger, session_id: UUID) -> SessionRecord:

@@ -104,6 +104,10 @@ async def _grant(on: OwnerConnections, record: SessionRecord, given: Submission)
     if record.owner_transaction is not None:
         signed = _signed(record.owner_transaction, record, given)
         if not await is_shown(on.node, record):
+            if record.status != "ACTIVE":  # the money would be locked in a session that can pay nothing
+                raise NotDelegated(
+                    "not_waiting", f"session {record.session_id} was ended before its grant: grant another"
+                )
             signature = await _sent(on, record, record.owner_transaction, signed)
         await finish_grant(on.node, on.ledger.sessions, record)
     return Granted(await known_session(on.ledger, record.session_id), signature)

@@ -45,6 +45,11 @@ def caip2(network: Network) -> str:
     return f"solana:{genesis_hash(network)[:32]}"
 
 
+def wallet_name(network: Network) -> str:
+    """The network's name among wallets (Wallet Standard, chains of Solana); the embedded chain stands in for devnet."""
+    return f"solana:{network.value.lower()}"
+
+
 def wire_name(network: Network, version: int) -> str:
     """The network's name in an x402 message of that protocol version."""
     return caip2(network) if version == 2 else _FACTS[network].v1_name

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase
+from autopay.domain.text.durations import parse_whole_seconds
 from autopay.domain.values import Value
 
 DEFAULT_SCOPES = {Phase.DEMO: (3, "1h"), Phase.INTERACTIVE: (100, "1d"), Phase.FULL: (10_000, "7d")}
@@ -14,6 +15,12 @@ DEFAULT_SCOPES = {Phase.DEMO: (3, "1h"), Phase.INTERACTIVE: (100, "1d"), Phase.F
 
 MAX_TX_LIMIT = 1_000_000
 MAX_SESSION_S = 366 * 86_400
+
+
+def session_scope(phase: Phase, tx_limit: int | None, duration_s: int | None) -> tuple[int, int]:
+    """How many payments a session allows, and how many seconds it lasts: what is given, else what suits the phase."""
+    payments, lasts = DEFAULT_SCOPES[phase]
+    return tx_limit or payments, duration_s or parse_whole_seconds(lasts)
 
 
 class SessionKey(Value):

@@ -7,9 +7,9 @@ import typer
 
 from autopay.cli.agent.watch import watch_of, watches_of
 from autopay.cli.terminal import options
-from autopay.cli.terminal.options import session_scope
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase
+from autopay.domain.session import session_scope
 
 
 @pytest.mark.parametrize(

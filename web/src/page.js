@@ -3,7 +3,9 @@ import "./libraries.js";
 import { followStream } from "./live.js";
 import { drawCharts } from "./charts.js";
 import { keepTimesCurrent } from "./times.js";
+import { delegateWithWallet } from "./wallet.js";
 
 keepTimesCurrent();
 followStream(document.getElementById("stream"));
 drawCharts();
+delegateWithWallet(document.getElementById("delegate"));

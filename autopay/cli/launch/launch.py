@@ -29,7 +29,6 @@ from autopay.cli.terminal.options import (
     currency_of,
     phase_of,
     session_s,
-    session_scope,
 )
 from autopay.cli.terminal.tables import print_table
 from autopay.client.agents.grant_hint import too_small_a_grant
@@ -37,6 +36,7 @@ from autopay.client.errors import start_worker
 from autopay.domain.money import Currency, show, units_text
 from autopay.domain.network import Network
 from autopay.domain.request import agent_workflow_id
+from autopay.domain.session import session_scope
 from autopay.domain.text.times import span
 from autopay.settings import Settings
 

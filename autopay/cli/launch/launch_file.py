@@ -18,13 +18,12 @@ from autopay.cli.terminal.options import (
     currency_of,
     phase_of,
     session_s,
-    session_scope,
     whole_seconds,
 )
 from autopay.domain.agent.spec import Rules
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase
-from autopay.domain.session import MAX_TX_LIMIT
+from autopay.domain.session import MAX_TX_LIMIT, session_scope
 from autopay.domain.text.toml_file import (
     TomlFile,
     TomlFileError,

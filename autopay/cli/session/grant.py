@@ -28,14 +28,12 @@ from autopay.cli.terminal.options import (
     currency_of,
     host_rules,
     session_s,
-    session_scope,
     solana_address,
 )
 from autopay.client.agents.grant_hint import too_small_a_grant
 from autopay.delegation.connections import OwnerConnections, mint_of, owner_node, vault_for
-from autopay.domain.errors import UnknownAgent
 from autopay.domain.money import Currency
-from autopay.domain.phase import Phase
+from autopay.domain.session import session_scope
 from autopay.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,6 +41,7 @@ if TYPE_CHECKING:
     from solders.pubkey import Pubkey
 
     from autopay.adapters.solana.owner.grant import GrantTerms
+    from autopay.delegation.drafts import AgentNeeds
 
 
 def register(session: typer.Typer) -> None:
@@ -103,25 +102,19 @@ def grant(
 
     from autopay.adapters.solana.owner.grant import GrantTerms
 
-    phase, needed = run_async(_needs(settings, name, money))
-    payments, lasts_s = session_scope(phase, tx_limit, lasts)
-    if (problem := too_small_a_grant(name, phase, money, amount, needed)) is not None:
+    needs = run_async(_needs(settings, name, money))
+    payments, lasts_s = session_scope(needs.phase, tx_limit, lasts)
+    if (problem := too_small_a_grant(name, needs.phase, money, amount, needs.least_atomic)) is not None:
         note(problem, "yellow")
     terms = GrantTerms(money, mint_of(settings, money), amount, payments, lasts_s, hosts)
     run_async(_grant(settings, GrantOrder(name, terms, owner_keypair, address, export_to), as_json))
 
 
-async def _needs(settings: Settings, name: str, currency: Currency) -> tuple[Phase, int]:
-    """The agent's phase, which its session should suit, and the least that it must be able to spend before it pays.
+async def _needs(settings: Settings, name: str, currency: Currency) -> AgentNeeds:
+    from autopay.delegation.drafts import needs_of
 
-    DEMO and nothing of one that is not there yet.
-    """
     async with ledger_of(settings) as ledger:
-        try:
-            phase, saved = Phase((await ledger.agents.get(name)).phase), await ledger.agents.saved(name)
-        except UnknownAgent:
-            return Phase.DEMO, 0
-    return phase, saved.spec.rules.needed(currency) if saved is not None else 0
+        return await needs_of(ledger, name, currency)
 
 
 async def _grant(settings: Settings, order: GrantOrder, as_json: bool) -> None:

@@ -18,7 +18,7 @@ from autopay.domain import money
 from autopay.domain.money import Currency, to_atomic
 from autopay.domain.phase import Phase
 from autopay.domain.request import AGENT_NAME_PATTERN, MAX_AGE_S, REQUEST_ID_PATTERN, Method
-from autopay.domain.session import DEFAULT_SCOPES, MAX_SESSION_S, MAX_TX_LIMIT
+from autopay.domain.session import MAX_SESSION_S, MAX_TX_LIMIT
 from autopay.domain.text import durations
 from autopay.domain.text.command_line import command_line
 from autopay.domain.text.headers import is_header
@@ -133,12 +133,6 @@ def age_s(text: str) -> int:
     if seconds > MAX_AGE_S:
         raise WrongValue(text, f"{shown(text)} is longer than possible: at most {MAX_AGE_S // 86_400}d")
     return seconds
-
-
-def session_scope(phase: Phase, tx_limit: int | None, duration_s: int | None) -> tuple[int, int]:
-    """How many payments a session allows, and how many seconds it lasts: what is given, else what suits the phase."""
-    payments, lasts = DEFAULT_SCOPES[phase]
-    return tx_limit or payments, duration_s or session_s(lasts)
 
 
 def amount_or_zero(text: str) -> int:

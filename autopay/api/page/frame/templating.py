@@ -129,6 +129,7 @@ def navigation(path: str, shell: Shell) -> Sequence[tuple[str, Sequence[Link]]]:
                 link("Approvals", "/approvals", shell.approvals),
                 link("Disputes", "/disputes", shell.disputes),
                 link("Sessions", "/sessions", shell.sessions_ending),
+                link("Delegate", "/delegate"),
             ),
         ),
         ("Money", (link("Spending", "/spend"), link("Sellers", "/sellers"), link("Proof", "/audit"))),
