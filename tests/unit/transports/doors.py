@@ -107,6 +107,12 @@ class Door:
         error: Exception = self.library.ReadError("cut")
         return error
 
+    @property
+    def base_error(self) -> type[Exception]:
+        """What all errors of the library are."""
+        kind: type[Exception] = requests.RequestException if self.name == "requests" else self.library.HTTPError
+        return kind
+
     async def __aenter__(self) -> Self:
         if self.name == "requests":
             self.transport = autopay.requests.Adapter(inner=MemoryAdapter(self.seller), **self._arguments)
@@ -207,6 +213,10 @@ def _once(stream: Any, library: Any) -> Any:
 async def _parts_async(parts: Iterable[bytes]) -> Any:
     for part in parts:
         yield part
+
+
+OpenDoor = Callable[..., Any]
+"""Opens the door of a test before a seller with these answers."""
 
 
 class MemoryAdapter(requests.adapters.BaseAdapter):
