@@ -75,7 +75,8 @@ def in_a_home() -> Iterator[None]:
 def proposals() -> Iterator[tuple[str, list[str]]]:
     """The words of each `command_line(...)` of the product, and where it is; starred words have tests of their own."""
     for module, path in modules().items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        text = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)) if "command_line(" in text else ():
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "command_line":
                 words = [each for each in node.args if not isinstance(each, ast.Starred)]
                 if words:
