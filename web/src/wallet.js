@@ -23,8 +23,8 @@ export function delegateWithWallet(root) {
   if (!root) return;
   const { chain, csrf, does, session, owner } = root.dataset;
   const part = (name) => root.querySelector(`[data-part="${name}"]`);
-  const [form, choices, found, toSign, signButton, again, outcome] = [
-    "form", "wallets", "found", "to-sign", "sign", "again", "outcome",
+  const [form, choices, found, toSign, signButton, again, back, outcome] = [
+    "form", "wallets", "found", "to-sign", "sign", "again", "back", "outcome",
   ].map(part);
   const wallets = getWallets();
   let draft = null; // what is to be signed
@@ -170,6 +170,7 @@ export function delegateWithWallet(root) {
     form.hidden = true;
     toSign.hidden = false;
     again.hidden = true;
+    back.hidden = false;
     return same;
   }
 
@@ -224,10 +225,12 @@ export function delegateWithWallet(root) {
       if (signed && told.unknown) {
         tell("warn", "It is not known whether it was sent", `${told.message} Ask again: what you signed is sent once at most.`);
         signButton.textContent = "Ask again";
+        again.hidden = back.hidden = true; // a second grant could come on top of this one
       } else {
         signed = null;
         tell("bad", "This did not work", told.message);
         again.hidden = toSign.hidden || told.rule === "wallet";
+        back.hidden = false;
         if (draft && chosen) signButton.textContent = `Sign with ${chosen.wallet.name}`;
       }
     } finally {
@@ -252,7 +255,7 @@ export function delegateWithWallet(root) {
       else done(next);
     }),
   );
-  part("back").addEventListener("click", () => {
+  back.addEventListener("click", () => {
     toSign.hidden = true;
     outcome.hidden = true;
     form.hidden = false;
