@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from typing import LiteralString
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -22,6 +23,7 @@ from autopay.adapters.vault import Keyring
 from autopay.cli import app
 from autopay.domain.errors import LedgerFenced, LedgerForbids
 from autopay.domain.request import RequestStatus
+from autopay.domain.session import NewSession, OwnerTransaction
 from localnet.postgres.server import EmbeddedPostgres
 from tests.ledger.books import Book, open_book
 from tests.ledger.proofs import busy, findings, rows
@@ -130,6 +132,32 @@ async def test_what_a_role_may_not_do_is_a_named_fault(book: Book, work_url: str
     with pytest.raises(LedgerForbids, match="permission denied for table key_checks"):
         await ledger.keys.forget(1)
     await ledger.dispose()
+
+
+async def test_a_worker_and_a_server_of_the_api_in_its_role_grant_no_session(
+    book: Book, worker: PostgresLedger
+) -> None:
+    (granted,) = await book.ledger.sessions.list()
+    asked = OwnerTransaction(does="revoke", message="AAAA", last_valid_block_height=1)
+    new = NewSession(
+        session_id=uuid4(),
+        agent=granted.agent,
+        currency=granted.currency,
+        mint=granted.mint,
+        source_account=granted.source_account,
+        owner=granted.owner,
+        authority=granted.authority,
+        sealed_key="sealed",
+        allowance_atomic=1,
+        tx_limit=1,
+        duration_s=60,
+        owner_transaction=asked,
+    )
+    with pytest.raises(LedgerForbids, match="sessions"):
+        await worker.sessions.create(new)
+    with pytest.raises(LedgerForbids, match="sessions"):
+        await worker.sessions.await_owner(granted.session_id, asked)
+    assert await worker.sessions.list() == [granted]
 
 
 async def test_writers_of_events_and_counters_cannot_be_put_on_another_table(

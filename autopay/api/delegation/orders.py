@@ -95,12 +95,12 @@ class DelegationOrders:
     async def draft_revoke(self, session_id: UUID) -> models.ToSign | models.Revoked:
         """End the session now, and say what the owner is to sign to get its money back."""
         record = await known_session(self._ledger, session_id)
-        async with self._ordered("revoke", record), self._connected() as on:
-            found = await drafts.revoke_draft(on, session_id)
-        if isinstance(found, Draft):
-            await self._notify(record)
-            return self._to_sign(found)
-        return await self._revoked(found)
+        try:
+            async with self._ordered("revoke", record), self._connected() as on:
+                found = await drafts.revoke_draft(on, session_id)
+        finally:  # also of one that has ended and still has open payments
+            notice = await self._notify(record)
+        return self._to_sign(found) if isinstance(found, Draft) else self._revoked(found, notice)
 
     async def submit(
         self, session_id: UUID, does: Literal["grant", "revoke"], transaction: str | None
@@ -113,7 +113,7 @@ class DelegationOrders:
         async with self._ordered(f"submit_{does}", record), self._connected() as on:
             result = await submit(on, Submission(session_id, transaction, None))
         if not isinstance(result, Granted):
-            return await self._revoked(result)
+            return self._revoked(result, await self._notify(record))
         record = result.record
         return models.Granted(
             session_id=session_id,
@@ -138,10 +138,9 @@ class DelegationOrders:
     async def _notify(self, record: SessionRecord) -> str | None:
         return await notify_agent(record.agent, self._services.sources.connections.agent(record.agent))
 
-    async def _revoked(self, found: drafts.Revoked) -> models.Revoked:
+    def _revoked(self, found: drafts.Revoked, notice: str | None) -> models.Revoked:
         record, back = found.record, found.plan.brings_back_atomic if found.plan else 0
         late = "its grant can still be signed and land for a minute: revoke it again if that happens"
-        notice = await self._notify(record)
         return models.Revoked(
             session_id=record.session_id,
             agent=record.agent,
