@@ -64,7 +64,7 @@ from autopay.settings import Settings
 from autopay.temporal.connection import connect, keyring_of
 from autopay.temporal.nexus.handler import AutopayHandler
 from autopay.temporal.rollout import DEPLOYMENT
-from autopay.temporal.runner import LocalResultsFirst
+from autopay.temporal.runner import ReplayableRunner
 from autopay.temporal.schedules import schedule_adoption
 from workflows.adopt import Adopt
 from workflows.agent import Agent
@@ -161,7 +161,7 @@ def make_worker(
         workflows=WORKFLOWS,
         activities=steps,
         nexus_service_handlers=services,
-        workflow_runner=LocalResultsFirst(runner or UnsandboxedWorkflowRunner()),
+        workflow_runner=ReplayableRunner(runner or UnsandboxedWorkflowRunner()),
         interceptors=[MessageChecks()],
         graceful_shutdown_timeout=SHUTDOWN_TIMEOUT,
         max_concurrent_activities=settings.worker_max_activities,

@@ -12,10 +12,8 @@ offers the task again until a worker takes it that knows both; nothing happens m
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from autopay.domain.agent.steps import AGENT_RELEASE
     from autopay.domain.payment.steps import PAYMENT_RELEASE
-
-AGENT_RELEASE = "agent-0.3"
-"""The patch of runs that work in batches, and save in the ledger what the agent is to do."""
 
 NOTICE_LISTS = "notices-told-together"
 """A patch for runs of 0.2.0: see `takes_notice_lists`."""

@@ -34,7 +34,7 @@ from autopay.temporal import Plugin
 from autopay.temporal.connection import keyring_of
 from autopay.temporal.converter import data_converter
 from autopay.temporal.nexus.contract import WORKFLOW_PREFIX
-from autopay.temporal.runner import LocalResultsFirst
+from autopay.temporal.runner import ReplayableRunner
 from localnet.stack import Stack
 from tests.stack.callers import TASK_QUEUE, Buys, BuysTwice, FailsOnce
 from tests.stack.shell import Shell
@@ -349,7 +349,7 @@ async def test_every_workflow_of_a_fetch_can_be_replayed_in_the_sandbox(team: Ot
     replayer = Replayer(
         workflows=WORKFLOWS,
         data_converter=data_converter(keyring),
-        workflow_runner=LocalResultsFirst(SandboxedWorkflowRunner()),
+        workflow_runner=ReplayableRunner(SandboxedWorkflowRunner()),
         interceptors=[MessageChecks()],
     )
     replayed = 0

@@ -32,7 +32,7 @@ from autopay.domain.request import RequestResult, RequestSpec, x402_request_id
 from autopay.settings import Settings
 from autopay.temporal.attributes import ALL
 from autopay.temporal.converter import data_converter
-from autopay.temporal.runner import LocalResultsFirst
+from autopay.temporal.runner import ReplayableRunner
 from localnet.temporal import DYNAMIC_CONFIG
 from tests.workflow.world import SLOT_MS, PlayedAccountWatch, PlayedChain, PlayedSeller, agent_with_session
 from worker import WORKFLOWS, activities, make_waits_worker
@@ -88,7 +88,7 @@ class World:
             task_queue=settings.task_queue,
             workflows=WORKFLOWS,
             activities=steps,
-            workflow_runner=LocalResultsFirst(UnsandboxedWorkflowRunner()),
+            workflow_runner=ReplayableRunner(UnsandboxedWorkflowRunner()),
             interceptors=[MessageChecks()],
             **options,
         )
@@ -130,7 +130,7 @@ class World:
         replayer = Replayer(
             workflows=WORKFLOWS,
             data_converter=data_converter(KEYRING),
-            workflow_runner=LocalResultsFirst(SandboxedWorkflowRunner()),
+            workflow_runner=ReplayableRunner(SandboxedWorkflowRunner()),
             interceptors=[MessageChecks()],
         )
         made = {

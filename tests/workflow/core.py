@@ -31,7 +31,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, WorkflowInstance, Workf
 
 from autopay.adapters.vault import Keyring
 from autopay.temporal.converter import data_converter
-from autopay.temporal.runner import LocalResultsFirst
+from autopay.temporal.runner import ReplayableRunner
 from workflows.messages import MessageChecks
 
 KEYRING = Keyring({0: bytes(32), 1: b"histories of tests are no secret"})
@@ -259,7 +259,7 @@ class Core:
         """Open the payloads as a worker does; the run's instance."""
         await decode_activation(activation, CONVERTER, decode_headers=False, storage_concurrency_limit=1)
         if self._instance is None:
-            self._instance = LocalResultsFirst(UnsandboxedWorkflowRunner()).create_instance(self._details())
+            self._instance = ReplayableRunner(UnsandboxedWorkflowRunner()).create_instance(self._details())
         return self._instance
 
     def _begin(self, arguments: Sequence[Payload]) -> None:

@@ -13,7 +13,7 @@ from temporalio.worker import Replayer
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from autopay.temporal.converter import data_converter
-from autopay.temporal.runner import LocalResultsFirst
+from autopay.temporal.runner import ReplayableRunner
 from tests.workflow.conftest import KEYRING
 from worker import WORKFLOWS
 from workflows.messages import MessageChecks
@@ -33,7 +33,7 @@ async def test_every_history_of_a_release_replays(release: Path) -> None:
     replayer = Replayer(
         workflows=WORKFLOWS,
         data_converter=data_converter(KEYRING),
-        workflow_runner=LocalResultsFirst(SandboxedWorkflowRunner()),
+        workflow_runner=ReplayableRunner(SandboxedWorkflowRunner()),
         interceptors=[MessageChecks()],
     )
     recorded = histories_of(release)

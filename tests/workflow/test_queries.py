@@ -6,22 +6,20 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
 from uuid import uuid4
 
 import pytest
 from temporalio import activity, workflow
 from temporalio.api.enums.v1 import EventType
-from temporalio.bridge.proto.activity_result import ActivityResolution, Cancellation, Success
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation, WorkflowActivationJob
-from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
 from temporalio.client import Client, WorkflowHistory
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
-from autopay.temporal.runner import ENDS, LocalResultsFirst
+from autopay.temporal.runner import ENDS, ReplayableRunner
+from tests.workflow.activations import Recorded, job
 
 PLAIN = UnsandboxedWorkflowRunner()
 SIGNALS, ASKING = 25, 2
@@ -95,10 +93,10 @@ def worker(client: Client, queue: str, runner: WorkflowRunner, runs: Sequence[ty
 
 
 async def test_a_history_with_queries_in_the_middle_of_local_activities_replays(live_env: WorkflowEnvironment) -> None:
-    async with worker(live_env.client, "ours", LocalResultsFirst(PLAIN)):
+    async with worker(live_env.client, "ours", ReplayableRunner(PLAIN)):
         for _ in range(ROUNDS):
             history = await history_among_queries(live_env.client, "ours")
-            assert await replays(history, LocalResultsFirst(PLAIN))
+            assert await replays(history, ReplayableRunner(PLAIN))
             assert await replays(history, PLAIN), "other tools can replay it, too"
 
 
@@ -150,41 +148,14 @@ def was_told_later(history: WorkflowHistory) -> bool:
 async def test_a_workflow_that_ends_with_the_local_activity_replays(live_env: WorkflowEnvironment) -> None:
     """The activation has a signal as well, which comes after the end."""
     runs = [EndsWithStep]
-    async with worker(live_env.client, "ends", LocalResultsFirst(PLAIN), runs):
+    async with worker(live_env.client, "ends", ReplayableRunner(PLAIN), runs):
         for _ in range(MOST_ENDS):
             history = await history_of_an_end_among_queries(live_env.client, "ends")
-            assert await replays(history, LocalResultsFirst(PLAIN), runs)
+            assert await replays(history, ReplayableRunner(PLAIN), runs)
             assert await replays(history, PLAIN, runs)
             if was_told_later(history):
                 return
     pytest.fail("no signal came between the local activity and the end")
-
-
-class Recorded:
-    """A runner and instance that only notes the jobs of each activation, and answers each with a command."""
-
-    def __init__(self) -> None:
-        self.told: list[list[str]] = []
-
-    def create_instance(self, _: Any) -> "Recorded":
-        return self
-
-    def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
-        self.told.append([str(job.WhichOneof("variant")) for job in act.jobs])
-        completion = WorkflowActivationCompletion(run_id=act.run_id)
-        completion.successful.commands.append(WorkflowCommand())
-        completion.successful.commands[0].start_timer.seq = len(self.told)
-        return completion
-
-
-def job(kind: str, *, local: bool = False, canceled: bool = False) -> WorkflowActivationJob:
-    found = WorkflowActivationJob()
-    getattr(found, kind).SetInParent()
-    if kind == "resolve_activity":
-        found.resolve_activity.is_local = local
-        result = ActivityResolution(cancelled=Cancellation()) if canceled else ActivityResolution(completed=Success())
-        found.resolve_activity.result.CopyFrom(result)
-    return found
 
 
 LOCAL = job("resolve_activity", local=True)
@@ -216,7 +187,7 @@ def test_local_results_are_told_before_what_came_later(
     jobs: list[WorkflowActivationJob], told: list[list[str]]
 ) -> None:
     inner = Recorded()
-    instance = LocalResultsFirst(inner).create_instance(None)  # type: ignore[arg-type]
+    instance = ReplayableRunner(inner).create_instance(None)  # type: ignore[arg-type]
     completion = instance.activate(WorkflowActivation(run_id="r", jobs=jobs))
     assert inner.told == told
     assert [command.start_timer.seq for command in completion.successful.commands] == [*range(1, len(told) + 1)]
@@ -233,7 +204,7 @@ def test_a_workflow_that_has_ended_only_answers_queries(end: str) -> None:
 
     for others, told in (([], []), ([job("query_workflow")], [["query_workflow"]])):
         inner = Ending()
-        instance = LocalResultsFirst(inner).create_instance(None)  # type: ignore[arg-type]
+        instance = ReplayableRunner(inner).create_instance(None)  # type: ignore[arg-type]
         instance.activate(WorkflowActivation(jobs=[job("signal_workflow"), LOCAL, job("cancel_workflow"), *others]))
         assert inner.told == [["resolve_activity"], *told]
 
@@ -247,6 +218,6 @@ def test_a_failure_ends_the_activation() -> None:
             return completion
 
     inner = Failing()
-    instance = LocalResultsFirst(inner).create_instance(None)  # type: ignore[arg-type]
+    instance = ReplayableRunner(inner).create_instance(None)  # type: ignore[arg-type]
     completion = instance.activate(WorkflowActivation(jobs=[job("signal_workflow"), LOCAL]))
     assert (completion.failed.failure.message, inner.told) == ("a bug", [["resolve_activity"]])

@@ -12,6 +12,10 @@ from autopay.domain.refusal import Refused
 from autopay.domain.request import Method, RequestSpec, RequestStatus
 from autopay.domain.values import Value
 
+AGENT_RELEASE = "agent-0.3"
+"""The patch of runs that work in batches, save in the ledger what the agent is to do, and leave no task empty. See
+workflows/releases.py and autopay/temporal/runner.py."""
+
 
 class Enqueued(Value):
     """A request was accepted; `status` is its status, which for a known id may be a final one.
