@@ -53,6 +53,10 @@ ENDS = ("complete_workflow_execution", "fail_workflow_execution", "cancel_workfl
 _LOOP = asyncio.new_event_loop()
 
 
+WITHOUT_ANSWER = ("upsert_workflow_search_attributes", "modify_workflow_properties", "set_patch_marker")
+"""Commands that nothing comes back for."""
+
+
 class TaskFailed(AssertionError):
     """The workflow failed its task: on a server it would be tried again for ever, and answer nothing."""
 
@@ -294,7 +298,7 @@ class Core:
                 self._begin(body.arguments)
                 self.send()
             else:
-                assert kind in ("upsert_workflow_search_attributes", "set_patch_marker"), kind
+                assert kind in WITHOUT_ANSWER, kind
 
     def _add(self, kind: str, command: Any, due: datetime | None = None) -> None:
         self.pending[kind, command.seq] = Pending(kind, command.seq, command, due)
