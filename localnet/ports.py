@@ -24,6 +24,7 @@ PREFERRED: Mapping[str, int] = {
     "facilitator": 8402,
     "market": 8403,
     "knowledge": 8404,
+    "page": 8406,
 }
 OTHERS = range(10_000, 32_000)
 """Where any other port is chosen: below those that Linux (32768) and macOS (49152) give to outgoing connections, one

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -69,6 +70,21 @@ def codec_program(home: Path, ports: Mapping[str, int]) -> Program:
         return await _ask("GET", url(ports["codec"]) + "/health") is not None
 
     return Program("codec", _module("autopay.temporal.codec_server", *command), answers, _environment(home))
+
+
+def page_program(home: Path, ports: Mapping[str, int]) -> Program:
+    """The API and the page, which find the stack by its home; they answer when they can be asked."""
+    command = ["serve", "--port", str(ports["page"]), "--home", str(home)]
+
+    async def answers() -> bool:
+        return await _ask("GET", url(ports["page"]) + "/health") is not None
+
+    return Program("page", _module("autopay", *command), answers, _environment(home))
+
+
+def page_is_installed() -> bool:
+    """Whether the libraries are there that only `autopay[api]` brings."""
+    return all(find_spec(name) is not None for name in ("jinja2", "limits", "python_multipart", "standardwebhooks"))
 
 
 def worker_child(home: Path, logs: Path, number: int) -> Child:

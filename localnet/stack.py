@@ -35,6 +35,8 @@ from localnet.programs import (
     chain_program,
     codec_program,
     facilitator_program,
+    page_is_installed,
+    page_program,
     sellers_program,
     url,
     worker_child,
@@ -52,6 +54,7 @@ class Stack:
         home: kept between starts; the same data and, when free, the same ports again.
         slot_ms: length of the chain's slots.
         workers: how many worker processes to run beside the stack.
+        page: serve the API and the page as well, where `autopay[api]` is installed.
         ephemeral: take any free ports, so that several stacks run side by side.
         report: told, in a sentence each, what people should know.
         check: told the addresses before any worker is started; what it raises ends the start.
@@ -63,6 +66,7 @@ class Stack:
         *,
         slot_ms: int = 400,
         workers: int = 0,
+        page: bool = False,
         ephemeral: bool = False,
         report: Callable[[str], None] = logger.warning,
         check: Callable[[StackFile], None] = lambda _addresses: None,
@@ -70,6 +74,7 @@ class Stack:
         self.home = Home(home)
         self._slot_ms = slot_ms
         self._workers = workers
+        self._has_page = page and page_is_installed()
         self._ephemeral = ephemeral
         self._report = report
         self._check = check
@@ -109,7 +114,10 @@ class Stack:
         self._check(addresses)
         self.home.publish(addresses)
         codec = Child(codec_program(self.home.path, ports), self.home.logs)
-        await all_of((self._supervisor.start(codec), self._start_workers(self._workers)))
+        found_by_home = [codec]
+        if self._has_page:
+            found_by_home.append(Child(page_program(self.home.path, ports), self.home.logs))
+        await all_of((self._supervisor.start(*found_by_home), self._start_workers(self._workers)))
         return addresses
 
     async def stop(self) -> None:
@@ -232,6 +240,9 @@ class Stack:
             codec=url(ports["codec"]),
             database_url=postgres.url,
             work_url=postgres.url_of(Role.WORK),
+            read_url=postgres.url_of(Role.READ),
+            page=url(ports["page"]) if self._has_page else "",
+            api=f"{url(ports['page'])}/api" if self._has_page else "",
             solana_rpc=url(ports["chain"]),
             solana_ws=url(ports["chain-ws"], "ws"),
             facilitator=url(ports["facilitator"]),

@@ -30,6 +30,7 @@ LONGEST_FIRST = (
 
 SHARED: Mapping[str, str] = {
     "stack/test_agent_commands.py": "the common stack",
+    "stack/test_api.py": "the common stack",
     "stack/test_commands.py": "the common stack",
     "stack/test_from_python.py": "the common stack",
     "stack/test_gateway.py": "the common stack",

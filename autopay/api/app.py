@@ -11,8 +11,8 @@ from autopay import __version__
 from autopay.api.access.routes import login_router, tell_denials
 from autopay.api.delegation import routes as delegation
 from autopay.api.page.page import add_page
-from autopay.api.problems import tell_problems
-from autopay.api.routes import agents, events, ledger, money, requests, transactions
+from autopay.api.problems import PROBLEMS, tell_problems
+from autopay.api.routes import acts, agents, events, ledger, money, requests, transactions
 
 if TYPE_CHECKING:
     from autopay.api.services import Services
@@ -36,9 +36,10 @@ def create_app(services: Services) -> FastAPI:
         openapi_url=OPENAPI,
         docs_url=None,  # its scripts come from elsewhere
         redoc_url=None,
+        responses=PROBLEMS,
     )
     app.state.services = services
-    for routes in (agents, transactions, requests, money, ledger, events, delegation):
+    for routes in (agents, transactions, requests, money, ledger, events, acts, delegation):
         app.include_router(routes.router, prefix="/api")
     app.add_api_route("/health", _health, methods=["GET"], include_in_schema=False)
     app.include_router(login_router(services.access))

@@ -25,6 +25,36 @@ logger = logging.getLogger(__name__)
 MOST_ERRORS = 20
 """Wrong arguments that are named in one answer."""
 
+_TEXT = {"type": "string"}
+_PROBLEM = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "rule"],
+    "properties": {
+        "type": {**_TEXT, "description": "Its kind, for programs that treat all of a kind alike."},
+        "title": _TEXT,
+        "status": {"type": "integer"},
+        "detail": {**_TEXT, "description": "What is wrong, and what to do."},
+        "rule": {**_TEXT, "description": "The stable name of the one reason."},
+        "id": {**_TEXT, "description": "Of a purchase: the request's id; the same call with it goes on."},
+        "agent": _TEXT,
+        "receipt": {"type": "object", "description": "Of a purchase: what was paid."},
+        "errors": {"type": "array", "items": {"type": "object"}, "description": "Which arguments are wrong, and why."},
+    },
+    "example": {
+        "type": "urn:autopay:invalid-call",
+        "title": "What was asked for cannot be",
+        "status": 404,
+        "detail": "there is no agent 'trader'; see: autopay agents",
+        "rule": "unknown_agent",
+    },
+}
+_CONTENT = {"application/problem+json": {"schema": _PROBLEM}}
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"description": "What was asked for cannot be: `rule` names the reason.", "content": _CONTENT},
+    "5XX": {"description": "It did not work: what is unreachable may work in a moment.", "content": _CONTENT},
+}
+"""The answers of every route beside its own, as the OpenAPI document has them."""
+
 _TITLES = {
     400: "The request cannot be understood",
     401: "A token is needed",

@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 
 from autopay.adapters.postgres.reports.stream import LedgerStream
 from autopay.api.access.access import Access
+from autopay.api.actions.actions import Actions
 from autopay.api.readings.readings import Readings
 from autopay.api.readings.sources import Sources, open_sources
 from autopay.settings import Settings
@@ -27,6 +28,7 @@ class Services:
         sources: the ledger that is read, and Temporal.
         readings: what can be read.
         access: who may call; `access.gate(app)` is what is to be served.
+        actions: what callers can do.
         stream: the ledger's events for all who follow them.
     """
 
@@ -34,6 +36,7 @@ class Services:
     sources: Sources
     readings: Readings
     access: Access
+    actions: Actions
     stream: LedgerStream
 
 
@@ -55,11 +58,12 @@ async def open_services(
     async with open_sources(settings) as sources:
         ledger, secret = sources.connections.ledger, keyring_of(settings).derive("page/csrf")
         access = Access.of(ledger, listen, allow_hosts, tokens_wanted=tokens_wanted, secret=secret)
-        stream = LedgerStream(sources.ledger.events)
+        actions, stream = Actions(sources.connections), LedgerStream(sources.ledger.events)
         try:
-            yield Services(settings, sources, Readings(sources), access, stream)
+            yield Services(settings, sources, Readings(sources), access, actions, stream)
         finally:
             await stream.close()
+            await actions.close()
 
 
 def services_of(connection: HTTPConnection) -> Services:

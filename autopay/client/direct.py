@@ -42,16 +42,19 @@ class DirectBackend:
 
     Args:
         settings: resolved ones.
+        connections: when the caller has them open already, and closes them.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, connections: Connections | None = None) -> None:
         self._settings = settings
-        self._connections = Connections(settings)
+        self._is_borrowed = connections is not None
+        self._connections = connections or Connections(settings)
         self._seller: AnySeller | None = None
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._connections.close()
+        if not self._is_borrowed:
+            await self._connections.close()
         if self._seller is not None:
             await self._seller.close()
 

@@ -79,6 +79,7 @@ _STATUS_OF_RULE = {
     "agent_ended": 409,
     "ended": 409,
     "unknown_session": 404,
+    "unknown_approval": 404,
     "another_wallet": 409,
     "not_waiting": 409,
     "granted_already": 409,

@@ -34,6 +34,7 @@ SECRET = frozenset(
         "keyring",
         "keyring_file",  # a keyring is pasted there easily
         "database_url",
+        "read_database_url",
         "solana_rpc_url",
         "solana_ws_url",
         "facilitator_urls",
@@ -75,6 +76,9 @@ class Settings(BaseSettings):
 
     home: Path = Field(DEFAULT_HOME, description="Where the embedded stack keeps its state")
     database_url: str = Field("", repr=False, description="postgresql://user:password@host/database")
+    read_database_url: str = Field(
+        "", repr=False, description="The same database as a role that only reads, for what `serve` shows"
+    )
     solana_rpc_url: str = Field("", repr=False, description="JSON-RPC of a Solana node")
     solana_ws_url: str = Field(
         "", repr=False, description="WebSocket of the same node; derived from the RPC URL when not set"
@@ -185,7 +189,7 @@ class Settings(BaseSettings):
             raise ValueError(NO_KEYRING.format(make=command_line("keyring")))
         return value
 
-    @field_validator("database_url")
+    @field_validator("database_url", "read_database_url")
     @classmethod
     def _postgres_url(cls, value: str) -> str:
         value = value.strip()
@@ -288,6 +292,8 @@ class Settings(BaseSettings):
 
     def _of_stack(self, stack: StackFile) -> dict[str, Any]:
         found: dict[str, Any] = {"database_url": stack.database_url}
+        if not self._is_set("database_url"):
+            found["read_database_url"] = stack.read_url
         if not self._is_set("solana_rpc_url") and self.network is Network.DEVNET:
             found |= {
                 "solana_rpc_url": stack.solana_rpc,

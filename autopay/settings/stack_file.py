@@ -17,7 +17,7 @@ OWNER_FILE = "owner.json"
 class StackFile(BaseModel):
     """Addresses of an embedded stack, and the process that runs it, which started at `born` (`own_start_time`).
 
-    `work_url` is the database for workers.
+    `work_url` is the database for workers, `read_url` for who only reads. `page` and `api` are "" where none is served.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -38,6 +38,9 @@ class StackFile(BaseModel):
     slot_ms: int
     usdc_mint: str
     cash_mint: str
+    read_url: str = ""
+    page: str = ""
+    api: str = ""
 
     def write(self, home: Path) -> None:
         """Replace HOME/stack.json, whole or not at all; readable by its owner only."""

@@ -1,11 +1,44 @@
 """Balances, sums, sessions, sellers and the audit trail."""
 
 import httpx
+import pytest
+from sqlalchemy import text
 
+from autopay.adapters.postgres.maintenance.roles import Role, apply_rights, make_roles
+from autopay.adapters.postgres.maintenance.server import Server
+from autopay.api.app import create_app
+from autopay.api.services import Services, open_services
+from autopay.domain.errors import LedgerForbids, LedgerUnavailable
 from autopay.domain.money import Currency
 from autopay.domain.payment.payment import Content
 from autopay.domain.request import RequestStatus
+from autopay.settings import Settings
+from localnet.postgres.server import EmbeddedPostgres
 from tests.ledger.books import Book, open_book
+
+LISTS = (
+    "agents",
+    "agents/buyer",
+    "transactions",
+    "requests",
+    "requests/one",
+    "requests/one/content",
+    "requests/two",
+    "balances",
+    "audit",
+    "spend?by=seller",
+    "disputes",
+    "approvals",
+    "approvals?all=true",
+    "sessions",
+    "sellers",
+    "ledger",
+    "transactions?agent=buyer&status=PENDING&min=0.001",
+    "requests?agent=buyer&status=waiting&status=unresolved&min=0.001",
+    "balances?agent=buyer&every=1h",
+)
+
+PAGES = ("/", "/agents", "/agents/buyer", "/payments", "/approvals", "/disputes", "/sessions", "/sellers", "/spend")
 
 
 async def bought(book: Book, request_id: str) -> None:
@@ -99,3 +132,30 @@ async def test_the_ledgers_state_says_why_nothing_is_signed(api: httpx.AsyncClie
     assert before["events"] > 0
     await book.ledger.fence.set("restored from a backup")
     assert (await api.get("/api/ledger")).json()["fence"]["reason"] == "restored from a backup"
+
+
+async def test_all_of_it_is_read_by_the_role_that_only_reads(
+    book: Book, settings: Settings, postgres: EmbeddedPostgres, database_url: str
+) -> None:
+    await bought(book, "one")
+    await book.recorded(await book.accepted("two"))
+    await book.ledger.agents.record_balance("buyer", Currency.USDC, 3, 10, "LOW")
+    server = Server(database_url)
+    make_roles(server, {})
+    assert apply_rights(server)
+    reader = settings.model_copy(update={"read_database_url": postgres.url(server.name, Role.READ)})
+    async with open_services(reader) as services:
+        transport = httpx.ASGITransport(services.access.gate(create_app(services)))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as api:
+            for path in LISTS:
+                assert (await api.get(f"/api/{path}")).status_code == 200, path
+            for path in PAGES:
+                assert (await api.get(path, headers={"Accept": "text/html"})).status_code == 200, path
+        with pytest.raises(LedgerForbids):
+            async with services.sources.ledger.database.transaction() as db:
+                await db.execute(text("SELECT sealed_payment FROM transactions"))
+
+
+async def test_the_ledger_that_is_read_can_write_nothing_whatever_its_role(services: Services, book: Book) -> None:
+    with pytest.raises(LedgerUnavailable, match="read-only transaction"):
+        await services.sources.ledger.fence.set("by a reading")

@@ -22,10 +22,19 @@ from tests.stack.up import PATIENCE_S, Up, starter
 @pytest.fixture(scope="module")
 async def common_up(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Up]:
     """A started `up`, which each test leaves running."""
-    command = Up(tmp_path_factory.mktemp("up") / "home")
+    command = Up(tmp_path_factory.mktemp("up") / "home", page=True)
     await command.start()
     yield command
     await command.end(signal.SIGINT)
+
+
+async def test_the_page_and_the_api_are_the_first_addresses_and_both_answer(common_up: Up) -> None:
+    assert list(common_up.addresses)[:2] == ["page", "api"]
+    async with httpx.AsyncClient(trust_env=False) as http:
+        agents = await http.get(f"{common_up.addresses['api']}/agents")
+        assert (agents.status_code, agents.json()["items"], agents.json()["problem"]) == (200, [], None)
+        page = await http.get(common_up.addresses["page"])
+        assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
 
 
 async def slot(rpc_url: str) -> int:

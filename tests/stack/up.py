@@ -16,8 +16,9 @@ PATIENCE_S = 90
 class Up:
     """One `up` on a home. Its stdout gives the addresses, its stderr goes to a file beside the home."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, page: bool = False) -> None:
         self.home = home
+        self._options = [] if page else ["--no-page"]
         self.addresses: dict[str, Any] = {}
         self._process: Process | None = None
 
@@ -32,7 +33,7 @@ class Up:
         with self.errors.open("ab") as errors:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, str(STARTER), "up", "--home", str(self.home), "--slot-ms", "50", "--json",
-                stdin=DEVNULL, stdout=PIPE, stderr=errors, env=clean_environment(),
+                *self._options, stdin=DEVNULL, stdout=PIPE, stderr=errors, env=clean_environment(),
             )  # fmt: skip
         assert self.process.stdout is not None
         line = await asyncio.wait_for(self.process.stdout.readline(), PATIENCE_S)

@@ -106,10 +106,12 @@ class PostgresLedger:
         await self.database.dispose()
 
 
-def open_ledger(database_url: str) -> PostgresLedger:
+def open_ledger(database_url: str, *, reads_only: bool = False) -> PostgresLedger:
     """A ledger on that database; connects when first used. End it with `dispose()`.
+
+    With `reads_only` it writes nothing and reads nothing that is sealed: the role `autopay_read` is enough.
 
     Raises:
         ValueError: not a PostgreSQL URL.
     """
-    return PostgresLedger(Database(open_engine(database_url)))
+    return PostgresLedger(Database(open_engine(database_url, reads_only=reads_only), reads_only=reads_only))

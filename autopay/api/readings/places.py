@@ -45,6 +45,11 @@ def seller_host(seller: str) -> str:
     return seller if has_port else f"{seller}:443"
 
 
+def request_path(agent: str, request_id: str) -> str:
+    """Where all that is known of a request is."""
+    return f"/api/requests/{quote(request_id, safe='')}?agent={quote(agent, safe='')}"
+
+
 def content_path(agent: str, request_id: str) -> str:
     """Where the content of a request is."""
     return f"/api/requests/{quote(request_id, safe='')}/content?agent={quote(agent, safe='')}"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from autopay.api.models.money_reports import Balance, Sellers, Session, SpendReport
     from autopay.api.models.payments import Payment
     from autopay.api.models.requests import Approval, Dispute, Request, RequestItem
+    from autopay.api.readings.requests import RequestKey
     from autopay.api.readings.sources import Sources
     from autopay.domain.payment.exchange import StoredContent
 
@@ -58,6 +59,10 @@ class Readings:
     ) -> Page[RequestItem]:
         """Requests, newest first; statuses are those of requests."""
         return await read_requests(self._sources, wanted, after, limit)
+
+    async def find(self, request_id: str, agent: str | None = None) -> RequestKey:
+        """The request of that id; without an agent, of the only one that has such a request."""
+        return await find_request(self._sources, request_id, agent)
 
     async def request(self, request_id: str, agent: str | None = None) -> Request:
         """One request with its payments, timeline and content; without an agent, the only one of that id."""

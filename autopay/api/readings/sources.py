@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from autopay.adapters.postgres import open_ledger
 from autopay.client.requests.connections import Connections
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ class Sources:
 async def open_sources(settings: Settings) -> AsyncIterator[Sources]:
     """The sources that the settings name, closed at the end."""
     connections = Connections(settings)
+    ledger = open_ledger(settings.read_database_url or settings.database_url, reads_only=True)
     try:
-        yield Sources(connections.ledger, connections, settings)
+        yield Sources(ledger, connections, settings)
     finally:
+        await ledger.dispose()
         await connections.close()

@@ -47,7 +47,7 @@ async def requests(
     return found
 
 
-@router.get("/requests/{request_id}", response_model=models.Request)
+@router.get("/requests/{request_id}", response_model=models.Request, responses={304: {"description": "You have it."}})
 async def one_request(
     request: Request, services: ServicesNeeded, request_id: RequestId, agent: Owner = None
 ) -> Response:
@@ -64,7 +64,7 @@ async def one_request(
 @router.get(
     "/requests/{request_id}/content",
     response_class=Response,
-    responses={200: {"content": {"application/octet-stream": {}}}, 404: {}, 410: {}},
+    responses={200: {"content": {"application/octet-stream": {}}}, 304: {"description": "You have it."}},
 )
 async def content(request: Request, services: ServicesNeeded, request_id: RequestId, agent: Owner = None) -> Response:
     """What was bought, byte for byte, as a download: a seller's bytes are never shown as a page of this server.

@@ -59,6 +59,7 @@ def demo(
     stack = Stack(
         settings.home,
         slot_ms=settings.slot_ms,
+        page=True,
         report=display.note,
         check=lambda addresses: check_settings(settings, addresses),
     )
@@ -110,7 +111,9 @@ class _DemoRun:
             async with display.waiting(self._what_starts):
                 addresses = await self._stack.start()
             settings = self._unresolved.resolve()
-            display.note(f"all of it answers; watch along in Temporal's web UI: {addresses.temporal_ui}")
+            if addresses.page:
+                display.note(f"watch along: {addresses.page}")
+            display.note(f"all of it answers; Temporal's web UI: {addresses.temporal_ui}")
             async with ledger_of(settings) as ledger:
                 client = await connect(settings)
                 for name in await stop_earlier_agents(settings, ledger, client):
@@ -166,11 +169,13 @@ class _DemoRun:
     def _explain(self, context: DemoContext, *, keep: bool) -> None:
         print_line(f"All of this took {self._display.seconds:.0f} s, the start of the stack included.")
         if keep:
-            print_line(f"\nThe stack keeps running; Temporal's web UI: {context.addresses.temporal_ui}")
+            page = f"; the page: {context.addresses.page}" if context.addresses.page else ""
+            print_line(f"\nThe stack keeps running{page}; Temporal's web UI: {context.addresses.temporal_ui}")
             print_line("What a workflow does now, and why, is in its tab User Metadata.")
             print_line(f"In another terminal: {command_line('ledger', 'show')}")
             feed = f"{context.addresses.market_api}/api/market-feed"
             print_line(f"                     {command_line('request', feed)}")
             print_line("Stop with Ctrl-C.")
         else:
-            print_line(f"To keep looking at it: make demo ARGS=--keep, then open {context.addresses.temporal_ui}")
+            shown = context.addresses.page or context.addresses.temporal_ui
+            print_line(f"To keep looking at it: make demo ARGS=--keep, then open {shown}")

@@ -42,7 +42,7 @@ def serve(
     """
     from autopay.cli.operate.serve_steps import ServeOrder, serve_until_signal
 
-    settings = Settings.load(home=home).resolve("database_url", "keyring")
+    settings = Settings.load(home=home).resolve("database_url", "keyring").for_work()
 
     def show(url: str) -> None:
         if as_json:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from localnet.stack import Stack
 
 _TITLES = {
+    "page": "The page",
+    "api": "API",
     "temporal": "Temporal",
     "temporal_ui": "Temporal web UI",
     "codec": "Payload codec",
@@ -48,12 +50,13 @@ def up(
     slot_ms: Annotated[
         int | None, typer.Option(min=10, max=10_000, help="Milliseconds of a slot.", show_default="400")
     ] = None,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Serve the API and the page as well.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the addresses as one line of JSON.")] = False,
 ) -> None:
     """Run the embedded stack in the foreground.
 
-    That is PostgreSQL, Temporal, a Solana chain, a facilitator and two paid APIs, all on this machine. It runs
-    until Ctrl-C and keeps its state for the next time. Other commands with the same home find it by themselves.
+    That is PostgreSQL, Temporal, a Solana chain, a facilitator, two paid APIs and the page, all on this machine. It
+    runs until Ctrl-C and keeps its state for the next time. Other commands with the same home find it by themselves.
 
     Exits 0 when it is stopped, 130 when that is before all of it answered, 1 when a part does not start or keeps
     dying, 2 when settings would send its workers to another chain, Temporal or ledger. No part is left running.
@@ -68,6 +71,7 @@ def up(
         settings.home,
         slot_ms=settings.slot_ms,
         workers=count,
+        page=page,
         report=note,
         check=lambda addresses: check_settings(settings, addresses, count),
     )
@@ -126,7 +130,10 @@ def _show(addresses: StackFile, names: list[str], as_json: bool) -> None:
         print_json({key: getattr(addresses, key) for key in _TITLES})
         return
     for key, title in _TITLES.items():
-        print_line(f"{title:<20}{getattr(addresses, key)}")
+        if address := getattr(addresses, key):
+            print_line(f"{title:<20}{address}")
+    if not addresses.page:
+        note("the page is not served: see `serve`, which needs autopay[api]")
     workers = [name for name in names if name.startswith("worker-")]
     if not workers:
         note(f"no worker runs yet; {start_worker()}")

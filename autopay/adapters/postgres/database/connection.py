@@ -103,8 +103,8 @@ def transaction_settings(database_url: str, statement_timeout_s: int) -> str:
     return "; ".join(f"SET LOCAL {name} = {value}" for name, value in settings.items() if name not in chosen)
 
 
-def open_engine(database_url: str) -> AsyncEngine:
-    """A pool of connections; connects when first used.
+def open_engine(database_url: str, *, reads_only: bool = False) -> AsyncEngine:
+    """A pool of connections; connects when first used. With `reads_only` no transaction can write.
 
     A pooled connection that died is noticed when a transaction begins on it (`Database.transaction`), and all that are
     as old are replaced: to ask each connection before would be one more round trip for each transaction.
@@ -122,12 +122,13 @@ def open_engine(database_url: str) -> AsyncEngine:
         hide_parameters=True,  # parameters hold sealed secrets and bought content: never in a traceback
     )
     settings = transaction_settings(database_url, STATEMENT_TIMEOUT_S)
+    access = " READ ONLY" if reads_only else ""
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
         level = connection.get_execution_options().get("begin", ISOLATION_LEVEL)
         if level is not None:
-            connection.exec_driver_sql(f"BEGIN ISOLATION LEVEL {level}; {settings}")
+            connection.exec_driver_sql(f"BEGIN ISOLATION LEVEL {level}{access}; {settings}")
 
     return engine
 

@@ -1,16 +1,18 @@
 """`Database`, which every part of the ledger holds: opens transactions, translates faults; and the rows they lock."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
-from sqlalchemy import bindparam, event, select
+from sqlalchemy import Select, bindparam, event, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
-from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction
+from sqlalchemy.orm import InstrumentedAttribute, ORMExecuteState, QueryContext, Session, UOWTransaction, defer
+from sqlalchemy.orm.attributes import set_committed_value
 
 from autopay.adapters.postgres.database.connection import SNAPSHOT, fault_of
 from autopay.adapters.postgres.database.notifier import Notifier
-from autopay.adapters.postgres.tables.core import AgentRow, RequestRow
+from autopay.adapters.postgres.tables.core import AgentRow, Base, RequestRow, SessionRow, TransactionRow
 from autopay.domain.errors import UnknownAgent, UnknownRequest
 
 READ_AGAIN = {"populate_existing": True}
@@ -41,12 +43,46 @@ def _executed(state: ORMExecuteState) -> None:
         state.session.info["wrote"] = True
 
 
-class Database:
-    """The pool of connections: opens transactions, translates the database's errors to faults, wakes readers."""
+class _Reader(Session):
+    """Reads no sealed column, as the role that only reads may not: a row that it reads has None there."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+
+@event.listens_for(_Reader, "do_orm_execute")
+def _leave_out_sealed(state: ORMExecuteState) -> None:
+    statement = state.statement
+    if not isinstance(statement, Select):  # no union here is of whole rows
+        return
+    for described in statement.column_descriptions:
+        columns = _SEALED.get(described["expr"], ())  # of whole rows alone
+        statement = statement.options(*(defer(column) for column in columns))
+    state.statement = statement
+
+
+def _has_none(row: Base, context: QueryContext) -> None:
+    if isinstance(context.session, _Reader):
+        for column in _SEALED[type(row)]:
+            set_committed_value(row, column.key, None)
+
+
+_SEALED: Mapping[Any, tuple[InstrumentedAttribute[Any], ...]] = {
+    RequestRow: (RequestRow.sealed_extras,),
+    SessionRow: (SessionRow.session_token,),
+    TransactionRow: (TransactionRow.sealed_payment,),
+}
+for _row in _SEALED:
+    event.listen(_row, "load", _has_none)
+
+
+class Database:
+    """The pool of connections: opens transactions, translates the database's errors to faults, wakes readers.
+
+    With `reads_only` rows have nothing in columns that hold what is sealed.
+    """
+
+    def __init__(self, engine: AsyncEngine, *, reads_only: bool = False) -> None:
         self.engine = engine
-        self._open = async_sessionmaker(engine, expire_on_commit=False, sync_session_class=_Session)
+        kind = _Reader if reads_only else _Session
+        self._open = async_sessionmaker(engine, expire_on_commit=False, sync_session_class=kind)
         self._notifier = Notifier(engine)
 
     async def dispose(self) -> None:

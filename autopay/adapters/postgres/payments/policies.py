@@ -62,6 +62,17 @@ class Policies:
         async with self._database.transaction() as db:
             return [approval_record(row, name) for row, name in await db.execute(query)]
 
+    async def approval(self, approval_id: UUID) -> ApprovalRecord | None:
+        """That question and where it stands; None when there is none."""
+        query = (
+            select(ApprovalRow, AgentRow.name)
+            .join(AgentRow, AgentRow.id == ApprovalRow.agent_id)
+            .where(ApprovalRow.id == approval_id)
+        )
+        async with self._database.transaction() as db:
+            found = (await db.execute(query)).one_or_none()
+            return None if found is None else approval_record(*found)
+
     async def set(self, policy: Policy, agent: str | None = None) -> None:
         """From now on this policy holds: for one agent, or for all that have none of their own.
 

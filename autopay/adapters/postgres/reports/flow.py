@@ -38,7 +38,9 @@ def _with_payments(ids: Select[UUID]) -> Select[*tuple[Any, ...]]:
     asked, paid = RequestRow, TransactionRow
     page = ids.subquery()
     last = lateral(
-        select(paid)
+        select(
+            paid.amount, paid.attempt_number, paid.currency, paid.error_code, paid.last_answer, paid.sends, paid.status
+        )  # and nothing that is sealed
         .where(paid.x402_request_id == asked.x402_request_id)
         .order_by(paid.attempt_number.desc().nulls_last())
         .limit(1)
