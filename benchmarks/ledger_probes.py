@@ -10,6 +10,13 @@ from sqlalchemy import ClauseElement, Connection, text
 from autopay.adapters.postgres.maintenance.maintenance import prunable_query
 from autopay.adapters.postgres.reports.events import PAGE as EVENTS
 from autopay.adapters.postgres.reports.events import events_query
+from autopay.adapters.postgres.reports.list_queries import (
+    approvals_query,
+    balances_query,
+    requests_query,
+    seller_times_query,
+    sellers_query,
+)
 from autopay.adapters.postgres.reports.queries import payments_query, spend_query, trail_query
 from autopay.domain.report.filter import Cursor, Filter, SpendBy
 from benchmarks.ledger_rows import BUSY_AGENT, RARE_ENDPOINT
@@ -40,6 +47,7 @@ def probes(connection: Connection) -> Mapping[str, Sequence[Probe]]:
         "`ledger spend`": _spend(agent),
         "`ledger follow`": _follow(connection, agent, quiet),
         "`ledger prune`": _prune(),
+        "The API and the page": _api(agent, quiet),
     }
 
 
@@ -141,6 +149,32 @@ def _follow(connection: Connection, agent: UUID, quiet: UUID) -> Sequence[Probe]
             "ix_audit_events_agent_id_xid_id",
         ),
         Probe("`--agent --tail 10`", events_query(None, agent, 10)),
+    ]
+
+
+def _api(agent: UUID, quiet: UUID) -> Sequence[Probe]:
+    now, everything = datetime.now(UTC), Filter()
+    day, week = now - timedelta(days=1), now - timedelta(days=7)
+
+    def requests(title: str, wanted: Filter, agent_id: UUID | None = None, after: Cursor | None = None) -> Probe:
+        return Probe(title, requests_query(wanted, agent_id, after, PAGE))
+
+    def balances(title: str, since: datetime | None, every: timedelta | None, agent_id: UUID | None = None) -> Probe:
+        return Probe(title, balances_query(agent_id, (since, None), every, None, 500))
+
+    return [
+        requests("`/requests`, first page", everything),
+        requests("`/requests`, page deep in the past", everything, after=_place(358)),
+        requests("`/requests?agent=`", everything, agent),
+        requests("`/requests?status=waiting&status=unresolved`", Filter(statuses=("waiting", "unresolved"))),
+        requests("`/requests?status=delivered`", Filter(statuses=("delivered",)), quiet),
+        balances("`/balances`, first page", None, None),
+        balances("`/balances?agent=&since=7d&every=1h`", week, timedelta(hours=1), agent),
+        Probe("`/sellers` of the last day", sellers_query(day, None)),
+        Probe("`/sellers` of the last day, over time", seller_times_query(day, timedelta(minutes=30), None, None)),
+        Probe("`/sellers?agent=` of a week", sellers_query(week, quiet)),
+        Probe("`/spend?by=seller` of the last day", spend_query(Filter(since=day), None, SpendBy.SELLER)),
+        Probe("`/approvals`", approvals_query(None, None, PAGE, undecided=True)),
     ]
 
 

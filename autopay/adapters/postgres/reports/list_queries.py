@@ -172,7 +172,7 @@ def balances_query(
 ) -> Select[*tuple[Any, ...]]:
     """Readings, newest first; columns are named like the fields of `BalanceRow`."""
     of, (since, until) = BalanceSnapshotRow, span
-    chosen = select(of.id, of.snapshot_at)
+    chosen = select(of.id, of.agent_id, of.currency, of.balance, of.threshold, of.status, of.snapshot_at)
     if agent_id is not None:
         chosen = chosen.where(of.agent_id == agent_id)
     if since is not None:
@@ -181,29 +181,25 @@ def balances_query(
         chosen = chosen.where(of.snapshot_at < until)
     if after is not None:
         chosen = chosen.where(of.snapshot_at <= after.at, tuple_(of.snapshot_at, of.id) < (after.at, after.row_id))
-    if every is not None:
-        bucket = func.date_bin(cast(every, Interval), of.snapshot_at, _EPOCH)
-        of_each = (of.agent_id, of.currency, bucket)
+    if every is None:
+        page = chosen.order_by(of.snapshot_at.desc(), of.id.desc()).limit(limit).subquery().c
+    else:
+        of_each = (of.agent_id, of.currency, func.date_bin(cast(every, Interval), of.snapshot_at, _EPOCH))
         chosen = chosen.ext(distinct_on(*of_each)).order_by(*of_each, of.snapshot_at.desc(), of.id.desc())
-    page_of = chosen.subquery()
-    page = (
-        select(page_of.c.id).order_by(page_of.c.snapshot_at.desc(), page_of.c.id.desc()).limit(limit).subquery()
-        if every is not None
-        else chosen.order_by(of.snapshot_at.desc(), of.id.desc()).limit(limit).subquery()
-    )
+        page = chosen.subquery().c
     return (
         select(
-            of.id.label("row_id"),
+            page.id.label("row_id"),
             AgentRow.name.label("agent"),
-            of.currency,
-            of.balance,
-            of.threshold,
-            of.status,
-            of.snapshot_at,
+            page.currency,
+            page.balance,
+            page.threshold,
+            page.status,
+            page.snapshot_at,
         )
-        .join(page, page.c.id == of.id)
-        .join(AgentRow, AgentRow.id == of.agent_id)
-        .order_by(of.snapshot_at.desc(), of.id.desc())
+        .join(AgentRow, AgentRow.id == page.agent_id)
+        .order_by(page.snapshot_at.desc(), page.id.desc())
+        .limit(limit)
     )
 
 

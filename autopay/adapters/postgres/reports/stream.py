@@ -54,6 +54,11 @@ class LedgerStream:
         """How many read now."""
         return self._readers
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no place for another reader."""
+        return self._readers >= self._most
+
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
         """A place among the readers.
@@ -61,7 +66,7 @@ class LedgerStream:
         Raises:
             TooManyReaders: there is none.
         """
-        if self._readers >= self._most:
+        if self.is_full:
             raise TooManyReaders
         self._readers += 1
         try:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
 from starlette.responses import StreamingResponse
 
 from autopay.adapters.postgres.reports.events import START, parse_cursor
+from autopay.adapters.postgres.reports.stream import LedgerStream, TooManyReaders
 from autopay.api.services import ServicesNeeded
-from autopay.client.errors import InvalidCall
+from autopay.client.errors import InvalidCall, Unreachable
 from autopay.domain.errors import CursorLost
-
-if TYPE_CHECKING:
-    from autopay.adapters.postgres.reports.events import LedgerEvent
 
 BEAT_S = 5.0
 """So often something is said, so that a browser notices when nothing comes any more."""
@@ -36,32 +33,30 @@ async def events(
         parse_cursor(cursor)
     except ValueError:
         raise InvalidCall("after: not a cursor", "wrong_cursor") from None
+    if services.stream.is_full:
+        raise Unreachable("too many pages are open; close one, or try again", "too_many_streams")
     return StreamingResponse(
-        _messages(services.sources.ledger.events.follow(after=cursor)),
+        _messages(services.stream, cursor),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
-async def _messages(following: AsyncIterator[LedgerEvent]) -> AsyncIterator[str]:
+async def _messages(stream: LedgerStream, cursor: str) -> AsyncIterator[str]:
     """The events as text, and a beat when none comes."""
     yield _message("beat")
-    coming = asyncio.ensure_future(anext(following))
     try:
-        while True:
-            done, _ = await asyncio.wait({coming}, timeout=BEAT_S)
-            if not done:
-                yield _message("beat")
-                continue
-            event = coming.result()
-            told = {"kind": event.kind, "agent": event.agent, "request": event.request_id}
-            yield _message("ledger", json.dumps(told), event.cursor)
-            coming = asyncio.ensure_future(anext(following))
+        async with stream.place():
+            async for event in stream.read(cursor, beat_s=BEAT_S):
+                if event is None:
+                    yield _message("beat")
+                    continue
+                told = {"kind": event.kind, "agent": event.agent, "request": event.request_id}
+                yield _message("ledger", json.dumps(told), event.cursor)
+    except TooManyReaders:
+        return  # the browser connects again
     except CursorLost:
         yield _message("lost")  # the ledger is another one than before: the page is read anew
-    finally:
-        coming.cancel()
-        await asyncio.gather(coming, return_exceptions=True)
 
 
 def _message(name: str, data: str = "", cursor: str | None = None) -> str:
