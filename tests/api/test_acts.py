@@ -9,6 +9,7 @@ import pytest
 from tests.ledger.books import Book
 
 ACT = {"Content-Type": "application/json"}
+BUY = b'{"agent": "buyer", "url": "https://x.test/", %s}'
 NOBODY = uuid.UUID(int=7)
 
 
@@ -101,3 +102,22 @@ async def test_a_session_is_revoked_without_temporal_and_recorded(api: httpx.Asy
     assert session["state"] == "REVOKED"
     [order] = await book.ledger.operator_actions.newest()
     assert (order.action, order.target, order.outcome) == ("revoke", str(book.session_id), "done")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(b"{", id="half"),
+        pytest.param(b'{"agent": "\xff"}', id="no UTF-8"),
+        pytest.param(BUY % b'"content": "\\ud800"', id="half a character"),
+        pytest.param(b'{"\\ud800": 1}', id="half a character as a name"),
+        pytest.param(BUY % b'"wait": NaN', id="waits for no number"),
+        pytest.param(BUY % (b'"json": ' + b"[" * 5_000 + b"]" * 5_000), id="deep"),
+        pytest.param(BUY % b'"headers": {"a": "b\\r\\nc: d"}', id="a second header"),
+    ],
+)
+async def test_a_body_that_cannot_be_read_is_the_callers_fault(api: httpx.AsyncClient, book: Book, sent: bytes) -> None:
+    answer = await api.post("/api/requests", content=sent, headers=ACT)
+    assert answer.status_code in (400, 422)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert await book.ledger.operator_actions.newest() == []
