@@ -11,7 +11,7 @@ from tests.hostile.way import DELIVERED, FREE, UNAVAILABLE, UNDELIVERED, Way, fa
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 PART = b"x" * 65_536
 LONG = b"Content-Length: 1000000\r\n\r\n"
-BOMB = gzip.compress(b"\0" * 60_000_000)
+BOMB = gzip.compress(b"\0" * 60_000_000, 1)
 YEAR_S = 31_536_000
 
 
