@@ -3,6 +3,7 @@ got, is in `tests/unit/test_wallet_changes.py`."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +24,10 @@ from tests.stack.shell import Shell
 
 MONEY, RENT, FEE = 5_000_000, 2_039_280, 5_000
 PATIENCE_MS = 20_000
+
+AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
+VIOLATIONS = "axe.run().then(({ violations }) => violations.map(({ id, nodes }) => `${id} ${nodes[0].target}`))"
+WIDTHS = "(({ scrollWidth, clientWidth }) => [scrollWidth, clientWidth])(document.documentElement)"
 
 
 @dataclass
@@ -181,6 +186,33 @@ async def test_an_answer_that_is_lost_is_asked_for_again_and_nothing_is_sent_twi
     await owner.is_told("Granted: the chain shows it")
     assert await owner.lamports() == before - RENT - FEE
     assert len(owner.wallet.asked) == 1
+
+
+async def test_no_state_of_the_view_has_a_barrier_or_is_wider_than_a_phone(owner: Owner) -> None:
+    page, found = owner.page, list[str]()
+
+    async def look(state: str) -> None:
+        for scheme in ("light", "dark"):
+            await page.emulate_media(color_scheme=scheme)
+            found.extend(f"{state}, {scheme}: {each}" for each in await page.evaluate(VIOLATIONS))
+        wide, fits = await page.evaluate(WIDTHS)
+        assert wide <= fits, state
+
+    await page.set_viewport_size({"width": 360, "height": 740})
+    await page.goto("/delegate")
+    await page.evaluate(AXE.read_text(encoding="utf-8"))
+    await look("what it may spend")
+    await owner.draft("narrow")
+    await page.evaluate(AXE.read_text(encoding="utf-8"))
+    await look("what is to be signed")
+    owner.wallet.refusal = (4001, "User rejected the request.")
+    await owner.sign()
+    await owner.is_told("You refused it")
+    await look("refused")
+    await page.goto(f"/delegate/{(await owner.session('narrow')).session_id}")
+    await page.evaluate(AXE.read_text(encoding="utf-8"))
+    await look("a session that waits")
+    assert found == []
 
 
 async def test_what_the_server_refuses_is_told_in_its_words(owner: Owner) -> None:
