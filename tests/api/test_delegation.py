@@ -92,6 +92,12 @@ async def test_a_session_that_is_not_there_is_not_found(
     assert (answer.status_code, answer.json()["rule"]) == (404, "unknown_session")
 
 
+async def test_a_session_that_nobody_revoked_is_not_told_to_be(guarded: httpx.AsyncClient, book: Book) -> None:
+    (session,) = await book.ledger.sessions.list()
+    answer = await guarded.post(f"/api/sessions/revokes/{session.session_id}/signed", json={})
+    assert (answer.status_code, answer.json()["rule"]) == (409, "not_waiting")
+
+
 async def test_a_token_that_may_only_read_delegates_nothing(
     guarded: httpx.AsyncClient, ledger: PostgresLedger, book: Book
 ) -> None:

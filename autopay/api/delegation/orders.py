@@ -110,6 +110,8 @@ class DelegationOrders:
         asked = record.owner_transaction
         if asked is not None and asked.does != does:
             raise NotDelegated("not_waiting", f"session {session_id} waits for its {asked.does}, not for its {does}")
+        if asked is None and does == "revoke" and record.status == "ACTIVE":
+            raise NotDelegated("not_waiting", f"session {session_id} was not revoked: draft its revoke first")
         async with self._ordered(f"submit_{does}", record), self._connected() as on:
             result = await submit(on, Submission(session_id, transaction, None))
         if not isinstance(result, Granted):
