@@ -138,6 +138,24 @@ async def test_all_readers_share_one_connection_that_listens(server: str, book: 
     assert row == (1,)
 
 
+async def test_the_pages_stream_tells_of_the_same_events_on_the_same_connection(
+    services: Services, server: str, book: Book
+) -> None:
+    newest = (await everything(book))[-1].cursor
+    async with (
+        httpx.AsyncClient(base_url=server, timeout=PATIENCE_S) as client,
+        client.stream("GET", "/events", params={"after": newest}) as answer,
+    ):
+        lines = answer.aiter_lines()
+        assert await anext(lines) == "event: beat"
+        await book.accepted("one")
+        async for line in lines:
+            if line.startswith("data: {"):
+                assert json.loads(line.removeprefix("data: "))["request"] == "one"
+                break
+        assert services.stream.readers == 1
+
+
 async def test_a_place_that_is_gone_is_told_by_its_name(server: str, book: Book, api: httpx.AsyncClient) -> None:
     answer = await api.get("/api/events", params={"after": "1:1"})
     assert (answer.status_code, answer.json()["rule"]) == (410, "cursor_lost")
