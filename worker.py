@@ -10,8 +10,8 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,9 @@ from activities.start_payments import StartPayments
 from activities.submit import SubmitStep
 from activities.top_up import TopUp
 from activities.verify import VerifyStep
+from activities.webhooks import WebhookStep
 from autopay.adapters.answers import AnswerWatch
-from autopay.adapters.postgres import open_ledger
+from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.adapters.postgres.maintenance.roles import may_alter_history
 from autopay.adapters.postgres.sessions.recent import RecentSessions
 from autopay.adapters.solana.account_watch import SolanaAccountWatch
@@ -66,6 +67,7 @@ from autopay.temporal.nexus.handler import AutopayHandler
 from autopay.temporal.rollout import DEPLOYMENT
 from autopay.temporal.runner import ReplayableRunner
 from autopay.temporal.schedules import schedule_adoption
+from autopay.temporal.webhooks import start_webhooks
 from workflows.adopt import Adopt
 from workflows.agent import Agent
 from workflows.fetch import Fetch, GetData
@@ -73,6 +75,7 @@ from workflows.messages import MessageChecks
 from workflows.paid_request import PaidRequest
 from workflows.policies import WAITS
 from workflows.redeliver import Redeliver
+from workflows.webhooks import WebhookEndpoint
 
 SHUTDOWN_TIMEOUT = timedelta(seconds=30)
 """How long activities in flight may take to finish after SIGTERM; a submit that is cut off is sent again."""
@@ -93,7 +96,7 @@ SWITCH_INTERVAL_S = 0.0005
 """How long one Python thread may keep the others waiting. The SDK runs each activation of a workflow in a thread of its
 own; with Python's 5 ms it waits that long for a busy event loop, a dozen times for one payment."""
 
-WORKFLOWS = [Agent, PaidRequest, Adopt, Redeliver, Fetch, GetData]
+WORKFLOWS = [Agent, PaidRequest, Adopt, Redeliver, Fetch, GetData, WebhookEndpoint]
 
 log = structlog.get_logger("autopay.worker")
 
@@ -188,6 +191,7 @@ def make_waits_worker(
     sessions: SessionStore,
     accounts: AccountWatch,
     purchases: PurchaseStep | None = None,
+    webhooks: WebhookStep | None = None,
 ) -> Worker:
     """A worker of the task queue for long waits: an agent that is short of money has one idle activity there, a fetch
     of another team's workflow one until it is answered."""
@@ -195,7 +199,11 @@ def make_waits_worker(
     return Worker(
         client,
         task_queue=settings.task_queue + WAITS,
-        activities=[TopUp(sessions, accounts).wait_for_top_up, *of_purchases],
+        activities=[
+            TopUp(sessions, accounts).wait_for_top_up,
+            *of_purchases,
+            *([] if webhooks is None else [webhooks.deliver_webhooks]),
+        ],
         max_concurrent_activities=MAX_WAITS,
     )
 
@@ -271,7 +279,8 @@ async def run(settings: Settings, alive: Path | None = None) -> None:
         answers = AnswerWatch(ledger.requests, ledger.events.listening)
         stack.push_async_callback(answers.close)
         purchases = PurchaseStep(ledger.requests, answers, vault, settings.nexus_agents)
-        waits = make_waits_worker(client, settings, ledger.sessions, accounts, purchases)
+        webhooks = await stack.enter_async_context(webhooks_of(settings, ledger, vault))
+        waits = make_waits_worker(client, settings, ledger.sessions, accounts, purchases, webhooks)
         stopped = asyncio.Event()
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, stopped.set)
@@ -283,11 +292,43 @@ async def run(settings: Settings, alive: Path | None = None) -> None:
                 await schedule_adoption(client, settings.task_queue)
             except RPCError as error:
                 log.warning("no schedule: payments whose workflow is gone are not adopted", error=error.message)
+            await begin_webhooks(client, settings, ledger, webhooks)
             leave_out_of_collections_what_is_loaded()
             log.info("worker ready", task_queue=settings.task_queue, network=settings.network.value, pid=os.getpid())
             await stopped.wait()
             log.info("worker is stopping", seconds=SHUTDOWN_TIMEOUT.total_seconds())
         log.info("worker stopped")
+
+
+@asynccontextmanager
+async def webhooks_of(settings: Settings, ledger: PostgresLedger, vault: Vault) -> AsyncIterator[WebhookStep | None]:
+    """The activity that sends webhooks; None without the library that signs them, which `autopay[api]` brings."""
+    try:
+        from autopay.adapters.webhooks.sender import WebhookSender, webhook_reach  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name != "standardwebhooks":
+            raise
+        yield None
+        return
+    sender = WebhookSender(webhook_reach(settings.allowed_private_hosts))
+    try:
+        yield WebhookStep(ledger.webhooks, ledger.events.listening, vault, sender)
+    finally:
+        await sender.close()
+
+
+async def begin_webhooks(
+    client: Client, settings: Settings, ledger: PostgresLedger, webhooks: WebhookStep | None
+) -> None:
+    """See that every endpoint of webhooks has its workflow; what hinders it is logged, as payments go on without."""
+    try:
+        endpoints = [each.endpoint_id for each in await ledger.webhooks.list() if each.disabled_at is None]
+        if endpoints and webhooks is None:
+            log.warning("webhooks are not sent: this worker lacks a library; pip install 'autopay[api]'")
+            return
+        await start_webhooks(client, settings.task_queue, endpoints)
+    except (RPCError, TransientFault) as error:
+        log.warning("webhooks are not begun by this worker", error=str(error))
 
 
 def leave_out_of_collections_what_is_loaded() -> None:

@@ -111,6 +111,16 @@ TOP_UP_RETRIES = RetryPolicy(
 )
 """Bounded, then begun again; balances are polled beside it, so nothing depends on it but the speed."""
 
+WEBHOOK_STEP = timedelta(minutes=15)
+WEBHOOK_HEARTBEAT = timedelta(seconds=20)
+WEBHOOK_RETRIES = RetryPolicy(
+    initial_interval=timedelta(seconds=2),
+    backoff_coefficient=2,
+    maximum_interval=timedelta(minutes=1),
+    non_retryable_error_types=[],
+)
+"""A round lasts ten minutes. What ends one is retried for ever, be it a missing key: nothing is lost meanwhile."""
+
 PURCHASE_STEP = timedelta(minutes=3)
 PURCHASE_HEARTBEAT = timedelta(seconds=10)
 CANCEL_STEP = timedelta(seconds=20)

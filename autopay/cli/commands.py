@@ -73,6 +73,7 @@ GROUPS: Mapping[str, Mapping[str, Entry]] = {
         "seed": Entry("operate.db", "Put sample rows into the ledger."),
         "backup": Entry("operate.backup", "Write the ledger into a file while workers go on."),
         "restore": Entry("operate.backup", "Restore the ledger from a backup, with a fence."),
+        "webhook": Entry("webhook.group", "Send events to other programs, signed and retried for a day."),
         "token": Entry("token.group", "Make tokens for the API and the page, and revoke them."),
         "keyring": Entry("operate.keyring", "Print a new keyring, which opens the ledger's secrets."),
         "vault": Entry("operate.vault", "Encrypt the ledger's secrets with a new key."),

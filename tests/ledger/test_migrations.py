@@ -34,6 +34,7 @@ REVISIONS = [
     "0009_key_checks",
     "0010_usage",
     "0011_access",
+    "0012_webhooks",
 ]
 
 ROWS_OF_0001 = """

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from autopay.adapters.postgres.maintenance.reseal import SealedColumns
     from autopay.adapters.postgres.reports.lists import Lists
     from autopay.adapters.postgres.reports.reports import Reports
+    from autopay.adapters.postgres.webhooks.webhooks import Webhooks
 
 
 class PostgresLedger:
@@ -58,6 +59,13 @@ class PostgresLedger:
         from autopay.adapters.postgres.access.actions import OperatorActions  # noqa: PLC0415
 
         return OperatorActions(self.database)
+
+    @cached_property
+    def webhooks(self) -> "Webhooks":
+        """Where events are sent to, and what became of each."""
+        from autopay.adapters.postgres.webhooks.webhooks import Webhooks  # noqa: PLC0415
+
+        return Webhooks(self.database)
 
     @cached_property
     def reconciliation(self) -> "Reconciliation":

@@ -34,7 +34,7 @@ AGENT_TABLES = (
 )
 """Tables whose rows belong to an agent."""
 
-TABLES = (*AGENT_TABLES, "counterparties", "fences", "api_tokens")
+TABLES = (*AGENT_TABLES, "counterparties", "fences", "api_tokens", "webhook_endpoints")
 """Tables whose changes are events."""
 
 

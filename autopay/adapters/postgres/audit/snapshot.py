@@ -25,6 +25,7 @@ from autopay.adapters.postgres.tables.audit import AuditAnchorRow, AuditEventRow
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, SessionRow, TransactionRow
 from autopay.adapters.postgres.tables.fence import FenceRow
 from autopay.adapters.postgres.tables.policy import ApprovalRow, CounterpartyRow, PolicyRow
+from autopay.adapters.postgres.tables.webhooks import WebhookEndpointRow
 from autopay.domain.audit.anchor import Anchor
 from autopay.domain.audit.events import Event, Head
 from autopay.domain.audit.ledger_check import WrongCounter
@@ -33,7 +34,7 @@ _TABLES: dict[str, Any] = {
     row.__tablename__: row
     for row in (
         *(AgentRow, SessionRow, PolicyRow, CounterpartyRow, FenceRow, RequestRow, TransactionRow, ApprovalRow),
-        *(ActionRow, TokenRow),
+        *(ActionRow, TokenRow, WebhookEndpointRow),
     )
 }
 
@@ -51,12 +52,13 @@ _GUARDED = {
     "guard_anchors": "audit_anchors",
     "guard_tokens": "api_tokens",
     "guard_actions": "operator_actions",
+    "guard_webhooks": "webhook_endpoints",
     "usage_created": "transactions",
     "usage_failed": "transactions",
 }
 
 
-_FOREVER = ("transactions", "api_request_logs", "operator_actions", "api_tokens")
+_FOREVER = ("transactions", "api_request_logs", "operator_actions", "api_tokens", "webhook_endpoints")
 """Tables whose rows are never deleted."""
 
 

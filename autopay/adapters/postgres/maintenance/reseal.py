@@ -14,6 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from autopay.adapters.postgres.database.transaction import Database
 from autopay.adapters.postgres.tables.core import RequestRow, SessionRow, TransactionRow
+from autopay.adapters.postgres.tables.webhooks import WebhookEndpointRow
 from autopay.domain.errors import SecretUnreadable
 
 BATCH = 200
@@ -25,7 +26,7 @@ class SealedColumn:
 
     name: str
     purpose: str
-    table: type[SessionRow] | type[TransactionRow] | type[RequestRow]
+    table: type[SessionRow] | type[TransactionRow] | type[RequestRow] | type[WebhookEndpointRow]
     sealed: InstrumentedAttribute[Any]
     bound: Sequence[InstrumentedAttribute[Any]]
     row_of: Callable[..., str]
@@ -40,6 +41,13 @@ COLUMNS = (
         TransactionRow.sealed_payment,
         (TransactionRow.x402_request_id, TransactionRow.attempt_number),
         lambda key, number: f"{key}/{number}",
+    ),
+    *(
+        SealedColumn(name, "webhook-secret", WebhookEndpointRow, sealed, (WebhookEndpointRow.id,), str)
+        for name, sealed in (
+            ("secrets of webhooks", WebhookEndpointRow.sealed_secret),
+            ("old secrets of webhooks", WebhookEndpointRow.sealed_old_secret),
+        )
     ),
     SealedColumn(
         "headers and bodies",

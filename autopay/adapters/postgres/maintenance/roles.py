@@ -33,15 +33,18 @@ class Role(StrEnum):
     READ = "autopay_read"
 
 
-SEALED = frozenset({"session_token", "sealed_payment", "sealed_extras", "secret_hash"})
+SEALED = frozenset(
+    {"session_token", "sealed_payment", "sealed_extras", "sealed_secret", "sealed_old_secret", "secret_hash"}
+)
 """Columns that hold what the vault sealed, and hashes of what callers have to show."""
 
 
 class May(NamedTuple):
-    """Columns that a worker names when it inserts (`*`: any), and those that it changes."""
+    """Columns that a worker names when it inserts (`*`: any), those that it changes, and whether it deletes rows."""
 
     insert: str = ""
     update: str = ""
+    delete: bool = False
 
 
 WORK: Mapping[str, May] = {
@@ -68,8 +71,13 @@ WORK: Mapping[str, May] = {
     "key_checks": May(insert="version check_value"),
     "session_usage": May(),
     "day_usage": May(),
+    "audit_events": May(),
     "api_tokens": May(update="last_used_at"),
     "page_logins": May(insert="id token_id secret_hash expires_at", update="ended_at"),
+    "webhook_endpoints": May(update="cursor failing_since disabled_at disabled_why"),
+    "webhook_deliveries": May(
+        insert="*", update="type status attempts http_status error tried_at next_at", delete=True
+    ),
     "operator_actions": May(
         insert="id agent_id actor via token_id action target details", update="outcome error ended_at"
     ),
@@ -77,8 +85,8 @@ WORK: Mapping[str, May] = {
 """What a worker does with each table beside reading it. A fence it may raise; only a person's command lifts it.
 The API works as this role, too: it may let a browser log in by a token, and make none.
 
-Events and counters are written by triggers with their owner's rights: nobody else needs any on the tables of the
-proof, or may do more with the counters than read them.
+Events and counters are written by triggers with their owner's rights: nobody else may do more with them than read them,
+or needs any right on the other tables of the proof.
 """
 
 _KINDS = {
@@ -236,6 +244,8 @@ def _of_work(table: str, columns: Sequence[str]) -> Sequence[Composed]:
         return []
     may = WORK[table]
     grants: list[Composed] = [quoted("GRANT SELECT ON {} TO {}", table, Role.WORK)]
+    if may.delete:
+        grants.append(quoted("GRANT DELETE ON {} TO {}", table, Role.WORK))
     if may.insert == "*":
         grants.append(quoted("GRANT INSERT ON {} TO {}", table, Role.WORK))
     for verb, named in (("INSERT", may.insert.split()), ("UPDATE", may.update.split())):
