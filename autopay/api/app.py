@@ -12,7 +12,7 @@ from autopay.api.access.routes import login_router, tell_denials
 from autopay.api.delegation import routes as delegation
 from autopay.api.page.page import add_page
 from autopay.api.problems import PROBLEMS, tell_problems
-from autopay.api.routes import acts, agents, events, ledger, money, requests, transactions
+from autopay.api.routes import acts, agents, events, ledger, money, requests, transactions, webhooks
 
 if TYPE_CHECKING:
     from autopay.api.services import Services
@@ -39,7 +39,7 @@ def create_app(services: Services) -> FastAPI:
         responses=PROBLEMS,
     )
     app.state.services = services
-    for routes in (agents, transactions, requests, money, ledger, events, acts, delegation):
+    for routes in (agents, transactions, requests, money, ledger, events, acts, delegation, webhooks):
         app.include_router(routes.router, prefix="/api")
     app.add_api_route("/health", _health, methods=["GET"], include_in_schema=False)
     app.include_router(login_router(services.access))

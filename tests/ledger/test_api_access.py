@@ -613,6 +613,34 @@ async def test_wrong_tokens_are_limited_harder_and_by_address(books: PostgresLed
         assert (await other.get("/api/me", headers=bearer(good))).status_code == 200
 
 
+async def test_a_network_of_addresses_guesses_no_more_than_one_address(books: PostgresLedger) -> None:
+    place = served(books, tokens_required=True, any_address=True, rates=Rates(failures="1/minute"))
+    codes = []
+    for address in ("2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1"):
+        async with place.browser(address=address) as attacker:
+            codes.append((await attacker.get("/api/me", headers=bearer("x"))).status_code)
+    assert codes == [401, 429, 401]
+
+
+async def test_a_public_page_tells_nobody_the_csrf_token_of_loopback(books: PostgresLedger) -> None:
+    secret = b"of both servers, as they have one keyring"
+    public = Access(books, AllowedHosts.of([PUBLIC]), tokens_required=True, secret=secret)
+    local = Access(books, AllowedHosts(), tokens_required=False, secret=secret)
+    told: dict[str, str] = {}
+
+    async def app(scope: Any, _: Any, send: Any) -> None:
+        told[scope["path"]] = scope["state"]["csrf_token"]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    for access, site, path in ((public, PUBLIC, "/login"), (local, HERE, "/")):
+        transport = httpx.ASGITransport(access.gate(app))
+        async with httpx.AsyncClient(transport=transport, base_url=site) as browser:
+            assert (await browser.get(path)).status_code == 200
+    assert told["/login"] == ""
+    assert len(told["/"]) == 64
+
+
 async def test_one_caller_cannot_take_every_place(books: PostgresLedger) -> None:
     place = served(books, tokens_required=True, rates=Rates(at_once=3, at_once_of_one=2))
     _, one = await token(books)

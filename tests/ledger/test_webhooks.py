@@ -116,7 +116,7 @@ async def test_an_agent_that_pauses_itself_and_one_that_is_paused_are_told(hooks
     endpoint, _ = await hooks.add("agent.*")
     agents, agent, currency = hooks.ledger.agents, hooks.book.agent, (await hooks.book.recorded()).currency
     for status in ("SUFFICIENT", "PAUSED", "PAUSED", "LOW", "SUFFICIENT"):
-        await agents.record_balance(agent, currency, 1, 2, status)  # type: ignore[arg-type]
+        await agents.record_balance(agent, currency, 1, 2, status)
     async with ordered(hooks.ledger, LOCAL, "pause", agent=agent, details={"reason": "night"}):
         pass
     await hooks.send(endpoint)

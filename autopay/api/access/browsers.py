@@ -49,8 +49,8 @@ def refuse_forged_action(head: RequestHead, expected: str, shown: str | None) ->
         Denied: it does not say where it comes from, or has no token or another one.
     """
     require_origin(head)
-    if shown is None or not hmac.compare_digest(shown.encode(), expected.encode()):
-        what = "missing" if shown is None else "another one"
+    if not expected or shown is None or not hmac.compare_digest(shown.encode(), expected.encode()):
+        what = "missing" if not shown else "another one"
         raise Denied(denial(403, "csrf_token", f"the page's CSRF token is {what}: load the page again, and repeat it"))
 
 

@@ -18,7 +18,10 @@ from autopay.domain.policy.reach import is_loopback_name
 
 @dataclass(frozen=True)
 class Caller:
-    """A caller and what its page shows with each action; `actor` is None while nobody is recognised."""
+    """A caller and what its page shows with each action; `actor` is None while nobody is recognised.
+
+    `csrf` is empty for callers that have no page to act by: nobody is to learn the one of loopback from a public page.
+    """
 
     actor: Actor | None
     csrf: str
@@ -56,7 +59,7 @@ class Callers:
         """
         bearer = head.bearer()
         if bearer is not None:
-            return Caller(actor_of(await self.token(head, bearer), Via.TOKEN), csrf_token(self._secret))
+            return Caller(actor_of(await self.token(head, bearer), Via.TOKEN), "")
         if head.header("authorization") is not None:
             raise Denied(denial(401, "token_wrong", "show a token as Authorization: Bearer TOKEN"))
         cookie = head.cookie(cookie_name(site))
@@ -67,7 +70,7 @@ class Callers:
                 return Caller(actor_of(login.token, Via.PAGE), csrf_token(shown.secret), login.login_id)
         if not self.tokens_required and is_loopback_name(head.address) and not head.is_from_proxy:
             return Caller(LOCAL, csrf_token(self._secret))
-        return Caller(None, csrf_token(self._secret))
+        return Caller(None, "")
 
     async def token(self, head: RequestHead, text: str) -> TokenRecord:
         """The token of that text.
@@ -75,10 +78,10 @@ class Callers:
         Raises:
             Denied: it is none, or too many that were none came from there.
         """
-        self._limits.require_few_failures(head.address)
+        self._limits.require_few_failures(head.network)
         found = await self._tokens.find(text)
         if found is None:
-            self._limits.count_failure(head.address)
+            self._limits.count_failure(head.network)
             raise Denied(denial(401, "token_wrong", "this token is unknown, has expired or was revoked"))
         return found
 

@@ -174,7 +174,7 @@ class _Answer:
 
 
 def _counted_as(head: RequestHead, caller: Caller) -> str:
-    return f"address/{head.address}" if caller.actor is None else caller.key
+    return f"address/{head.network}" if caller.actor is None else caller.key
 
 
 def _is_public(head: RequestHead) -> bool:

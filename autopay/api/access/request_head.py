@@ -1,5 +1,6 @@
 """A request's head as the checks read it. Names of headers are in lower case; more than one value is no value."""
 
+import ipaddress
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs
@@ -28,6 +29,7 @@ class RequestHead:
         self.scheme: str = scope.get("scheme") or "http"
         client = scope.get("client")
         self.address: str = client[0] if client else "unknown"
+        self.network = _network_of(self.address)
         self._headers: dict[str, list[str]] = {}
         for name, value in scope["headers"]:
             self._headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
@@ -81,6 +83,15 @@ class RequestHead:
             if equals and key == name
         ]
         return values[0] if len(values) == 1 else None
+
+
+def _network_of(address: str) -> str:
+    """What attempts from an address are counted by: all addresses of one IPv6 network are one household's."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else address
 
 
 def parameters(head: RequestHead, body: bytes) -> Mapping[str, str]:
