@@ -54,7 +54,7 @@ def add(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Send events to a URL from now on, and print the secret that signs them.
+    """Send events to a URL from now on, and print a secret.
 
     Each is a POST in the form of Standard Webhooks: JSON, signed with that secret, which is shown only now. An answer
     2xx is the receipt; everything else is tried again for a day. Workers send them.
@@ -98,7 +98,7 @@ async def _begin(settings: Settings, ledger: PostgresLedger, endpoint_id: UUID) 
 
 
 def send_test(endpoint: IdArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Send a test event to an endpoint, once, and say what it answers.
+    """Send a test event to an endpoint, and say what it answers.
 
     Its name is webhook.test. It is sent by this command, not by a worker, and also to a disabled endpoint.
     """
@@ -166,7 +166,7 @@ async def _rotate(settings: Settings, text: str, keep_s: int) -> tuple[str, date
 
 
 def enable(endpoint: IdArgument, home: HomeOption = None) -> None:
-    """Send to a disabled endpoint again, beginning with what it missed."""
+    """Send to a disabled endpoint again, and what it missed."""
     if run_async(_enable(Settings.load(home=home).resolve("database_url", "keyring"), endpoint)):
         note("it is enabled, and gets what it missed", "green")
     else:
