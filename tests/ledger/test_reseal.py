@@ -12,6 +12,7 @@ import pytest
 
 from autopay.adapters.postgres.maintenance.reseal import COLUMNS, SealedColumn, SealedColumns
 from autopay.adapters.vault import Keyring, Vault
+from autopay.uuid7 import uuid7
 from tests.ledger.books import Book, signed_payment, spec_of
 
 STARTER = Path(__file__).parents[2] / "starter.py"
@@ -55,11 +56,17 @@ async def test_everything_moves_under_the_newest_key_and_opens_without_the_old_o
     book: Book, sealed: SealedColumns, database_url: str
 ) -> None:
     await filled(book, 5)
+    hook = uuid7()
+    secret = Vault(OLD).seal(b"whsec_x", purpose="webhook-secret", row=str(hook))
+    await book.ledger.webhooks.add(hook, "https://ops.example.com/", ["*"], secret)
     with psycopg.connect(database_url) as db:
         before = db.execute("SELECT updated_at FROM transactions ORDER BY id").fetchall()
-    assert [await walked(sealed, column, NEW, batch=2) for column in COLUMNS] == [1, 5, 5]
-    assert [await sealed.key_versions(column) for column in COLUMNS] == [{"v2": 1}, {"v2": 5}, {"v2": 5}]
-    assert [await walked(sealed, column, NEW) for column in COLUMNS] == [0, 0, 0]
+    assert [await walked(sealed, column, NEW, batch=2) for column in COLUMNS] == [1, 5, 5, 1, 0]
+    assert [await sealed.key_versions(column) for column in COLUMNS] == [
+        *({"v2": 1}, {"v2": 5}, {"v2": 5}),
+        *({"v2": 1}, {}),
+    ]
+    assert [await walked(sealed, column, NEW) for column in COLUMNS] == [0, 0, 0, 0, 0]
     root, _, newest = NEW.dump().split(",")
     vault, key = Vault(Keyring.parse(f"{root},{newest}")), book.key("r3")
     attempt = await book.ledger.payments.attempt(key, 1)
@@ -68,6 +75,9 @@ async def test_everything_moves_under_the_newest_key_and_opens_without_the_old_o
     assert extras is not None
     assert vault.open(attempt.sealed, purpose="payment", row=f"{key}/1") == b"payment 3"
     assert vault.open(extras, purpose="request-extras", row=key) == b"extras 3"
+    signing = await book.ledger.webhooks.signing(hook)
+    assert signing is not None
+    assert vault.open(signing.sealed_secrets[0], purpose="webhook-secret", row=str(hook)) == b"whsec_x"
     with psycopg.connect(database_url) as db:
         token = db.execute("SELECT session_token FROM sessions").fetchall()[0][0]
         assert db.execute("SELECT updated_at FROM transactions ORDER BY id").fetchall() == before

@@ -42,13 +42,6 @@ COLUMNS = (
         (TransactionRow.x402_request_id, TransactionRow.attempt_number),
         lambda key, number: f"{key}/{number}",
     ),
-    *(
-        SealedColumn(name, "webhook-secret", WebhookEndpointRow, sealed, (WebhookEndpointRow.id,), str)
-        for name, sealed in (
-            ("secrets of webhooks", WebhookEndpointRow.sealed_secret),
-            ("old secrets of webhooks", WebhookEndpointRow.sealed_old_secret),
-        )
-    ),
     SealedColumn(
         "headers and bodies",
         "request-extras",
@@ -56,6 +49,13 @@ COLUMNS = (
         RequestRow.sealed_extras,
         (RequestRow.x402_request_id,),
         str,
+    ),
+    *(
+        SealedColumn(name, "webhook-secret", WebhookEndpointRow, sealed, (WebhookEndpointRow.id,), str)
+        for name, sealed in (
+            ("secrets of webhooks", WebhookEndpointRow.sealed_secret),
+            ("old secrets of webhooks", WebhookEndpointRow.sealed_old_secret),
+        )
     ),
 )
 
