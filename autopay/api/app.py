@@ -11,6 +11,7 @@ from autopay import __version__
 from autopay.api.access.routes import login_router, tell_denials
 from autopay.api.delegation import routes as delegation
 from autopay.api.page.page import add_page
+from autopay.api.page.views.login import refused_login
 from autopay.api.problems import PROBLEMS, tell_problems
 from autopay.api.routes import acts, agents, events, ledger, money, requests, transactions, webhooks
 
@@ -42,7 +43,7 @@ def create_app(services: Services) -> FastAPI:
     for routes in (agents, transactions, requests, money, ledger, events, acts, delegation, webhooks):
         app.include_router(routes.router, prefix="/api")
     app.add_api_route("/health", _health, methods=["GET"], include_in_schema=False)
-    app.include_router(login_router(services.access))
+    app.include_router(login_router(services.access, refused_login))
     add_page(app, services)
     tell_problems(app)
     tell_denials(app)

@@ -9,7 +9,7 @@ from autopay.api.page.frame.assets import static_file
 from autopay.api.page.frame.kept import Kept
 from autopay.api.page.frame.state import AGENTS_S, PageState
 from autopay.api.page.parts.spending import read_spending
-from autopay.api.page.views import agents, books, delegate, money, overview, payments, requests, todo
+from autopay.api.page.views import acts, agents, books, delegate, login, money, overview, payments, requests, todo
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -22,6 +22,6 @@ def add_page(app: FastAPI, services: Services) -> None:
     app.state.page = PageState(
         agents=Kept(services.readings.agents, AGENTS_S), spending=Kept(lambda: read_spending(services))
     )
-    for view in (overview, agents, payments, requests, todo, delegate, money, books, stream):
+    for view in (overview, agents, payments, requests, todo, delegate, money, books, acts, login, stream):
         app.include_router(view.router)
     app.add_api_route("/static/{name}", static_file, methods=["GET"], include_in_schema=False)

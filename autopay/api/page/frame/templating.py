@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from autopay import __version__
+from autopay.api.access.actor import Scope
 from autopay.api.page.frame import words
 from autopay.api.page.frame.assets import address_of
 from autopay.domain.report.flow import STEPS
@@ -50,6 +51,18 @@ class Told:
     tone: str
     title: str
     text: str = ""
+
+
+TOLD = {
+    "paused": Told("good", "The agent is told to pause.", "What is in flight finishes; the rest waits."),
+    "resumed": Told("good", "The agent is told to go on."),
+    "stopped": Told("good", "The agent is told to stop.", "It ends when its payments are final or failed."),
+    "approved": Told("good", "Approved.", "The payment is signed with exactly the terms that you saw."),
+    "denied": Told("good", "Denied.", "Nothing is paid."),
+    "asked": Told("good", "The seller is asked again.", "It costs nothing: the same payment is shown once more."),
+    "revoked": Told("good", "Revoked.", "Its key is destroyed: nothing new is paid with it."),
+}
+"""What an action tells in the view that comes after it, by the word in its address."""
 
 
 @dataclass(frozen=True)
@@ -99,20 +112,29 @@ def render(
     **values: Any,
 ) -> HTMLResponse:
     """A view within the frame; `live` has the browser bring it up to date as the ledger grows."""
+    actor = getattr(request.state, "actor", None)
     text = TEMPLATES.get_template(template).render(
         shell=shell,
-        navigation=navigation(request.url.path, shell),
-        here=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+        navigation=navigation(request.url.path, shell) if actor is not None else (),
+        actor=actor,
+        may_act=actor is not None and actor.may(Scope.ACT),
+        here=_here(request),
         nonce=request.state.nonce,
         csrf_token=getattr(request.state, "csrf_token", ""),
         now=datetime.now(UTC),
         cursor=shell.cursor,
         network_text=shell.network_text,
         live=live,
-        told=told,
+        told=told or TOLD.get(request.query_params.get("told", "")),
         **values,
     )
     return HTMLResponse(text, status_code=status)
+
+
+def _here(request: Request) -> str:
+    """The view's address, without what it tells of an action: that is told once."""
+    query = request.url.remove_query_params("told").query
+    return request.url.path + (f"?{query}" if query else "")
 
 
 def navigation(path: str, shell: Shell) -> Sequence[tuple[str, Sequence[Link]]]:
