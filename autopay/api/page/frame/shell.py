@@ -33,12 +33,12 @@ async def read_shell(services: ServicesNeeded) -> Shell:
 async def shell_of(services: Services) -> Shell:
     """See `read_shell`."""
     ledger = services.sources.ledger
-    newest = await ledger.events.newest(limit=1)
+    cursor = await ledger.events.newest_cursor()
     approvals = await ledger.policies.approvals()
     disputes = await ledger.reports.disputes()
     sessions = await ledger.sessions.list()
     return Shell(
-        cursor=newest[-1].cursor if newest else "0:0",
+        cursor=cursor,
         approvals=len(approvals),
         disputes=len(disputes),
         sessions_ending=sum(map(ends_soon, sessions)),

@@ -6,57 +6,46 @@ import json
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Depends
 from starlette.responses import StreamingResponse
 
-from autopay.adapters.postgres.reports.events import START, parse_cursor
-from autopay.adapters.postgres.reports.stream import LedgerStream, TooManyReaders
-from autopay.api.services import ServicesNeeded
-from autopay.client.errors import InvalidCall, Unreachable
+from autopay.api.routes.events import Start, checked_cursors, start_of
+from autopay.api.services import Services, ServicesNeeded
 from autopay.domain.errors import CursorLost
 
 BEAT_S = 5.0
 """So often something is said, so that a browser notices when nothing comes any more."""
 
-router = APIRouter()
+router = APIRouter(include_in_schema=False)
 
 
-@router.get("/events", include_in_schema=False)
-async def events(
-    services: ServicesNeeded,
-    after: Annotated[str, Query(max_length=60)] = START,
-    last_event_id: Annotated[str | None, Header(max_length=60)] = None,
-) -> StreamingResponse:
+@router.get("/events", dependencies=[Depends(checked_cursors)])
+async def events(services: ServicesNeeded, start: Annotated[Start, Depends(start_of)]) -> StreamingResponse:
     """Every change of the ledger behind a cursor, as an event named `ledger` whose id is the next cursor."""
-    cursor = last_event_id or after
-    try:
-        parse_cursor(cursor)
-    except ValueError:
-        raise InvalidCall("after: not a cursor", "wrong_cursor") from None
-    if services.stream.is_full:
-        raise Unreachable("too many pages are open; close one, or try again", "too_many_streams")
     return StreamingResponse(
-        _messages(services.stream, cursor),
+        _messages(services, start),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
-async def _messages(stream: LedgerStream, cursor: str) -> AsyncIterator[str]:
+async def _messages(services: Services, start: Start) -> AsyncIterator[str]:
     """The events as text, and a beat when none comes."""
-    yield _message("beat")
-    try:
-        async with stream.place():
-            async for event in stream.read(cursor, beat_s=BEAT_S):
+    yield _message("lost", cursor=start.cursor) if start.lost else _message("beat")
+    cursor = start.cursor
+    while True:
+        try:
+            async for event in services.stream.read(cursor, start.agent, beat_s=BEAT_S):
                 if event is None:
                     yield _message("beat")
-                    continue
-                told = {"kind": event.kind, "agent": event.agent, "request": event.request_id}
-                yield _message("ledger", json.dumps(told), event.cursor)
-    except TooManyReaders:
-        return  # the browser connects again
-    except CursorLost:
-        yield _message("lost")  # the ledger is another one than before: the page is read anew
+                else:
+                    told = {"kind": event.kind, "agent": event.agent, "request": event.request_id}
+                    yield _message("ledger", json.dumps(told), event.cursor)
+        except CursorLost:  # the ledger is another one than before: what is shown is read anew
+            cursor = await services.sources.ledger.events.newest_cursor()
+            yield _message("lost", cursor=cursor)
+            continue
+        return
 
 
 def _message(name: str, data: str = "", cursor: str | None = None) -> str:
