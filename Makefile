@@ -79,7 +79,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $(READY)
 
 # The page's scripts and styles. What is built of them is not in the repository; without it everything else works.
-$(PAGE): $(READY) $(shell find web/src -type f) web/package.json web/package-lock.json web/build.mjs
+$(PAGE): $(READY) $(shell find web/src -type f) web/build.py web/package.json web/package-lock.json web/build.mjs
 	@$(BIN)/python web/build.py || true
 
 clean:           ## remove the environment and the embedded stack's state

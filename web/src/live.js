@@ -13,9 +13,14 @@ export function followStream(stream) {
   if (!stream) return;
   let connection = null;
   let heardAt = performance.now();
+  const say = (text) => {
+    const word = document.querySelector("[data-live-word]");
+    if (word && word.textContent !== text) word.textContent = text;
+  };
   const on = () => {
     const wasOff = document.body.dataset.live === "off";
     document.body.dataset.live = "on";
+    say("Live");
     heardAt = performance.now();
     if (wasOff) htmx.trigger(stream, "catchup", {});
   };
@@ -25,6 +30,7 @@ export function followStream(stream) {
       if (since) since.textContent = new Date().toLocaleTimeString();
     }
     document.body.dataset.live = "off";
+    say("Not live");
   };
   const again = () => {
     off();

@@ -41,6 +41,7 @@ async def serve_until_signal(settings: Settings, order: ServeOrder, show: Callab
     try:
         from autopay.api.access.sites import AllowedHosts
         from autopay.api.app import create_app
+        from autopay.api.page.frame.assets import missing_files
         from autopay.api.services import open_services
         from autopay.api.serving import ApiServer
     except ModuleNotFoundError as error:
@@ -51,6 +52,9 @@ async def serve_until_signal(settings: Settings, order: ServeOrder, show: Callab
         AllowedHosts.of(order.allow_hosts)
     except ValueError as error:
         raise CommandError(f"--allow-host: {error}") from None
+    missing = missing_files()
+    if missing is not None:
+        note(f"the page will look plain and not be live: {missing}", "yellow")
     with _listen(order) as listening:
         async with open_services(
             settings, listen=order.host, allow_hosts=order.allow_hosts, tokens_wanted=order.tokens_wanted

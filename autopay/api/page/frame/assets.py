@@ -24,7 +24,7 @@ def missing_files() -> str | None:
     """What to do when the scripts and styles are not there; None when they are."""
     if all((STATIC / name).is_file() for name in TYPES):
         return None
-    return "the page's scripts and styles are not built: run `make autopay/api/page/static/built-from` in the checkout"
+    return "its scripts and styles are not built; run python web/build.py in the checkout"
 
 
 @cache

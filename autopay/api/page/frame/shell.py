@@ -42,7 +42,7 @@ async def shell_of(services: Services) -> Shell:
         approvals=len(approvals),
         disputes=len(disputes),
         sessions_ending=sum(map(ends_soon, sessions)),
-        network_text="embedded chain" if services.settings.on_localnet else str(services.settings.network),
+        network_text="Embedded chain" if services.settings.on_localnet else services.settings.network.capitalize(),
     )
 
 
