@@ -9,6 +9,7 @@ import uPlot from "uplot/dist/uPlot.esm.js";
 
 const COLOURS = ["--accent", "--warn-mark", "--good-mark", "--bad-mark"];
 const HEIGHT = 210;
+const ALONE_S = 5_400; // on each side of a point that is alone
 const drawn = new Map();
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -38,11 +39,11 @@ function pile([xs, ...columns]) {
   return [xs, ...piled.reverse()];
 }
 
-function lines(kind, { label, isDashed }, i, count) {
+function lines(kind, { label, isDashed }, i, count, points) {
   const stroke = colour(COLOURS[kind === "bars" ? count - 1 - i : i] ?? COLOURS[0]);
   if (kind === "bars") return { label, stroke, fill: stroke, width: 0, points: { show: false }, paths: uPlot.paths.bars({ size: [0.7, 48] }) };
   const paths = kind === "steps" || isDashed ? uPlot.paths.stepped({ align: 1 }) : uPlot.paths.linear();
-  return { label, stroke, width: isDashed ? 1.25 : 2, dash: isDashed ? [6, 4] : undefined, spanGaps: true, points: { show: kind === "line", size: 6, fill: stroke }, paths };
+  return { label, stroke, width: isDashed ? 1.25 : 2, dash: isDashed ? [6, 4] : undefined, spanGaps: true, points: { show: points < 40 && !isDashed, size: 5, fill: stroke }, paths };
 }
 
 function drawMarks(plot, marks) {
@@ -70,7 +71,7 @@ function drawMarks(plot, marks) {
   ctx.restore();
 }
 
-function options(figure, { series, marks }) {
+function options(figure, { series, data, marks }) {
   const kind = figure.dataset.chart;
   const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
   const shown = kind === "bars" ? [...series].reverse() : series;
@@ -82,16 +83,17 @@ function options(figure, { series, marks }) {
     legend: { show: false },
     scales: { x: { time: true, range: kind === "steps" ? undefined : widened }, y: { range: (_, _least, most) => [0, most > 0 ? most * 1.15 : 1] } },
     axes: [{ ...axis, space: 64, values: times }, { ...axis, size: 64, values: (_, values) => values.map((value) => value.toLocaleString("en", { maximumFractionDigits: 6 })) }],
-    series: [{}, ...shown.map((each, i) => lines(kind, each, i, shown.length))],
+    series: [{}, ...shown.map((each, i) => lines(kind, each, i, shown.length, data[0].length))],
     hooks: { draw: [(plot) => drawMarks(plot, marks)] },
   };
 }
 
 /** Half a step on each side, so that bars are whole; a point alone stands in the middle. */
-function widened(plot, least, most) {
+function widened(plot) {
   const xs = plot.data[0];
-  const half = xs.length > 1 ? (xs[xs.length - 1] - xs[0]) / (xs.length - 1) / 2 : 43_200;
-  return [least - half, most + half];
+  const last = xs[xs.length - 1];
+  const half = xs.length > 1 ? (last - xs[0]) / (xs.length - 1) / 2 : ALONE_S;
+  return [xs[0] - half, last + half];
 }
 
 /** Hours and minutes within a day, days beyond. */

@@ -17,7 +17,7 @@ from autopay.domain.money import short_units_text
 from autopay.domain.payment.exchange import StoredContent
 from autopay.domain.request import CLOSED, RequestStatus, is_request_id, x402_request_id
 from autopay.domain.text.hosts import path_of
-from autopay.domain.text.printable import content_text
+from autopay.domain.text.printable import utf8_text
 
 if TYPE_CHECKING:
     from autopay.adapters.postgres.reports.events import LedgerEvent
@@ -111,7 +111,7 @@ async def _content(sources: Sources, wanted: RequestKey, details: RequestDetails
     if stored is None and pruned is None:
         return None
     kept = details.content
-    text = None if stored is None else content_text(stored.body[:SHOWN_BYTES])
+    text = None if stored is None else utf8_text(stored.body[:SHOWN_BYTES])
     return Content(
         content_type=kept.content_type if kept is not None else stored.content_type if stored is not None else None,
         size=None if stored is None else len(stored.body),

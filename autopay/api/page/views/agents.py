@@ -24,6 +24,7 @@ from autopay.domain.money import Currency
 
 if TYPE_CHECKING:
     from autopay.api.models.money_reports import Balance, Session
+    from autopay.api.services import Services
 
 POINTS = 240
 """About so many points has a chart of balances."""
@@ -53,19 +54,28 @@ async def agent(
 ) -> Response:
     """One agent."""
     readings = services.readings
-    every = timedelta(seconds=max(1, int((datetime.now(UTC) - span.since).total_seconds() / POINTS)))
     found, flow, balances, sessions = await asyncio.gather(
         readings.agent(name),
         services.sources.ledger.reports.flow(name, open_limit=12, ended_limit=8),
-        readings.balances(name, since=span.since, every=every, limit=2 * POINTS),
+        read_balances(services, name, span.since),
         readings.sessions(name, limit=20),
     )
-    charts = {currency: points_of(currency, balances.items, sessions.items, span.since) for currency in Currency}
+    charts = {currency: points_of(currency, balances, sessions.items, span.since) for currency in Currency}
     return render(
         request, "agent.html", shell,
         agent=found, rows=flow_views(flow), charts={name: rows for name, rows in charts.items() if rows},
         span=span.name, spans=list(SPANS),
     )  # fmt: skip
+
+
+async def read_balances(services: Services, name: str, since: datetime) -> Sequence[Balance]:
+    """Every reading since then, or the last one alone of each span of time where there are too many."""
+    readings = services.readings
+    page = await readings.balances(name, since=since, limit=2 * POINTS)
+    if page.next is not None:
+        every = timedelta(seconds=max(1, int((datetime.now(UTC) - since).total_seconds() / POINTS)))
+        page = await readings.balances(name, since=since, every=every, limit=2 * POINTS)
+    return page.items
 
 
 def points_of(

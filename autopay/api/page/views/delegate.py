@@ -9,8 +9,6 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from autopay.api.access.actor import Scope
-from autopay.api.access.routes import Reader
 from autopay.api.page.frame.routing import PageRoute
 from autopay.api.page.frame.shell import ShellNeeded
 from autopay.api.page.frame.state import StateNeeded
@@ -33,7 +31,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 @router.get("/delegate")
 async def delegate(
-    request: Request, shell: ShellNeeded, services: ServicesNeeded, state: StateNeeded, actor: Reader, agent: str = ""
+    request: Request, shell: ShellNeeded, services: ServicesNeeded, state: StateNeeded, agent: str = ""
 ) -> Response:
     """A new grant."""
     agents = await state.agents()
@@ -56,7 +54,6 @@ async def delegate(
             "session", "grant", "trader", "--allowance", "1.00", "--owner", "WALLET", "--export", "grant.json"
         ),
         chain=wallet_name(services.settings.network),
-        may_act=actor.may(Scope.ACT),
     )
 
 
@@ -66,7 +63,6 @@ async def delegate_session(
     session_id: UUID,
     shell: ShellNeeded,
     services: ServicesNeeded,
-    actor: Reader,
     revoke: bool = False,
 ) -> Response:
     """A session that waits for its owner is signed, unless it is to be revoked; any other is revoked."""
@@ -81,7 +77,6 @@ async def delegate_session(
         **words(session_id, default_file(session)),
         session=session,
         chain=wallet_name(services.settings.network),
-        may_act=actor.may(Scope.ACT),
     )
 
 
