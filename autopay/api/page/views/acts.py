@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-from urllib.parse import urlencode, urlsplit
+from typing import Annotated, Literal
+from urllib.parse import quote, urlencode, urlsplit
+from uuid import UUID
 
 from fastapi import APIRouter, Form
 from starlette.responses import RedirectResponse, Response
 
-from autopay.api.access.orders import ordered
 from autopay.api.access.routes import Operator, own_path
 from autopay.api.page.frame.routing import PageRoute
-from autopay.api.services import Services, ServicesNeeded
+from autopay.api.page.parts.flow import request_href
+from autopay.api.services import ServicesNeeded
 from autopay.client.asking import checked_agent
-from autopay.client.errors import NotDecided
-from autopay.client.requests.decisions import decide_approval, find_approval
 
 Back = Annotated[str, Form(max_length=500)]
+
+RETRY_S = 8.0
+"""How long the page waits for a seller that is asked again; it goes on without the page."""
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -26,54 +28,53 @@ async def pause(
     services: ServicesNeeded, actor: Operator, name: str, reason: Annotated[str, Form(max_length=200)] = ""
 ) -> Response:
     """Pause an agent."""
-    async with ordered(services.access.ledger, actor, "pause", agent=name, details={"reason": reason}):
-        await _signal(services, name, "pause", reason or None)
-    return _back(f"/agents/{name}", "paused")
+    await services.actions.pause(actor, checked_agent(name), reason)
+    return _back(f"/agents/{quote(name)}", "paused")
 
 
 @router.post("/agents/{name}/resume")
 async def resume(services: ServicesNeeded, actor: Operator, name: str) -> Response:
     """Let an agent go on."""
-    async with ordered(services.access.ledger, actor, "resume", agent=name):
-        await _signal(services, name, "resume")
-    return _back(f"/agents/{name}", "resumed")
+    await services.actions.resume(actor, checked_agent(name))
+    return _back(f"/agents/{quote(name)}", "resumed")
 
 
 @router.post("/agents/{name}/stop")
 async def stop(services: ServicesNeeded, actor: Operator, name: str) -> Response:
     """Stop an agent, once its payments are final or failed."""
-    async with ordered(services.access.ledger, actor, "stop", agent=name):
-        await _signal(services, name, "stop")
-    return _back(f"/agents/{name}", "stopped")
+    await services.actions.stop(actor, checked_agent(name))
+    return _back(f"/agents/{quote(name)}", "stopped")
 
 
 @router.post("/approvals/{approval_id}/{decision}")
 async def decide(
     services: ServicesNeeded,
     actor: Operator,
-    approval_id: str,
-    decision: str,
+    approval_id: UUID,
+    decision: Literal["approve", "deny"],
     terms: Annotated[str, Form(max_length=100)],
     back: Back = "/approvals",
 ) -> Response:
     """Approve or deny exactly the terms that were shown."""
-    approve = decision == "approve"
-    if not approve and decision != "deny":
-        return RedirectResponse("/approvals", 303)
-    ledger = services.access.ledger
-    row = await find_approval(ledger, approval_id)
-    if row.terms_hash != terms:
-        raise NotDecided("these are not the terms that are asked about now: load the page again, and read them")
-    shown = {"terms_hash": terms}
-    async with ordered(ledger, actor, decision, agent=row.agent, target=str(row.approval_id), details=shown):
-        temporal = services.sources.connections.temporal
-        await decide_approval(services.settings, ledger, row, approve=approve, temporal=temporal)
-    return _back(back, "approved" if approve else "denied")
+    if decision == "approve":
+        await services.actions.approve(actor, approval_id, terms)
+        return _back(back, "approved")
+    await services.actions.deny(actor, approval_id, terms)
+    return _back(back, "denied")
 
 
-async def _signal(services: Services, name: str, signal: str, *arguments: str | None) -> None:
-    agent = await services.sources.connections.agent(checked_agent(name))
-    await agent.signal(signal, *arguments)
+@router.post("/requests/{agent}/{request_id}/retry")
+async def retry(services: ServicesNeeded, actor: Operator, agent: str, request_id: str, back: Back = "") -> Response:
+    """Ask the seller once more for what was paid."""
+    await services.actions.retry(actor, checked_agent(agent), request_id, RETRY_S)
+    return _back(back or request_href(agent, request_id), "asked")
+
+
+@router.post("/sessions/{session_id}/revoke")
+async def revoke(services: ServicesNeeded, actor: Operator, session_id: UUID) -> Response:
+    """End a session."""
+    await services.actions.revoke(actor, session_id)
+    return _back("/sessions", "revoked")
 
 
 def _back(path: str, told: str) -> Response:
