@@ -12,6 +12,7 @@ from autopay.api.page.parts.endings import ends_soon
 from autopay.api.page.parts.summary import headline
 from autopay.domain.money import Currency
 from autopay.domain.reconcile.restored import FenceRecord
+from autopay.domain.report.flow import FlowRow
 from autopay.domain.session import SessionRecord
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -95,3 +96,28 @@ def test_a_session_that_pays_nothing_does_not_end_soon() -> None:
     soon = timedelta(minutes=5)
     assert not ends_soon(session(soon, soon, status="REVOKED"), NOW)
     assert not ends_soon(session(soon, soon, granted=False), NOW)
+
+
+def ended(outcome: str, endpoint: str = "/x") -> FlowRow:
+    """A request of trader that has ended like that."""
+    return FlowRow(
+        key="ap_1", agent="trader", request_id="one", url="http://api/x", endpoint=endpoint, at=NOW, ended_at=NOW,
+        outcome=outcome, delivery="NONE", has_terms=False, waits_for_person=False, http_status=404, error_code="http",
+        error_message="the seller answers HTTP 404", number=None, sends=None, status=None, last_answer=None,
+        payment_error=None, amount_atomic=None, currency=None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "told"),
+    [
+        pytest.param(["failed"] * 3, True, id="three-in-a-row"),
+        pytest.param(["failed", "refused", "undelivered", "delivered"], True, id="of-any-kind"),
+        pytest.param(["failed", "failed", "delivered", "failed"], False, id="one-came-between"),
+        pytest.param(["failed", "failed"], False, id="too-few"),
+    ],
+)
+def test_data_that_is_asked_for_in_vain_is_told(outcomes: list[str], told: bool) -> None:
+    recent = [ended(outcome) for outcome in outcomes]
+    todos = things_to_do(Found([], [], [], [], None, None, recent), NOW)
+    assert [todo.what for todo in todos] == (["trader gets nothing from /x"] if told else [])

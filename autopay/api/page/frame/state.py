@@ -12,6 +12,7 @@ from autopay.api.page.frame.kept import Kept
 if TYPE_CHECKING:
     from autopay.api.models.agents import AgentList
     from autopay.api.page.parts.spending import Spending
+    from autopay.api.page.parts.waiting import Waiting
 
 AGENTS_S = 1.0
 """The agents themselves are asked at most so often."""
@@ -20,9 +21,10 @@ AGENTS_S = 1.0
 class PageState:
     """The readings that are kept."""
 
-    def __init__(self, agents: Kept[AgentList], spending: Kept[Spending]) -> None:
+    def __init__(self, agents: Kept[AgentList], spending: Kept[Spending], waiting: Kept[Waiting]) -> None:
         self.agents = agents
         self.spending = spending
+        self.waiting = waiting
 
 
 def state_of(connection: HTTPConnection) -> PageState:

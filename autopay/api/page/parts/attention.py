@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from autopay.api.page.frame.words import amount, count
 from autopay.api.page.parts.endings import ends_soon
+from autopay.domain.report.flow import flow_text, flow_tone
 from autopay.domain.text.command_line import command_line
 from autopay.domain.text.times import until
 
@@ -16,11 +18,16 @@ if TYPE_CHECKING:
     from autopay.api.models.agents import AgentItem
     from autopay.domain.policy.records import ApprovalRecord
     from autopay.domain.reconcile.restored import FenceRecord
+    from autopay.domain.report.flow import FlowRow
     from autopay.domain.report.rows import DisputeRow
     from autopay.domain.session import SessionRecord
 
 IN_TROUBLE = {"terminated", "failed", "timed_out", "canceled"}
 """States of an agent whose workflow did not end by itself."""
+
+
+IN_A_ROW = 3
+"""So many requests in vain are told of."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,7 @@ class Found:
     sessions: Sequence[SessionRecord]
     fence: FenceRecord | None
     problem: str | None
+    recent: Sequence[FlowRow] = ()
 
 
 def things_to_do(found: Found, now: datetime) -> list[Todo]:
@@ -63,6 +71,7 @@ def things_to_do(found: Found, now: datetime) -> list[Todo]:
         *_unreachable(found),
         *(_approval(each, now) for each in found.approvals),
         *(todo for each in found.agents for todo in _agent(each)),
+        *_failing(found.recent),
         *_disputes(found),
         *(_session(each, now) for each in found.sessions if ends_soon(each, now)),
     ]
@@ -116,6 +125,24 @@ def _agent(agent: AgentItem) -> Iterator[Todo]:
             "Its requests wait. Nothing is lost: it goes on where it was.",
             command_line("revive", agent.name),
         )
+
+
+def _failing(recent: Sequence[FlowRow]) -> Iterator[Todo]:
+    """Data that an agent has asked for in vain several times in a row; `recent` has the newest first."""
+    by_data: defaultdict[tuple[str, str], list[FlowRow]] = defaultdict(list)
+    for row in recent:
+        if row.ended_at is not None:
+            by_data[row.agent, row.endpoint].append(row)
+    for (agent, endpoint), rows in by_data.items():
+        in_vain = [row for row in rows[:IN_A_ROW] if flow_tone(row) == "bad"]
+        if len(in_vain) == IN_A_ROW:
+            yield Todo(
+                "bad",
+                f"{agent} gets nothing from {endpoint}",
+                f"The last {IN_A_ROW} requests ended without content. The last one: {flow_text(rows[0])}.",
+                None,
+                (Action("See the agent", f"/agents/{agent}"),),
+            )
 
 
 def _disputes(found: Found) -> Iterator[Todo]:

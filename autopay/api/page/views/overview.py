@@ -17,13 +17,19 @@ from autopay.api.page.frame.templating import render
 from autopay.api.page.parts.attention import Found, Todo, things_to_do
 from autopay.api.page.parts.flow import flow_views
 from autopay.api.page.parts.proof import read_proof
-from autopay.api.page.parts.summary import headline
+from autopay.api.page.parts.summary import AT_WORK, headline
+from autopay.api.page.parts.waiting import MOST_SESSIONS
 from autopay.api.services import ServicesNeeded
 
 if TYPE_CHECKING:
+    from autopay.api.models.agents import AgentItem
     from autopay.api.page.frame.state import PageState
     from autopay.api.services import Services
 
+
+MOST_AGENTS = 12
+RECENT = 60
+"""Ended requests that are looked at for data that is asked for in vain."""
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -53,6 +59,7 @@ async def read_overview(services: Services, state: PageState) -> dict[str, Any]:
     return {
         "headline": headline(agents.items, len({each.host for each in flow_views(rows)}), len(todos)),
         "agents": agents,
+        "first_agents": sorted(agents.items, key=_urgency)[:MOST_AGENTS],
         "spending": spending,
         "todos": todos,
         "rows": flow_views(rows),
@@ -60,15 +67,21 @@ async def read_overview(services: Services, state: PageState) -> dict[str, Any]:
     }
 
 
+def _urgency(agent: AgentItem) -> tuple[bool, int, str]:
+    """Those that do not run come first, then those that spent most today."""
+    return agent.state in AT_WORK, -sum(each.atomic for each in agent.spent_today), agent.name
+
+
 async def read_todos(services: Services, state: PageState) -> list[Todo]:
     """What needs a person."""
     ledger = services.sources.ledger
-    agents, approvals, disputes, sessions, fence = await asyncio.gather(
+    agents, approvals, disputes, sessions, fence, recent = await asyncio.gather(
         state.agents(),
         ledger.policies.approvals(),
         ledger.reports.disputes(),
-        ledger.sessions.list(),
+        ledger.lists.sessions(active=True, limit=MOST_SESSIONS),
         ledger.fence.current(),
+        ledger.reports.flow(open_limit=0, ended_limit=RECENT),
     )
-    found = Found(agents.items, approvals, disputes, sessions, fence, agents.problem)
+    found = Found(agents.items, approvals, disputes, sessions.rows, fence, agents.problem, recent)
     return things_to_do(found, datetime.now(UTC))
