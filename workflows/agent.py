@@ -48,7 +48,6 @@ from workflows.releases import is_new_agent, takes_notice_lists
 RECOVERY = timedelta(seconds=30)
 """How long the update `request` waits for the ledger when a run begins; then it fails, and may be sent again."""
 
-MAX_REASON_LENGTH = 400
 MAX_SIGNAL_LENGTH = 100
 
 
@@ -223,7 +222,7 @@ class Agent:
     def pause(self, reason: str | Unreadable | None = None) -> None:
         """Start nothing new until `resume`; what is in flight finishes."""
         assert not isinstance(reason, Unreadable)
-        self.state.pause = (reason or "paused by signal")[:MAX_REASON_LENGTH]
+        self.state.pause_for(reason)
         self._wake()
 
     @workflow.signal

@@ -33,6 +33,10 @@ def is_request_id(text: str) -> bool:
     return re.fullmatch(REQUEST_ID_PATTERN, text) is not None
 
 
+STORABLE = r"^[^\x00]*$"
+"""Text that PostgreSQL keeps: without NUL."""
+
+
 class RequestSpec(Value):
     """One request for paid data, as its caller wants it.
 
@@ -49,8 +53,8 @@ class RequestSpec(Value):
     max_price_atomic: int | None = Field(None, gt=0, le=MAX_ATOMIC)
     currency: Currency | None = None
     body_hash: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
-    sealed_extras: str | None = Field(None, max_length=400_000)
-    watch: str | None = Field(None, max_length=120)
+    sealed_extras: str | None = Field(None, max_length=400_000, pattern=STORABLE)
+    watch: str | None = Field(None, max_length=120, pattern=STORABLE)
     max_age_s: int | None = Field(None, ge=0, le=MAX_AGE_S)
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from pydantic import ValidationError
 
 from autopay.domain.agent.spec import Watch
 from autopay.domain.agent.state.breakers import FAULTS, OPEN_FOR
@@ -11,7 +12,7 @@ from autopay.domain.agent.status import AgentState, BreakerState
 from autopay.domain.agent.steps import QueuedRequest
 from autopay.domain.money import Currency
 from autopay.domain.phase import Phase
-from autopay.domain.request import RequestStatus
+from autopay.domain.request import RequestSpec, RequestStatus
 from tests.unit.agent_driver import PRICE, START, A, AgentDriver, B, C
 
 # Slots
@@ -307,3 +308,26 @@ def test_a_demo_starts_no_more_than_its_payments_and_counts_from_its_beginning()
     driver.state.change_phase(Phase.DEMO)
     assert driver.state.demo_is_over(), "three are under way"
     assert not driver.state.is_finished()
+
+
+@pytest.mark.parametrize(
+    ("reason", "kept"),
+    [
+        pytest.param("over night", "over night", id="as it is"),
+        pytest.param(None, "paused by signal", id="none"),
+        pytest.param("", "paused by signal", id="empty"),
+        pytest.param("a\x00b\x1b[31m", "a�b�[31m", id="NUL and control characters, which the ledger would not take"),
+        pytest.param("x" * 5_000, "x" * 400, id="long"),
+    ],
+)
+def test_a_reason_for_a_pause_is_kept_as_far_as_it_can_be_shown(reason: str | None, kept: str) -> None:
+    driver = AgentDriver()
+    driver.state.pause_for(reason)
+    assert driver.state.pause == kept
+
+
+@pytest.mark.parametrize("field", ["watch", "sealed_extras", "url", "request_id", "body_hash"])
+def test_a_request_with_a_nul_is_no_request(field: str) -> None:
+    values = {"request_id": "r", "url": A, field: f"{A}\x00"}
+    with pytest.raises(ValidationError):
+        RequestSpec.model_validate(values)

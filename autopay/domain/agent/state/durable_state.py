@@ -25,6 +25,7 @@ from autopay.domain.backoff import Backoff
 from autopay.domain.payment.notice import Notice
 from autopay.domain.phase import Phase
 from autopay.domain.request import RequestSpec, RequestStatus
+from autopay.domain.text.printable import printable
 
 MAX_EARLY_NOTICES = 2000
 """Notices that are kept until the ledger was read, which then says how the requests of any others stand."""
@@ -35,6 +36,9 @@ STEP_RETRY = Backoff(timedelta(seconds=2), timedelta(minutes=5))
 
 _PAID = (RequestStatus.DELIVERED, RequestStatus.UNDELIVERED)
 _WITH_CONTENT = (RequestStatus.DELIVERED, RequestStatus.FREE)
+
+MAX_REASON_LENGTH = 400
+"""Characters of a person's reason for a pause."""
 
 
 class StepRetry(BaseModel):
@@ -86,6 +90,10 @@ class DurableState(BaseModel):
         return self.model_copy(update={"queue": self.queue.for_next_run()})
 
     # Running, paused, stopping, finished
+
+    def pause_for(self, reason: str | None) -> None:
+        """Start nothing new, for a person's reason: as far as it can be shown and kept in the ledger."""
+        self.pause = printable(reason or "paused by signal")[:MAX_REASON_LENGTH]
 
     @property
     def state(self) -> AgentState:
