@@ -17,7 +17,7 @@ demo: $(READY) $(PAGE) ## run the main job on the embedded stack, and watch it
 	@$(BIN)/autopay demo $(ARGS)
 
 test: $(READY) $(PAGE) ## run every test
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --max-worker-restart 2 --durations=20 $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --max-worker-restart 2 --durations=20 $(ARGS)
 
 simulate: $(READY) ## run SEEDS simulated worlds of payments among faults
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) $(ARGS)

@@ -9,6 +9,8 @@
 
 import argparse
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import uvicorn
@@ -27,7 +29,8 @@ NETWORK = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1"  # devnet, which the embedde
 
 def build_app(facilitator_url: str, pay_to: str) -> Starlette:
     """The server over streamable HTTP, at `/mcp`."""
-    payments = x402ResourceServer(HTTPFacilitatorClient(FacilitatorConfig(url=facilitator_url)))
+    facilitator = HTTPFacilitatorClient(FacilitatorConfig(url=facilitator_url))
+    payments = x402ResourceServer(facilitator)
     register_exact_svm_server(payments, NETWORK)
     payments.initialize()
     price = ResourceConfig(scheme="exact", network=NETWORK, pay_to=pay_to, price="$0.002")
@@ -54,6 +57,14 @@ def build_app(facilitator_url: str, pay_to: str) -> Starlette:
 
     server.add_tool(report)
     app: Starlette = server.streamable_http_app()
+    while_running = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[Any]:
+        async with while_running(app) as state, facilitator:
+            yield state
+
+    app.router.lifespan_context = lifespan
     return app
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 
 from playwright.async_api import Page, expect
@@ -51,10 +52,19 @@ async def bought(site: Site, request_id: str, url: str | None = None) -> None:
     await site.town.ended(request_id)
 
 
+def spent_text(figure: str) -> Decimal:
+    """The amount of a figure of the overview, as in "Spent today 0.001 USDC"; other tests have bought as well."""
+    found = re.search(r"\d+\.\d+", figure)
+    assert found is not None, figure
+    return Decimal(found[0])
+
+
 async def test_a_payment_flows_through_its_six_steps_while_the_stack_buys(site: Site) -> None:
     watched = await site.open("/")
     page = watched.page
     await live(page)
+    spent = page.locator(".figures > div").first
+    before = spent_text(await spent.inner_text())
     await site.town.weather(site.town.addresses.market_api, latency_ms=1_500)
     await site.town.ask("seen", f"{site.town.addresses.market_api}{FEED}")
     row = page.locator("#flow li", has_text=FEED).first
@@ -65,7 +75,7 @@ async def test_a_payment_flows_through_its_six_steps_while_the_stack_buys(site: 
     await expect(row.locator(".steps li.done")).to_have_count(len(STEPS), timeout=PATIENCE_MS)
     await expect(row).to_contain_text("0.001 USDC")
     await expect(row).to_contain_text("final on chain")
-    await expect(page.locator(".figures > div").first).to_contain_text("0.001 USDC", timeout=PATIENCE_MS)
+    await expect(spent).to_contain_text(f"{before + Decimal('0.001')} USDC", timeout=PATIENCE_MS)
     await row.locator("a").click()
     await expect(page.locator("h1")).to_have_text(FEED)
     await expect(page.locator(".timeline")).to_contain_text("402, a price is asked")

@@ -42,9 +42,16 @@ async def test_a_request_is_paid_once_and_printed_as_often_as_asked(operator: Op
     assert (await operator.process("request", operator.feed, "--id", "once"))[0] == first
     result = json.loads((await operator.process("request", operator.feed, "--id", "once", "--json"))[0])
     assert (result["status"], result["attempts"], result["currency"]) == ("delivered", 1, "USDC")
+    async with asyncio.timeout(60):
+        while (hashes := await hashes_of(operator, "once")) == [None]:  # the seller's receipt comes before the chain's
+            pass
+    assert hashes == [result["transaction"]]
+
+
+async def hashes_of(operator: Operator, request_id: str) -> list[str | None]:
+    """The transactions of its payments, as the ledger lists them."""
     lines, _ = await operator.process("ledger", "show", "--agent", "default", "--json")
-    rows = [json.loads(line) for line in lines.splitlines()]
-    assert [row["hash"] for row in rows if row["request_id"] == "once"] == [result["transaction"]]
+    return [row["hash"] for row in map(json.loads, lines.splitlines()) if row["request_id"] == request_id]
 
 
 async def test_a_request_loads_nothing_that_it_does_not_use(operator: Operator) -> None:

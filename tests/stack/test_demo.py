@@ -57,7 +57,7 @@ async def test_every_chapter_happens_the_counts_agree_and_ctrl_c_leaves_nothing_
         except AssertionError:
             pytest.fail((await heard).decode())
         pids = [pid for pid, _ in json.loads((home / "pids.json").read_text()).values()]
-        assert len(pids) == 7
+        assert len(pids) == 8
         story.send_signal(signal.SIGINT)
         assert story.stdout is not None
         out = await asyncio.wait_for(story.stdout.read(), PATIENCE_S)

@@ -87,7 +87,7 @@ async def test_after_kill_9_nothing_lives_on_but_what_cannot_hear_and_the_next_u
     await remember(common_up.addresses)
     before, at = common_up.addresses, await slot(common_up.addresses["solana_rpc"])
     pids = common_up.pids()
-    assert len(pids) == 6
+    assert len(pids) == 7
     left = pids.pop("temporal")
     os.kill(left, signal.SIGSTOP)  # it cannot follow the order to end with its parent
     assert await common_up.end(signal.SIGKILL) == -signal.SIGKILL

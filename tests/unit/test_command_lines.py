@@ -25,6 +25,7 @@ from tests.unit.test_house import modules
 SESSION = "0193fa2c-0000-7000-8000-000000000001"
 
 SAMPLES = {
+    "endpoint.endpoint_id": "00000000-0000-0000-0000-000000000001",
     "name": "trader",
     "self.name": "trader",
     "agent.name": "trader",

@@ -1,9 +1,11 @@
 """Every argument and option of every command, given what makes no sense: exit code 2 or a named error, no traceback."""
 
+import errno
 import os
 import random
 import re
 import secrets
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -116,7 +118,11 @@ def _nothing_runs(no_settings: None, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     async def not_here(_: Stack) -> None:
         raise LedgerUnavailable("nothing is started here")
 
+    def taken(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EADDRINUSE, "Address already in use")
+
     monkeypatch.setattr(Stack, "start", not_here)
+    monkeypatch.setattr(socket, "create_server", taken)  # a server whose arguments make sense would serve for ever
 
 
 @pytest.fixture(params=["unset", "away"])

@@ -298,9 +298,9 @@ def other_steps(draw: st.DrawFn) -> list[Instruction]:
         data, metas = bytearray(step.data), list(step.accounts)
         if kind == "repeat":
             steps.insert(draw(st.integers(0, len(steps))), step)
-        elif kind == "data":
+        elif kind == "data" and data:
             data[draw(st.integers(0, len(data) - 1))] ^= draw(st.integers(1, 255))
-        elif kind == "account":
+        elif kind == "account" and metas:
             metas[draw(st.integers(0, len(metas) - 1))] = draw(META)
         program = MEMO if kind == "program" else step.program_id
         if kind != "drop":
