@@ -7,6 +7,7 @@ further behind. Each reader gets every event behind its cursor once, in the ledg
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -18,6 +19,8 @@ from autopay.domain.errors import CursorLost, Fault, LedgerUnavailable
 
 if TYPE_CHECKING:
     from autopay.adapters.postgres.reports.events import Events, LedgerEvent
+
+logger = logging.getLogger(__name__)
 
 KEPT = 5_000
 """Events that are kept in memory for all readers together."""
@@ -153,18 +156,23 @@ class LedgerStream:
             except Fault:  # readers ask the ledger themselves meanwhile, and are told what is wrong
                 self._recent.forget()
                 await asyncio.sleep(AGAIN_S)
+            except Exception:  # an event that cannot be read: nobody may wait for ever for one that does not come
+                logger.exception("the ledger's events cannot be followed; readers ask for them themselves")
+                self._recent.forget()
+                await asyncio.sleep(AGAIN_S)
 
     async def _stop(self) -> None:
-        if self._following is not None:
-            self._following.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._following
-            self._following = None
+        following, self._following = self._following, None
+        if following is not None:  # a reader that comes while this one ends begins another
             self._recent.forget()
+            following.cancel()
+            with suppress(asyncio.CancelledError):
+                await following
 
     async def _wait(self, event: asyncio.Event, within_s: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(event.wait(), within_s)
+        with suppress(TimeoutError):  # of Python 3.11, `wait_for` swallows a cancellation that comes with the event
+            async with asyncio.timeout(within_s):
+                await event.wait()
 
 
 class _Recent:
