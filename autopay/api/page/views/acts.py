@@ -66,8 +66,9 @@ async def decide(
 @router.post("/requests/{agent}/{request_id}/retry")
 async def retry(services: ServicesNeeded, actor: Operator, agent: str, request_id: str, back: Back = "") -> Response:
     """Ask the seller once more for what was paid."""
-    await services.actions.retry(actor, checked_agent(agent), request_id, RETRY_S)
-    return _back(back or request_href(agent, request_id), "asked")
+    found = await services.readings.find(request_id, checked_agent(agent))
+    await services.actions.retry(actor, found.agent, found.request_id, RETRY_S)
+    return _back(back or request_href(found.agent, found.request_id), "asked")
 
 
 @router.post("/sessions/{session_id}/revoke")

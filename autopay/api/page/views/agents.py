@@ -20,6 +20,7 @@ from autopay.api.page.frame.templating import render
 from autopay.api.page.parts.flow import flow_views
 from autopay.api.page.views.queries import SPANS, SpanWanted
 from autopay.api.services import ServicesNeeded
+from autopay.client.asking import checked_agent
 from autopay.domain.money import Currency
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ async def agent(
     request: Request, shell: ShellNeeded, services: ServicesNeeded, name: str, span: SpanWanted
 ) -> Response:
     """One agent."""
+    checked_agent(name)
     readings = services.readings
     found, flow, balances, sessions = await asyncio.gather(
         readings.agent(name),

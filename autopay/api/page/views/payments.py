@@ -13,6 +13,7 @@ from autopay.api.page.frame.shell import ShellNeeded
 from autopay.api.page.frame.templating import render
 from autopay.api.page.views.queries import RowsWanted
 from autopay.api.services import ServicesNeeded
+from autopay.client.errors import InvalidCall
 from autopay.domain.payment.status import TransactionStatus
 
 ROWS = 50
@@ -23,6 +24,9 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 @router.get("/payments")
 async def payments(request: Request, shell: ShellNeeded, services: ServicesNeeded, wanted: RowsWanted) -> Response:
     """The list."""
+    unknown = set(wanted.rows.statuses) - set(TransactionStatus)
+    if unknown:
+        raise InvalidCall(f"status: {min(unknown)!r} is none of {', '.join(TransactionStatus)}", "wrong_argument")
     page = await services.readings.payments(wanted.rows, after=wanted.after, limit=ROWS)
     older = urlencode({**{name: word for name, word in wanted.words.items() if word}, "after": page.next or ""})
     return render(

@@ -9,7 +9,8 @@ from fastapi import Depends, Query
 
 from autopay.api.filters import filter_of
 from autopay.api.paging import checked_cursor
-from autopay.domain.money import parse_currency
+from autopay.client.errors import InvalidCall
+from autopay.domain.money import Currency, parse_currency
 from autopay.domain.report.filter import Filter
 
 Text = Annotated[str, Query(max_length=200)]
@@ -48,10 +49,17 @@ async def wanted_rows(
     """
     words = {"agent": agent, "endpoint": endpoint, "status": status, "since": since, "until": until}
     given = {name: word.strip() or None for name, word in words.items()}
-    paid_in = parse_currency(currency) if currency.strip() else None
+    paid_in = _currency(currency) if currency.strip() else None
     statuses = [given["status"]] if given["status"] else None
     rows = filter_of(given["agent"], given["endpoint"], statuses, given["since"], given["until"], None, None, paid_in)
     return Wanted(rows, words | {"currency": currency}, checked_cursor(after or None))
+
+
+def _currency(text: str) -> Currency:
+    try:
+        return parse_currency(text)
+    except ValueError as error:
+        raise InvalidCall(f"currency: {error}", "wrong_argument") from None
 
 
 RowsWanted = Annotated[Wanted, Depends(wanted_rows)]

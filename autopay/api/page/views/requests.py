@@ -14,6 +14,7 @@ from autopay.api.page.frame.shell import ShellNeeded
 from autopay.api.page.frame.templating import render
 from autopay.api.page.parts.flow import flow_views
 from autopay.api.services import ServicesNeeded
+from autopay.client.asking import checked_agent
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -23,7 +24,7 @@ async def request_view(
     request: Request, shell: ShellNeeded, services: ServicesNeeded, agent: str, request_id: str
 ) -> Response:
     """The request."""
-    found = await services.readings.request(request_id, agent)
+    found = await services.readings.request(request_id, checked_agent(agent))
     (flow,) = flow_views(await services.sources.ledger.reports.flow_of(found.key))
     receipts = [(each.number, pretty(each.receipt)) for each in found.payments if each.receipt]
     return render(request, "request.html", shell, found=found, flow=flow, receipts=receipts)
