@@ -613,6 +613,28 @@ async def test_wrong_tokens_are_limited_harder_and_by_address(books: PostgresLed
         assert (await other.get("/api/me", headers=bearer(good))).status_code == 200
 
 
+async def test_wrong_tokens_do_not_shut_out_who_showed_a_right_one_from_the_same_proxy(books: PostgresLedger) -> None:
+    place = served(books, tokens_required=True, rates=Rates(failures="2/minute"))
+    name, good = await token(books)
+    async with place.browser() as program:
+        assert (await program.get("/api/me", headers=bearer(good))).status_code == 200
+        codes = [(await program.get("/api/me", headers=bearer("x"))).status_code for _ in range(3)]
+        assert codes == [401, 401, 429]
+        assert (await program.get("/api/me", headers=bearer(good))).status_code == 200
+        await books.tokens.revoke(name)
+        codes = [(await program.get("/api/me", headers=bearer(good))).status_code for _ in range(2)]
+        assert codes == [401, 429], "it was right once, and is not any more"
+
+
+async def test_of_somebody_unknown_no_more_is_read_than_a_login(guarded: Served) -> None:
+    async with guarded.browser(PUBLIC) as stranger:
+        headers = {"origin": PUBLIC}
+        answer = await stranger.post("/login", data={"token": "x" * 20_000}, headers=headers)
+        assert (answer.status_code, answer.json()["rule"]) == (413, "too_large")
+        answer = await stranger.post("/login", data={"token": "x" * 100, "next": "/" * 2_000}, headers=headers)
+        assert answer.status_code == 401
+
+
 async def test_a_network_of_addresses_guesses_no_more_than_one_address(books: PostgresLedger) -> None:
     place = served(books, tokens_required=True, any_address=True, rates=Rates(failures="1/minute"))
     codes = []

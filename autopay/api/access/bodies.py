@@ -13,6 +13,9 @@ Receive = Callable[[], Awaitable[Message]]
 MOST_BYTES = 1_000_000
 """More than an order is: a request's body is part of one."""
 
+STRANGERS_BYTES = 10_000
+"""More than a login is: nobody else's body is read before it is known who sends it."""
+
 WITHIN_S = 30.0
 
 

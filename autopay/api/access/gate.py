@@ -13,7 +13,7 @@ from urllib.parse import quote
 from starlette.responses import RedirectResponse
 
 from autopay.api.access.actor import Scope, Via
-from autopay.api.access.bodies import MOST_BYTES, Receive, replayed, whole_body
+from autopay.api.access.bodies import MOST_BYTES, STRANGERS_BYTES, Receive, replayed, whole_body
 from autopay.api.access.browsers import (
     CSRF_FIELD,
     CSRF_HEADER,
@@ -123,7 +123,8 @@ class AccessGate:
         counted_as = _counted_as(head, caller)
         self._limits.count_call(counted_as, is_action=head.is_action)
         _require_right(head, caller)
-        body = await whole_body(head, receive, self._most_bytes)
+        most_bytes = self._most_bytes if caller.actor is not None else min(self._most_bytes, STRANGERS_BYTES)
+        body = await whole_body(head, receive, most_bytes)
         _require_unforged(head, caller, body)
         self._limits.enter(counted_as)
         return caller, body
