@@ -10,6 +10,7 @@ from typing import Annotated, cast
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.adapters.postgres.reports.stream import LedgerStream
 from autopay.api.access.access import Access
 from autopay.api.actions.actions import Actions
@@ -30,6 +31,7 @@ class Services:
         access: who may call; `access.gate(app)` is what is to be served.
         actions: what callers can do.
         stream: the ledger's events for all who follow them.
+        owners_ledger: by which sessions are made and signed for, what workers may not; connects when it is needed.
     """
 
     settings: Settings
@@ -38,6 +40,7 @@ class Services:
     access: Access
     actions: Actions
     stream: LedgerStream
+    owners_ledger: PostgresLedger
 
 
 @asynccontextmanager
@@ -55,15 +58,29 @@ async def open_services(
     Raises:
         ValueError: one of the names is none.
     """
-    async with open_sources(settings) as sources:
+    async with open_sources(settings) as sources, _owners_ledger(settings, sources.connections.ledger) as owners_ledger:
         ledger, secret = sources.connections.ledger, keyring_of(settings).derive("page/csrf")
         access = Access.of(ledger, listen, allow_hosts, tokens_wanted=tokens_wanted, secret=secret)
         actions, stream = Actions(sources.connections), LedgerStream(sources.ledger.events)
         try:
-            yield Services(settings, sources, Readings(sources), access, actions, stream)
+            yield Services(settings, sources, Readings(sources), access, actions, stream, owners_ledger)
         finally:
             await stream.close()
             await actions.close()
+
+
+@asynccontextmanager
+async def _owners_ledger(settings: Settings, ledger: PostgresLedger) -> AsyncIterator[PostgresLedger]:
+    """The same ledger, unless it is the embedded stack's as its workers have it."""
+    url = settings.for_owner().database_url
+    if url == settings.database_url:
+        yield ledger
+        return
+    opened = open_ledger(url)
+    try:
+        yield opened
+    finally:
+        await opened.dispose()
 
 
 def services_of(connection: HTTPConnection) -> Services:

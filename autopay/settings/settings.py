@@ -283,6 +283,12 @@ class Settings(BaseSettings):
             return self
         return self.model_copy(update={"database_url": self.stack.work_url})
 
+    def for_owner(self) -> Self:
+        """The opposite of `for_work`: with the embedded database as the owner of its tables, who makes sessions."""
+        if self.stack is None or self.database_url != self.stack.work_url:
+            return self
+        return self.model_copy(update={"database_url": self.stack.database_url})
+
     def _is_set(self, name: str) -> bool:
         return name in self.model_fields_set and self._has(name)
 

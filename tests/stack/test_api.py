@@ -159,3 +159,14 @@ async def test_a_revoked_session_pays_nothing_and_an_agent_stops(caller: Caller)
     await until(stopped)
     again = await caller.post(f"/api/agents/{AGENT}/pause", status=409)
     assert again["rule"] == "agent_not_running"
+
+
+async def test_a_server_that_works_as_workers_do_still_delegates(caller: Caller) -> None:
+    wallet = (await caller.services.sources.ledger.agents.get(AGENT)).wallet_address
+    order = {"agent": AGENT, "owner": wallet, "allowance": "0.01"}
+    asked = await caller.post("/api/sessions/grants", order, 201)
+    assert (asked["state"], asked["owner"]) == ("to_sign", wallet)
+    again = await caller.post(f"/api/sessions/grants/{asked['session_id']}/transaction", {})
+    assert (again["state"], again["session_id"]) == ("to_sign", asked["session_id"])
+    ended = await caller.post("/api/sessions/revokes", {"session_id": asked["session_id"]})
+    assert ended["state"] == "revoked"

@@ -126,6 +126,13 @@ def test_a_running_stack_fills_what_is_not_set(tmp_path: Path) -> None:
     assert settings.on_localnet
 
 
+def test_the_stacks_database_is_had_as_its_workers_and_as_its_owner(tmp_path: Path) -> None:
+    stack = stack_file(tmp_path / "home")
+    settings = Settings.load(home=tmp_path / "home").resolve()
+    assert settings.for_work().database_url == stack.work_url != stack.database_url
+    assert settings.for_work().for_owner().database_url == settings.for_owner().database_url == stack.database_url
+
+
 def test_an_explicit_setting_wins_over_the_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stack_file(tmp_path / "home")
     monkeypatch.setenv("AUTOPAY_DATABASE_URL", "postgresql://me@host/db")

@@ -56,7 +56,7 @@ class DelegationOrders:
     def __init__(self, services: Services, actor: Actor) -> None:
         self._services = services
         self._settings = services.settings
-        self._ledger: PostgresLedger = services.access.ledger
+        self._ledger: PostgresLedger = services.owners_ledger
         self._actor = actor
 
     async def draft_grant(self, new: models.NewGrant) -> models.ToSign:
