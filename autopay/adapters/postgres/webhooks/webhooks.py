@@ -104,12 +104,18 @@ class Webhooks:
             return await db.scalar(rotating.returning(WebhookEndpointRow.old_until))
 
     async def enable(self, endpoint_id: UUID) -> bool:
-        """A disabled endpoint gets events again, those since included; False when it is not disabled."""
+        """A disabled endpoint gets events again, with those since and those that its end gave up; False when it is not
+        disabled.
+        """
         which = and_(_is(endpoint_id), WebhookEndpointRow.disabled_at.is_not(None))
         values = {"disabled_at": None, "disabled_why": None, "failing_since": None}
         async with self._database.transaction() as db:
-            enabling = update(WebhookEndpointRow).where(which).values(**values)
-            return await db.scalar(enabling.returning(WebhookEndpointRow.id)) is not None
+            why = await db.scalar(select(WebhookEndpointRow.disabled_why).where(which).with_for_update())
+            if why is None:
+                return False
+            await db.execute(update(WebhookEndpointRow).where(which).values(**values))
+            await db.execute(_taking_up(endpoint_id, why))
+            return True
 
     async def remove(self, endpoint_id: UUID) -> bool:
         """Nothing is sent to it any more, and its secrets are destroyed; False when there is none."""
@@ -123,7 +129,7 @@ class Webhooks:
     async def disable(self, endpoint_id: UUID, why: str) -> None:
         """Nothing is sent to it until a person enables it."""
         which = and_(_is(endpoint_id), WebhookEndpointRow.disabled_at.is_(None))
-        values = {"disabled_at": func.now(), "disabled_why": why[:MOST_ERROR_CHARS]}
+        values = {"disabled_at": func.now(), "disabled_why": _storable(why)}
         async with self._database.transaction() as db:
             await db.execute(update(WebhookEndpointRow).where(which).values(**values))
             await db.execute(_giving_up(endpoint_id, why))
@@ -270,6 +276,13 @@ def _is(endpoint_id: UUID) -> ColumnElement[bool]:
 def _giving_up(endpoint_id: UUID, why: str) -> Update:
     values = {"status": WebhookStatus.FAILED, "next_at": None, "error": _storable(why)}
     return update(WebhookDeliveryRow).where(WebhookDeliveryRow.endpoint_id == endpoint_id, _RETRYING).values(**values)
+
+
+def _taking_up(endpoint_id: UUID, why: str) -> Update:
+    """What was given up for that reason is due now."""
+    row = WebhookDeliveryRow
+    which = (row.endpoint_id == endpoint_id, row.status == WebhookStatus.FAILED, row.error == _storable(why))
+    return update(row).where(*which).values(status=WebhookStatus.RETRYING, next_at=func.now())
 
 
 def _storable(text: str) -> str:
