@@ -635,6 +635,19 @@ async def test_of_somebody_unknown_no_more_is_read_than_a_login(guarded: Served)
         assert answer.status_code == 401
 
 
+@pytest.mark.parametrize(("version", "is_let_in"), [("1.0", False), ("1.1", True)])
+async def test_a_proxy_that_adds_no_header_is_known_by_its_old_http(
+    local: Served, version: str, is_let_in: bool
+) -> None:
+    async def as_spoken(scope: Any, receive: Any, send: Any) -> None:
+        await local.gate({**scope, "http_version": version}, receive, send)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(as_spoken), base_url=HERE) as program:
+        answer = await program.post("/api/act", headers=JSON, content=b"{}")
+    assert answer.status_code == (200 if is_let_in else 401)
+    assert bool(local.done) is is_let_in
+
+
 async def test_a_network_of_addresses_guesses_no_more_than_one_address(books: PostgresLedger) -> None:
     place = served(books, tokens_required=True, any_address=True, rates=Rates(failures="1/minute"))
     codes = []

@@ -27,6 +27,7 @@ class RequestHead:
         self.method: str = scope["method"].upper()
         self.path: str = scope["path"]
         self.scheme: str = scope.get("scheme") or "http"
+        self._is_http_1_0 = scope.get("http_version") == "1.0"
         client = scope.get("client")
         self.address: str = client[0] if client else "unknown"
         self.network = _network_of(self.address)
@@ -54,8 +55,11 @@ class RequestHead:
 
     @property
     def is_from_proxy(self) -> bool:
-        """Whether it has come through a proxy, so that its sender may be anywhere."""
-        return any(name in self._headers for name in _PROXY_HEADERS)
+        """Whether it has come through a proxy, so that its sender may be anywhere.
+
+        nginx as it is installed says so by no header, names this server as `Host`, and speaks HTTP/1.0.
+        """
+        return self._is_http_1_0 or any(name in self._headers for name in _PROXY_HEADERS)
 
     @property
     def wants_page(self) -> bool:
