@@ -147,3 +147,13 @@ async def test_a_question_to_a_person_has_the_exact_terms(api: httpx.AsyncClient
     assert (asked["request_id"], asked["status"], asked["price"]["atomic"]) == ("dear", "PENDING", 1_000)
     assert asked["pay_to"] == "seller"
     assert (await api.get("/api/approvals", params={"all": True, "agent": "buyer"})).json()["items"] == [asked]
+
+
+async def test_a_question_that_comes_later_stands_below_on_the_page(api: httpx.AsyncClient, book: Book) -> None:
+    await book.ledger.agents.set_phase("buyer", Phase.INTERACTIVE)
+    await book.ledger.policies.set(Policy(price_factor=None), "buyer")
+    for name in ("first", "second", "third"):
+        assert isinstance(await book.reserve(await book.accepted(name)), Awaiting)
+    page = (await api.get("/approvals")).text
+    places = [page.index(f"/requests/buyer/{name}") for name in ("first", "second", "third")]
+    assert places == sorted(places)

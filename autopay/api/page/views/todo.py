@@ -22,11 +22,12 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 @router.get("/approvals")
 async def approvals(request: Request, shell: ShellNeeded, services: ServicesNeeded, after: After = "") -> Response:
     """Questions that are open, with their exact terms and two buttons; below them those of before."""
-    waiting = await services.readings.approvals(limit=100)
+    newest = await services.readings.approvals(limit=100)
+    waiting = newest.items[::-1]  # what comes meanwhile stands below: no button moves under somebody's pointer
     everything = await services.readings.approvals(undecided=False, after=checked_cursor(after or None), limit=30)
-    open_ids = {each.id for each in waiting.items}
+    open_ids = {each.id for each in waiting}
     decided = [each for each in everything.items if each.id not in open_ids]
-    return render(request, "approvals.html", shell, waiting=waiting.items, decided=decided, older=everything.next)
+    return render(request, "approvals.html", shell, waiting=waiting, decided=decided, older=everything.next)
 
 
 @router.get("/disputes")
