@@ -18,11 +18,11 @@ from autopay.domain.session import SessionRecord
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
 
-def agent(name: str, state: str, why: str | None = None) -> AgentItem:
+def agent(name: str, state: str, why: str | None = None, *, live: bool = True) -> AgentItem:
     """An agent in that state that has spent nothing."""
     return AgentItem(
         name=name, phase="FULL", state=state, why=why, spendable=(), spent_today=(), spent=(), open=(), payments=0,
-        open_payments=0, queued=0, held=0, live=True, wallet_address="wallet",
+        open_payments=0, queued=0, held=0, live=live, wallet_address="wallet",
     )  # fmt: skip
 
 
@@ -76,6 +76,20 @@ def test_what_stops_all_payments_comes_first() -> None:
     assert todos[2].command is not None
     assert "revive b" in todos[2].command
     assert todos[3].what == "A session of trader ends in 5 m"
+
+
+@pytest.mark.parametrize(
+    ("agents", "told"),
+    [
+        pytest.param([agent("a", "running", live=False), agent("b", "paused")], ["1 agent does not answer"], id="one"),
+        pytest.param([agent(name, "running", live=False) for name in "ab"], ["2 agents do not answer"], id="two"),
+        pytest.param([agent("a", "stopped", live=False)], [], id="stopped"),
+        pytest.param([agent(f"a{n}", "running", live=False) for n in range(21)], [], id="too-many-to-be-asked"),
+    ],
+)
+def test_agents_that_do_not_answer_are_told(agents: list[AgentItem], told: list[str]) -> None:
+    todos = things_to_do(Found(agents, [], [], [], None, None), NOW)
+    assert [todo.what for todo in todos if todo.what.endswith("answer")] == told
 
 
 @pytest.mark.parametrize(

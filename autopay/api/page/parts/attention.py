@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from autopay.api.page.frame.words import amount, count
 from autopay.api.page.parts.endings import ends_soon
+from autopay.client.agents.agent_list import ASKED_AT_MOST
 from autopay.domain.report.flow import flow_text, flow_tone
-from autopay.domain.text.command_line import command_line
+from autopay.domain.text.command_line import command_line, worker_command_line
 from autopay.domain.text.times import until
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from autopay.domain.report.flow import FlowRow
     from autopay.domain.report.rows import DisputeRow
     from autopay.domain.session import SessionRecord
+
+ALIVE = {"starting", "running", "paused", "stopping"}
+"""States of an agent that a worker goes on with, and that answers when it is asked."""
 
 IN_TROUBLE = {"terminated", "failed", "timed_out", "canceled"}
 """States of an agent whose workflow did not end by itself."""
@@ -69,6 +73,7 @@ def things_to_do(found: Found, now: datetime) -> list[Todo]:
     return [
         *_fence(found),
         *_unreachable(found),
+        *_silent(found.agents),
         *(_approval(each, now) for each in found.approvals),
         *(todo for each in found.agents for todo in _agent(each)),
         *_failing(found.recent),
@@ -90,6 +95,19 @@ def _fence(found: Found) -> Iterator[Todo]:
 def _unreachable(found: Found) -> Iterator[Todo]:
     if found.problem is not None:
         yield Todo("bad", "What the agents do is not known", found.problem)
+
+
+def _silent(agents: Sequence[AgentItem]) -> Iterator[Todo]:
+    """Agents that should be at work and did not answer; where more are alive than are asked, nobody knows."""
+    alive = [each for each in agents if each.state in ALIVE]
+    names = [each.name for each in alive if not each.live]
+    if names and len(alive) <= ASKED_AT_MOST:
+        yield Todo(
+            "warn",
+            f"{count(len(names), 'agent does', 'agents do')} not answer",
+            f"{', '.join(names)}: no worker runs, or it is busy. What is shown of them is what the ledger knows.",
+            worker_command_line(),
+        )
 
 
 def _approval(approval: ApprovalRecord, now: datetime) -> Todo:
