@@ -162,6 +162,7 @@ async def test_a_revoked_session_pays_nothing_and_an_agent_stops(caller: Caller)
 
 
 async def test_a_server_that_works_as_workers_do_still_delegates(caller: Caller) -> None:
+    await Shell(caller.services.settings.home)("fund", AGENT, "0.01")
     wallet = (await caller.services.sources.ledger.agents.get(AGENT)).wallet_address
     order = {"agent": AGENT, "owner": wallet, "allowance": "0.01"}
     asked = await caller.post("/api/sessions/grants", order, 201)
