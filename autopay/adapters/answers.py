@@ -91,7 +91,12 @@ class AnswerWatch:
             self._fail_all(error)
 
     async def _is_needed(self) -> bool:
-        """Whether somebody waits, or begins to within a while."""
+        """Whether somebody waits, or begins to within a while.
+
+        Python 3.11 loses a cancellation that comes together with a notification, so `close` is looked for as well.
+        """
+        if self._is_closed:
+            return False
         try:
             async with asyncio.timeout(IDLE_S):
                 await self._somebody_waits.wait()

@@ -187,3 +187,30 @@ async def test_lost_notifications_are_asked_for_again(
     await asyncio.wait_for(ledger.listened.wait(), 30)
     ledger.commit("one")
     assert await waiting
+
+
+async def test_it_closes_even_when_its_cancellation_is_lost() -> None:
+    """Python 3.11 loses one that comes together with a notification; who waits must not keep it at work for ever."""
+
+    class Deaf(Ledger):
+        @asynccontextmanager
+        async def listening(self) -> AsyncIterator[Any]:
+            async with super().listening() as notified:
+
+                async def deaf(within_s: float) -> bool:
+                    try:
+                        return bool(await notified(within_s))
+                    except asyncio.CancelledError:
+                        return True
+
+                yield deaf
+
+    ledger = Deaf()
+    ends = AnswerWatch(ledger, ledger.listening)
+    waiting = asyncio.create_task(ends.answered("a", 60))
+    await ledger.read.wait()
+    await asyncio.sleep(0.05)  # it waits for a notification
+    async with asyncio.timeout(20):
+        await ends.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        await waiting

@@ -99,7 +99,8 @@ class SolanaAccountWatch:
         """The next change; None when it is time to read the accounts."""
         listening = self._feed is not None and self._feed.is_subscribed(accounts)
         try:
-            return await asyncio.wait_for(inbox.get(), LISTENING_POLL_S if listening else self._poll_s)
+            async with asyncio.timeout(LISTENING_POLL_S if listening else self._poll_s):
+                return await inbox.get()
         except TimeoutError:
             return None
 
