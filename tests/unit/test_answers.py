@@ -198,6 +198,7 @@ async def test_it_closes_even_when_its_cancellation_is_lost() -> None:
             async with super().listening() as notified:
 
                 async def deaf(within_s: float) -> bool:
+                    listens.set()
                     try:
                         return bool(await notified(within_s))
                     except asyncio.CancelledError:
@@ -205,12 +206,12 @@ async def test_it_closes_even_when_its_cancellation_is_lost() -> None:
 
                 yield deaf
 
+    listens = asyncio.Event()
     ledger = Deaf()
     ends = AnswerWatch(ledger, ledger.listening)
     waiting = asyncio.create_task(ends.answered("a", 60))
-    await ledger.read.wait()
-    await asyncio.sleep(0.05)  # it waits for a notification
     async with asyncio.timeout(20):
+        await listens.wait()
         await ends.close()
     with pytest.raises(RuntimeError, match="closed"):
         await waiting
