@@ -54,6 +54,7 @@ class AgentPayments:
         self._to_start: dict[str, PaymentOrder] = {}
         self._refused: dict[str, PaymentOrder] = {}
         self._accepted: dict[str, RequestSpec] = {}
+        self._closed: set[str] = set()
 
     def note_accepted(self, spec: RequestSpec) -> None:
         """The ledger has just recorded this request: its first run need not read it from there.
@@ -160,7 +161,9 @@ class AgentPayments:
         questions = self._state.queue.questions()
         if self._state.stopping and questions and (is_new_agent() or workflow.patched(CLOSES_QUESTIONS)):
             for request_id in questions:
-                self._state.queue.add_cancel(request_id)
+                if request_id not in self._closed:  # a late notice tells of the same question once more
+                    self._state.queue.add_cancel(request_id)
+                    self._closed.add(request_id)
                 self._state.queue.end_hold(request_id)
 
     async def _start_canceled(self, request: QueuedRequest) -> None:
