@@ -1,5 +1,6 @@
 """A real PostgreSQL for every test that asks for one: started once, migrated once."""
 
+import faulthandler
 import os
 import signal
 import tempfile
@@ -9,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 
 from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.adapters.postgres.maintenance import migrations
@@ -20,6 +22,9 @@ from tests.processes.client import Client, take_over
 
 TEMPLATE = "migrated"
 
+ENDS_WITHIN_S = 120
+"""How long the fixtures of a failed test may take to end; a whole stack takes ten seconds."""
+
 FORK_SERVER = Client()
 
 
@@ -27,11 +32,25 @@ def pytest_configure() -> None:
     """Processes of ours come from a fork server, and a Ctrl-C reaches them: a shell's background jobs ignore it.
 
     With REAL_PROCESSES set, every process is started really, which takes half as long again.
+
+    Typer sets this variable while it reads a command line and deletes it then, unless it was set before: two commands
+    in two threads of one test would delete it twice.
     """
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if not os.environ.get("REAL_PROCESSES"):
         take_over(FORK_SERVER)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_exception_interact(node: pytest.Item) -> None:
+    """A test that has failed ends soon: its worker ends when the fixtures take longer than this.
+
+    Its own limit is used up then, and pytest's last one (`faulthandler_timeout`) is lifted at the first failure.
+    """
+    file = node.config.stash[fault_handler_stderr_fd_key]
+    faulthandler.dump_traceback_later(ENDS_WITHIN_S, file=file, exit=True)
 
 
 def pytest_unconfigure() -> None:
