@@ -1,5 +1,6 @@
 """`PaidRequest` on the time-skipping server: each story of a payment, with the real ledger and activities."""
 
+import asyncio
 import logging
 
 import pytest
@@ -8,6 +9,8 @@ from temporalio.api.testservice.v1 import UnlockTimeSkippingRequest
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
+from autopay.domain.errors import SellerUnavailable
+from autopay.domain.payment.exchange import Reply
 from autopay.domain.payment.steps import PAYMENT_RELEASE
 from autopay.domain.request import RequestResult, RequestStatus
 from autopay.temporal import attributes
@@ -15,6 +18,7 @@ from autopay.temporal.outcome import outcome_of
 from tests.workflow.conftest import World
 from tests.workflow.world import (
     PRICE,
+    PlayedSeller,
     deliver,
     lie,
     lose_the_request,
@@ -155,16 +159,25 @@ async def test_a_cancel_after_signing_waits_for_the_fate_of_the_payment(world: W
 
 
 async def test_a_run_after_a_termination_goes_on_from_the_ledger(world: World) -> None:
-    world.seller.script = [settle_and_lose_the_answer, deliver]
+    paid, end = asyncio.Event(), asyncio.Event()
+
+    async def settle_and_keep_the_line_open(seller: PlayedSeller, payment: bytes) -> Reply:
+        await seller.chain.land(payment)
+        paid.set()
+        await end.wait()
+        raise SellerUnavailable("cut")
+
+    world.seller.script = [settle_and_keep_the_line_open, deliver]
     handle = await world.pay()
-    await world.env.sleep(0.3)
+    await paid.wait()
     await handle.terminate("a careless operator")
     try:
         await handle.result()
     except WorkflowFailureError:
-        # The terminated run's task held the server's clock, and the server never lets go of it by itself.
+        # The terminated run's step held the server's clock, and the server never lets go of it by itself.
         await world.client.test_service.unlock_time_skipping(UnlockTimeSkippingRequest())
         result = await outcome_of(await world.start("r1"))
+    end.set()
     assert result.status == RequestStatus.DELIVERED
     assert len(set(world.seller.paid)) == 1, "the recorded bytes were sent again, none were signed"
     assert world.chain.spent == PRICE
