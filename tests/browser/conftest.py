@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from autopay.api.app import create_app
 from autopay.api.page.frame.assets import missing_files
@@ -41,6 +41,7 @@ async def chromium() -> AsyncIterator[Browser]:
         pytest.skip("no Chromium is installed: `apt-get install chromium`, or name one in AUTOPAY_CHROMIUM")
     as_root = ["--no-sandbox"] if os.geteuid() == 0 else []  # it does not start as root with one
     async with async_playwright() as playwright:
+        expect.set_options(timeout=PATIENCE_MS)
         started = await playwright.chromium.launch(executable_path=program, args=as_root)
         yield started
         await started.close()
