@@ -33,6 +33,7 @@ LONGEST_FIRST = (
 """Files and folders below `tests/` by how long they take; what is not named comes last."""
 
 SHARED: Mapping[str, str] = {
+    "browser/test_acts.py": "the browser's stack",
     "browser/test_delegation.py": "the browser's stack",
     "browser/test_page.py": "the browser's stack",
     "stack/test_agent_commands.py": "the common stack",

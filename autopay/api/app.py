@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from autopay import __version__
 from autopay.api.access.routes import login_router, tell_denials
 from autopay.api.delegation import routes as delegation
+from autopay.api.page.frame.routing import problem_view
 from autopay.api.page.page import add_page
 from autopay.api.page.views.login import refused_login
 from autopay.api.problems import PROBLEMS, tell_problems
@@ -45,7 +46,7 @@ def create_app(services: Services) -> FastAPI:
     app.add_api_route("/health", _health, methods=["GET"], include_in_schema=False)
     app.include_router(login_router(services.access, refused_login))
     add_page(app, services)
-    tell_problems(app)
+    tell_problems(app, problem_view)
     tell_denials(app)
     return app
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
@@ -79,13 +79,25 @@ def problem(status: int, rule: str, detail: str, *, title: str | None = None) ->
     )
 
 
-def tell_problems(app: FastAPI) -> None:
-    """Have the application answer every error with a problem."""
+def tell_problems(app: FastAPI, view: Callable[[Request, int, str, str], Response]) -> None:
+    """Have the application answer every error with a problem.
+
+    Args:
+        app: the application.
+        view: makes the page that tells a person of status, title and detail: for an address that is nowhere.
+    """
+
+    async def tell_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if error.status_code == 404 and _is_for_a_person(request):
+            return view(request, 404, _TITLES[404], "This page has no such address.")
+        return _http_problem(request, error)
+
     app.add_exception_handler(AutopayError, _tell_error)
     app.add_exception_handler(Fault, _tell_fault)
     app.add_exception_handler(SettingsError, _tell_fault)
     app.add_exception_handler(RequestValidationError, _tell_wrong)
-    app.add_exception_handler(HTTPException, _tell_http)
+    app.add_exception_handler(HTTPException, tell_http)
     app.add_exception_handler(Exception, _tell_bug)
 
 
@@ -110,8 +122,13 @@ async def _tell_wrong(_: Request, error: Exception) -> Response:
     return problem_response(found, members={"errors": wrong})
 
 
-async def _tell_http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+def _is_for_a_person(request: Request) -> bool:
+    """Whether a browser asks for a page."""
+    is_page = not request.url.path.startswith(("/api/", "/static/"))
+    return is_page and "text/html" in request.headers.get("accept", "")
+
+
+def _http_problem(request: Request, error: HTTPException) -> Response:
     details = {404: ("unknown_path", "there is no such path"), 405: ("wrong_method", "not for this path")}
     rule, detail = details.get(error.status_code, ("http_error", str(error.detail)))
     shown = ascii(request.url.path[:100])[1:-1]

@@ -50,8 +50,9 @@ async def chromium() -> AsyncIterator[Browser]:
 class PageServer:
     """The page's server, which tests stop and start again at the same port."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, tokens_wanted: bool = False) -> None:
         self._settings = settings
+        self._tokens_wanted = tokens_wanted
         self._open = AsyncExitStack()
         self._port = _free_port()
 
@@ -62,7 +63,9 @@ class PageServer:
 
     async def start(self) -> None:
         """Serve."""
-        services = await self._open.enter_async_context(open_services(self._settings))
+        services = await self._open.enter_async_context(
+            open_services(self._settings, tokens_wanted=self._tokens_wanted)
+        )
         app = services.access.gate(create_app(services))
         self._server = ApiServer(app, listen(HOST, self._port), services.stream.stop)
         self._serving = asyncio.ensure_future(self._server.run())

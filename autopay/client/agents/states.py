@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection
+from datetime import timedelta
 
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
@@ -15,6 +16,9 @@ from autopay.temporal.attributes import STATE
 
 AT_ONCE = 16
 
+ANSWER = timedelta(seconds=5)
+"""How long Temporal may take to describe a workflow."""
+
 STARTING = "starting"
 """Its workflow runs, and has not said its state yet."""
 
@@ -27,14 +31,14 @@ async def states_of(client: Client, names: Collection[str]) -> dict[str, str]:
     Asks Temporal for each workflow, a few at a time: its visibility store can be behind.
 
     Raises:
-        AutopayError: Temporal answers with an error.
+        AutopayError: Temporal answers with an error, or not in time.
     """
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def state_of(name: str) -> str:
         async with slots:
             try:
-                return _state_of(await client.get_workflow_handle(agent_workflow_id(name)).describe())
+                return _state_of(await client.get_workflow_handle(agent_workflow_id(name)).describe(rpc_timeout=ANSWER))
             except RPCError as error:
                 if error.status is RPCStatusCode.NOT_FOUND:
                     return "never launched"

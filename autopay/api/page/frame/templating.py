@@ -125,10 +125,16 @@ def render(
         cursor=shell.cursor,
         network_text=shell.network_text,
         live=live,
-        told=told or TOLD.get(request.query_params.get("told", "")),
+        told=told or _told(request),
         **values,
     )
     return HTMLResponse(text, status_code=status)
+
+
+def _told(request: Request) -> Told | None:
+    """What the action before told, if this page sent the browser here; another site's link tells nothing."""
+    is_foreign = request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
+    return None if is_foreign else TOLD.get(request.query_params.get("told", ""))
 
 
 def _here(request: Request) -> str:

@@ -117,7 +117,8 @@ def _approval(approval: ApprovalRecord, now: datetime) -> Todo:
     return Todo(
         "warn",
         f"Pay {amount(terms.amount_atomic)} {terms.currency} for {terms.method} {terms.url}",
-        f"{approval.agent} asks: {approval.why}. To {terms.pay_to}; ends {until(approval.expires_at, now)}.",
+        f"{approval.agent} asks: {approval.why}. To {terms.pay_to} on {terms.network}; "
+        f"ends {until(approval.expires_at, now)}.",
         None,
         (
             Action("Approve", f"{href}/approve", "main", fields),

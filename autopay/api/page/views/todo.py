@@ -27,7 +27,10 @@ async def approvals(request: Request, shell: ShellNeeded, services: ServicesNeed
     everything = await services.readings.approvals(undecided=False, after=checked_cursor(after or None), limit=30)
     open_ids = {each.id for each in waiting}
     decided = [each for each in everything.items if each.id not in open_ids]
-    return render(request, "approvals.html", shell, waiting=waiting, decided=decided, older=everything.next)
+    return render(
+        request, "approvals.html", shell, waiting=waiting, decided=decided, older=everything.next,
+        more=newest.next is not None,
+    )  # fmt: skip
 
 
 @router.get("/disputes")
