@@ -16,11 +16,19 @@ task has accepted an update: from then on they are two tasks, at their own times
 between the two does different things. Here such a task leaves an event: a memo that is set to nothing. Only runs that
 have the patch `AGENT_RELEASE` do so, as the runs before it did not.
 
-`tests/workflow/test_queries.py` and `test_empty_tasks.py` show both with and without this module.
+**Local results do not move the clock.** Core tells of each local activity at the time when it ended. Two that end in
+one task are told one after the other, at two times; a replay tells of both at once, at the later time. One that ends
+after a query is told at the next task's time, and in a replay at its own. A workflow whose deadline is reckoned from
+such a time has another one in a replay. Here `workflow.now()` is the time of the last task that a message, a timer or
+the like began; an update moves it when it is accepted. So a timer that is reckoned after a local activity ends later by
+as long as that took. This, too, is for runs with the patch `AGENT_RELEASE` alone.
+
+`tests/workflow/test_queries.py`, `test_empty_tasks.py` and `test_clock.py` show it with and without this module.
 """
 
 from typing import Any
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation, WorkflowActivationJob
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
 from temporalio.converter import SerializationContext, StorageDriverStoreContext
@@ -83,13 +91,19 @@ class ReplayableRunner(WorkflowRunner):
 class _Instance(WorkflowInstance):
     def __init__(self, instance: WorkflowInstance) -> None:
         self._instance = instance
+        self._is_new = False
         self._leaves_no_task_empty = False
+        self._clock: Timestamp | None = None
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
-        done = self._activate_in_order(act)
+        clock, is_moved = self._clock or act.timestamp, self._clock is None or _begins_in_history(act)
+        done = self._activate_in_order(act, clock)
         commands = done.successful.commands
+        if is_moved or any(command.update_response.HasField("accepted") for command in commands):
+            self._clock = Timestamp()
+            self._clock.CopyFrom(act.timestamp)
         if any(command.set_patch_marker.patch_id == AGENT_RELEASE for command in commands):
-            self._leaves_no_task_empty = True
+            self._is_new = self._leaves_no_task_empty = True
         if _has_end(done):  # it is still told what it canceled
             self._leaves_no_task_empty = False
         is_empty = all(command.WhichOneof("variant") in WITHOUT_EVENT for command in commands)
@@ -97,11 +111,14 @@ class _Instance(WorkflowInstance):
             commands.add().modify_workflow_properties.upserted_memo.fields[EMPTY].CopyFrom(NULL)
         return done
 
-    def _activate_in_order(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
+    def _activate_in_order(self, act: WorkflowActivation, clock: Timestamp) -> WorkflowActivationCompletion:
+        """Tell of what comes first, at the time of `clock` in a new run; then of the rest."""
         first = [job for job in act.jobs if _comes_first(job)]
-        if len(first) == len(act.jobs) or not any(_is_local(job) for job in first):
+        if len(first) == len(act.jobs):
+            return self._instance.activate(_with_jobs(act, first, clock) if self._is_new else act)
+        if not any(_is_local(job) for job in first):
             return self._instance.activate(act)
-        done = self._instance.activate(_with_jobs(act, first))
+        done = self._instance.activate(_with_jobs(act, first, clock if self._is_new else act.timestamp))
         if not done.HasField("successful"):
             return done
         others = [job for job in act.jobs if not _comes_first(job)]
@@ -109,7 +126,7 @@ class _Instance(WorkflowInstance):
             others = [job for job in others if job.HasField("query_workflow")]
         if not others:
             return done
-        rest = self._instance.activate(_with_jobs(act, others))
+        rest = self._instance.activate(_with_jobs(act, others, act.timestamp))
         if rest.HasField("successful"):
             commands = [*done.successful.commands, *rest.successful.commands]
             del rest.successful.commands[:]
@@ -156,9 +173,10 @@ def _begins_in_history(act: WorkflowActivation) -> bool:
     return any(job.WhichOneof("variant") not in NOT_IN_HISTORY and not _is_told_at_once(job) for job in act.jobs)
 
 
-def _with_jobs(act: WorkflowActivation, jobs: list[WorkflowActivationJob]) -> WorkflowActivation:
+def _with_jobs(act: WorkflowActivation, jobs: list[WorkflowActivationJob], clock: Timestamp) -> WorkflowActivation:
     part = WorkflowActivation()
     part.CopyFrom(act)
+    part.timestamp.CopyFrom(clock)
     del part.jobs[:]
     part.jobs.extend(jobs)
     return part

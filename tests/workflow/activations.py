@@ -10,16 +10,18 @@ from temporalio.bridge.proto.workflow_completion import WorkflowActivationComple
 
 
 class Recorded:
-    """A runner and instance that only notes the jobs of each activation, and answers each with a command."""
+    """A runner and instance that only notes jobs and second of each activation, and answers each with a command."""
 
     def __init__(self) -> None:
         self.told: list[list[str]] = []
+        self.times: list[int] = []
 
     def create_instance(self, _: Any) -> "Recorded":
         return self
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         self.told.append([str(job.WhichOneof("variant")) for job in act.jobs])
+        self.times.append(act.timestamp.seconds)
         completion = WorkflowActivationCompletion(run_id=act.run_id)
         completion.successful.commands.append(WorkflowCommand())
         completion.successful.commands[0].start_timer.seq = len(self.told)
