@@ -9,9 +9,9 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-LEAST_S, MOST_S = 0.5, 60.0
-SHARE = 20
-"""What took a second to read is kept for 20: reading it takes a twentieth of the time at most."""
+LEAST_S, MOST_S = 0.5, 5.0
+SHARE = 10
+"""What took 0.1 s to read is kept for a second; after `MOST_S` it is read anew, however long that takes."""
 
 
 class Kept(Generic[T]):
