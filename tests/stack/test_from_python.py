@@ -19,7 +19,7 @@ import httpx
 import httpx2
 import openai
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import event
 
 import autopay
 import autopay.httpx
@@ -306,13 +306,14 @@ async def test_a_warm_call_makes_no_connection_and_few_questions(program: Progra
     async with autopay.AsyncClient(program.agent) as client:
         await client.fetch(program.feed)
         temporal = await client._backend._connections.temporal()
-        event.listen(Engine, "before_cursor_execute", executed)
-        event.listen(Engine, "connect", connected)
+        engine = client._backend._connections.ledger.database.engine.sync_engine
+        event.listen(engine, "before_cursor_execute", executed)
+        event.listen(engine, "connect", connected)
         try:
             await client.fetch(program.feed, max_age=0)
         finally:
-            event.remove(Engine, "before_cursor_execute", executed)
-            event.remove(Engine, "connect", connected)
+            event.remove(engine, "before_cursor_execute", executed)
+            event.remove(engine, "connect", connected)
         assert await client._backend._connections.temporal() is temporal
     assert len(statements) <= 5, statements
     assert connections == []
