@@ -23,7 +23,8 @@ such a time has another one in a replay. Here `workflow.now()` is the time of th
 the like began; an update moves it when it is accepted. So a timer that is reckoned after a local activity ends later by
 as long as that took. This, too, is for runs with the patch `AGENT_RELEASE` alone.
 
-`tests/workflow/test_queries.py`, `test_empty_tasks.py` and `test_clock.py` show it with and without this module.
+`tests/workflow/test_queries.py` and `test_empty_tasks.py` show the first two with and without this module, on a server;
+`test_clock.py` has the third as tables.
 """
 
 from typing import Any
