@@ -73,6 +73,7 @@ _KINDS = (  # an error is of the first kind that it is an instance of
 )
 
 _STATUS_OF_RULE = {
+    "idempotency_key_missing": 400,
     "unknown_agent": 404,
     "unknown_request": 404,
     "agent_not_running": 409,

@@ -1,11 +1,13 @@
 """What callers send to act: wrong orders, forged ones, and what is recorded of them."""
 
+import json
 import uuid
 from typing import Any
 
 import httpx
 import pytest
 
+from autopay.client.paid_http import id_of_key
 from tests.ledger.books import Book
 
 ACT = {"Content-Type": "application/json"}
@@ -40,8 +42,23 @@ async def test_without_temporal_an_order_is_recorded_with_what_became_of_it(api:
         pytest.param("/api/agents/buyer/pause", [], 422, "invalid_arguments", id="a list"),
         pytest.param("/api/agents/buyer/fly", None, 404, "unknown_path", id="no such act"),
         pytest.param("/api/requests", {"agent": "buyer"}, 422, "invalid_arguments", id="no URL"),
-        pytest.param("/api/requests", {"agent": "buyer", "url": "ftp://x.test/"}, 422, "invalid_call", id="no http"),
-        pytest.param("/api/requests", {"agent": "nobody", "url": "https://x.test/"}, 404, "unknown_agent", id="nobody"),
+        pytest.param(
+            "/api/requests", {"agent": "buyer", "url": "ftp://x.test/", "id": "a"}, 422, "invalid_call", id="no http"
+        ),
+        pytest.param(
+            "/api/requests",
+            {"agent": "nobody", "url": "https://x.test/", "id": "a"},
+            404,
+            "unknown_agent",
+            id="nobody",
+        ),
+        pytest.param(
+            "/api/requests",
+            {"agent": "buyer", "url": "https://x.test/"},
+            400,
+            "idempotency_key_missing",
+            id="no id",
+        ),
         pytest.param(
             "/api/requests",
             {"agent": "buyer", "url": "https://x.test/", "wait": 1e9},
@@ -51,7 +68,7 @@ async def test_without_temporal_an_order_is_recorded_with_what_became_of_it(api:
         ),
         pytest.param(
             "/api/requests",
-            {"agent": "buyer", "url": "https://x.test/", "max_price": "-1"},
+            {"agent": "buyer", "url": "https://x.test/", "id": "a", "max_price": "-1"},
             422,
             "invalid_call",
             id="negative price",
@@ -121,3 +138,30 @@ async def test_a_body_that_cannot_be_read_is_the_callers_fault(api: httpx.AsyncC
     assert answer.status_code in (400, 422)
     assert answer.headers["content-type"] == "application/problem+json"
     assert await book.ledger.operator_actions.newest() == []
+
+
+@pytest.mark.parametrize(
+    ("body_id", "keys", "id_or_rule"),
+    [
+        pytest.param("order-1", [], "order-1", id="in the body"),
+        pytest.param(None, ["order-1"], "order-1", id="in the header"),
+        pytest.param(None, ['"order-1"'], "order-1", id="as a structured field"),
+        pytest.param("order-1", ["order-1"], "order-1", id="the same in both"),
+        pytest.param(None, ["an order"], id_of_key("an order"), id="a key that is no id"),
+        pytest.param("order-1", ["order-2"], "invalid_call", id="two ids"),
+        pytest.param(None, ["order-1", "order-2"], "invalid_call", id="two keys"),
+        pytest.param(None, [" "], "invalid_call", id="an empty key"),
+    ],
+)
+async def test_what_is_asked_again_after_a_lost_answer_has_the_same_id(
+    api: httpx.AsyncClient, book: Book, body_id: str | None, keys: list[str], id_or_rule: str
+) -> None:
+    order = {"agent": "buyer", "url": "https://x.test/", **({"id": body_id} if body_id else {})}
+    headers = [("Content-Type", "application/json"), *(("Idempotency-Key", key) for key in keys)]
+    answers = [await api.post("/api/requests", content=json.dumps(order), headers=headers) for _ in range(2)]
+    orders = await book.ledger.operator_actions.newest()
+    if id_or_rule == "invalid_call":
+        assert [(each.status_code, each.json()["rule"]) for each in answers] == [(422, id_or_rule)] * 2
+        assert orders == []
+    else:
+        assert [each.target for each in orders] == [id_or_rule] * 2

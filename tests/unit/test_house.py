@@ -59,7 +59,7 @@ FLOORS = (
     ("autopay.api.readings",),
     ("autopay.api.actions",),
     ("autopay.api.services",),
-    ("autopay.api.paging", "autopay.api.filters", "autopay.api.etags"),
+    ("autopay.api.paging", "autopay.api.filters", "autopay.api.etags", "autopay.api.request_ids"),
     ("autopay.api.routes", "autopay.api.delegation"),
     ("autopay.api.page",),
     ("autopay.api",),

@@ -48,7 +48,7 @@ class BuyBody(Body):
     url: Annotated[str, Field(min_length=8, max_length=2048, examples=["https://api.example.com/market-feed"])]
     """What to ask. It is recorded in clear: secrets belong into headers or content, which are sealed."""
     id: Annotated[str | None, Field(pattern=REQUEST_ID_PATTERN, examples=["monday-1"])] = None
-    """The idempotency key: the same id of the same agent never pays twice. Without one, this is a new request."""
+    """The idempotency key: the same id of the same agent never pays twice. Or the header `Idempotency-Key`."""
     method: Annotated[str | None, Field(max_length=10, examples=["GET"])] = None
     """GET, or POST with content."""
     headers: Annotated[dict[str, str] | None, Field(max_length=100)] = None

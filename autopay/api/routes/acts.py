@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Depends, Path, Response
 from starlette.responses import JSONResponse
 
 from autopay.api.access.routes import Operator
@@ -21,6 +21,7 @@ from autopay.api.models.acts import (
 )
 from autopay.api.models.base import money_or_none
 from autopay.api.readings.places import content_path, request_path
+from autopay.api.request_ids import id_in_header, required_id
 from autopay.api.routes.requests import Owner, RequestId
 from autopay.api.services import ServicesNeeded
 from autopay.client.asking import checked_agent, make_ask
@@ -65,15 +66,17 @@ async def stop(services: ServicesNeeded, actor: Operator, name: AgentName) -> Or
 
 
 @router.post("/requests", response_model=Bought, responses=ACCEPTED)
-async def buy(services: ServicesNeeded, actor: Operator, body: BuyBody) -> Response:
+async def buy(
+    services: ServicesNeeded, actor: Operator, body: BuyBody, key: Annotated[str | None, Depends(id_in_header)]
+) -> Response:
     """Have an agent buy the data at a URL, within its limits, once.
 
-    The same id again never pays twice: it answers how the request stands. What was refused or failed is a problem,
-    whose `receipt` says what was paid, if anything was.
+    It needs an id: `id`, or the header `Idempotency-Key`. The same id again never pays twice: it answers how the
+    request stands. What was refused or failed is a problem, whose `receipt` says what was paid, if anything was.
     """
     ask = make_ask(
         body.url,
-        request_id=body.id,
+        request_id=required_id(body.id, key),
         method=body.method,
         headers=body.headers,
         content=body.content,
@@ -82,7 +85,6 @@ async def buy(services: ServicesNeeded, actor: Operator, body: BuyBody) -> Respo
         currency=body.currency,
         max_age=body.max_age,
         timeout_s=body.wait,
-        prefix="api",
     )
     return _answer(await services.actions.request(actor, body.agent, ask))
 
