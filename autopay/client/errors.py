@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from autopay.domain.errors import Fault, SettingsError, TransientFault, UnknownAgent, UnknownRequest, stable_name
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from autopay.client.values import Purchase
     from autopay.domain.request import RequestError
 
+logger = logging.getLogger(__name__)
+
 
 class AutopayError(Exception):
     """A call of Autopay did not end with its answer."""
@@ -33,6 +36,9 @@ class AutopayError(Exception):
 
     request_id: str | None = None
     """The id to ask again with: the request may be under way all the same."""
+
+    told: str | None = None
+    """What callers from elsewhere are told in place of the message, where that names servers; None: the message."""
 
     def __init__(self, message: str, kind: str | None = None) -> None:
         super().__init__(message)
@@ -154,7 +160,9 @@ def start_worker() -> str:
 
 def temporal_error(error: RPCError) -> Unreachable:
     """What to tell of an error that Temporal answers with."""
-    return Unreachable(f"Temporal answers with an error: {error.message}", "temporal_error")
+    found = Unreachable(f"Temporal answers with an error: {error.message}", "temporal_error")
+    found.told = "Temporal answers with an error"
+    return found
 
 
 def named(fault: Fault | SettingsError) -> AutopayError:
@@ -164,4 +172,15 @@ def named(fault: Fault | SettingsError) -> AutopayError:
     kind = stable_name(type(fault).__name__)
     if isinstance(fault, UnknownAgent | UnknownRequest):
         return InvalidCall(str(fault), kind)
-    return Unreachable(str(fault), kind) if isinstance(fault, TransientFault) else Misconfigured(str(fault), kind)
+    found = Unreachable(str(fault), kind) if isinstance(fault, TransientFault) else Misconfigured(str(fault), kind)
+    found.told = fault.told
+    return found
+
+
+def told_text(error: AutopayError | Fault | SettingsError) -> str:
+    """The message for a caller from elsewhere; what it leaves out, as it may name servers of ours, is logged."""
+    message = str(error)
+    told = (None if isinstance(error, SettingsError) else error.told) or message
+    if told != message:
+        logger.warning("%s", message)
+    return told

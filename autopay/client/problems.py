@@ -18,6 +18,7 @@ from autopay.client.errors import (
     PurchaseUnfinished,
     TermsDiffer,
     Unreachable,
+    told_text,
 )
 from autopay.client.values import Receipt
 from autopay.domain.values import Value
@@ -112,7 +113,7 @@ _CLIENT_ERRORS = {
 
 
 def problem_of(error: AutopayError) -> Problem:
-    """The error as the gateway tells it."""
+    """The error as the gateway tells it; what a driver says stays in the log."""
     kind = next(each for each in _KINDS if isinstance(error, each.error))
     bought = error.purchase if isinstance(error, NotBought | TermsDiffer) else None
     status = kind.status if isinstance(error, TermsDiffer) else _STATUS_OF_RULE.get(error.type, kind.status)
@@ -120,7 +121,7 @@ def problem_of(error: AutopayError) -> Problem:
         type=f"{TYPE_PREFIX}{kind.name}",
         title=kind.title,
         status=status,
-        detail=str(error),
+        detail=told_text(error),
         rule=error.type,
         id=error.request_id if bought is None else bought.id,
         agent=None if bought is None else bought.agent,

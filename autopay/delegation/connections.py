@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -65,12 +65,22 @@ def mint_of(settings: Settings, currency: Currency) -> str:
     return mint
 
 
-async def notify_agent(name: str, handle: Awaitable[AgentHandle]) -> str | None:
-    """Make a running agent read its balances now; returns why that was not possible, or None."""
+async def notify_agent(
+    name: str,
+    handle: Awaitable[AgentHandle],
+    tell: Callable[[TransientFault | AutopayError | SettingsError], str] = str,
+) -> str | None:
+    """Make a running agent read its balances now; returns why that was not possible, or None.
+
+    Args:
+        name: the agent.
+        handle: its handle.
+        tell: what is told of an error, in words.
+    """
     try:
         await (await handle).signal("check_balances")
     except AgentNotRunning:
         return f"agent {name} is not running"
     except (TransientFault, AutopayError, SettingsError) as error:
-        return f"agent {name} could not be notified and will find out by itself: {error}"
+        return f"agent {name} could not be notified and will find out by itself: {tell(error)}"
     return None

@@ -12,15 +12,25 @@ from autopay.domain.text.command_line import command_line
 class Fault(Exception):
     """Something that was not decided went wrong; the docstring of a leaf is its message.
 
-    `remedy` is the command that would help, which the message names at its end.
+    `remedy` is the command that would help, which the message names at its end. `names_servers`: the detail is what a
+    driver says, and may name hosts, roles and tables of ours.
     """
 
     remedy: ClassVar[tuple[str, ...]] = ()
+    names_servers: ClassVar[bool] = False
 
     def __init__(self, detail: str = "") -> None:
+        super().__init__(self._message(detail))
+
+    @property
+    def told(self) -> str:
+        """The message for callers from elsewhere: without a detail that may name servers."""
+        return self._message("") if self.names_servers else str(self)
+
+    def _message(self, detail: str) -> str:
         lead = (type(self).__doc__ or "").strip().split("\n")[0].rstrip(".")
         said = f"{lead}: {detail}" if detail else lead
-        super().__init__(f"{said}; run: {command_line(*self.remedy)}" if self.remedy else said)
+        return f"{said}; run: {command_line(*self.remedy)}" if self.remedy else said
 
 
 class SettingsError(Exception):
@@ -38,6 +48,8 @@ class PermanentFault(Fault):
 class ChainUnavailable(TransientFault):
     """The Solana RPC node of AUTOPAY_SOLANA_RPC_URL does not answer, or not what it was asked for."""
 
+    names_servers = True
+
 
 class NodeBehind(TransientFault):
     """The Solana RPC node has not reached the slot that the question is about."""
@@ -46,9 +58,13 @@ class NodeBehind(TransientFault):
 class LedgerUnavailable(TransientFault):
     """The ledger's database (AUTOPAY_DATABASE_URL) does not answer."""
 
+    names_servers = True
+
 
 class LedgerForbids(TransientFault):
     """The role of AUTOPAY_DATABASE_URL may not do this: commands need the owner of the tables, workers `db roles`."""
+
+    names_servers = True
 
 
 class LedgerFenced(TransientFault):
@@ -67,6 +83,8 @@ class SellerUnavailable(TransientFault):
 
 class FacilitatorUnavailable(TransientFault):
     """A facilitator of AUTOPAY_FACILITATOR_URLS does not answer."""
+
+    names_servers = True
 
 
 class WrongNetwork(PermanentFault):
@@ -98,15 +116,21 @@ class ContentPruned(PermanentFault):
 class NotMigrated(PermanentFault):
     """The database is not at this version's schema."""
 
+    names_servers = True
+
     remedy = ("db", "upgrade")
 
 
 class DatabaseUrlWrong(PermanentFault):
     """AUTOPAY_DATABASE_URL cannot be used."""
 
+    names_servers = True
+
 
 class PoolerInBetween(PermanentFault):
     """This needs the PostgreSQL server itself, and a connection pooler answers; give the server's own address."""
+
+    names_servers = True
 
 
 class SecretUnreadable(PermanentFault):

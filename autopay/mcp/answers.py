@@ -10,7 +10,7 @@ from decimal import Decimal
 from mcp_types import CallToolResult, TextContent
 from pydantic import Field
 
-from autopay.client.errors import AutopayError
+from autopay.client.errors import AutopayError, told_text
 from autopay.client.requests.text import retry_command
 from autopay.client.values import PaymentSummary, Purchase, Quote, units
 from autopay.domain.money import Currency, short_units_text
@@ -194,7 +194,7 @@ def result(answer: Value) -> CallToolResult:
 
 def error_result(error: AutopayError, request_id: str | None = None) -> CallToolResult:
     """The result of a call that failed: the id to ask again with, and why."""
-    named = Failure(id=request_id or error.request_id, error=Problem(type=error.type, message=str(error)))
+    named = Failure(id=request_id or error.request_id, error=Problem(type=error.type, message=told_text(error)))
     return CallToolResult(
         content=[TextContent(type="text", text=named.model_dump_json(exclude_none=True))], is_error=True
     )

@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from autopay import __version__
 from autopay.adapters.x402.checked_connection import NotAllowed, require_askable
 from autopay.client.async_client import AsyncClient
-from autopay.client.errors import AutopayError, InvalidCall
+from autopay.client.errors import AutopayError, InvalidCall, told_text
 from autopay.client.values import Budget, Purchase
 from autopay.domain.policy.reach import Reach
 from autopay.domain.request import CLOSED, is_request_id
@@ -235,7 +235,7 @@ class Tools:
         try:
             found = [each for each in await self._client.get().agents() if each.agent == name]
         except AutopayError as error:
-            raise ResourceError(str(error)) from None
+            raise ResourceError(told_text(error)) from None
         if not found:
             raise ResourceNotFoundError(f"there is no agent {name!r}")
         return found[0].model_dump_json()
@@ -246,7 +246,7 @@ class Tools:
         except InvalidCall as error:
             raise ResourceNotFoundError(str(error)) from None
         except AutopayError as error:
-            raise ResourceError(str(error)) from None
+            raise ResourceError(told_text(error)) from None
 
     async def _purchase(self, request_id: str, wait_s: float) -> Purchase:
         found = (

@@ -32,6 +32,8 @@ _NOT_ALLOWED = (RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.PERMISSION_DENIED, RP
 class TemporalUnreachable(TransientFault):
     """Temporal does not answer."""
 
+    names_servers = True
+
 
 class AttributesMissing(PermanentFault):
     """Temporal lacks search attributes that Autopay's workflows set."""

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from autopay.adapters.postgres import PostgresLedger
 from autopay.api.access.actor import Actor
-from autopay.client.errors import AgentRefused, AutopayError, InvalidCall, NotDecided
+from autopay.client.errors import AgentRefused, AutopayError, InvalidCall, NotDecided, told_text
 
 _DECIDED = (AgentRefused, InvalidCall, NotDecided)
 """Errors by which somebody has said no, rather than something gone wrong."""
@@ -55,7 +55,7 @@ async def ordered(
         await actions.end(action_id, "refused", str(error))
         raise
     except AutopayError as error:
-        await actions.end(action_id, "failed", str(error))
+        await actions.end(action_id, "failed", told_text(error))
         raise
     except Exception as error:
         await actions.end(action_id, "failed", type(error).__name__)

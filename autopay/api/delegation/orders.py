@@ -20,7 +20,7 @@ from autopay.api.access.orders import ordered
 from autopay.api.delegation import models
 from autopay.api.models.base import money
 from autopay.client.agents.grant_hint import too_small_a_grant
-from autopay.client.errors import InvalidCall
+from autopay.client.errors import InvalidCall, told_text
 from autopay.delegation import drafts
 from autopay.delegation.connections import OwnerConnections, mint_of, notify_agent, owner_node, vault_for
 from autopay.delegation.drafts import Draft, known_session, needs_of
@@ -138,7 +138,8 @@ class DelegationOrders:
         return ordered(self._ledger, self._actor, action, agent=record.agent, target=str(record.session_id))
 
     async def _notify(self, record: SessionRecord) -> str | None:
-        return await notify_agent(record.agent, self._services.sources.connections.agent(record.agent))
+        handle = self._services.sources.connections.agent(record.agent)
+        return await notify_agent(record.agent, handle, told_text)
 
     def _revoked(self, found: drafts.Revoked, notice: str | None) -> models.Revoked:
         record, back = found.record, found.plan.brings_back_atomic if found.plan else 0

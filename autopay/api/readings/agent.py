@@ -13,7 +13,7 @@ from autopay.client.agents.advice import advice, is_paused_by_hand
 from autopay.client.agents.agent_list import UNKNOWN, agent_line, live_line
 from autopay.client.agents.agent_view import AgentView, agent_view
 from autopay.client.agents.states import states_of
-from autopay.client.errors import AutopayError
+from autopay.client.errors import AutopayError, told_text
 from autopay.domain.errors import Fault, SettingsError
 from autopay.domain.money import short_units_text
 from autopay.domain.payment.notice import WAITS_FOR
@@ -60,11 +60,11 @@ async def _asked(sources: Sources, name: str) -> tuple[AgentStatus | None, str, 
     try:
         handle = await sources.connections.agent(name)
     except (AutopayError, Fault, SettingsError) as error:
-        return None, UNKNOWN, str(error)
+        return None, UNKNOWN, told_text(error)
     try:
         status = await handle.status(ANSWER_S)
     except AutopayError as error:
-        problem = str(error)
+        problem = told_text(error)
     else:
         return status, status.state.value, None
     try:

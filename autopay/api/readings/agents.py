@@ -8,7 +8,7 @@ from autopay.api.models.agents import AgentItem, AgentList, Spendable
 from autopay.api.models.base import amounts, money
 from autopay.client.agents.advice import LIMITS
 from autopay.client.agents.agent_list import UNKNOWN, AgentLine, agent_line, agent_lines
-from autopay.client.errors import Unreachable
+from autopay.client.errors import Unreachable, told_text
 from autopay.domain.agent.records import SpendableRecord
 from autopay.domain.errors import Fault, SettingsError
 
@@ -23,7 +23,7 @@ async def read_agents(sources: Sources, state: str | None, after: str | None, li
         client = await sources.connections.temporal()
         lines = await agent_lines(sources.ledger, client, sources.settings.task_queue)
     except (Unreachable, Fault, SettingsError) as error:
-        problem = str(error)
+        problem = told_text(error)
         lines = [agent_line(each, UNKNOWN) for each in await sources.ledger.agents.summaries()]
     chosen = [
         each

@@ -212,8 +212,8 @@ class AgentHandle:
         if kind in DECISIONS:
             return InvalidCall(f"agent {self.name!r} rejects that: {said}", kind)
         if kind in NOT_NOW:
-            return Unreachable(f"agent {self.name!r} cannot do that now: {said}", kind)
-        return CallFailed(f"agent {self.name!r} could not do that: {said}")
+            return _told_short(Unreachable, f"agent {self.name!r} cannot do that now", said, kind)
+        return _told_short(CallFailed, f"agent {self.name!r} could not do that", said)
 
     async def failed_tasks(self) -> int:
         """How often its present workflow task has failed in a row; the server tries again for ever."""
@@ -233,3 +233,10 @@ class AgentHandle:
         why = "its workers are busy, or ended" if await self.has_worker() else "no worker runs"
         why = f"{why}; {start_worker()}"
         return AgentNotAnswering(f"agent {self.name!r} does not answer: {why}")
+
+
+def _told_short(kind: type[AutopayError], lead: str, said: str, name: str | None = None) -> AutopayError:
+    """The error; callers from elsewhere are told its lead only, as a fault of a worker may name servers."""
+    failed = kind(f"{lead}: {said}", name)
+    failed.told = lead
+    return failed

@@ -89,6 +89,8 @@ async def _redeliver(client: Client, task_queue: str, ref: AttemptRef, timeout_s
     except WorkflowFailureError as error:
         cause = error.cause
         why = f"{cause.type}: {cause.message}" if isinstance(cause, ApplicationError) else str(cause)
-        raise CallFailed(f"the seller could not be asked: {why}") from None
+        failed = CallFailed(f"the seller could not be asked: {why}")
+        failed.told = "the seller could not be asked"
+        raise failed from None
     except RPCError as error:
         raise temporal_error(error) from None

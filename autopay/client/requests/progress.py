@@ -66,7 +66,7 @@ class ProgressReporter:
         except AgentNotRunning:
             return f"agent {self._agent.name} is not running: {command_line('launch', self._agent.name)}"
         except AutopayError as error:
-            return str(error)
+            return error.told or str(error)
 
 
 def describe_payment(payment: Payment, last: Attempt, proof_s: float) -> str:

@@ -152,7 +152,7 @@ async def send_grant(node: OwnerNode, sessions: SessionGrants, record: SessionRe
         raise
     except TransientFault as fault:
         again = f"see whether it did: {command_line('session', 'submit', record.session_id)}"
-        raise OwnerUnknown(f"{fault}; {again}") from None
+        raise OwnerUnknown(f"{fault.told}; {again}") from fault
 
 
 async def finish_grant(node: OwnerNode, sessions: SessionGrants, record: SessionRecord) -> None:

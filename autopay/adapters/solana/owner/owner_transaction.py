@@ -122,7 +122,7 @@ class OwnerNode:
         try:
             sent = await self._rpc.ask_once("sendTransaction", wire, config, answer=Answer[SignatureText])
         except TransientFault as fault:
-            raise OwnerUnknown(str(fault)) from None
+            raise OwnerUnknown(fault.told) from fault
         if not isinstance(sent, NodeError):
             return
         if sent.code != PREFLIGHT_FAILURE:
