@@ -9,6 +9,9 @@ from dotenv.parser import parse_stream
 
 from autopay.domain.errors import SettingsError
 
+PREFIX = "AUTOPAY_"
+"""Of the names of our own variables."""
+
 ENV_FILE = ".env"
 
 ENV_ENCODING = "utf-8-sig"

@@ -21,29 +21,15 @@ from autopay.domain.network import Network, cash_mint, usdc_mint
 from autopay.domain.policy.reach import Reach
 from autopay.domain.text.command_line import command_line
 from autopay.domain.values import validation_message
-from autopay.settings.environment import ENV_ENCODING, ENV_FILE, env_file_values
+from autopay.settings.environment import ENV_ENCODING, ENV_FILE, PREFIX, env_file_values, environment
 from autopay.settings.secret_file import SecretFileError, read_secret_text
+from autopay.settings.secret_sources import FROM_FILES, SOURCES, secrets_from_elsewhere
 from autopay.settings.stack_file import KEYRING_FILE, StackFile, running_stack
 from autopay.settings.urls import checked_url, websocket_url_of
 
-PREFIX = "AUTOPAY_"
 DEFAULT_HOME = Path(".autopay")
 
-SECRET = frozenset(
-    (
-        "keyring",
-        "keyring_file",  # a keyring is pasted there easily
-        "database_url",
-        "read_database_url",
-        "solana_rpc_url",
-        "solana_ws_url",
-        "facilitator_urls",
-        "facilitator_url",
-        "anchor_keypair",
-        "gateway",  # its path may hold the token
-        "gateway_token",
-    )
-)
+SECRET = frozenset((*FROM_FILES, *SOURCES, "anchor_keypair"))  # a secret is pasted easily where its file belongs
 """Settings whose values are secrets or may hold one: never shown."""
 
 SHOWN_CHARS = 60
@@ -92,7 +78,6 @@ class Settings(BaseSettings):
     facilitator_url: str = Field("", repr=False, description="The older name of a list of one")
     facilitator_verify: bool = Field(False, description="Ask the payment's facilitator to verify it before it leaves")
     keyring: SecretStr = Field(SecretStr(""), description="Keys that seal secrets; the command `keyring` makes them")
-    keyring_file: str = Field("", repr=False, description="A file with the keyring, in place of the keyring itself")
     cash_mint: str = Field("", description="Phantom CASH's mint, where the network does not have a public one")
     slot_ms: int = Field(400, ge=1, le=10_000, description="Milliseconds a slot takes on this network")
     task_queue: str = Field(AGENT_TASK_QUEUE, min_length=1, max_length=200)
@@ -202,32 +187,20 @@ class Settings(BaseSettings):
         """Settings from the environment and `.env`; what is `given` (and not None) wins over both.
 
         Raises:
-            SettingsError: an unknown AUTOPAY_* variable, a value that cannot be, or a file of a secret that cannot be
-                read.
+            SettingsError: an unknown AUTOPAY_* variable, a value that cannot be, or a file or a command of a secret
+                that gives none.
         """
-        _refuse_unknown(set(cls.model_fields) - {"stack"}, env_file_values())
+        _refuse_unknown((cls.model_fields.keys() - {"stack"}) | SOURCES, env_file_values())
+        explicit: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        variables = {name.upper(): value for name, value in environment("").items()}
+        secrets, origins = secrets_from_elsewhere(variables, explicit)
         try:
-            found = cls(**{name: value for name, value in given.items() if value is not None})
+            return cls(**{**secrets, **explicit})
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0])
-            raise SettingsError(f"{PREFIX}{name.upper()}{_wrong(first)}") from None
-        return found._with_keyring_of_file()
-
-    def _with_keyring_of_file(self) -> Self:
-        """These settings, with the keyring that `keyring_file` names, as if it had been given itself."""
-        if not self.keyring_file.strip():
-            return self
-        if self.keyring.get_secret_value():
-            raise SettingsError("AUTOPAY_KEYRING and AUTOPAY_KEYRING_FILE are both set: set one of them")
-        try:
-            text = read_secret_text(Path(self.keyring_file.strip()))
-        except SecretFileError as error:
-            raise SettingsError(f"AUTOPAY_KEYRING_FILE names a file that {error}") from None
-        if not _KEYRING.fullmatch(text):
-            wrong = NO_KEYRING.format(make=command_line("keyring"))
-            raise SettingsError(f"AUTOPAY_KEYRING_FILE names a file that holds no keyring: it {wrong}")
-        return self.model_copy(update={"keyring": SecretStr(text)})
+            origin = origins.get(name, f"{PREFIX}{name.upper()}")
+            raise SettingsError(f"{origin}{_wrong(first)}") from None
 
     def mints(self) -> dict[Currency, str]:
         """The currencies that can be paid in on this network."""

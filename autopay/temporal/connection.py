@@ -20,12 +20,14 @@ from autopay.adapters.vault import Keyring
 from autopay.domain.errors import LedgerUnavailable, PermanentFault, SettingsError, TransientFault
 from autopay.settings import Settings
 from autopay.settings.environment import environment
+from autopay.settings.secret_sources import read_secret_setting
 from autopay.temporal.attributes import ALL
 from autopay.temporal.converter import data_converter
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]@]+):([0-9]{1,5})", re.ASCII)
 _BOOLEANS = ("TEMPORAL_TLS", "TEMPORAL_TLS_DISABLE_HOST_VERIFICATION")
 _CONFIG_FILE = "TEMPORAL_CONFIG_FILE"
+_API_KEY, _API_KEY_FILE = "TEMPORAL_API_KEY", "TEMPORAL_API_KEY_FILE"
 _NOT_ALLOWED = (RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
 
 
@@ -97,6 +99,8 @@ async def connect(
 def connect_config(variables: Mapping[str, str]) -> ClientConnectConfig:
     """Temporal's own settings, from these TEMPORAL_* variables and the profile that they name.
 
+    TEMPORAL_API_KEY_FILE is ours: a file with the API key, as of our own secrets.
+
     Raises:
         SettingsError: one of them is wrong; the message names it, and quotes no secret.
     """
@@ -109,9 +113,13 @@ def connect_config(variables: Mapping[str, str]) -> ClientConnectConfig:
     for name in _BOOLEANS:
         if variables.get(name, "").lower() not in ("", "true", "false", "1", "0"):
             raise SettingsError(f"{name} is not valid: true or false")
-    if not variables.get("TEMPORAL_API_KEY", "").strip().isprintable():
-        raise SettingsError("TEMPORAL_API_KEY is not valid: it has characters that cannot be printed")
     given = {name: value for name, value in variables.items() if value.strip()}
+    if (key_file := given.pop(_API_KEY_FILE, None)) is not None:
+        if _API_KEY in given:
+            raise SettingsError(f"{_API_KEY} and {_API_KEY_FILE} are both set: set one of them")
+        given[_API_KEY] = read_secret_setting(_API_KEY_FILE, key_file.strip())
+    if not given.get(_API_KEY, "").strip().isprintable():
+        raise SettingsError(f"{_API_KEY} is not valid: it has characters that cannot be printed")
     try:
         config = ClientConfig.load_client_connect_config(override_env_vars=given)
     except OSError as error:

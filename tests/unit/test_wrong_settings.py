@@ -151,16 +151,18 @@ KEY_FILES = [
     ("content", "says"),
     [
         *KEY_FILES,
-        pytest.param(SECRET.encode(), "holds no keyring", id="something else"),
-        pytest.param(f"AUTOPAY_KEYRING={KEYRING}".encode(), "holds no keyring", id="a line of .env"),
-        pytest.param(KEYRING.encode()[:-3], "holds no keyring", id="cut"),
+        pytest.param(SECRET.encode(), "content is not valid: should look like 1:", id="something else"),
+        pytest.param(
+            f"AUTOPAY_KEYRING={KEYRING}".encode(), "content is not valid: should look like 1:", id="a line of .env"
+        ),
+        pytest.param(KEYRING.encode()[:-3], "content is not valid: should look like 1:", id="cut"),
     ],
 )
 def test_a_keyring_file_that_holds_none_is_named_and_not_quoted(tmp_path: Path, content: bytes, says: str) -> None:
     file = tmp_path / "keys"
     file.write_bytes(content)
     said = refusal(AUTOPAY_KEYRING_FILE=str(file))
-    assert said.startswith("AUTOPAY_KEYRING_FILE names a file that ")
+    assert said.startswith("AUTOPAY_KEYRING_FILE names a file ")
     assert says in said
     assert said.isprintable()
     assert not any(part in said for part in (SECRET, KEYRING[2:20]))

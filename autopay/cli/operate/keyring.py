@@ -119,7 +119,9 @@ def _present(settings: Settings) -> Keyring:
     text = settings.keyring.get_secret_value() or keyring_of_home(settings.home)
     if not text:
         missing = f"there is no {settings.home / KEYRING_FILE}"
-        raise SettingsError(f"AUTOPAY_KEYRING is not set, nor is AUTOPAY_KEYRING_FILE, and {missing}")
+        raise SettingsError(
+            f"AUTOPAY_KEYRING is not set, nor AUTOPAY_KEYRING_FILE or AUTOPAY_KEYRING_COMMAND, and {missing}"
+        )
     try:
         return Keyring.parse(text)
     except ValueError as error:
