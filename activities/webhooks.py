@@ -9,7 +9,6 @@ import asyncio
 import random
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
 from uuid import UUID
 
 import structlog
@@ -18,11 +17,12 @@ from temporalio import activity
 from autopay.adapters.ledger_changes import Listening, ledger_changes
 from autopay.domain.payment.ports import Sealer
 from autopay.domain.webhooks.events import (
-    DISABLED_AFTER,
-    MOST_RETRYING,
+    DOWN_AFTER,
+    REFUSALS,
     message_id,
     name_for,
     next_attempt_s,
+    probe_in_s,
     webhook_id,
 )
 from autopay.domain.webhooks.message import message_body
@@ -39,12 +39,6 @@ POLL_S = 30.0
 SOON_S = 0.05
 PAGE = 200
 AT_ONCE_DUE = 20
-DOWN_AFTER = 3
-"""So many failures in a row, and the endpoint counts as down."""
-
-PROBE_S = 300.0
-"""Of one that is down, a new event is tried after so long without any attempt."""
-
 SECRET_PURPOSE = "webhook-secret"  # noqa: S105 - what the vault binds it to
 
 log = structlog.get_logger("autopay.webhooks")
@@ -112,15 +106,18 @@ class WebhookStep:
                 await changes.wait(min(self._poll_s, left_s, self._poll_s if due_in_s is None else due_in_s + SOON_S))
 
     async def _send_all(self, endpoint: SigningEndpoint) -> "_Tally":
-        """What is due again, then a page of new events, until the endpoint seems to be down."""
+        """What is due again, then a page of new events; one of them where the endpoint seems to be down."""
         endpoint_id, tally = endpoint.endpoint.endpoint_id, _Tally()
         for outgoing, name in await self._webhooks.due(endpoint_id, AT_ONCE_DUE):
             if not tally.add(await self._attempt(endpoint, outgoing, name, None)):
-                return tally
-        backlog = await self._webhooks.backlog(endpoint_id)
-        is_down = backlog.retrying >= DOWN_AFTER and endpoint.endpoint.failing_since is not None
-        if backlog.retrying >= MOST_RETRYING or (is_down and (backlog.tried_s_ago or 0.0) < PROBE_S):
+                break
+        if tally.is_over:
             return tally
+        backlog = await self._webhooks.backlog(endpoint_id)
+        probe_s = probe_in_s(backlog.failing, backlog.begun_s_ago)
+        if probe_s:
+            return tally
+        tally.begin_new(1 if probe_s is not None else DOWN_AFTER)
         cursor, page = await self._webhooks.new(endpoint_id, PAGE)
         wanted = [(each, self._name(endpoint, each)) for each in page]
         tally.is_more = len(page) >= PAGE
@@ -154,13 +151,10 @@ class WebhookStep:
         attempts = outgoing.attempts + 1
         again_s = next_attempt_s(attempts, attempt.retry_after_s, random.random())  # noqa: S311 - only spreads
         sent = Sent(event, name, attempts, attempt, again_s)
-        if not await self._webhooks.record(known.endpoint_id, sent, before):
-            return None
-        if (why := _why_disabled(endpoint, attempt)) is not None:
-            await self._webhooks.disable(known.endpoint_id, why)
-            log.warning("webhook disabled", endpoint=row, why=why)
-            return None
-        return attempt
+        recorded = await self._webhooks.record(known.endpoint_id, sent, before)
+        if recorded.disabled is not None:
+            log.warning("webhook disabled", endpoint=row, why=recorded.disabled)
+        return attempt if recorded.goes_on else None
 
 
 class _Tally:
@@ -169,26 +163,30 @@ class _Tally:
     def __init__(self) -> None:
         self.delivered = self.failed = self._in_a_row = 0
         self.is_more = False
+        self.is_over = False
+        """Whether the endpoint was disabled, or is another's."""
+        self._most_in_a_row = DOWN_AFTER
+
+    def begin_new(self, most_in_a_row: int) -> None:
+        """Go on with new events, until so many have failed in a row."""
+        self._in_a_row, self._most_in_a_row = 0, most_in_a_row
 
     def add(self, attempt: Attempt | None) -> bool:
-        """Count it; whether to go on: not when the endpoint seems to be down, was disabled, or is another's."""
+        """Count it; whether to go on: not when the endpoint seems to be down, was disabled, or is another's.
+
+        A message that the receiver refuses says nothing about the next one.
+        """
         if attempt is None:
             self.failed += 1
+            self.is_over = True
             return False
         works = attempt.error is None
         self.delivered, self.failed = self.delivered + works, self.failed + (not works)
-        self._in_a_row = 0 if works else self._in_a_row + 1
-        return self._in_a_row < DOWN_AFTER
-
-
-def _why_disabled(endpoint: SigningEndpoint, attempt: Attempt) -> str | None:
-    """Why nothing is to be sent to it any more; None while something is."""
-    since = endpoint.endpoint.failing_since
-    if attempt.gone:
-        return "it answered 410 Gone: it wants nothing any more"
-    if attempt.error is None or since is None or datetime.now(UTC) - since <= DISABLED_AFTER:
-        return None
-    return f"it took nothing for {DISABLED_AFTER.days} days; the last error: {attempt.error}"
+        if works:
+            self._in_a_row = 0
+        elif attempt.http_status not in REFUSALS:
+            self._in_a_row += 1
+        return self._in_a_row < self._most_in_a_row
 
 
 async def _send_heartbeats() -> None:

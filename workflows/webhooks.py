@@ -17,11 +17,20 @@ from workflows import policies
 class WebhookEndpoint:
     """Ends when the endpoint is disabled or removed."""
 
+    def __init__(self) -> None:
+        self._was_begun_again = False
+
+    @workflow.signal(name="begin")
+    def begin(self) -> None:
+        """Look whether there is something to send, even if the endpoint was just found disabled: it is enabled now."""
+        self._was_begun_again = True
+
     @workflow.run
     async def run(self, order: WebhookOrder) -> int:
         """How many messages this run delivered."""
         delivered = rounds = 0
         while True:
+            self._was_begun_again = False
             done = await workflow.execute_activity_method(
                 WebhookStep.deliver_webhooks,
                 order,
@@ -33,7 +42,7 @@ class WebhookEndpoint:
             )
             delivered, rounds = delivered + done.delivered, rounds + 1
             workflow.set_current_details(f"{delivered} delivered in this run, {done.failed} failures in the last round")
-            if done.ended:
+            if done.ended and not self._was_begun_again:
                 return delivered
             info = workflow.info()
             if (

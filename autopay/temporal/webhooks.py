@@ -17,7 +17,7 @@ def webhook_workflow_id(endpoint_id: UUID) -> str:
 async def start_webhooks(
     client: Client, task_queue: str, endpoint_ids: Iterable[UUID], *, rounds: int | None = None
 ) -> None:
-    """See that each of these endpoints has its workflow; one that runs goes on.
+    """See that each of these endpoints has its workflow; one that runs goes on, also if it was about to end.
 
     Raises:
         RPCError: Temporal does not answer.
@@ -31,5 +31,6 @@ async def start_webhooks(
             task_queue=task_queue,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            start_signal="begin",
             static_summary="send the ledger's events to an endpoint",
         )

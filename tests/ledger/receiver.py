@@ -32,6 +32,14 @@ class Received:
 
 
 @dataclass
+class Holding:
+    """A request that is kept waiting."""
+
+    began: asyncio.Event = field(default_factory=asyncio.Event)
+    goes_on: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass
 class Receiver:
     """What came, and what is answered next; 204 when nothing is said."""
 
@@ -41,10 +49,14 @@ class Receiver:
     always: int = 204
     headers: dict[str, str] = field(default_factory=dict)
     judge: Callable[[bytes], int | None] = lambda _: None
+    holds: dict[str, Holding] = field(default_factory=dict)
     _came: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def answer(self, request: Request) -> Response:
         body = await request.body()
+        if (holding := self.holds.pop(request.url.path, None)) is not None:
+            holding.began.set()
+            await holding.goes_on.wait()
         status = self.judge(body) or (self.answers.popleft() if self.answers else self.always)
         async with self._came:
             self.received.append(Received(request.url.path, dict(request.headers), body, status))

@@ -26,7 +26,7 @@ from autopay.uuid7 import uuid7
 from localnet.postgres.server import EmbeddedPostgres
 from tests.ledger.books import Book
 from tests.ledger.proofs import Tamperer, findings, rows
-from tests.ledger.receiver import Received, Receiver, receiving
+from tests.ledger.receiver import Holding, Received, Receiver, receiving
 
 KEYRING = Keyring.generate()
 
@@ -38,7 +38,7 @@ class Hooks:
         self.book, self.receiver, self.url = book, receiver, url
         self.ledger = book.ledger
         self.vault = Vault(KEYRING)
-        self.sender = WebhookSender(webhook_reach(()), timeout_s=2)
+        self.sender = WebhookSender(webhook_reach(()))
         self.hand = Tamperer(url)
 
     def step(self, round_s: float = 0, ledger: PostgresLedger | None = None) -> WebhookStep:
@@ -58,9 +58,20 @@ class Hooks:
         for _ in range(rounds):
             await self.step().run(endpoint.endpoint_id)
 
+    def hold(self, path: str = "/hook") -> Holding:
+        """Have the receiver keep the next request for that path until it is told to go on."""
+        self.receiver.holds[path] = holding = Holding()
+        return holding
+
     def later(self) -> None:
         """What waits for another attempt is due now."""
         self.hand.does("UPDATE webhook_deliveries SET next_at = now() - interval '1 s' WHERE status = 'RETRYING'")
+
+    def passes(self, time: str) -> None:
+        """So much time passes; nothing that waits is due by it."""
+        deliveries: LiteralString = "created_at = created_at - %s::interval, tried_at = tried_at - %s::interval"
+        self.hand.does("UPDATE webhook_deliveries SET " + deliveries, time, time)
+        self.hand.does("UPDATE webhook_endpoints SET failing_since = failing_since - %s::interval", time)
 
     async def outcomes(self, endpoint: WebhookEndpoint) -> list[tuple[str, str, int]]:
         """Of each event, oldest first: its name, what became of it, and how often it was tried."""
@@ -204,12 +215,11 @@ async def test_a_receiver_that_is_down_is_not_flooded_and_gets_all_of_it_later(h
         await hooks.book.accepted(f"r{number}")
     await hooks.send(endpoint, 5)
     assert len(hooks.receiver.received) == 3, "three failures in a row are enough to know"
-    hooks.hand.does("UPDATE webhook_deliveries SET tried_at = now() - interval '6 min'")
-    await hooks.send(endpoint)
-    assert len(hooks.receiver.received) == 6, "after five minutes new ones are tried, until it is clear again"
+    hooks.passes("6 min")
+    await hooks.send(endpoint, 2)
+    assert len(hooks.receiver.received) == 4, "after five minutes a new one is tried"
     hooks.receiver.always = 204
-    hooks.hand.does("UPDATE webhook_deliveries SET tried_at = now() - interval '6 min'")
-    hooks.hand.does("UPDATE webhook_endpoints SET failing_since = now() - interval '20 min'")
+    hooks.passes("20 min")
     await hooks.send(endpoint, 3)
     delivered = {each.webhook_id for each in hooks.receiver.received if each.status == 204}
     assert len(delivered) == 12, "what waited for its next attempt came at once, when one arrived"
@@ -244,6 +254,124 @@ async def test_an_endpoint_that_fails_for_days_is_disabled_with_an_event_for_the
         ("request.accepted", "DELIVERED", 1),
     ]
     assert not await hooks.ledger.webhooks.enable(endpoint.endpoint_id)
+
+
+async def test_one_failure_long_after_others_does_not_disable(hooks: Hooks) -> None:
+    endpoint, _ = await hooks.add("request.*")
+    hooks.receiver.always = 503
+    await hooks.book.accepted("old")
+    await hooks.send(endpoint)
+    for _ in range(8):
+        hooks.later()
+        await hooks.send(endpoint)
+    assert await hooks.outcomes(endpoint) == [("request.accepted", "FAILED", 9)]
+    hooks.passes("4 days")
+    await hooks.book.accepted("new")
+    await hooks.send(endpoint)
+    (known,) = await hooks.ledger.webhooks.list()
+    assert known.state == "failing", "nothing was tried for four days: that is no reason"
+    assert datetime.now(UTC) - (known.failing_since or datetime.min.replace(tzinfo=UTC)) < timedelta(days=1)
+
+
+async def test_a_success_within_the_same_pass_begins_the_three_days_anew(hooks: Hooks) -> None:
+    endpoint, _ = await hooks.add("request.*")
+    hooks.receiver.always = 503
+    await hooks.book.accepted("one")
+    await hooks.send(endpoint)
+    hooks.passes("73 h")
+    hooks.receiver.answers.extend([204, 503])
+    await hooks.book.accepted("two")
+    hooks.later()
+    await hooks.send(endpoint)
+    (known,) = await hooks.ledger.webhooks.list()
+    assert known.state == "failing"
+    assert [each[1:] for each in await hooks.outcomes(endpoint)] == [("DELIVERED", 2), ("RETRYING", 1)]
+
+
+async def test_what_fails_while_it_is_disabled_and_enabled_is_judged_by_what_holds_then(hooks: Hooks) -> None:
+    endpoint, _ = await hooks.add("request.*")
+    hooks.receiver.always = 503
+    await hooks.book.accepted("one")
+    await hooks.send(endpoint)
+    hooks.passes("73 h")
+    hooks.later()
+    holding = hooks.hold()
+    running = asyncio.create_task(hooks.send(endpoint))
+    await holding.began.wait()  # an attempt is under way that began when it had failed for days
+    await hooks.send(endpoint)  # somebody else's attempt disables it meanwhile
+    assert (await hooks.ledger.webhooks.list())[0].state == "disabled"
+    assert await hooks.ledger.webhooks.enable(endpoint.endpoint_id)
+    holding.goes_on.set()
+    await running
+    (known,) = await hooks.ledger.webhooks.list()
+    assert (known.state, known.retrying) == ("failing", 1)
+    hooks.receiver.always = 204
+    hooks.later()
+    await hooks.send(endpoint)
+    assert [each[1] for each in await hooks.outcomes(endpoint)] == ["DELIVERED"]
+
+
+async def test_what_fails_just_after_it_was_disabled_is_not_lost(hooks: Hooks) -> None:
+    endpoint, _ = await hooks.add("request.*")
+    hooks.receiver.always = 410
+    await hooks.book.accepted("one")
+    await hooks.book.accepted("two")
+    holding = hooks.hold()
+    running = asyncio.create_task(hooks.send(endpoint))
+    await holding.began.wait()
+    await hooks.send(endpoint)
+    holding.goes_on.set()
+    await running
+    assert [each[1] for each in await hooks.outcomes(endpoint)] == ["FAILED"]
+    await hooks.ledger.webhooks.enable(endpoint.endpoint_id)
+    hooks.receiver.always = 204
+    await hooks.send(endpoint, 2)
+    assert [each[1] for each in await hooks.outcomes(endpoint)] == ["DELIVERED", "DELIVERED"]
+
+
+@pytest.mark.parametrize("status", [pytest.param(400, id="it refuses them"), pytest.param(500, id="it breaks on them")])
+async def test_one_kind_of_event_that_never_works_holds_nothing_else_back(hooks: Hooks, status: int) -> None:
+    endpoint, _ = await hooks.add("request.*")
+    hooks.receiver.judge = lambda body: status if b'"request_id":"bad' in body else None
+    sent: list[str] = []
+    for number in range(8):
+        for request_id in (f"bad{number}", f"good{number}"):
+            await hooks.book.accepted(request_id)
+            sent.append(request_id)
+    await hooks.send(endpoint, 3)
+    asked = [json.loads(each.body)["data"]["request_id"] for each in hooks.receiver.received]
+    assert asked == sent
+    for _ in range(8):
+        hooks.later()
+        await hooks.send(endpoint, 3)
+    hooks.passes("6 min")
+    await hooks.book.accepted("good8")
+    await hooks.send(endpoint)
+    ends = [each[1:] for each in await hooks.outcomes(endpoint)]
+    assert ends == [("FAILED", 9), ("DELIVERED", 1)] * 8 + [("DELIVERED", 1)]
+
+
+async def test_a_receiver_that_refuses_every_message_is_still_sent_the_next_one(hooks: Hooks) -> None:
+    endpoint, _ = await hooks.add("request.*")
+    hooks.receiver.always = 413
+    for number in range(6):
+        await hooks.book.accepted(f"r{number}")
+    await hooks.send(endpoint)
+    assert len(hooks.receiver.received) == 6
+
+
+async def test_a_receiver_that_does_not_answer_holds_no_other_back(hooks: Hooks) -> None:
+    slow, _ = await hooks.add("request.*", path="/slow")
+    quick, _ = await hooks.add("request.*", path="/quick")
+    await hooks.book.accepted("one")
+    holding = hooks.hold("/slow")
+    waiting = asyncio.create_task(hooks.send(slow))
+    await holding.began.wait()
+    await hooks.send(quick)
+    assert [each.path for each in hooks.receiver.received] == ["/quick"]
+    holding.goes_on.set()
+    await waiting
+    assert [each[1] for each in await hooks.outcomes(slow)] == ["DELIVERED"]
 
 
 async def test_a_receiver_that_says_gone_is_asked_no_more(hooks: Hooks) -> None:
@@ -358,7 +486,10 @@ async def test_the_working_role_sends_and_makes_no_endpoint(hooks: Hooks, postgr
     await hooks.step(ledger=worker).run(endpoint.endpoint_id)
     assert await hooks.outcomes(endpoint) == [("request.accepted", "DELIVERED", 2)]
     await worker.agents.record_balance(hooks.book.agent, (await hooks.book.recorded()).currency, 1, 2, "PAUSED")
-    await worker.webhooks.disable(endpoint.endpoint_id, "it fails")
+    hooks.receiver.always = 410
+    await hooks.book.accepted("two")
+    assert not (await hooks.step(ledger=worker).run(endpoint.endpoint_id)).ended
+    assert (await hooks.step(ledger=worker).run(endpoint.endpoint_id)).ended
     await worker.dispose()
     for role, statement in (
         (Role.WORK, "INSERT INTO webhook_endpoints SELECT * FROM webhook_endpoints"),

@@ -16,6 +16,7 @@ from autopay.domain.webhooks.events import (
     name_for,
     next_attempt_s,
     plain_name,
+    probe_in_s,
     webhook_id,
 )
 from autopay.domain.webhooks.message import message_body
@@ -135,3 +136,19 @@ def test_a_message_is_the_same_bytes_whenever_it_is_made() -> None:
     said = json.loads(body)
     assert (said["type"], said["timestamp"]) == ("payment.final", "2026-01-02T00:00:00+00:00")
     assert (said["data"]["amount"], said["data"]["amount_atomic"], said["data"]["seq"]) == ("0.0015", 1_500, 7)
+
+
+@pytest.mark.parametrize(
+    ("failing", "begun_s_ago", "in_s"),
+    [
+        pytest.param(2, 1.0, None, id="two failures are not down"),
+        pytest.param(3, 1.0, 299.0, id="down: a new one every five minutes"),
+        pytest.param(3, 400.0, 0.0, id="now"),
+        pytest.param(100, 400.0, 3_200.0, id="a hundred: every hour"),
+        pytest.param(3, None, 0.0, id="none was ever tried"),
+    ],
+)
+def test_one_that_is_down_gets_a_new_event_now_and_then(
+    failing: int, begun_s_ago: float | None, in_s: float | None
+) -> None:
+    assert probe_in_s(failing, begun_s_ago) == in_s

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 
 import pytest
+from temporalio import activity
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowContinuedAsNewError
 from temporalio.testing import WorkflowEnvironment
@@ -14,6 +15,7 @@ from activities.webhooks import WebhookStep
 from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.vault import Vault
 from autopay.adapters.webhooks.sender import SECRET_PURPOSE, WebhookSender, new_secret, webhook_reach
+from autopay.domain.webhooks.records import WebhookOrder, WebhookRound
 from autopay.temporal.converter import data_converter
 from autopay.temporal.webhooks import start_webhooks, webhook_workflow_id
 from autopay.uuid7 import uuid7
@@ -24,6 +26,34 @@ from workflows.policies import WAITS
 from workflows.webhooks import WebhookEndpoint
 
 CONTINUED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW
+
+
+async def test_one_that_is_enabled_while_its_workflow_ends_is_looked_at_again(env: WorkflowEnvironment) -> None:
+    endpoint_id, asked, is_enabled = uuid7(), 0, asyncio.Event()
+
+    @activity.defn(name="deliver_webhooks")
+    async def deliver(_: WebhookOrder) -> WebhookRound:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            await is_enabled.wait()  # it has found the endpoint disabled, and a person enables it now
+        return WebhookRound(ended=True)
+
+    queue = f"enabled-{endpoint_id}"
+    workflows = Worker(
+        env.client, task_queue=queue, workflows=[WebhookEndpoint], workflow_runner=UnsandboxedWorkflowRunner()
+    )
+    async with workflows, Worker(env.client, task_queue=queue + WAITS, activities=[deliver]):
+        await env.client.start_workflow(
+            "WebhookEndpoint",
+            WebhookOrder(endpoint_id=endpoint_id),
+            id=webhook_workflow_id(endpoint_id),
+            task_queue=queue,
+        )
+        await start_webhooks(env.client, queue, [endpoint_id])
+        is_enabled.set()
+        await env.client.get_workflow_handle(webhook_workflow_id(endpoint_id)).result()
+    assert asked == 2
 
 
 async def test_it_sends_for_as_long_as_its_endpoint_is_there_in_short_histories(

@@ -8,6 +8,7 @@ import asyncio
 import base64
 import secrets
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -20,7 +21,7 @@ from autopay.adapters.x402.checked_connection import (
     NotAllowed,
     Resolver,
     require_askable,
-    resolve,
+    resolver,
 )
 from autopay.domain.policy.reach import Reach
 from autopay.domain.webhooks.records import Attempt, Message
@@ -31,7 +32,8 @@ SECRET_BYTES = 32
 SECRET_PURPOSE = "webhook-secret"  # noqa: S105 - what the vault binds it to
 SECRET_PREFIX = "whsec_"  # noqa: S105 - a prefix
 
-CONNECTIONS = 20
+CONNECTIONS = 40
+"""Two for each endpoint that there can be: a slow receiver takes none of the others'."""
 
 
 def new_secret() -> str:
@@ -56,11 +58,15 @@ def require_sendable(url: str, reach: Reach) -> None:
 class WebhookSender:
     """Sends messages. Whatever the receiver does is an outcome, not an error."""
 
-    def __init__(self, reach: Reach, *, resolve: Resolver = resolve, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, reach: Reach, *, resolve: Resolver | None = None, timeout_s: float = TIMEOUT_S) -> None:
         self._reach = reach
         self._timeout_s = timeout_s
+        # Of its own: a name server that does not answer must not hold back other endpoints, nor sellers.
+        self._threads = ThreadPoolExecutor(CONNECTIONS, "webhook-names")
         self._http = httpx.AsyncClient(
-            transport=CheckedTransport(reach, resolve, connections=CONNECTIONS, kept_alive=CONNECTIONS),
+            transport=CheckedTransport(
+                reach, resolve or resolver(self._threads), connections=CONNECTIONS, kept_alive=CONNECTIONS
+            ),
             timeout=httpx.Timeout(timeout_s, connect=min(10, timeout_s)),
             trust_env=False,
             follow_redirects=False,
@@ -69,6 +75,7 @@ class WebhookSender:
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def send(self, url: str, message: Message, signing_secrets: Sequence[str]) -> Attempt:
         """One attempt; signed by each of the secrets, as while one is replaced by another."""

@@ -10,6 +10,8 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from functools import partial
 from typing import Any
 
 import httpcore
@@ -65,10 +67,19 @@ def _unreadable(url: str, why: str) -> Refused:
     )
 
 
-async def resolve(host: str, port: int) -> Sequence[str]:
-    """The system's resolver."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(each[4][0]) for each in found))
+def resolver(threads: Executor | None) -> Resolver:
+    """The system's resolver, which blocks one of these threads; None: of those that the whole process shares."""
+
+    async def resolve(host: str, port: int) -> Sequence[str]:
+        ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(threads, ask)
+        return list(dict.fromkeys(str(each[4][0]) for each in found))
+
+    return resolve
+
+
+resolve = resolver(None)
+"""The system's resolver."""
 
 
 class CheckedTransport(httpx.AsyncHTTPTransport):

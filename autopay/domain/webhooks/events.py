@@ -40,10 +40,21 @@ RETRIES_S = (5, 30, 300, 1_800, 7_200, 18_000, 28_800, 30_600)
 """Seconds to the next attempt, after the first, the second, ...: a day in all."""
 
 DISABLED_AFTER = timedelta(days=3)
-"""An endpoint that took nothing for so long is disabled."""
+"""An endpoint that took nothing of what was tried for so long is disabled."""
+
+DOWN_AFTER = 3
+"""So many events have failed since the last one that was taken, and the endpoint counts as down."""
+
+PROBE_S = 300.0
+"""Of one that is down, a new event is tried so often."""
 
 MOST_RETRYING = 100
-"""So many events of an endpoint are tried again beside each other; then the next ones wait in the ledger."""
+"""So many events have failed since the last one that was taken, and a new one is tried every hour only."""
+
+RARE_PROBE_S = 3_600.0
+
+REFUSALS = frozenset({400, 406, 409, 411, 413, 414, 415, 422, 431})
+"""Answers to one message: the receiver works, and does not take this one. Others speak of the receiver."""
 
 MOST_WAIT_S = 3_600.0
 """The longest that `Retry-After` puts off an attempt, beyond its own time."""
@@ -144,6 +155,19 @@ def message_id(endpoint_id: UUID, agent_id: UUID, seq: int) -> UUID:
 def webhook_id(message: UUID) -> str:
     """The id as the header has it."""
     return f"msg_{message.hex}"
+
+
+def probe_in_s(failing: int, begun_s_ago: float | None) -> float | None:
+    """Seconds until a new event is tried at an endpoint that is down, 0 for now; None: it is not down.
+
+    Args:
+        failing: events that have failed since the last one that was taken, beside refused ones.
+        begun_s_ago: when a new event was tried last.
+    """
+    if failing < DOWN_AFTER:
+        return None
+    every_s = PROBE_S if failing < MOST_RETRYING else RARE_PROBE_S
+    return 0.0 if begun_s_ago is None else max(every_s - begun_s_ago, 0.0)
 
 
 def next_attempt_s(attempts: int, retry_after_s: float | None, spread: float) -> float | None:

@@ -54,13 +54,21 @@ class Sent(NamedTuple):
     next_in_s: float | None
 
 
-class Backlog(NamedTuple):
-    """How many events of an endpoint are tried again, in how many seconds the next one is due, and how many ago the
-    last attempt was; None without any."""
+class Recorded(NamedTuple):
+    """What recording an attempt has come to: `goes_on` unless somebody else has gone on meanwhile, or the endpoint is
+    disabled; `disabled` says why this attempt has disabled it."""
 
-    retrying: int
+    goes_on: bool
+    disabled: str | None = None
+
+
+class Backlog(NamedTuple):
+    """How many events have failed since the endpoint took one, beside those that it refuses; in how many seconds the
+    next one is due, and how many ago a new one was tried; None without any."""
+
+    failing: int
     due_in_s: float | None
-    tried_s_ago: float | None
+    begun_s_ago: float | None
 
 
 class WebhookBook(Protocol):
@@ -84,11 +92,9 @@ class WebhookBook(Protocol):
         """Go on behind that event, which nobody wanted; False when somebody else has gone on meanwhile."""
         ...
 
-    async def record(self, endpoint_id: UUID, sent: Sent, before: str | None = None) -> bool:
-        """Record an attempt, and with `before` go on behind its event; False when somebody else has gone on."""
+    async def record(self, endpoint_id: UUID, sent: Sent, before: str | None = None) -> Recorded:
+        """Record an attempt, and with `before` go on behind its event; disable the endpoint where that is due."""
         ...
-
-    async def disable(self, endpoint_id: UUID, why: str) -> None: ...
 
     async def prune(self, endpoint_id: UUID) -> None: ...
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Interval, Update, and_, cast, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Interval, Update, and_, cast, delete, exists, func, insert, not_, select, update
+from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from autopay.adapters.postgres.database.transaction import Database
@@ -19,9 +20,10 @@ from autopay.adapters.postgres.tables.access import ActionRow
 from autopay.adapters.postgres.tables.audit import AuditEventRow
 from autopay.adapters.postgres.tables.webhooks import WebhookDeliveryRow, WebhookEndpointRow
 from autopay.domain.errors import PermanentFault
-from autopay.domain.webhooks.events import message_id, webhook_id
-from autopay.domain.webhooks.ports import Backlog, Outgoing, Sent
+from autopay.domain.webhooks.events import DISABLED_AFTER, REFUSALS, message_id, webhook_id
+from autopay.domain.webhooks.ports import Backlog, Outgoing, Recorded, Sent
 from autopay.domain.webhooks.records import (
+    Attempt,
     SigningEndpoint,
     WebhookDelivery,
     WebhookEndpoint,
@@ -126,14 +128,6 @@ class Webhooks:
             await db.execute(_giving_up(endpoint_id, "the endpoint was removed"))
             return found is not None
 
-    async def disable(self, endpoint_id: UUID, why: str) -> None:
-        """Nothing is sent to it until a person enables it."""
-        which = and_(_is(endpoint_id), WebhookEndpointRow.disabled_at.is_(None))
-        values = {"disabled_at": func.now(), "disabled_why": _storable(why)}
-        async with self._database.transaction() as db:
-            await db.execute(update(WebhookEndpointRow).where(which).values(**values))
-            await db.execute(_giving_up(endpoint_id, why))
-
     async def deliveries(self, endpoint_id: UUID, limit: int = 50) -> Sequence[WebhookDelivery]:
         """The last events for that endpoint, the newest first, and what became of each."""
         order = (WebhookDeliveryRow.created_at.desc(), WebhookDeliveryRow.id)
@@ -164,16 +158,20 @@ class Webhooks:
         return outgoing
 
     async def backlog(self, endpoint_id: UUID) -> Backlog:
-        """How many events are tried again, when the next one is due, and when the last attempt was."""
+        """How many events have failed since one was taken, when the next one is due, and when a new one was tried."""
         row = WebhookDeliveryRow
+        is_refused = func.coalesce(row.http_status, 0).in_(REFUSALS)
+        since = select(WebhookEndpointRow.failing_since).where(_is(endpoint_id)).scalar_subquery()
+        failing = func.count().filter(row.tried_at >= since, not_(is_refused))
         due = func.extract("epoch", func.min(row.next_at) - func.now())
-        tried = func.extract("epoch", func.now() - func.max(row.tried_at))
-        query = select(func.count(), due, tried).where(row.endpoint_id == endpoint_id, _RETRYING)
+        query = select(failing, due).where(row.endpoint_id == endpoint_id, _RETRYING)
+        begun = select(func.extract("epoch", func.now() - func.max(row.created_at))).where(
+            row.endpoint_id == endpoint_id
+        )
         async with self._database.transaction() as db:
-            count, due_in_s, tried_s_ago = (await db.execute(query)).one()
-        if not count:
-            return Backlog(0, None, None)
-        return Backlog(count, max(float(due_in_s), 0.0), max(float(tried_s_ago), 0.0))
+            count, due_in_s = (await db.execute(query)).one()
+            begun_s_ago = await db.scalar(begun)
+        return Backlog(count, *(None if each is None else max(float(each), 0.0) for each in (due_in_s, begun_s_ago)))
 
     async def new(self, endpoint_id: UUID, limit: int) -> tuple[str, Sequence[Outgoing]]:
         """The endpoint's cursor, and the next events behind it."""
@@ -213,48 +211,45 @@ class Webhooks:
             moving = update(WebhookEndpointRow).where(which).values(cursor=cursor)
             return await db.scalar(moving.returning(WebhookEndpointRow.id)) is not None
 
-    async def record(self, endpoint_id: UUID, sent: Sent, before: str | None = None) -> bool:
-        """Record an attempt, and with `before` go on behind its event; False when somebody else has gone on meanwhile.
+    async def record(self, endpoint_id: UUID, sent: Sent, before: str | None = None) -> Recorded:
+        """Record an attempt, and with `before` go on behind its event; disable the endpoint where that is due.
 
-        An endpoint fails from its first attempt that failed on, until one works. When it works again after a while,
-        what waits for its next attempt is due at once.
+        An endpoint fails from its first attempt that failed on, until one works; anew, when nothing of it was left to
+        be tried again. When it works again after a while, what waits for its next attempt is due at once. What fails
+        while it is disabled is given up with it, so that `enable` takes it up.
         """
-        works = sent.attempt.error is None
-        status = WebhookStatus.DELIVERED
-        if not works:
-            status = WebhookStatus.FAILED if sent.next_in_s is None else WebhookStatus.RETRYING
-        wait = None if works or sent.next_in_s is None else cast(timedelta(seconds=sent.next_in_s), Interval())
-        values = {
-            "type": sent.name,
-            "status": status,
-            "attempts": sent.attempts,
-            "http_status": sent.attempt.http_status,
-            "error": None if works else _storable(sent.attempt.error or ""),
-            "tried_at": func.now(),
-            "next_at": None if wait is None else func.now() + wait,
-        }
-        key = {
-            "id": message_id(endpoint_id, sent.event.agent_id, sent.event.seq),
-            "endpoint_id": endpoint_id,
-            "event_agent_id": sent.event.agent_id,
-            "event_seq": sent.event.seq,
-        }
+        row, works = WebhookEndpointRow, sent.attempt.error is None
+        which = _is(endpoint_id) if before is None else and_(_is(endpoint_id), row.cursor == before)
+        was_long_down = row.failing_since < func.now() - cast(LONG_DOWN, Interval())
+        took_nothing = row.failing_since < func.now() - cast(DISABLED_AFTER, Interval())
+        is_tried_again = exists().where(WebhookDeliveryRow.endpoint_id == endpoint_id, _RETRYING)
         moving: dict[str, object] = {} if before is None else {"cursor": sent.event.cursor}
-        since = None if works else func.coalesce(WebhookEndpointRow.failing_since, func.now())
-        which = _is(endpoint_id) if before is None else and_(_is(endpoint_id), WebhookEndpointRow.cursor == before)
-        was_long_down = WebhookEndpointRow.failing_since < func.now() - cast(LONG_DOWN, Interval())
         async with self._database.transaction() as db:
-            # The endpoint's row is locked before any of its deliveries, here and where it is disabled or removed.
-            found = (await db.execute(select(was_long_down).where(which).with_for_update())).one_or_none()
+            # The endpoint's row is locked before any of its deliveries, here and where it is enabled or removed.
+            locking = select(row.disabled_why, was_long_down, took_nothing, is_tried_again).where(which)
+            found = (await db.execute(locking.with_for_update(of=row))).one_or_none()
             if found is None:
-                return False
-            await db.execute(update(WebhookEndpointRow).where(which).values(**moving, failing_since=since))
-            if works and found[0]:
+                return Recorded(goes_on=False)
+            disabled_before, long_down, nothing_taken, retries = found
+            if works:
+                moving["failing_since"] = None
+            elif disabled_before is None:
+                moving["failing_since"] = func.coalesce(row.failing_since, func.now()) if retries else func.now()
+            if moving:
+                await db.execute(update(row).where(which).values(**moving))
+            if works and long_down:
                 retrying = and_(WebhookDeliveryRow.endpoint_id == endpoint_id, _RETRYING)
                 await db.execute(update(WebhookDeliveryRow).where(retrying).values(next_at=func.now()))
-            writing = upsert(WebhookDeliveryRow).values(**key, **values)
-            await db.execute(writing.on_conflict_do_update(index_elements=[WebhookDeliveryRow.id], set_=values))
-            return True
+            await db.execute(_recording(endpoint_id, sent, disabled_before))
+            if disabled_before is not None:
+                return Recorded(goes_on=False)
+            why = _why_disabled(sent.attempt, took_nothing=bool(retries and nothing_taken))
+            if why is None:
+                return Recorded(goes_on=True)
+            disabling = update(row).where(_is(endpoint_id))
+            await db.execute(disabling.values(disabled_at=func.now(), disabled_why=_storable(why)))
+            await db.execute(_giving_up(endpoint_id, why))
+            return Recorded(goes_on=False, disabled=why)
 
     async def prune(self, endpoint_id: UUID) -> None:
         """Forget what became of events of long ago."""
@@ -264,6 +259,42 @@ class Webhooks:
             await db.execute(
                 delete(row).where(row.endpoint_id == endpoint_id, old, row.status != WebhookStatus.RETRYING)
             )
+
+
+def _recording(endpoint_id: UUID, sent: Sent, disabled_why: str | None) -> Insert:
+    """Writes what became of the attempt, at an endpoint that was disabled meanwhile for that reason, if it was."""
+    error, status, wait = sent.attempt.error, WebhookStatus.DELIVERED, None
+    if error is not None and disabled_why is not None:
+        error, status = disabled_why, WebhookStatus.FAILED
+    elif error is not None:
+        status = WebhookStatus.FAILED if sent.next_in_s is None else WebhookStatus.RETRYING
+        wait = sent.next_in_s
+    values = {
+        "type": sent.name,
+        "status": status,
+        "attempts": sent.attempts,
+        "http_status": sent.attempt.http_status,
+        "error": None if error is None else _storable(error),
+        "tried_at": func.now(),
+        "next_at": None if wait is None else func.now() + cast(timedelta(seconds=wait), Interval()),
+    }
+    key = {
+        "id": message_id(endpoint_id, sent.event.agent_id, sent.event.seq),
+        "endpoint_id": endpoint_id,
+        "event_agent_id": sent.event.agent_id,
+        "event_seq": sent.event.seq,
+    }
+    writing = upsert(WebhookDeliveryRow).values(**key, **values)
+    return writing.on_conflict_do_update(index_elements=[WebhookDeliveryRow.id], set_=values)
+
+
+def _why_disabled(attempt: Attempt, *, took_nothing: bool) -> str | None:
+    """Why nothing is to be sent any more after this attempt; None while something is."""
+    if attempt.gone:
+        return "it answered 410 Gone: it wants nothing any more"
+    if attempt.error is None or not took_nothing:
+        return None
+    return f"it took nothing for {DISABLED_AFTER.days} days; the last error: {attempt.error}"
 
 
 _RETRYING = WebhookDeliveryRow.status == WebhookStatus.RETRYING
