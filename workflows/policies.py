@@ -121,6 +121,22 @@ WEBHOOK_RETRIES = RetryPolicy(
 )
 """A round lasts ten minutes. What ends one is retried for ever, be it a missing key: nothing is lost meanwhile."""
 
+UPKEEP = "-upkeep"
+"""The task queue of the ledger's upkeep is the agent's own and this: it has a worker of its own, with other rights."""
+
+UPKEEP_STEP = timedelta(hours=6)
+UPKEEP_HEARTBEAT = timedelta(minutes=1)
+UPKEEP_TRIES = 5
+UPKEEP_RETRIES = RetryPolicy(
+    initial_interval=timedelta(seconds=10),
+    backoff_coefficient=3,
+    maximum_interval=timedelta(minutes=5),
+    maximum_attempts=UPKEEP_TRIES,
+    non_retryable_error_types=PERMANENT,
+)
+"""A million events are verified in six minutes. What does not answer is asked for seven minutes; then the run has
+failed, and the schedule's next one begins anew."""
+
 PURCHASE_STEP = timedelta(minutes=3)
 PURCHASE_HEARTBEAT = timedelta(seconds=10)
 CANCEL_STEP = timedelta(seconds=20)

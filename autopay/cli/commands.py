@@ -67,6 +67,7 @@ GROUPS: Mapping[str, Mapping[str, Entry]] = {
     },
     "Operate": {
         "worker": Entry("operate.worker", "Run a worker, which carries out agents and payments."),
+        "upkeep": Entry("upkeep.upkeep", "Check, anchor and prune the ledger by schedule."),
         "serve": Entry("operate.serve", "Serve the API and the page, for browsers and programs."),
         "rollout": Entry("operate.rollout", "Send new work to a new build of the workers, or list builds."),
         "db": Entry("operate.db", "Migrate the ledger's database, and make its roles."),

@@ -20,6 +20,8 @@ from autopay.domain.money import Currency
 from autopay.domain.network import Network, cash_mint, usdc_mint
 from autopay.domain.policy.reach import Reach
 from autopay.domain.text.command_line import command_line
+from autopay.domain.text.durations import parse_whole_seconds
+from autopay.domain.upkeep import SHORTEST_S
 from autopay.domain.values import validation_message
 from autopay.settings.environment import ENV_ENCODING, ENV_FILE, PREFIX, env_file_values, environment
 from autopay.settings.secret_file import SecretFileError, read_secret_text
@@ -98,6 +100,11 @@ class Settings(BaseSettings):
     content_ask_later_s: float = Field(
         86_400, ge=0, le=30 * 86_400, description="Seconds for which it is asked then, at longer and longer intervals"
     )
+    reconcile_every: int | None = Field(None, ge=SHORTEST_S, description="`upkeep` reconciles so often, like 1d")
+    verify_every: int | None = Field(None, ge=SHORTEST_S, description="`upkeep` verifies so often")
+    anchor_every: int | None = Field(None, ge=SHORTEST_S, description="`upkeep` anchors so often")
+    prune_every: int | None = Field(None, ge=SHORTEST_S, description="`upkeep` prunes so often")
+    keep_content: int | None = Field(None, ge=SHORTEST_S, description="What it prunes is older than this, like 90d")
     anchor_keypair: str = Field("", description="Key file (Solana CLI) of the wallet that pays for ledger anchors")
     allowed_http_hosts: Annotated[list[str], NoDecode] = Field(
         [], description="Hosts that may be asked over plain http, comma separated; loopback always may"
@@ -126,6 +133,13 @@ class Settings(BaseSettings):
             return value.expanduser()
         except RuntimeError:
             raise ValueError("there is no such user's home directory") from None
+
+    @field_validator("reconcile_every", "verify_every", "anchor_every", "prune_every", "keep_content", mode="before")
+    @classmethod
+    def _seconds(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return parse_whole_seconds(value) if value.strip() else None
 
     @field_validator("network", mode="before")
     @classmethod

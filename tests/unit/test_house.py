@@ -70,7 +70,7 @@ FLOORS = (
     ("autopay.cli.launch",),
     ("autopay.cli.request",),
     ("autopay.cli.policy", "autopay.cli.ledger", "autopay.cli.gateway", "autopay.cli.token", "autopay.cli.webhook"),
-    ("autopay.cli.operate",),
+    ("autopay.cli.operate", "autopay.cli.upkeep"),
     ("autopay.cli.demo",),
     ("autopay.cli",),
     ("starter", "autopay.__main__"),
@@ -129,7 +129,7 @@ def test_the_core_imports_the_standard_library_and_pydantic_only() -> None:
     assert loaded_by(", ".join(core)).isdisjoint({*HEAVY, "temporalio"})
 
 
-@pytest.mark.parametrize("module", ["paid_request", "agent", "adopt", "redeliver", "fetch"])
+@pytest.mark.parametrize("module", ["paid_request", "agent", "adopt", "redeliver", "fetch", "upkeep"])
 def test_a_workflow_loads_no_adapter_that_does_io(module: str) -> None:
     assert loaded_by(f"workflows.{module}").isdisjoint(HEAVY)
 

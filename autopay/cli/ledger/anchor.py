@@ -45,7 +45,7 @@ def anchor(
     """
     given = None if keypair is None else str(keypair)
     settings = Settings.load(home=home, anchor_keypair=given).resolve("database_url", "solana_rpc_url")
-    done = run_async(_anchor(settings, _key(settings)))
+    done = run_async(anchor_ledger(settings, anchor_key(settings)))
     found = done.anchor
     if as_json:
         print_json(found.model_dump(mode="json", exclude={"heads", "wire"}) | {"chains": done.heads, "new": done.fresh})
@@ -57,7 +57,8 @@ def anchor(
         print_line(found.signature)
 
 
-async def _anchor(settings: Settings, key: Keypair) -> AnchorResult:
+async def anchor_ledger(settings: Settings, key: Keypair) -> AnchorResult:
+    """Anchor all chains of events as they are now; see `anchor_now`. On the embedded chain the wallet is given SOL."""
     from autopay.adapters.postgres import open_ledger
     from autopay.adapters.solana.anchoring import AnchorChain, anchor_now
 
@@ -76,10 +77,10 @@ async def _anchor(settings: Settings, key: Keypair) -> AnchorResult:
 
 def anchor_wallet(settings: Settings) -> str | None:
     """The address of the wallet that anchors, when its key is set here; an auditor may have none."""
-    return str(_key(settings).pubkey()) if settings.anchor_keypair else None
+    return str(anchor_key(settings).pubkey()) if settings.anchor_keypair else None
 
 
-def _key(settings: Settings) -> Keypair:
+def anchor_key(settings: Settings) -> Keypair:
     """The key in the Solana CLI's format, never quoted in an error; on the embedded chain its test wallet's."""
     if not settings.anchor_keypair:
         if not settings.on_localnet:

@@ -37,7 +37,7 @@ def prune(
     """
     before = datetime.now(UTC) - timedelta(seconds=whole_seconds(older_than))
     settings = Settings.load(home=home).resolve("database_url")
-    done = run_async(_prune(settings, before, dry_run=dry_run))
+    done = run_async(prune_ledger(settings, before, dry_run=dry_run))
     if as_json:
         print_json({"requests": done.requests, "body_bytes": done.body_bytes, "before": before, "dry_run": dry_run})
         return
@@ -47,7 +47,8 @@ def prune(
         note("the hash of each is kept; the database reuses the space after its next vacuum")
 
 
-async def _prune(settings: Settings, before: datetime, *, dry_run: bool) -> Prunable:
+async def prune_ledger(settings: Settings, before: datetime, *, dry_run: bool) -> Prunable:
+    """Delete the content of requests that ended before that moment, or only count it."""
     from autopay.adapters.postgres.maintenance.maintenance import Prunable
 
     async with ledger_of(settings) as ledger:

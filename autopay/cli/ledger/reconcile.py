@@ -74,7 +74,7 @@ def reconcile(
             raise typer.Exit(ExitCode.OK if rebooked.lifted else ExitCode.FAULT)
         note("no fence is up, so there is nothing to book")
     with _progress() as on_progress:
-        found = run_async(_reconcile(settings, name, checkpoint, on_progress))
+        found = run_async(reconcile_ledger(settings, name, checkpoint, on_progress))
     if as_json:
         print_json(found)
     else:
@@ -82,9 +82,10 @@ def reconcile(
     raise typer.Exit(ExitCode.OK if found.ok else ExitCode.FAULT)
 
 
-async def _reconcile(
+async def reconcile_ledger(
     settings: Settings, agent: str | None, checkpoint: Path | None, on_progress: OnProgress
 ) -> ReconcileReport:
+    """Compare every session of the agent, or of all agents, with the chain; see `ReconcileRun`."""
     from autopay.adapters.solana.history import SolanaHistory
 
     file = CheckpointFile(checkpoint) if checkpoint is not None else None

@@ -9,7 +9,7 @@ from autopay.domain.values import Value
 
 TOKEN_NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}"  # noqa: S105 - a pattern
 
-RESERVED_NAMES = frozenset({"local", "nobody"})
+RESERVED_NAMES = frozenset({"local", "nobody", "schedule"})
 """Names of callers without a token, which no token has."""
 
 

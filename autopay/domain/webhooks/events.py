@@ -11,6 +11,8 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from autopay.domain.upkeep import Duty
+
 PLAIN: Mapping[str, str] = {
     "agent.launched": "an agent was made",
     "agent.paused": "an agent has paused: by itself, for want of money, or as somebody ordered by API or page",
@@ -29,6 +31,8 @@ PLAIN: Mapping[str, str] = {
     "session.ended": "that key has expired or was revoked",
     "ledger.fenced": "the ledger was restored or lacks payments: nothing is signed",
     "ledger.unfenced": "payments may be signed again",
+    "upkeep.done": "a reconcile, verify, anchor or prune by schedule has come out well",
+    "upkeep.failed": "one of them found a difference, or could not be done",
     "webhook.disabled": "another endpoint has failed for days, and is sent nothing any more",
 }
 """Names of events, and when each is sent."""
@@ -102,6 +106,8 @@ def plain_name(kind: str, values: Mapping[str, Any], action: str | None = None) 
         return None
     match table:
         case "operator_actions":
+            if action in set(Duty):
+                return {"done": "upkeep.done", "failed": "upkeep.failed"}.get(str(values.get("outcome")))
             return _ordered(action) if values.get("outcome") == "done" else None
         case "approvals":
             decided = values.get("status") in ("APPROVED", "DENIED", "EXPIRED")

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import and_, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from autopay.adapters.postgres.database.transaction import Database, agent_named
 from autopay.adapters.postgres.tables.access import ActionRow
@@ -43,31 +44,23 @@ class OperatorActions:
         Raises:
             UnknownAgent: there is none of that name.
         """
-        action_id = uuid7()
         async with self._database.transaction() as db:
-            values = {
-                "id": action_id,
-                "agent_id": None if agent is None else (await agent_named(db, agent)).id,
-                "actor": _storable(actor),
-                "via": via,
-                "token_id": token_id,
-                "action": action,
-                "target": None if target is None else _storable(target),
-                "details": _storable_json(details) if details else None,
-            }
-            await db.execute(insert(ActionRow).values(**values))
-        return action_id
+            agent_id = None if agent is None else (await agent_named(db, agent)).id
+            return await _begin(db, action, actor, via, details, agent_id=agent_id, token_id=token_id, target=target)
 
     async def end(self, action_id: UUID, outcome: str, error: str | None = None) -> None:
         """Record what became of it: done, refused or failed. The first outcome stays."""
-        values = {
-            "outcome": outcome,
-            "error": None if error is None else _storable(error)[:MOST_ERROR_CHARS],
-            "ended_at": func.clock_timestamp(),
-        }
-        which = and_(ActionRow.id == action_id, ActionRow.ended_at.is_(None))
         async with self._database.transaction() as db:
-            await db.execute(update(ActionRow).where(which).values(**values))
+            await _end(db, action_id, outcome, error)
+
+    async def record(
+        self, action: str, *, actor: str, via: str, details: dict[str, Any], outcome: str, error: str | None
+    ) -> UUID:
+        """Record what a schedule has done, afterwards: it may be done again, so nobody looks for what was begun."""
+        async with self._database.transaction() as db:
+            action_id = await _begin(db, action, actor, via, details)
+            await _end(db, action_id, outcome, error)
+        return action_id
 
     async def newest(
         self, *, agent: str | None = None, before: UUID | None = None, limit: int = 50
@@ -81,6 +74,42 @@ class OperatorActions:
                 query = query.where(ActionRow.id < before)
             found = await db.execute(query.order_by(ActionRow.id.desc()).limit(limit))
             return [_record(row, name) for row, name in found]
+
+
+async def _begin(
+    db: AsyncSession,
+    action: str,
+    actor: str,
+    via: str,
+    details: dict[str, Any] | None,
+    *,
+    agent_id: UUID | None = None,
+    token_id: UUID | None = None,
+    target: str | None = None,
+) -> UUID:
+    action_id = uuid7()
+    values = {
+        "id": action_id,
+        "agent_id": agent_id,
+        "actor": _storable(actor),
+        "via": via,
+        "token_id": token_id,
+        "action": action,
+        "target": None if target is None else _storable(target),
+        "details": _storable_json(details) if details else None,
+    }
+    await db.execute(insert(ActionRow).values(**values))
+    return action_id
+
+
+async def _end(db: AsyncSession, action_id: UUID, outcome: str, error: str | None) -> None:
+    values = {
+        "outcome": outcome,
+        "error": None if error is None else _storable(error)[:MOST_ERROR_CHARS],
+        "ended_at": func.clock_timestamp(),
+    }
+    which = and_(ActionRow.id == action_id, ActionRow.ended_at.is_(None))
+    await db.execute(update(ActionRow).where(which).values(**values))
 
 
 def _storable(text: str) -> str:

@@ -5,6 +5,7 @@
 | `autopay_migrate` | migrations, restores, the command line | own every table |
 | `autopay_work` | workers | read; add rows; change what a payment's life changes; nothing that rewrites history |
 | `autopay_read` | reports, dashboards | read all but what is sealed |
+| `autopay_upkeep` | checks, anchors and prunes by schedule | read all; add anchors; throw old content away |
 
 Roles belong to the whole server, so no migration makes them.
 """
@@ -31,6 +32,7 @@ class Role(StrEnum):
     MIGRATE = "autopay_migrate"
     WORK = "autopay_work"
     READ = "autopay_read"
+    UPKEEP = "autopay_upkeep"
 
 
 SEALED = frozenset(
@@ -89,6 +91,22 @@ Events and counters are written by triggers with their owner's rights: nobody el
 or needs any right on the other tables of the proof.
 """
 
+UPKEEP: Mapping[str, May] = {
+    "api_request_logs": May(update="body success_payload body_pruned_at"),
+    "audit_anchors": May(insert="*", update="status slot"),
+    "key_checks": May(insert="version check_value"),
+    "operator_actions": May(
+        insert="id agent_id actor via token_id action target details", update="outcome error ended_at"
+    ),
+}
+"""What the upkeep does beside reading, as workers do: nothing of it moves money, and triggers keep what was recorded.
+
+It reads whole rows, as the proof is over them; what is sealed in them stays so without the keyring.
+"""
+
+_NEEDED = frozenset({Role.MIGRATE, Role.WORK, Role.READ})
+"""Without all of these a server has no roles of ours. The upkeep's came later: servers of before may lack it."""
+
 _KINDS = {
     "TABLE": "SELECT oid::regclass::text FROM pg_class WHERE relnamespace = current_schema()::regnamespace "
     "AND relkind IN ('r', 'p', 'v', 'm') AND pg_get_userbyid(relowner) <> %s",
@@ -131,7 +149,7 @@ def make_roles(server: Server, passwords: Mapping[Role, str]) -> Sequence[Role]:
                 # As the verifier that the server keeps: the password itself is in no statement, and so in no log.
                 verifier = db.pgconn.encrypt_password(passwords[role].encode(), role.encode(), b"scram-sha-256")
                 db.execute(quoted("ALTER ROLE {} PASSWORD ", role) + SQL("{}").format(verifier.decode()))
-        for role in (Role.WORK, Role.READ):  # whose connections a restore must end
+        for role in (Role.WORK, Role.READ, Role.UPKEEP):  # whose connections a restore must end
             if not _is_member(db, Role.MIGRATE, role):
                 db.execute(quoted("GRANT {} TO {}", role, Role.MIGRATE))
     return [role for role in Role if role not in known]
@@ -146,21 +164,25 @@ def apply_rights(server: Server, database: str | None = None) -> bool:
         RightsMissing: the administrator does not own the ledger.
     """
     with server.connected(database) as db, db.transaction():
-        if len(_existing(db)) < len(Role):
+        there = _existing(db)
+        if not there >= _NEEDED:
             return False
         _hand_over(db)
         name, schema = db.execute("SELECT current_database(), current_schema()").fetchone() or ("", "")
         db.execute(quoted("REVOKE ALL ON DATABASE {} FROM PUBLIC", name))
         db.execute(quoted("REVOKE CREATE ON SCHEMA {} FROM PUBLIC", schema))
-        for role in (Role.WORK, Role.READ):
+        for role in sorted(there - {Role.MIGRATE}):
             db.execute(quoted("GRANT CONNECT ON DATABASE {} TO {}", name, role))
             db.execute(quoted("GRANT USAGE ON SCHEMA {} TO {}", schema, role))
             # Revoking a table's rights revokes its columns' too.
             db.execute(quoted("REVOKE ALL ON ALL TABLES IN SCHEMA {} FROM {}", schema, role))
         _close_functions(db)
         for table, columns in _columns(db).items():
-            for statement in (*_of_work(table, columns), _of_reader(table, columns)):
+            for statement in (*_of(Role.WORK, WORK, table, columns), _of_reader(table, columns)):
                 db.execute(statement)
+            if Role.UPKEEP in there:
+                for statement in _of(Role.UPKEEP, {table: UPKEEP.get(table, May())}, table, columns):
+                    db.execute(statement)
     return True
 
 
@@ -239,19 +261,19 @@ def _columns(db: Connection) -> Mapping[str, Sequence[str]]:
     return found
 
 
-def _of_work(table: str, columns: Sequence[str]) -> Sequence[Composed]:
-    if table not in WORK:
+def _of(role: Role, rights: Mapping[str, May], table: str, columns: Sequence[str]) -> Sequence[Composed]:
+    if table not in rights:
         return []
-    may = WORK[table]
-    grants: list[Composed] = [quoted("GRANT SELECT ON {} TO {}", table, Role.WORK)]
+    may = rights[table]
+    grants: list[Composed] = [quoted("GRANT SELECT ON {} TO {}", table, role)]
     if may.delete:
-        grants.append(quoted("GRANT DELETE ON {} TO {}", table, Role.WORK))
+        grants.append(quoted("GRANT DELETE ON {} TO {}", table, role))
     if may.insert == "*":
-        grants.append(quoted("GRANT INSERT ON {} TO {}", table, Role.WORK))
+        grants.append(quoted("GRANT INSERT ON {} TO {}", table, role))
     for verb, named in (("INSERT", may.insert.split()), ("UPDATE", may.update.split())):
         there = [column for column in named if column in columns]  # an older schema has not all of them
         if there:
-            grants.append(_of_columns(verb, there, table, Role.WORK))
+            grants.append(_of_columns(verb, there, table, role))
     return grants
 
 

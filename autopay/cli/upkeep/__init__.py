@@ -1,0 +1,1 @@
+"""The command `upkeep`: what is done to the ledger by schedule."""
