@@ -109,14 +109,14 @@ def try_all(document: schemathesis.BaseSchema, method: str, check: Callable[[sch
 
 def test_whatever_can_be_read_is_answered_as_the_document_says(document: schemathesis.BaseSchema) -> None:
     def check(case: schemathesis.Case[Any]) -> None:
-        case.call_and_validate(checks=CHECKS)
+        case.call_and_validate(checks=CHECKS, timeout=PATIENCE_S)
 
     try_all(document, "GET", check)
 
 
 def test_no_order_makes_the_server_fail(document: schemathesis.BaseSchema) -> None:
     def check(case: schemathesis.Case[Any]) -> None:
-        answer = case.call()
+        answer = case.call(timeout=PATIENCE_S)
         assert answer.status_code != 500, answer.text
         assert answer.status_code < 300 or answer.headers["content-type"][0] == "application/problem+json"
 

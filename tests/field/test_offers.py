@@ -263,7 +263,7 @@ LISTS = f"[{'[],' * 84_000}[]]"
     ],
 )
 def test_the_longest_offer_does_not_hold_up_a_worker(content: str) -> None:
-    assert min(seconds_of_cpu(content) for _ in range(5)) < 1
+    assert any(seconds_of_cpu(content) < 1 for _ in range(5)), "a slow moment of the machine, five times"
 
 
 def seconds_of_cpu(content: str) -> float:

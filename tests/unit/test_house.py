@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -100,6 +101,28 @@ def floor_of(module: str) -> tuple[int, str]:
     return number, place
 
 
+@dataclass(frozen=True)
+class Source:
+    """What the rules ask of a module, read once: all imports, functions with how many lines they have, its lines."""
+
+    imports: tuple[ast.Import | ast.ImportFrom, ...]
+    functions: tuple[tuple[str, int], ...]
+    lines: int
+
+
+@cache
+def source_of(module: str) -> Source:
+    """The module's source."""
+    text = modules()[module].read_text(encoding="utf-8")
+    nodes = list(ast.walk(ast.parse(text)))
+    functions = (node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return Source(
+        imports=tuple(node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)),
+        functions=tuple((each.name, (each.end_lineno or each.lineno) - each.lineno + 1) for each in functions),
+        lines=text.count("\n"),
+    )
+
+
 def imports_of(module: str) -> Iterator[str]:
     """Modules of the product that it imports, also inside functions; a package's face is its `__init__`.
 
@@ -107,7 +130,7 @@ def imports_of(module: str) -> Iterator[str]:
     """
     if module == "autopay":
         return
-    for node in ast.walk(ast.parse(modules()[module].read_text(encoding="utf-8"))):
+    for node in source_of(module).imports:
         names = []
         if isinstance(node, ast.ImportFrom) and node.module:
             inner = [f"{node.module}.{each.name}" for each in node.names if f"{node.module}.{each.name}" in modules()]
@@ -182,15 +205,11 @@ def test_no_two_modules_import_each_other() -> None:
 
 def test_no_room_grows_beyond_what_one_can_take_in() -> None:
     too_large = []
-    for module, path in modules().items():
-        source = path.read_text(encoding="utf-8")
-        if source.count("\n") > LONGEST_MODULE:
-            too_large.append(f"{module}: {source.count(chr(10))} lines")
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                lines = (node.end_lineno or node.lineno) - node.lineno + 1
-                if lines > LONGEST_FUNCTION:
-                    too_large.append(f"{module}.{node.name}: {lines} lines")
+    for module in modules():
+        source = source_of(module)
+        if source.lines > LONGEST_MODULE:
+            too_large.append(f"{module}: {source.lines} lines")
+        too_large += [f"{module}.{name}: {lines} lines" for name, lines in source.functions if lines > LONGEST_FUNCTION]
     folders = [path.parent for path in modules().values() if path.name != "__init__.py" and path.parent != ROOT]
     full = (folder for folder in set(folders) if folders.count(folder) > MOST_MODULES)
     too_large += [f"{folder.relative_to(ROOT)}: {folders.count(folder)} modules" for folder in full]
