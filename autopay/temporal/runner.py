@@ -17,11 +17,12 @@ between the two does different things. Here such a task leaves an event: a memo 
 have the patch `AGENT_RELEASE` do so, as the runs before it did not.
 
 **Local results do not move the clock.** Core tells of each local activity at the time when it ended. Two that outlast
-the task that they began in, and end in the next one, are told one after the other, at two times; a replay tells of both
-at once, at the later time. One that ends after a query is told at the next task's time, and in a replay at its own. A
-workflow whose deadline is reckoned from such a time has another one in a replay. Here `workflow.now()` is the time of the last task that a message, a timer or
-the like began; an update moves it when it is accepted. So a timer that is reckoned after a local activity ends later by
-as long as that took. This, too, is for runs with the patch `AGENT_RELEASE` alone.
+the task that they began in, and end in the next one, are told one after the other, at two times; a replay tells of
+both at once, at the later time. One that ends after a query is told at the next task's time, and in a replay at its
+own. A workflow whose deadline is reckoned from such a time has another one in a replay. Here `workflow.now()` is the
+time of the last task that a message, a timer or the like began; an update moves it when it is accepted. So a timer
+that is reckoned after a local activity ends later by as long as that took. This, too, is for runs with the patch
+`AGENT_RELEASE` alone.
 
 `tests/workflow/test_queries.py`, `test_empty_tasks.py` and `test_clock.py` show each with and without it, on a server.
 """

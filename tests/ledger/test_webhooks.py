@@ -69,8 +69,8 @@ class Hooks:
 
     def passes(self, time: str) -> None:
         """So much time passes; nothing that waits is due by it."""
-        deliveries: LiteralString = "created_at = created_at - %s::interval, tried_at = tried_at - %s::interval"
-        self.hand.does("UPDATE webhook_deliveries SET " + deliveries, time, time)
+        self.hand.does("UPDATE webhook_deliveries SET created_at = created_at - %s::interval", time)
+        self.hand.does("UPDATE webhook_deliveries SET tried_at = tried_at - %s::interval", time)
         self.hand.does("UPDATE webhook_endpoints SET failing_since = failing_since - %s::interval", time)
 
     async def outcomes(self, endpoint: WebhookEndpoint) -> list[tuple[str, str, int]]:
