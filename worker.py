@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -59,11 +59,13 @@ from autopay.domain.payment.ports import Sealer as VaultPort
 from autopay.domain.payment.settlement import FINALITY_SLOTS
 from autopay.domain.policy.reach import Reach
 from autopay.domain.text.command_line import CALL, command_line
+from autopay.health.alive import can_be_touched, report_alive
 from autopay.logs import set_up_logging
 from autopay.own_call import own_call
 from autopay.settings import Settings
 from autopay.temporal.connection import connect, keyring_of
 from autopay.temporal.nexus.handler import AutopayHandler
+from autopay.temporal.pollers import worker_identity
 from autopay.temporal.rollout import DEPLOYMENT
 from autopay.temporal.runner import ReplayableRunner
 from autopay.temporal.schedules import schedule_adoption
@@ -79,9 +81,6 @@ from workflows.webhooks import WebhookEndpoint
 
 SHUTDOWN_TIMEOUT = timedelta(seconds=30)
 """How long activities in flight may take to finish after SIGTERM; a submit that is cut off is sent again."""
-
-ALIVE_INTERVAL = timedelta(seconds=10)
-"""How often a worker touches the file of `--alive`."""
 
 MAX_WAITS = 1000
 """How many agents one worker may watch for a top-up, and fetches for their answers, at the same time."""
@@ -171,6 +170,7 @@ def make_worker(
         max_concurrent_local_activities=settings.worker_max_activities,
         max_concurrent_workflow_tasks=settings.worker_max_workflow_tasks,
         deployment_config=_deployment(settings),
+        identity=worker_identity(),
     )
 
 
@@ -205,6 +205,7 @@ def make_waits_worker(
             *([] if webhooks is None else [webhooks.deliver_webhooks]),
         ],
         max_concurrent_activities=MAX_WAITS,
+        identity=worker_identity(),
     )
 
 
@@ -219,15 +220,6 @@ async def wait_until_ready(check: Callable[[], Awaitable[None]], timeout: timede
                 raise
             log.warning("worker waits for what does not answer", fault=str(fault))
             await asyncio.sleep(1)
-
-
-async def report_alive(client: Client, alive: Path) -> None:
-    """Touch the file again and again for as long as the event loop runs and Temporal answers."""
-    while True:
-        with suppress(RPCError):
-            await client.service_client.check_health(timeout=ALIVE_INTERVAL)
-            await asyncio.to_thread(alive.touch)
-        await asyncio.sleep(ALIVE_INTERVAL.total_seconds())
 
 
 async def run(settings: Settings, alive: Path | None = None) -> None:
@@ -348,19 +340,11 @@ def start(settings: Settings, alive: Path | None = None) -> None:
     Raises:
         Fault: what keeps it from that.
     """
-    if alive is not None and not _can_be_touched(alive):
+    if alive is not None and not can_be_touched(alive):
         raise SettingsError(f"--alive: {alive} cannot be written: name a file in a folder that can")
     set_up_logging(settings.log_format)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     uvloop.run(run(settings, alive))
-
-
-def _can_be_touched(file: Path) -> bool:
-    """Whether it can be made or touched; it is not touched yet, as nothing works yet."""
-    try:
-        return file.is_file() or (not file.exists() and os.access(file.parent, os.W_OK | os.X_OK))
-    except OSError:  # a name that is too long
-        return False
 
 
 def main() -> int:

@@ -27,6 +27,7 @@ LONGEST_FIRST = (
     "localnet/",
     "chain/",
     "unit/test_agent_year.py",
+    "doctor/",
     "ledger/",
     "unit/",
 )

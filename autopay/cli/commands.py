@@ -66,6 +66,7 @@ GROUPS: Mapping[str, Mapping[str, Entry]] = {
         "ledger": Entry("ledger.group", "See what was paid, and check it against the chain."),
     },
     "Operate": {
+        "doctor": Entry("doctor.doctor", "Look for what keeps Autopay from working, and say what to do."),
         "worker": Entry("operate.worker", "Run a worker, which carries out agents and payments."),
         "upkeep": Entry("upkeep.upkeep", "Check, anchor and prune the ledger by schedule."),
         "serve": Entry("operate.serve", "Serve the API and the page, for browsers and programs."),

@@ -4,7 +4,8 @@ What must not live here: what is sent over it.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from temporalio.api.enums.v1 import IndexedValueType
@@ -28,7 +29,7 @@ _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]@]+):([0-9]{1,5})", re.ASC
 _BOOLEANS = ("TEMPORAL_TLS", "TEMPORAL_TLS_DISABLE_HOST_VERIFICATION")
 _CONFIG_FILE = "TEMPORAL_CONFIG_FILE"
 _API_KEY, _API_KEY_FILE = "TEMPORAL_API_KEY", "TEMPORAL_API_KEY_FILE"
-_NOT_ALLOWED = (RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
+NOT_ALLOWED = (RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
 
 
 class TemporalUnreachable(TransientFault):
@@ -57,11 +58,7 @@ async def connect(
         TemporalUnreachable: nothing answers there.
         AttributesMissing: its namespace lacks search attributes; with the command that makes them.
     """
-    config = connect_config(environment("TEMPORAL_"))
-    if not config.get("target_host"):
-        if settings.stack is None:
-            raise SettingsError(f"TEMPORAL_ADDRESS is not set: set it, or {settings.start_stack()}")
-        config["target_host"] = settings.stack.temporal
+    config = config_of(settings)
     keyring = keyring_of(settings)
     if keys is not None:
         await _check_keyring(keys, keyring)
@@ -72,17 +69,57 @@ async def connect(
         finally:
             await ledger.dispose()
     converter = data_converter(keyring, knows)
-    try:
+    with temporal_faults(config, settings):
         # What is sealed cannot be compressed, and most of what is sent is.
         client = await Client.connect(**config, data_converter=converter, grpc_compression=GrpcCompression.NONE)
         await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
-        await _require_attributes(client)
+        await require_attributes(client)
+    return client
+
+
+async def connect_without_keys(settings: Settings) -> Client:
+    """A client for who asks about Temporal itself: it reads nothing that is sealed, and touches no ledger.
+
+    Raises:
+        SettingsError: no address is known, or a setting of Temporal's is wrong.
+        TemporalUnreachable: nothing answers there.
+    """
+    config = config_of(settings)
+    with temporal_faults(config, settings):
+        return await Client.connect(**config)
+
+
+def config_of(settings: Settings) -> ClientConnectConfig:
+    """Temporal's own settings, with the embedded stack's address where they name none.
+
+    Raises:
+        SettingsError: no address is known, or a setting of Temporal's is wrong.
+    """
+    config = connect_config(environment("TEMPORAL_"))
+    if not config.get("target_host"):
+        if settings.stack is None:
+            raise SettingsError(f"TEMPORAL_ADDRESS is not set: set it, or {settings.start_stack()}")
+        config["target_host"] = settings.stack.temporal
+    return config
+
+
+@contextmanager
+def temporal_faults(config: ClientConnectConfig, settings: Settings) -> Iterator[None]:
+    """Turns the SDK's errors into ours.
+
+    Raises:
+        TemporalUnreachable: nothing answers there, or there is no such namespace.
+        SettingsError: a setting of Temporal's is wrong.
+    """
+    where, namespace = config.get("target_host"), config.get("namespace", "default")
+    try:
+        yield
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             raise TemporalUnreachable(
-                f"Temporal at {config['target_host']} has no namespace {client.namespace!r}; check TEMPORAL_NAMESPACE"
+                f"Temporal at {where} has no namespace {namespace!r}; check TEMPORAL_NAMESPACE"
             ) from None
-        raise TemporalUnreachable(f"Temporal at {config['target_host']} answers: {error.message}") from None
+        raise TemporalUnreachable(f"Temporal at {where} answers: {error.message}") from None
     except ValueError:
         raise SettingsError("a setting of Temporal's is not valid: check TEMPORAL_ADDRESS and TEMPORAL_*") from None
     except RuntimeError as error:
@@ -91,9 +128,7 @@ async def connect(
                 "TEMPORAL_TLS_* is not valid: its certificate or key is not PEM, or they do not belong together"
             ) from None
         cause = "connection refused" if "refused" in str(error) else str(error).split(":")[0]
-        where = f"{config['target_host']} ({cause})"
-        raise TemporalUnreachable(f"{where}; check TEMPORAL_ADDRESS, or {settings.start_stack()}") from None
-    return client
+        raise TemporalUnreachable(f"{where} ({cause}); check TEMPORAL_ADDRESS, or {settings.start_stack()}") from None
 
 
 def connect_config(variables: Mapping[str, str]) -> ClientConnectConfig:
@@ -140,15 +175,20 @@ def _check_address(address: str | None) -> None:
         raise SettingsError("TEMPORAL_ADDRESS is not valid: should be host:port, like localhost:7233")
 
 
-async def _require_attributes(client: Client) -> None:
-    """Check that the namespace has our search attributes; where asking is not allowed, it is assumed to have them."""
+async def require_attributes(client: Client) -> bool:
+    """Check that the namespace has our search attributes. False where asking is not allowed: it may have them.
+
+    Raises:
+        AttributesMissing: with the command that makes them.
+        RPCError: Temporal does not answer.
+    """
     try:
         answer = await client.operator_service.list_search_attributes(
             ListSearchAttributesRequest(namespace=client.namespace)
         )
     except RPCError as error:
-        if error.status in _NOT_ALLOWED:
-            return
+        if error.status in NOT_ALLOWED:
+            return False
         raise
     found = {**answer.custom_attributes, **answer.system_attributes}
     wanted = {key.name: int(key.indexed_value_type) for key in ALL}
@@ -160,6 +200,7 @@ async def _require_attributes(client: Client) -> None:
         options = " ".join(f"--name {key.name} --type {_type_name(int(key.indexed_value_type))}" for key in missing)
         make = f"temporal operator search-attribute create --namespace {client.namespace} {options}"
         raise AttributesMissing(f"make them: {make}")
+    return True
 
 
 def _type_name(kind: int) -> str:

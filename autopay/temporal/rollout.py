@@ -6,7 +6,7 @@ build ever replays an old one's history, and old workers may stop when their ver
 AUTOPAY_BUILD_ID workers are unversioned, which suits one machine.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 from temporalio.api.deployment.v1 import WorkerDeploymentInfo
@@ -94,5 +94,5 @@ def _build(summary: WorkerDeploymentInfo.WorkerDeploymentVersionSummary, info: W
         build_id=build_id,
         state=state,
         percent=percent.get(state, 0.0),
-        since=summary.create_time.ToDatetime().astimezone(),
+        since=summary.create_time.ToDatetime(UTC),
     )

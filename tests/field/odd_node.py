@@ -72,6 +72,9 @@ HONEST: dict[str, Any] = {
     "getMinimumBalanceForRentExemption": 2_039_280,
     "getBlockHeight": 900,
     "getBalance": _as_of(5),
+    "getBlockTime": 1_700_000_000,
+    "getVersion": {"solana-core": "2.3.0", "feature-set": 1},
+    "getHealth": "ok",
     "sendTransaction": SIGNATURE,
 }
 

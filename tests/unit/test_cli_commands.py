@@ -42,6 +42,7 @@ COMMANDS = (
     "seed",
     "keyring",
     "worker",
+    "doctor",
     "vault rotate",
     "session grant",
     "session export",

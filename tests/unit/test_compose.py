@@ -22,6 +22,7 @@ import worker
 from autopay import __version__
 from autopay.adapters.vault import Keyring
 from autopay.cli import app
+from autopay.health.alive import ALIVE_INTERVAL
 from autopay.settings import Settings
 from localnet.temporal import SEARCH_ATTRIBUTES
 
@@ -229,7 +230,7 @@ def test_the_health_check_looks_at_the_file_that_the_worker_touches() -> None:
     assert check == ["CMD", *in_image]
     assert f"'{command[2]}'" in check[-1]
     patience = int(re.search(r"> (\d+)\)", check[-1])[1])  # type: ignore[index]
-    assert patience >= 3 * worker.ALIVE_INTERVAL.total_seconds()
+    assert patience >= 3 * ALIVE_INTERVAL.total_seconds()
 
 
 def test_the_builder_gets_what_the_image_copies_and_nothing_else() -> None:

@@ -11,6 +11,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 import worker
+from autopay.health.alive import report_alive
 
 
 class Frontend:
@@ -30,7 +31,7 @@ class Frontend:
 async def test_the_file_is_touched_only_while_temporal_answers(answers: bool, tmp_path: Path) -> None:
     alive = tmp_path / "alive"
     with suppress(TimeoutError):
-        await asyncio.wait_for(worker.report_alive(cast("Client", cast("Any", Frontend(answers))), alive), timeout=0.2)
+        await asyncio.wait_for(report_alive(cast("Client", cast("Any", Frontend(answers))), alive), timeout=0.2)
     assert alive.exists() is answers
 
 

@@ -16,6 +16,7 @@ from websockets.exceptions import WebSocketException
 
 from autopay.adapters.solana.answers import AccountData, AccountNotification, SubscriptionAnswer, WebSocketMessage
 from autopay.adapters.solana.rpc import is_loopback, without_secrets
+from autopay.domain.errors import ChainUnavailable
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 _CONFIG = {"encoding": "base64", "commitment": "confirmed"}
@@ -138,6 +139,30 @@ class AccountFeed:
     def _publish(self, address: str, change: AccountChange | None) -> None:
         for inbox in self._inboxes.get(address, ()):
             inbox.put_nowait(change)
+
+
+async def try_subscription(ws_url: str, address: str) -> None:
+    """Subscribe to one account and end it again, to see whether the node takes subscriptions.
+
+    Raises:
+        ChainUnavailable: why it does not.
+    """
+    proxy: Literal[True] | None = None if is_loopback(ws_url) else True
+    try:
+        async with connect(ws_url, close_timeout=1, proxy=proxy) as socket:
+            await _send(socket, 1, "accountSubscribe", address, _CONFIG)
+            async for raw in socket:
+                message = WebSocketMessage.model_validate_json(raw)
+                if message.id != 1:
+                    continue
+                if message.error is not None:
+                    raise ChainUnavailable(f"accountSubscribe: {without_secrets(str(message.error), ws_url)}")
+                return
+    except ValidationError:
+        raise ChainUnavailable("accountSubscribe: an unreadable answer") from None
+    except _BROKEN as error:
+        raise ChainUnavailable(without_secrets(f"{type(error).__name__}: {error}", ws_url)) from None
+    raise ChainUnavailable("accountSubscribe: the connection ended without an answer")
 
 
 async def _send(socket: ClientConnection, number: int, method: str, *params: Any) -> None:

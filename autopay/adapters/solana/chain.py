@@ -12,7 +12,7 @@ from solders.message import MessageV0, to_bytes_versioned
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.token import ID as TOKEN
-from solders.token.state import Mint
+from solders.token.state import Mint, TokenAccountState
 from solders.token.state import TokenAccount as SplAccount
 from solders.transaction import VersionedTransaction
 from spl.token.constants import ACCOUNT_LEN, MINT_LEN, TOKEN_2022_PROGRAM_ID
@@ -81,6 +81,10 @@ class SolanaChain:
     async def first_available_slot(self) -> int:
         """The oldest slot whose block the node still holds."""
         return await self._rpc.ask("getFirstAvailableBlock", answer=Answer[U64])
+
+    async def block_time(self, slot: int) -> int | None:
+        """When the block of that slot was made, in seconds since 1970, as validators estimate it; None if not known."""
+        return await self._rpc.ask("getBlockTime", slot, answer=Answer[int | None])
 
     async def mint_facts(self, mint: str) -> MintFacts | None:
         """The mint's program, decimals and what speaks against it; None when there is no such mint."""
@@ -245,6 +249,12 @@ def read_token_account(address: str, account: AccountData | None, slot: int) -> 
         delegated_atomic=state.delegated_amount,
         slot=slot,
     )
+
+
+def is_frozen(account: AccountData) -> bool:
+    """Whether a token account of one of the token programs is frozen: nothing leaves it then."""
+    with readable("token account"):
+        return SplAccount.from_bytes(account.data[:ACCOUNT_LEN]).state == TokenAccountState.Frozen
 
 
 def read_landed(

@@ -5,6 +5,7 @@ from autopay.cli.terminal.exit_codes import CommandError, ExitCode
 from autopay.domain.agent.state.scheduling import BlockedBy
 from autopay.domain.agent.status import AgentState, AgentStatus, BreakerState, BreakerStatus
 from autopay.domain.request import RequestStatus, payment_workflow_id
+from autopay.temporal.pollers import process_of
 
 SLOW_MS = 2_000
 """How long the Knowledge Data API takes, to hit the middle of a payment with a kill; so much longer at each try."""
@@ -88,7 +89,7 @@ async def _who_has_it(demo: DemoContext, request_id: str) -> str:
     handle = demo.client.get_workflow_handle(payment_workflow_id(demo.agent.name, request_id))
     pending = (await handle.describe()).raw_description.pending_activities
     steps = ", ".join(
-        f"step {each.activity_type.name} with worker {each.last_worker_identity}, and gives it to another "
+        f"step {each.activity_type.name} with worker {process_of(each.last_worker_identity)}, and gives it to another "
         f"when it hears nothing for {each.activity_options.heartbeat_timeout.seconds} s"
         for each in pending
     )

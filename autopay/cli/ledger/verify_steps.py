@@ -1,16 +1,14 @@
 """What `ledger verify` does: checks the ledger against itself, then against the chain, and reports both."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 from autopay.adapters.postgres import open_ledger
 from autopay.adapters.solana.anchoring import AnchorChain
 from autopay.cli.connect.connections import known_agent, ledger_of, node_rpc
 from autopay.cli.ledger.anchor import anchor_wallet
-from autopay.domain.audit.anchor import Anchor, parse_heads
-from autopay.domain.audit.events import Head
 from autopay.domain.audit.ledger_check import AGENT_TABLES, TABLES, LedgerCheck
-from autopay.domain.audit.report import AuditFinding, AuditReport, LastAnchor, limits_of_check
+from autopay.domain.audit.report import AuditFinding, AuditReport, last_anchor, limits_of_check
 from autopay.domain.audit.solana_check import SolanaCheck
 from autopay.domain.progress import OnProgress
 from autopay.settings import Settings
@@ -48,7 +46,7 @@ def _report(
     run: LedgerCheck, check: SolanaCheck | None, names: Mapping[UUID, str], agent: str | None, *, on_chain: bool
 ) -> AuditReport:
     newest = run.newest if check is None else check.newest
-    anchored = _last_anchor(newest, run.heads) if newest is not None else None
+    anchored = last_anchor(newest, run.heads) if newest is not None else None
     return AuditReport(
         ok=run.findings.count == 0,
         agent=agent,
@@ -68,19 +66,6 @@ def _report(
             beyond=check.beyond if check is not None else 0,
             one_agent=agent is not None,
         ),
-    )
-
-
-def _last_anchor(anchor: Anchor, heads: Sequence[Head]) -> LastAnchor:
-    then = {head.agent_id: head.seq for head in parse_heads(anchor.heads)}
-    assert anchor.slot is not None, "only an anchor that is final is the newest one"
-    return LastAnchor(
-        created_at=anchor.created_at,
-        network=anchor.network,
-        slot=anchor.slot,
-        payer=anchor.payer,
-        signature=anchor.signature,
-        events_since=sum(max(head.seq - then.get(head.agent_id, 0), 0) for head in heads),
     )
 
 

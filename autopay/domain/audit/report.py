@@ -1,9 +1,11 @@
 """The result of an audit: what was checked, what is wrong, and what the check could not have seen."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from autopay.domain.audit.events import Event, MismatchReason
+from autopay.domain.audit.anchor import Anchor, parse_heads
+from autopay.domain.audit.events import Event, Head, MismatchReason
 from autopay.domain.network import Network
 from autopay.domain.values import Value
 
@@ -65,6 +67,20 @@ class AuditReport(Value):
 def summarize_event(event: Event) -> EventSummary:
     """The event as a finding shows it."""
     return EventSummary(seq=event.seq, kind=event.kind, row_id=event.row_id, at=event.at, hash=event.hash.hex())
+
+
+def last_anchor(anchor: Anchor, heads: Sequence[Head]) -> LastAnchor:
+    """The newest final anchor, and how many events the chains with these heads have had since."""
+    then = {head.agent_id: head.seq for head in parse_heads(anchor.heads)}
+    assert anchor.slot is not None, "only an anchor that is final is the newest one"
+    return LastAnchor(
+        created_at=anchor.created_at,
+        network=anchor.network,
+        slot=anchor.slot,
+        payer=anchor.payer,
+        signature=anchor.signature,
+        events_since=sum(max(head.seq - then.get(head.agent_id, 0), 0) for head in heads),
+    )
 
 
 def limits_of_check(

@@ -46,6 +46,11 @@ def head() -> str:
     return newest
 
 
+def is_known(revision: str) -> bool:
+    """Whether this version of the program brings that revision; else a newer one has migrated the database."""
+    return revision in {each.revision for each in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
+
+
 def _run(action: Callable[[Config, str], None], database_url: str, revision: str) -> None:
     config = Config(stdout=io.StringIO())
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))

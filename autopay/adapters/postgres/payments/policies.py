@@ -1,10 +1,10 @@
 """Policies, approvals and payees: what a person allows and decides."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from autopay.adapters.postgres.database.transaction import Database, agent_named
@@ -106,6 +106,25 @@ class Policies:
                 spent_today_atomic=sum(by_host.values()),
                 by_host_today_atomic=by_host,
             )
+
+    async def held(self) -> Mapping[str, object]:
+        """The policy of each agent that is not archived, as it is kept: whoever reads it sees whether it can be read.
+
+        None where nobody has set any.
+        """
+        newest = (
+            select(PolicyRow.policy)
+            .where(or_(PolicyRow.agent_id == AgentRow.id, PolicyRow.agent_id.is_(None)))
+            .order_by(PolicyRow.agent_id.is_(None), PolicyRow.set_at.desc(), PolicyRow.id.desc())
+            .limit(1)
+            .correlate(AgentRow)
+            .scalar_subquery()
+        )
+        query = (
+            select(AgentRow.name, newest.label("policy")).where(AgentRow.archived_at.is_(None)).order_by(AgentRow.name)
+        )
+        async with self._database.transaction() as db:
+            return {row.name: row.policy for row in await db.execute(query)}
 
     async def default(self) -> tuple[Policy, datetime | None]:
         """The policy of agents that have none of their own, and when it was set: None for the built-in one."""
