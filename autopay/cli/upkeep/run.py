@@ -18,11 +18,12 @@ from autopay.adapters.postgres.maintenance.roles import may_alter_history
 from autopay.cli.upkeep.duties import duties, wanted_duties
 from autopay.domain.errors import SettingsError
 from autopay.domain.text.command_line import command_line
+from autopay.health.alive import report_alive
 from autopay.logs import set_up_logging
 from autopay.settings import Settings
 from autopay.temporal.connection import TemporalUnreachable, connect
 from autopay.temporal.schedules import schedule_upkeep
-from worker import SHUTDOWN_TIMEOUT, report_alive, wait_until_ready
+from worker import SHUTDOWN_TIMEOUT, wait_until_ready
 from workflows.policies import UPKEEP, UPKEEP_TRIES
 from workflows.upkeep import Upkeep
 
