@@ -6,7 +6,6 @@ every ten seconds, for health checks.
 """
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -60,6 +59,7 @@ from autopay.domain.payment.settlement import FINALITY_SLOTS
 from autopay.domain.policy.reach import Reach
 from autopay.domain.text.command_line import CALL, command_line
 from autopay.health.alive import can_be_touched, report_alive
+from autopay.garbage import leave_out_of_collections_what_is_loaded
 from autopay.logs import set_up_logging
 from autopay.own_call import own_call
 from autopay.settings import Settings
@@ -69,6 +69,7 @@ from autopay.temporal.pollers import worker_identity
 from autopay.temporal.rollout import DEPLOYMENT
 from autopay.temporal.runner import ReplayableRunner
 from autopay.temporal.schedules import schedule_adoption
+from autopay.temporal.telemetry import open_metrics, reading_gauges
 from autopay.temporal.webhooks import start_webhooks
 from workflows.adopt import Adopt
 from workflows.agent import Agent
@@ -84,9 +85,6 @@ SHUTDOWN_TIMEOUT = timedelta(seconds=30)
 
 MAX_WAITS = 1000
 """How many agents one worker may watch for a top-up, and fetches for their answers, at the same time."""
-
-COLLECT_AFTER = 10_000
-"""New objects, less those that are gone, after which Python looks for garbage among them (700 by default)."""
 
 START_TIMEOUT = timedelta(seconds=60)
 """How long a worker that starts waits for the database, and then for the chain, to answer."""
@@ -237,15 +235,7 @@ async def run(settings: Settings, alive: Path | None = None) -> None:
             log.warning(f"this database role may alter history: give the worker autopay_work, see: {see}")
         chain = SolanaChain(await stack.enter_async_context(NodeRpc(settings.solana_rpc_url, settings.network)))
         await wait_until_ready(chain.check_network)
-        reach = Reach.of(settings.allowed_http_hosts, settings.allowed_private_hosts)
-        seller = AnySeller(
-            HttpSeller(
-                reach,
-                body_limit_bytes=settings.body_limit_bytes,
-                paid_body_limit_bytes=settings.paid_body_limit_bytes,
-                timeout_s=settings.request_timeout_s,
-            )
-        )
+        seller = _seller(settings)
         stack.push_async_callback(seller.close)
         client = await connect(settings, ledger.keys.knows)
         facilitator = None
@@ -273,6 +263,7 @@ async def run(settings: Settings, alive: Path | None = None) -> None:
         purchases = PurchaseStep(ledger.requests, answers, vault, settings.nexus_agents)
         webhooks = await stack.enter_async_context(webhooks_of(settings, ledger, vault))
         waits = make_waits_worker(client, settings, ledger.sessions, accounts, purchases, webhooks)
+        await stack.enter_async_context(reading_gauges(settings, chain))
         stopped = asyncio.Event()
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, stopped.set)
@@ -290,6 +281,18 @@ async def run(settings: Settings, alive: Path | None = None) -> None:
             await stopped.wait()
             log.info("worker is stopping", seconds=SHUTDOWN_TIMEOUT.total_seconds())
         log.info("worker stopped")
+
+
+def _seller(settings: Settings) -> AnySeller:
+    reach = Reach.of(settings.allowed_http_hosts, settings.allowed_private_hosts)
+    return AnySeller(
+        HttpSeller(
+            reach,
+            body_limit_bytes=settings.body_limit_bytes,
+            paid_body_limit_bytes=settings.paid_body_limit_bytes,
+            timeout_s=settings.request_timeout_s,
+        )
+    )
 
 
 @asynccontextmanager
@@ -323,17 +326,6 @@ async def begin_webhooks(
         log.warning("webhooks are not begun by this worker", error=str(error))
 
 
-def leave_out_of_collections_what_is_loaded() -> None:
-    """Modules and adapters live as long as the process: no garbage collection looks through them from now on.
-
-    They are some 200,000 objects, and a third of a second on a slow machine in which no payment goes on. What payments
-    leave behind is collected less often, by more at once.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
-
-
 def start(settings: Settings, alive: Path | None = None) -> None:
     """Work in this process until SIGTERM or SIGINT.
 
@@ -343,6 +335,8 @@ def start(settings: Settings, alive: Path | None = None) -> None:
     if alive is not None and not can_be_touched(alive):
         raise SettingsError(f"--alive: {alive} cannot be written: name a file in a folder that can")
     set_up_logging(settings.log_format)
+    if (shown_at := open_metrics(settings, "worker")) is not None:
+        log.info("metrics are shown", url=shown_at)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     uvloop.run(run(settings, alive))
 

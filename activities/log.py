@@ -11,6 +11,10 @@ from autopay.domain.payment.payment import settled_sends_for
 from autopay.domain.payment.ports import Ledger
 from autopay.domain.payment.steps import LogInput, PaymentOrder, RecallResult
 from autopay.domain.request import CLOSED
+from autopay.domain.text.hosts import authority, origin
+from autopay.metrics import labels
+from autopay.metrics.recording import count
+from autopay.metrics.table import PAID, REQUESTS_ENDED
 
 
 class LogStep:
@@ -50,3 +54,15 @@ class LogStep:
         await self._ledger.requests.close(closing.order.request_key, closing.result, closing.settled)
         if closing.notice is not None:
             await self._announce(Announcement(agent=closing.order.agent, notice=closing.notice))
+        _count_end(closing)
+
+
+def _count_end(closing: LogInput) -> None:
+    """Count how the request ended; a try that failed before has counted nothing."""
+    order, result = closing.order, closing.result
+    found, is_paid = origin(order.url), result.transaction is not None
+    host = labels.OTHER if found is None else authority(*found[1:])
+    agent, seller = labels.AGENTS.of(order.agent), (labels.SELLERS.of if is_paid else labels.SELLERS.known)(host)
+    count(REQUESTS_ENDED, agent=agent, seller=seller, outcome=result.status.value)
+    if is_paid and result.price_atomic and result.currency is not None:
+        count(PAID, result.price_atomic, agent=agent, seller=seller, currency=result.currency.value)

@@ -20,4 +20,4 @@ def listen(host: str, port: int) -> socket.socket:
 
 def why_not(error: OSError) -> str:
     """Why it could not listen, in words."""
-    return error.strerror or str(error)
+    return (error.strerror or str(error)).partition(" (while attempting")[0]  # Python adds the address

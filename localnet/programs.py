@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 
+from autopay.settings import Settings
 from autopay.top_level import TOP_LEVEL, WORKER
 from localnet.child import Child, Program
 
@@ -79,7 +80,7 @@ def page_program(home: Path, ports: Mapping[str, int]) -> Program:
     async def answers() -> bool:
         return await _ask("GET", url(ports["page"]) + "/health") is not None
 
-    return Program("page", _module("autopay", *command), answers, _environment(home))
+    return Program("page", _module("autopay", *command), answers, {**_environment(home), "AUTOPAY_METRICS": ""})
 
 
 def page_is_installed() -> bool:
@@ -94,7 +95,8 @@ def worker_child(home: Path, logs: Path, number: int) -> Child:
         return WORKER_READY in child.written()
 
     command = [sys.executable, "-P", str(WORKER)]
-    child = Child(Program(f"worker-{number}", command, answers, _environment(home), grace_s=_DRAIN_S), logs)
+    variables = {**_environment(home), "AUTOPAY_METRICS": _metrics_address(number)}
+    child = Child(Program(f"worker-{number}", command, answers, variables, grace_s=_DRAIN_S), logs)
     return child
 
 
@@ -108,6 +110,12 @@ def _environment(home: Path | None = None) -> dict[str, str]:
     before = os.environ.get("PYTHONPATH")
     variables = {"PYTHONPATH": os.pathsep.join([str(TOP_LEVEL), *([before] if before else [])])}
     return variables if home is None else {**variables, "AUTOPAY_HOME": str(home)}
+
+
+def _metrics_address(number: int) -> str:
+    """Where that worker shows its metrics: the first one at AUTOPAY_METRICS, the others at the ports after it."""
+    host, _, port = Settings.load().metrics.rpartition(":")
+    return f"{host}:{int(port) + number - 1 if int(port) else 0}" if port else ""
 
 
 async def _ask(method: str, address: str, body: object = None) -> httpx.Response | None:

@@ -37,6 +37,7 @@ with workflow.unsafe.imports_passed_through():
 from workflows import policies
 from workflows.agent_parts.balances import BalanceReader, TopUpWait
 from workflows.agent_parts.kept import KeptAgent
+from workflows.agent_parts.measured import CountedBreakers
 from workflows.agent_parts.page import page
 from workflows.agent_parts.payments import AgentPayments
 from workflows.agent_parts.requests import RequestRecorder
@@ -93,10 +94,9 @@ class Agent:
         self.kept = KeptAgent(self.state)
         self.requests = RequestRecorder(self.state, self.payments.note_accepted, self._wake)
         self.waiting = AgentWait()
-        self.is_recovered = False
-        self.has_ended = False
-        self.shown = ShownState()
-        self.shown_page = ShownPage()
+        self.is_recovered = self.has_ended = False
+        self.shown, self.shown_page = ShownState(), ShownPage()
+        self.counted_breakers = CountedBreakers(self.state.breakers)
         self.phase_changes = asyncio.Lock()
 
     async def _take_turn(self) -> None:
@@ -175,7 +175,8 @@ class Agent:
             self.shown.update_at_once(self.state.state)
 
     def _show(self) -> None:
-        """Show state and status in the Temporal UI: a search attribute, and the current details."""
+        """Show state and status in the Temporal UI: a search attribute, and the current details; count breakers."""
+        self.counted_breakers.update(self.state.spec.name, self.state.breakers)
         self.shown.update(AgentState.STOPPED if self.has_ended else self.state.state)
         if self.has_ended or self.shown_page.is_due(self.state.queue, workflow.now()):
             workflow.set_current_details(page(self.status()))

@@ -27,7 +27,7 @@ from autopay.settings.environment import ENV_ENCODING, ENV_FILE, PREFIX, env_fil
 from autopay.settings.secret_file import SecretFileError, read_secret_text
 from autopay.settings.secret_sources import FROM_FILES, SOURCES, secrets_from_elsewhere
 from autopay.settings.stack_file import KEYRING_FILE, StackFile, running_stack
-from autopay.settings.urls import checked_url, websocket_url_of
+from autopay.settings.urls import checked_address, checked_url, websocket_url_of
 
 DEFAULT_HOME = Path(".autopay")
 
@@ -120,6 +120,8 @@ class Settings(BaseSettings):
         SecretStr(""), description="What clients show to the gateway, and it wants to be shown: 16 characters at least"
     )
     log_format: Literal["auto", "json", "console"] = "auto"
+    metrics: str = Field("", description="Address of a Prometheus endpoint of this process, host:port or a port alone")
+    backups: str = Field("", description="Folder of the ledger's backups, for metrics; HOME/backups when not set")
     worker_max_activities: int = Field(100, ge=1, le=10_000)
     worker_max_workflow_tasks: int = Field(100, ge=2, le=10_000)
 
@@ -180,6 +182,11 @@ class Settings(BaseSettings):
     @classmethod
     def _ws_url(cls, value: str) -> str:
         return checked_url(value, ("ws://", "wss://"))
+
+    @field_validator("metrics")
+    @classmethod
+    def _listening_address(cls, value: str) -> str:
+        return checked_address(value)
 
     @field_validator("keyring")
     @classmethod

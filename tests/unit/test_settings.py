@@ -56,6 +56,13 @@ def stack_file(home: Path, *, pid: int | None = None, born: str | None = None) -
         ("AUTOPAY_ALLOWED_PRIVATE_HOSTS", "10.0.0.0/8,10.0.0.1/8", "10.0.0.1/8 has host bits set"),
         ("AUTOPAY_ALLOWED_PRIVATE_HOSTS", "shop_", "neither a host nor a network"),
         ("AUTOPAY_LOG_FORMAT", "xml", "'auto', 'json' or 'console'"),
+        (
+            "AUTOPAY_METRICS",
+            "shop.example:1",
+            "AUTOPAY_METRICS=shop.example:1 is not valid: should",
+        ),
+        ("AUTOPAY_METRICS", "300.0.0.1:9464", "300.0.0.1 is not an IP address"),
+        ("AUTOPAY_METRICS", "127.0.0.1:65536", "a port that is not a number from 0 to 65535"),
     ],
 )
 def test_an_impossible_setting_is_refused_by_name(
@@ -220,3 +227,18 @@ def test_facilitators_are_a_list_and_the_older_single_one_is_read_as_well(monkey
 def test_the_embedded_stack_leaves_the_facilitator_to_the_seller(tmp_path: Path) -> None:
     stack_file(tmp_path / "home")
     assert Settings.load(home=tmp_path / "home").resolve().facilitators == []
+
+
+@pytest.mark.parametrize(
+    ("value", "means"),
+    [
+        ("9464", "127.0.0.1:9464"),
+        ("localhost:0", "127.0.0.1:0"),
+        (" 0.0.0.0:9464", "0.0.0.0:9464"),
+        ("[::1]:9464", "[::1]:9464"),
+        ("", ""),
+    ],
+)
+def test_metrics_are_on_loopback_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch, value: str, means: str) -> None:
+    monkeypatch.setenv("AUTOPAY_METRICS", value)
+    assert Settings.load().metrics == means

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from worker import COLLECT_AFTER, leave_out_of_collections_what_is_loaded
+from autopay.garbage import COLLECT_AFTER, leave_out_of_collections_what_is_loaded
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import perf_counter
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -22,6 +23,8 @@ from pydantic import ValidationError
 from autopay.adapters.solana.answers import Address, Answer, Envelope, NodeErrorBody
 from autopay.domain.errors import ChainUnavailable, NodeBehind, PermanentFault, TransientFault, WrongNetwork
 from autopay.domain.network import Network, genesis_hash
+from autopay.metrics.recording import observe
+from autopay.metrics.table import RPC_SECONDS
 
 ANSWER_LIMIT_BYTES = 32_000_000
 """A page of 1000 transactions with the longest memos has 8 MB, the accounts of a wallet 0.5 kB each."""
@@ -132,6 +135,15 @@ class NodeRpc:
         return found
 
     async def _ask(self, method: str, params: tuple[Any, ...], answer: type[Answer[R]]) -> R | NodeError:
+        began, outcome = perf_counter(), "unavailable"
+        try:
+            found = await self._answer(method, params, answer)
+            outcome = "error" if isinstance(found, NodeError) else "ok"
+            return found
+        finally:
+            observe(RPC_SECONDS, perf_counter() - began, method=method, outcome=outcome)
+
+    async def _answer(self, method: str, params: tuple[Any, ...], answer: type[Answer[R]]) -> R | NodeError:
         number = next(self._numbers)
         question = {"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)}
         try:

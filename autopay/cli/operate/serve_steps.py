@@ -55,6 +55,9 @@ async def serve_until_signal(settings: Settings, order: ServeOrder, show: Callab
     missing = missing_files()
     if missing is not None:
         note(f"the page will look plain and not be live: {missing}", "yellow")
+    from autopay.cli.connect.metrics import show_metrics
+
+    show_metrics(settings, "api")
     with _listen(order) as listening:
         async with open_services(
             settings, listen=order.host, allow_hosts=order.allow_hosts, tokens_wanted=order.tokens_wanted

@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, Program
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from autopay.adapters.postgres.database.timing import time_statements
 from autopay.database_url import parse_database_url
 from autopay.domain.errors import (
     DatabaseUrlWrong,
@@ -130,6 +131,7 @@ def open_engine(database_url: str, *, reads_only: bool = False) -> AsyncEngine:
         if level is not None:
             connection.exec_driver_sql(f"BEGIN ISOLATION LEVEL {level}{access}; {settings}")
 
+    time_statements(engine.sync_engine)
     return engine
 
 

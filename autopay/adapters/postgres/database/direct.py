@@ -18,6 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from autopay.adapters.postgres.database.timing import statement_name
+from autopay.metrics.recording import timed
+from autopay.metrics.table import SQL_SECONDS
+
 Statement = Select[*tuple[Any, ...]] | Insert | Update
 Columns = tuple[InstrumentedAttribute[Any], ...]
 Converter = Callable[[Any], Any]
@@ -108,7 +112,8 @@ async def _execute(db: AsyncSession, compiled: _Compiled, parameters: Mapping[st
     connection = await db.connection()
     driver = cast("psycopg.AsyncConnection[Any]", (await connection.get_raw_connection()).driver_connection)
     try:
-        return await driver.execute(compiled.sql, compiled.parameters(parameters))
+        with timed(SQL_SECONDS, statement=statement_name(compiled.sql)):
+            return await driver.execute(compiled.sql, compiled.parameters(parameters))
     except psycopg.Error as error:
         lost = driver.broken or driver.closed
         if lost:

@@ -12,8 +12,11 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from autopay.adapters.postgres.database.connection import SNAPSHOT, fault_of
 from autopay.adapters.postgres.database.notifier import Notifier
+from autopay.adapters.postgres.database.timing import COMMIT
 from autopay.adapters.postgres.tables.core import AgentRow, Base, RequestRow, SessionRow, TransactionRow
 from autopay.domain.errors import UnknownAgent, UnknownRequest
+from autopay.metrics.recording import timed
+from autopay.metrics.table import SQL_SECONDS
 
 READ_AGAIN = {"populate_existing": True}
 """For locks: what others committed while one waited counts. SQLAlchemy else keeps what a transaction read before."""
@@ -103,7 +106,8 @@ class Database:
             async with self._open() as db:
                 await _begin(db, SNAPSHOT if snapshot else {})
                 yield db
-                await db.commit()
+                with timed(SQL_SECONDS, statement=COMMIT):
+                    await db.commit()
             if db.info.get("wrote"):
                 self._notifier.notify(notify_within_s)
         except (SQLAlchemyError, OSError) as error:
