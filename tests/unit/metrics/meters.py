@@ -25,6 +25,10 @@ class KeptMeter:
         """By the values of its labels, in the table's order."""
         return self._values[metric.name]
 
+    def has(self, metric: Metric) -> bool:
+        """Whether it has a value."""
+        return bool(self._values[metric.name])
+
 
 class _Kept:
     def __init__(self, values: dict[tuple[str, ...], float]) -> None:

@@ -39,6 +39,7 @@ from autopay.domain.network import Network
 from autopay.domain.payment.status import Delivery
 from autopay.domain.policy.records import ApprovalStatus
 from autopay.domain.session import SessionStatus
+from autopay.domain.upkeep import ACTOR, Duty
 from autopay.domain.webhooks.records import WebhookStatus
 from autopay.metrics import table
 from autopay.metrics.gauges import Reading
@@ -50,7 +51,6 @@ NEWEST_READINGS = 2 * len(Currency)
 
 SELLERS_OF_DAYS = 7
 
-BY_SCHEDULE, DUTIES = "schedule", ("reconcile", "verify", "anchor", "prune")
 LOOK_BACK = timedelta(days=7)
 """How far back the last run of a duty is looked for."""
 
@@ -327,7 +327,7 @@ async def _upkeep(db: AsyncSession) -> list[Reading]:
     done = ActionRow
     query = (
         select(done.action, _age(done.ended_at), done.outcome)
-        .where(done.via == BY_SCHEDULE, done.action.in_(DUTIES), done.created_at > NOW - LOOK_BACK)
+        .where(done.via == ACTOR, done.action.in_(list(Duty)), done.created_at > NOW - LOOK_BACK)
         .where(done.ended_at.is_not(None))
         .ext(distinct_on(done.action))
         .order_by(done.action, done.created_at.desc(), done.id.desc())
