@@ -58,8 +58,8 @@ from autopay.domain.payment.ports import Sealer as VaultPort
 from autopay.domain.payment.settlement import FINALITY_SLOTS
 from autopay.domain.policy.reach import Reach
 from autopay.domain.text.command_line import CALL, command_line
-from autopay.health.alive import can_be_touched, report_alive
 from autopay.garbage import leave_out_of_collections_what_is_loaded
+from autopay.health.alive import can_be_touched, report_alive
 from autopay.logs import set_up_logging
 from autopay.own_call import own_call
 from autopay.settings import Settings
