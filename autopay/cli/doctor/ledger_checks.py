@@ -61,11 +61,13 @@ async def look_at_policy(parts: Parts) -> Observation:
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"]))
-            remedy = f"set it anew, or use the version that set it: {command_line('policy', 'set')} FILE"
+            remedy = f"set it anew, or use the version that set it: {command_line('policy', 'set', 'policy.toml')}"
             found.append(failed(f"{agent}'s policy cannot be read ({where}: {validation_message(first)})", remedy))
     if without and not parts.settings.on_localnet:
         few = ", ".join(without[:5]) + (f" and {len(without) - 5} more" if len(without) > 5 else "")
-        remedy = f"{command_line('policy', 'example')} shows one, {command_line('policy', 'set')} FILE sets it"
+        remedy = (
+            f"write one (`policy example` prints one to start from): {command_line('policy', 'set', 'policy.toml')}"
+        )
         found.append(warning(f"only their sessions' allowances limit {few}: they have no policy", remedy))
     return worst(found, f"{len(held)} agents, {len(held) - len(without)} with a policy")
 

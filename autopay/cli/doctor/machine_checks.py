@@ -70,7 +70,7 @@ async def look_at_disk(parts: Parts) -> Observation:
     if free < TOO_LITTLE_BYTES:
         return failed(seen, "make room: a database without any stops, and payments with it")
     if free < LITTLE_BYTES:
-        return warning(seen, f"make room: old content goes by {command_line('ledger', 'prune')}")
+        return warning(seen, f"make room: old content goes by {command_line('ledger', 'prune', '--older-than', '90d')}")
     return well(seen)
 
 
