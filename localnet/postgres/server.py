@@ -28,6 +28,10 @@ SYSTEM_USER = "pgserver"
 """PostgreSQL refuses to run as root; as root it runs under this account (the wheel's name for it)."""
 
 SOCKET_PORT = 5432
+WAL = ("-c", "min_wal_size=32MB", "-c", "max_wal_size=256MB")
+"""Of the log of changes, so much is kept to be used again (80 MB by default), and there is a checkpoint before it is so
+large (1 GB by default)."""
+
 START_TIMEOUT_S = 60
 MAX_SOCKET_PATH_BYTES = 100  # sun_path is 108 bytes on Linux, 104 on macOS
 
@@ -129,7 +133,17 @@ class EmbeddedPostgres:
             self._hand_over(socket_dir)
             self._refuse_strangers(socket_dir)
         listen = "127.0.0.1" if self._port is not None else ""
-        options = ["-k", str(socket_dir), "-h", listen, "-p", str(self._port or SOCKET_PORT), "-c", "timezone=UTC"]
+        options = [
+            "-k",
+            str(socket_dir),
+            "-h",
+            listen,
+            "-p",
+            str(self._port or SOCKET_PORT),
+            "-c",
+            "timezone=UTC",
+            *WAL,
+        ]
         command = ("-D", str(self.data_dir), "-l", str(self.log), "-w", "-t", str(START_TIMEOUT_S))
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
