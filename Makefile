@@ -68,7 +68,7 @@ dist: $(READY) $(PAGE) ## build the wheel and the source distribution, into dist
 
 lock: $(READY)   ## pin every dependency again, with hashes and without naming an index
 	@$(COMPILE) --extra localnet --extra mcp --extra api --extra dev --output-file requirements.lock pyproject.toml
-	@$(COMPILE) --no-annotate --constraint requirements.lock --output-file requirements-worker.lock pyproject.toml
+	@$(COMPILE) --extra api --no-annotate --constraint requirements.lock --output-file requirements-worker.lock pyproject.toml
 
 $(READY): requirements.lock pyproject.toml
 	@echo "Setting up $(VENV) (once; about half a minute) ..."

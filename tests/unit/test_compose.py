@@ -24,6 +24,7 @@ from autopay.adapters.vault import Keyring
 from autopay.cli import app
 from autopay.health.alive import ALIVE_INTERVAL
 from autopay.settings import Settings
+from autopay.settings.secret_sources import SOURCES
 from localnet.temporal import SEARCH_ATTRIBUTES
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +32,7 @@ TEXT = (ROOT / "docker-compose.yml").read_text()
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 EXAMPLE = dotenv_values(ROOT / ".env.example")
 VARIABLE = re.compile(r"(?<!\$)\$\{(?P<name>\w+)(?P<default>:[-?][^}]*)?\}")
-EXACT_TAG = re.compile(r"[\w./-]+:\d+\.\d+(\.\d+)?(-[a-z-]+)?")
+EXACT_TAG = re.compile(r"[\w./-]+:v?\d+\.\d+(\.\d+)?(-[a-z-]+)?")
 PIN = re.compile(r"^([\w.-]+)==(\S+)", re.MULTILINE)
 
 
@@ -48,6 +49,9 @@ class StrictLoader(yaml.SafeLoader):  # type: ignore[misc]  # it has no types
 
 COMPOSE: dict[str, Any] = yaml.load(TEXT, StrictLoader)  # noqa: S506 (a SafeLoader)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = [name for name, service in SERVICES.items() if service["image"].startswith("autopay:")]
+"""Services of our own image."""
+
 each_service = pytest.mark.parametrize("name", SERVICES)
 
 
@@ -79,7 +83,26 @@ def seconds(text: str) -> float:
 
 def filled_in(text: str, given: dict[str, str]) -> str:
     """What Compose makes of the variables in a value."""
-    return VARIABLE.sub(lambda found: given[found["name"]] or (found["default"] or "")[2:], text)
+    return VARIABLE.sub(lambda found: given.get(found["name"]) or (found["default"] or "")[2:], text)
+
+
+def known_variables() -> set[str]:
+    """The names of our own variables."""
+    return {f"AUTOPAY_{name.upper()}" for name in {*Settings.model_fields, *SOURCES} - {"stack"}}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the script that makes the secrets has made, twice."""
+    folder = tmp_path_factory.mktemp("checkout")
+    script = folder / "deploy/make-secrets.sh"
+    script.parent.mkdir()
+    script.write_text((ROOT / "deploy/make-secrets.sh").read_text())
+    subprocess.run(["sh", str(script), "https://rpc.example/?api-key=x"], check=True, stdout=subprocess.DEVNULL)
+    before = {path.name: path.read_text() for path in (folder / "secrets").iterdir()}
+    subprocess.run(["sh", str(script)], check=True, stdout=subprocess.DEVNULL)
+    assert {path.name: path.read_text() for path in (folder / "secrets").iterdir()} == before
+    return folder / "secrets"
 
 
 def scripts() -> Iterator[tuple[str, str]]:
@@ -96,13 +119,14 @@ def test_the_file_follows_the_specification() -> None:
 
 @each_service
 def test_every_image_has_an_exact_tag(name: str) -> None:
-    assert EXACT_TAG.fullmatch(SERVICES[name]["image"])
+    assert EXACT_TAG.fullmatch(filled_in(SERVICES[name]["image"], {}))
 
 
 def test_the_image_is_built_on_an_exact_tag_and_is_called_after_this_version() -> None:
     assert all(EXACT_TAG.fullmatch(base) for base in re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE))
-    built = {service["image"] for service in SERVICES.values() if "build" in service}
+    built = {filled_in(service["image"], {}) for service in SERVICES.values() if "build" in service}
     assert built == {f"autopay:{__version__}"}
+    assert EXAMPLE["BUILD"] == __version__
 
 
 @each_service
@@ -130,29 +154,114 @@ def test_what_a_service_waits_for_exists_and_can_come_true(name: str) -> None:
 @each_service
 def test_every_setting_is_one(name: str) -> None:
     given = {variable for variable in SERVICES[name].get("environment", {}) if variable.startswith("AUTOPAY_")}
-    assert given <= {f"AUTOPAY_{field.upper()}" for field in Settings.model_fields if field != "stack"}
+    assert given <= known_variables()
 
 
-def test_the_settings_of_a_worker_are_enough_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    typed_in = {
-        "WORKER_PASSWORD": "0af1",
-        "AUTOPAY_KEYRING": Keyring.generate().dump(),
-        "AUTOPAY_SOLANA_RPC_URL": "https://rpc.example",
-    }
-    given = {name: value or "" for name, value in EXAMPLE.items()} | typed_in
-    environment = SERVICES["worker"]["environment"]
-    for name, value in environment.items():
-        monkeypatch.setenv(name, filled_in(str(value), given))
-    settings = Settings.load().resolve()
-    assert settings.database_url == "postgresql://autopay_work:0af1@postgres:5432/autopay"
-    assert settings.solana_ws_url == "wss://rpc.example"
+def test_every_documented_setting_reaches_the_containers() -> None:
+    table = re.findall(r"^\| (`(?:AUTOPAY|TEMPORAL)_.*?) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    documented = set(re.findall(r"`(AUTOPAY_\w+)`", "".join(table)))
+    of_clients = {"AUTOPAY_HOME", "AUTOPAY_GATEWAY"}
+    in_file = set(re.findall(r"^#?(AUTOPAY_\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    given = {name.removesuffix("_FILE") for service in SERVICES.values() for name in service.get("environment", {})}
+    assert {name.removesuffix("_FILE") for name in documented} - of_clients <= in_file | given
+    assert in_file <= known_variables()
+    assert all(SERVICES[name]["env_file"] == [".env"] for name in OURS if name != "codec")
+
+
+def test_what_is_commented_out_in_the_example_has_the_programs_own_value() -> None:
+    text = (ROOT / ".env.example").read_text()
+    fields = Settings.model_fields
+    for name, value in re.findall(r"^#AUTOPAY_(\w+)=(.*)$", text, re.MULTILINE):
+        default = fields[name.lower()].default
+        if not name.endswith(("_EVERY", "KEEP_CONTENT")):
+            assert value == ("" if default in ("", []) else str(default).lower()), name
+
+
+@each_service
+def test_every_service_rotates_its_log_and_has_limits_and_gains_no_rights(name: str) -> None:
+    service = SERVICES[name]
+    assert service["logging"] == {"driver": "local", "options": {"max-size": "10m", "max-file": "5"}}
+    assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["image"].startswith("postgres:") or service["cap_drop"] == ["ALL"]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_image_runs_without_rights_and_writes_nowhere_but_in_its_own_memory(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["user"] == "10001:10001"
+    assert re.search(r"^USER 10001:10001$", DOCKERFILE, re.MULTILINE)
+    assert [each.split(":")[0] for each in service["tmpfs"]] == ["/tmp"]  # noqa: S108
+    assert all(volume.endswith(":ro") for volume in service.get("volumes", []))
+
+
+def test_secrets_are_files_that_the_script_makes_and_no_variable_has_one(made: Path) -> None:
+    files = {name: secret["file"] for name, secret in COMPOSE["secrets"].items()}
+    assert files == {name: f"./secrets/{name}" for name in files}
+    assert {path.name for path in made.iterdir()} == set(files)
+    assert made.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in made.iterdir()} == {0o444}
+    for name, service in SERVICES.items():
+        used = set(re.findall(r"/run/secrets/(\w+)", json.dumps(service)))
+        for config in service.get("configs", []):
+            used |= set(re.findall(r"/run/secrets/(\w+)", COMPOSE["configs"][config["source"]]["content"]))
+        assert used <= set(service.get("secrets", [])), name
+        assert set(service.get("secrets", [])) <= used | {"anchor_keypair"}, (
+            f"{name} has a secret that it does not need"
+        )
+    assert not re.search(r"PASS\w*=|KEYRING=", (ROOT / ".env.example").read_text())
+    assert "/secrets" in (ROOT / ".gitignore").read_text().split()
+
+
+@pytest.mark.usefixtures("no_settings")
+@pytest.mark.parametrize("name", OURS)
+def test_the_settings_of_each_service_are_enough_for_it(name: str, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {each: value or "" for each, value in EXAMPLE.items()}
+    environment = {variable: filled_in(str(value), given) for variable, value in SERVICES[name]["environment"].items()}
+    for variable, value in ({} if name == "codec" else given | environment).items():
+        monkeypatch.setenv(variable, value.replace("/run/secrets", str(made)))
+    monkeypatch.setenv("AUTOPAY_KEYRING_FILE", str(made / "keyring"))
+    settings = Settings.load()
+    Keyring.parse(settings.keyring.get_secret_value())
+    if name == "codec":
+        return
+    role, database = {
+        "worker": ("work", "autopay"),
+        "worker-previous": ("work", "autopay"),
+        "api": ("work", "autopay"),
+        "gateway": ("work", "autopay"),
+        "upkeep": ("upkeep", "autopay"),
+        "restore-verify": ("migrate", "autopay_tried"),
+    }.get(name, ("migrate", "autopay"))
+    settings = settings.resolve()
+    assert re.fullmatch(rf"postgresql://autopay_{role}:[0-9a-f]{{64}}@postgres:5432/{database}", settings.database_url)
+    assert settings.solana_ws_url == "wss://rpc.example/?api-key=x"
     assert {"TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE"} <= set(environment)
+    if name in ("worker", "worker-previous"):
+        assert settings.build_id == __version__
+    if name == "api":
+        assert "autopay_read" in settings.read_database_url
+    if name == "gateway":
+        assert len(settings.gateway_token.get_secret_value()) == 64
+
+
+def test_an_upgrade_is_a_rollout() -> None:
+    assert SERVICES["worker"]["environment"]["AUTOPAY_BUILD_ID"] == "${BUILD:-0.2.0}"
+    assert 'rollout "${BUILD:-0.2.0}"' in SERVICES["rollout"]["command"][0]
+    previous = SERVICES["worker-previous"]
+    assert previous["image"].endswith(previous["environment"]["AUTOPAY_BUILD_ID"])
+    assert previous["profiles"] == ["previous"]
+
+
+def test_what_is_optional_is_a_profile() -> None:
+    profiles = {each for service in SERVICES.values() for each in service.get("profiles", [])}
+    assert profiles == {"previous", "starter", "api", "gateway", "upkeep", "backup", "observability"}
 
 
 def test_the_example_has_every_variable_and_no_other() -> None:
     used = {found["name"] for found in VARIABLE.finditer(TEXT)}
-    assert used == set(EXAMPLE)
+    assert used == {name for name in EXAMPLE if not name.startswith("AUTOPAY_")}
 
 
 def test_the_example_has_no_secret_and_no_default_of_its_own() -> None:
@@ -179,9 +288,10 @@ def test_every_command_exists(line: str, capsys: pytest.CaptureFixture[str]) -> 
     assert f"Usage: autopay {line.split(maxsplit=1)[0]}" in capsys.readouterr().out
 
 
-def test_only_the_web_ui_and_its_codec_server_are_published_and_only_on_loopback() -> None:
+def test_what_is_published_is_on_loopback_only() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published == {"temporal-ui": ["127.0.0.1:8080:8080"], "codec": ["127.0.0.1:8081:8081"]}
+    ports = {"temporal-ui": 8080, "codec": 8081, "api": 8406, "gateway": 8405, "grafana": 3000}
+    assert published == {name: [f"127.0.0.1:{port}:{port}"] for name, port in ports.items()}
 
 
 def test_the_web_ui_finds_the_codec_server_and_is_let_in() -> None:
@@ -191,12 +301,12 @@ def test_the_web_ui_finds_the_codec_server_and_is_let_in() -> None:
     assert ("--ui", "http://127.0.0.1:8080") in given
     assert ("--port", "8081") in given
     assert SERVICES["temporal-ui"]["environment"]["TEMPORAL_CODEC_ENDPOINT"] == "http://127.0.0.1:8081"
-    assert set(SERVICES["codec"]["environment"]) == {"AUTOPAY_KEYRING"}
+    assert set(SERVICES["codec"]["environment"]) == {"AUTOPAY_KEYRING_FILE"}
 
 
-def test_every_volume_is_a_named_one() -> None:
+def test_every_volume_is_a_named_one_or_what_the_repository_has() -> None:
     used = {volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])}
-    assert used == set(COMPOSE["volumes"])
+    assert {name for name in used if not name.startswith("./observability/")} == set(COMPOSE["volumes"])
 
 
 def test_every_config_is_readable_by_whoever_runs_in_the_container() -> None:
