@@ -254,6 +254,19 @@ def test_an_upgrade_is_a_rollout() -> None:
     assert previous["profiles"] == ["previous"]
 
 
+def test_prometheus_finds_the_metrics_of_our_services() -> None:
+    scraped = yaml.safe_load((ROOT / "observability/prometheus/prometheus.yml").read_text())["scrape_configs"]
+    found = {job["dns_sd_configs"][0]["names"][0]: job["dns_sd_configs"][0]["port"] for job in scraped}
+    shown = {
+        name: int(address.rpartition(":")[2])
+        for name, service in SERVICES.items()
+        if (address := service.get("environment", {}).get("AUTOPAY_METRICS"))
+    }
+    assert found == shown
+    mounted = [volume for name in ("prometheus", "grafana") for volume in SERVICES[name]["volumes"]]
+    assert all((ROOT / each.split(":")[0]).is_dir() for each in mounted if each.startswith("./"))
+
+
 def test_what_is_optional_is_a_profile() -> None:
     profiles = {each for service in SERVICES.values() for each in service.get("profiles", [])}
     assert profiles == {"previous", "starter", "api", "gateway", "upkeep", "backup", "observability"}
