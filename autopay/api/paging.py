@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Query, Request, Response
 
 from autopay.client.errors import InvalidCall
-from autopay.domain.report.filter import Cursor
+from autopay.domain.report.filter import Cursor, SpendCursor
 
 MOST_ROWS = 500
 
@@ -31,6 +31,20 @@ def checked_cursor(after: str | None) -> str | None:
     if after is not None:
         try:
             Cursor.parse(after)
+        except ValueError:
+            raise InvalidCall("after: not a cursor; give `next` of the page before", "wrong_cursor") from None
+    return after
+
+
+def checked_spend_cursor(after: str | None) -> str | None:
+    """The cursor of a list of sums, if it can be one.
+
+    Raises:
+        InvalidCall: it cannot.
+    """
+    if after is not None:
+        try:
+            SpendCursor.parse(after)
         except ValueError:
             raise InvalidCall("after: not a cursor; give `next` of the page before", "wrong_cursor") from None
     return after

@@ -15,6 +15,7 @@ from autopay.domain.request import RequestStatus
 from autopay.settings import Settings
 from localnet.postgres.server import EmbeddedPostgres
 from tests.ledger.books import Book, open_book
+from tests.ledger.proofs import Tamperer
 
 LISTS = (
     "agents",
@@ -74,6 +75,28 @@ async def test_sums_are_by_what_is_asked_for(api: httpx.AsyncClient, book: Book)
     assert (await api.get("/api/spend", params={"by": "weather"})).status_code == 422
 
 
+async def test_sums_come_in_pages_ordered_by_what_they_are_of(
+    api: httpx.AsyncClient, book: Book, database_url: str
+) -> None:
+    for name in ("one", "two", "three"):
+        await bought(book, name)
+    hosts = "CASE attempt_host.n WHEN 1 THEN 'a.test:443' WHEN 2 THEN 'b.test:443' END"
+    numbered = "(SELECT id, row_number() OVER (ORDER BY created_at) AS n FROM transactions) AS attempt_host"
+    Tamperer(database_url).does(
+        f"UPDATE transactions SET host = {hosts} FROM {numbered} WHERE attempt_host.id = transactions.id"  # noqa: S608
+    )
+    seen, at = [], "/api/spend?by=seller&limit=1"
+    while True:
+        answer = await api.get(at)
+        seen += [each["key"] for each in answer.json()["items"]]
+        if answer.json()["next"] is None:
+            break
+        at = answer.headers["link"].removeprefix("<").partition(">")[0]
+    assert seen == ["a.test", "b.test", None], "one without a seller comes last"
+    for wrong in ("there", "%00", "e30"):
+        assert (await api.get(f"/api/spend?by=seller&after={wrong}")).json()["rule"] == "wrong_cursor"
+
+
 async def test_balances_over_time_are_thinned_for_a_chart(api: httpx.AsyncClient, book: Book) -> None:
     for balance in (3, 2, 1):
         await book.ledger.agents.record_balance("buyer", Currency.USDC, balance, 10, "LOW")
@@ -113,9 +136,23 @@ async def test_sellers_are_told_by_how_their_requests_ended(api: httpx.AsyncClie
     assert seller["paid"] == [{"amount": "0.001", "atomic": 1_000, "currency": "USDC"}]
     assert seller["p50_ms"] >= 0
     assert sum(each["requests"] for each in seller["times"]) == 3
-    assert found["span_s"] == 3_600
+    assert (found["span_s"], found["more"]) == (3_600, False)
     assert (await api.get("/api/sellers", params={"seller": "other.test"})).json()["items"] == []
     assert len((await api.get("/api/sellers", params={"seller": "market.test", "since": "2h"})).json()["items"]) == 1
+
+
+async def test_more_sellers_than_are_shown_are_said_to_be_there(
+    api: httpx.AsyncClient, book: Book, database_url: str
+) -> None:
+    for name in ("one", "two", "three"):
+        await bought(book, name)
+    Tamperer(database_url).does("UPDATE api_request_logs SET url = 'https://rare.test/x' WHERE request_id = 'three'")
+    found = (await api.get("/api/sellers", params={"limit": 1})).json()
+    assert ([each["host"] for each in found["items"]], found["more"]) == (["market.test"], True)
+    assert len(found["items"][0]["times"]) >= 1
+    found = (await api.get("/api/sellers", params={"limit": 1, "seller": "rare.test"})).json()
+    assert ([each["host"] for each in found["items"]], found["more"]) == (["rare.test"], False)
+    assert (await api.get("/api/sellers", params={"limit": 0})).status_code == 422
 
 
 async def test_the_audit_trail_has_payments_requests_and_balances(api: httpx.AsyncClient, book: Book) -> None:

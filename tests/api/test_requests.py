@@ -9,6 +9,7 @@ from autopay.domain.phase import Phase
 from autopay.domain.policy.policy import Awaiting, Policy
 from autopay.domain.request import RequestStatus
 from tests.ledger.books import JSON_REPLY, Book, open_book
+from tests.ledger.proofs import Tamperer
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -157,3 +158,42 @@ async def test_a_question_that_comes_later_stands_below_on_the_page(api: httpx.A
     page = (await api.get("/approvals")).text
     places = [page.index(f"/requests/buyer/{name}") for name in ("first", "second", "third")]
     assert places == sorted(places)
+
+
+async def test_many_questions_are_shown_in_part_and_said_to_be_more(
+    api: httpx.AsyncClient, book: Book, database_url: str
+) -> None:
+    await book.ledger.agents.set_phase("buyer", Phase.INTERACTIVE)
+    await book.ledger.policies.set(Policy(price_factor=None), "buyer")
+    assert isinstance(await book.reserve(await book.accepted("first")), Awaiting)
+    Tamperer(database_url).does(
+        "INSERT INTO approvals (id, agent_id, x402_request_id, terms_hash, terms, why, created_at, expires_at) "
+        "SELECT gen_random_uuid(), agent_id, x402_request_id, terms_hash || n, terms, why, created_at + n * "
+        "interval '1 ms', expires_at FROM approvals, generate_series(1, 100) n"
+    )
+    page = (await api.get("/approvals")).text
+    assert "101 payments wait for a person" in page
+    assert "The newest 100 are shown" in page
+    overview = (await api.get("/")).text
+    assert "81 more payments wait for a person" in overview
+    assert overview.count("/deny") == 20
+
+
+async def test_disputes_come_in_pages_those_that_still_ask_first(api: httpx.AsyncClient, book: Book) -> None:
+    for name in ("asking", "old", "new"):
+        key = await book.accepted(name)
+        await book.settled(await book.recorded(key))
+        if name != "asking":
+            await book.end(key, RequestStatus.UNDELIVERED)
+    seen, at = [], "/api/disputes?limit=1"
+    while True:
+        answer = await api.get(at)
+        seen += [each["id"] for each in answer.json()["items"]]
+        if answer.json()["next"] is None:
+            break
+        at = answer.headers["link"].removeprefix("<").partition(">")[0]
+    assert seen == ["asking", "new", "old"]
+    assert (await api.get("/api/disputes?after=there")).json()["rule"] == "wrong_cursor"
+    overview = (await api.get("/")).text
+    assert "2 payments were made for data that did not come" in overview
+    assert await book.ledger.reports.dispute_owners("old") == ["buyer"]

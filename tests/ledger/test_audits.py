@@ -120,12 +120,12 @@ async def test_the_ledger_reconciles_with_a_chain_that_shows_the_same(book: Book
 async def test_a_paid_and_undelivered_request_is_a_dispute_until_it_is_delivered(book: Book) -> None:
     attempt = await book.recorded(await book.accepted("one"))
     await book.answered(attempt, Rejected(http_status=500, reason="http_500"), Reply(http_status=500))
-    assert await book.ledger.reports.disputes() == []  # nobody knows yet that it is paid
+    assert (await book.ledger.reports.disputes()).rows == ()  # nobody knows yet that it is paid
     settlement = await book.settled(attempt)
-    (asked,) = await book.ledger.reports.disputes("buyer")
+    (asked,) = (await book.ledger.reports.disputes("buyer")).rows
     assert (asked.request_id, asked.when) == ("one", None), "its payment still asks the seller"
     await book.end(attempt.request_key, RequestStatus.UNDELIVERED)
-    (dispute,) = await book.ledger.reports.disputes("buyer")
+    (dispute,) = (await book.ledger.reports.disputes("buyer")).rows
     assert (dispute.request_id, dispute.agent, dispute.url) == ("one", "buyer", spec_of("one").url)
     assert (dispute.amount_atomic, dispute.currency, dispute.transaction) == (
         PRICE,
@@ -134,7 +134,7 @@ async def test_a_paid_and_undelivered_request_is_a_dispute_until_it_is_delivered
     )
     assert (dispute.http_status, dispute.sends, dispute.when is not None) == (500, 1, True)
     await book.delivered(attempt)
-    assert await book.ledger.reports.disputes() == []
+    assert (await book.ledger.reports.disputes()).rows == ()
 
 
 async def test_the_dispute_names_the_attempt_that_paid_and_no_answer_that_was_none(book: Book) -> None:
@@ -145,10 +145,10 @@ async def test_the_dispute_names_the_attempt_that_paid_and_no_answer_that_was_no
     second = await book.recorded(key, 2, 2_000)
     await book.settled(second)
     await book.end(key, RequestStatus.UNDELIVERED)
-    (dispute,) = await book.ledger.reports.disputes()
+    (dispute,) = (await book.ledger.reports.disputes()).rows
     assert (dispute.amount_atomic, dispute.http_status) == (2_000, None)
     await open_book(book.ledger, "other")
-    assert await book.ledger.reports.disputes("other") == []
+    assert (await book.ledger.reports.disputes("other")).rows == ()
 
 
 # What is owed
@@ -196,7 +196,7 @@ async def test_a_seller_is_asked_again_at_longer_and_longer_intervals_for_a_day(
     await undelivered(book)
     age(database_url, ended_ago, sent_ago)
     assert await owed(book) == (["one"] if due else [])
-    (dispute,) = await book.ledger.reports.disputes()
+    (dispute,) = (await book.ledger.reports.disputes()).rows
     assert dispute.when is not None
     assert dispute.sent_at is not None
     told = next_ask(dispute.when, dispute.sent_at, DAY)
@@ -217,7 +217,7 @@ async def test_what_is_owed_is_asked_for_until_it_is_delivered_or_refused_for_go
     age(database_url, "1 h", "30 min")
     assert await owed(book) == ["refused-before"]
     assert await owed(book, timedelta(minutes=59)) == []
-    assert {row.request_id: row.refused for row in await book.ledger.reports.disputes()} == {
+    assert {row.request_id: row.refused for row in (await book.ledger.reports.disputes()).rows} == {
         "refused": True,
         "refused-before": False,
     }
@@ -227,7 +227,7 @@ async def test_where_paid_content_is_said_to_be_is_kept_and_shown(book: Book) ->
     attempt = await undelivered(book)
     reply = Reply(http_status=302, location="https://elsewhere.test/file")
     await book.ledger.payments.record_answer(attempt.attempt_id, reply, Rejected(http_status=302, reason="http_302"))
-    (dispute,) = await book.ledger.reports.disputes()
+    (dispute,) = (await book.ledger.reports.disputes()).rows
     assert dispute.location == "https://elsewhere.test/file"
     assert (await book.ledger.requests.result(attempt.request_key)).content_location == "https://elsewhere.test/file"
 

@@ -148,7 +148,7 @@ async def test_payments_of_before_get_their_path_and_no_event_of_it(book: Book, 
 
 async def spent(book: Book, by: SpendBy | None = None, **wanted: object) -> list[SpendRow]:
     """What the ledger sums up."""
-    return list(await book.ledger.reports.spend(Filter.model_validate(wanted), by))
+    return list((await book.ledger.reports.spend(Filter.model_validate(wanted), by)).rows)
 
 
 async def test_settled_open_and_failed_are_counted_apart(book: Book) -> None:

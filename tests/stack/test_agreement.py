@@ -119,7 +119,7 @@ class Watcher:
 
     async def _ledger(self) -> Facts:
         """As `ledger spend`, `approvals` and the tables themselves have it."""
-        rows = await self.ledger.reports.spend(Filter(agent=NAME))
+        rows = (await self.ledger.reports.spend(Filter(agent=NAME))).rows
         questions = await self.ledger.policies.approvals(NAME)
         async with self.ledger.database.engine.connect() as db:
             ended = await db.execute(text(f"{ENDS} closed_at IS NOT NULL GROUP BY outcome"), {"name": NAME})

@@ -172,7 +172,7 @@ async def test_what_was_paid_and_not_delivered_is_a_dispute_and_comes_with_a_ret
     out, err = await town.starter("retry", "owed")
     assert json.loads(out)["topic"] == "fees"
     assert f"owed: delivered, paid 0.002000 USDC, to {result.pay_to}, transaction {result.transaction}" in err
-    assert "owed" not in [each.request_id for each in await town.ledger.reports.disputes()]
+    assert "owed" not in [each.request_id for each in (await town.ledger.reports.disputes()).rows]
     assert "is delivered" in (await town.starter("retry", "owed", "--agent", town.agent, code=2))[1]
     assert (await town.reconciled()).payments == before + 1
     await _checkpoints_tell_the_same(town, tmp_path / "checkpoint.json")

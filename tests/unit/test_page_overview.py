@@ -64,7 +64,9 @@ def test_what_stops_all_payments_comes_first() -> None:
     found = Found(
         agents=[agent("a", "paused", "0.009 USDC spendable"), agent("b", "terminated")],
         approvals=[],
+        more_approvals=0,
         disputes=[],
+        disputes_ended=0,
         sessions=[session(timedelta(minutes=5), timedelta(hours=1))],
         fence=FenceRecord(reason="restored from a backup", raised_at=NOW, height=None),
         problem=None,
@@ -88,7 +90,7 @@ def test_what_stops_all_payments_comes_first() -> None:
     ],
 )
 def test_agents_that_do_not_answer_are_told(agents: list[AgentItem], told: list[str]) -> None:
-    todos = things_to_do(Found(agents, [], [], [], None, None), NOW)
+    todos = things_to_do(Found(agents, [], 0, [], 0, [], None, None), NOW)
     assert [todo.what for todo in todos if todo.what.endswith("answer")] == told
 
 
@@ -133,5 +135,5 @@ def ended(outcome: str, endpoint: str = "/x") -> FlowRow:
 )
 def test_data_that_is_asked_for_in_vain_is_told(outcomes: list[str], told: bool) -> None:
     recent = [ended(outcome) for outcome in outcomes]
-    todos = things_to_do(Found([], [], [], [], None, None, recent), NOW)
+    todos = things_to_do(Found([], [], 0, [], 0, [], None, None, recent), NOW)
     assert [todo.what for todo in todos] == (["trader gets nothing from /x"] if told else [])

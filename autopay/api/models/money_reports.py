@@ -41,12 +41,6 @@ class Spend(Model):
     """They cost nothing."""
 
 
-class SpendReport(Model):
-    """Sums, never over currencies or networks."""
-
-    items: tuple[Spend, ...]
-
-
 class Session(Model):
     """A key that may pay from one account, within an allowance that the chain enforces; never the key itself."""
 
@@ -115,6 +109,8 @@ class Sellers(Model):
     """Sellers by how often they were asked, and what the times of their charts mean."""
 
     items: tuple[Seller, ...]
+    more: bool
+    """Whether others were asked as well, less often: `limit` or `seller` shows them."""
     since: datetime
     span_s: int
     """How long one of `times` is, in seconds."""

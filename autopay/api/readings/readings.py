@@ -12,14 +12,14 @@ from autopay.api.readings.ledger import read_ledger, read_trail
 from autopay.api.readings.payments import read_payments
 from autopay.api.readings.requests import find_request, read_content, read_disputes, read_request, read_requests
 from autopay.api.readings.sessions import read_sessions
-from autopay.api.readings.sums import read_balances, read_sellers, read_spend
+from autopay.api.readings.sums import read_balances, read_dearest, read_sellers, read_spend
 from autopay.domain.report.filter import Filter, SpendBy
 
 if TYPE_CHECKING:
     from autopay.api.models.agents import Agent, AgentList
     from autopay.api.models.base import Page
     from autopay.api.models.ledger import LedgerState, TrailItem
-    from autopay.api.models.money_reports import Balance, Sellers, Session, SpendReport
+    from autopay.api.models.money_reports import Balance, Sellers, Session, Spend
     from autopay.api.models.payments import Payment
     from autopay.api.models.requests import Approval, Dispute, Request, RequestItem
     from autopay.api.readings.requests import RequestKey
@@ -72,9 +72,9 @@ class Readings:
         """What a request bought, byte for byte; None: nothing (yet). Raises ContentPruned when it was thrown away."""
         return await read_content(self._sources, await find_request(self._sources, request_id, agent))
 
-    async def disputes(self, agent: str | None = None) -> tuple[Dispute, ...]:
+    async def disputes(self, agent: str | None = None, *, after: str | None = None, limit: int = 50) -> Page[Dispute]:
         """What was paid and not delivered: first those whose payment still asks, then the newest."""
-        return await read_disputes(self._sources, agent)
+        return await read_disputes(self._sources, agent, after, limit)
 
     async def approvals(
         self, agent: str | None = None, *, undecided: bool = True, after: str | None = None, limit: int = 50
@@ -101,16 +101,23 @@ class Readings:
         """Readings of balances, newest first; with `every` the last one alone of each such span of time."""
         return await read_balances(self._sources, agent, (since, until), every, after, limit)
 
-    async def spend(self, wanted: Filter = EVERYTHING, by: SpendBy | None = None) -> SpendReport:
-        """What was spent, by day, endpoint, seller, payee or agent, or in all."""
-        return await read_spend(self._sources, wanted, by)
+    async def spend(
+        self, wanted: Filter = EVERYTHING, by: SpendBy | None = None, *, after: str | None = None, limit: int = 500
+    ) -> Page[Spend]:
+        """What was spent, by day, endpoint, seller, payee or agent, or in all, ordered by that."""
+        return await read_spend(self._sources, wanted, by, after, limit)
+
+    async def dearest(self, wanted: Filter, by: SpendBy, limit: int) -> tuple[Spend, ...]:
+        """Of these sums the greatest, by what is final."""
+        return await read_dearest(self._sources, wanted, by, limit)
 
     async def sellers(
-        self, *, since: datetime | None = None, agent: str | None = None, seller: str | None = None
+        self, *, since: datetime | None = None, agent: str | None = None, seller: str | None = None, limit: int = 50
     ) -> Sellers:
-        """How sellers did since then, by default for a day; each with its chart over time."""
+        """How sellers did since then, by default for a day; each with its chart over time. Those that were asked most
+        come first."""
         now = datetime.now(UTC)
-        return await read_sellers(self._sources, since or now - DAY, now, agent, seller)
+        return await read_sellers(self._sources, since or now - DAY, now, agent, seller, limit)
 
     async def trail(self, wanted: Filter = EVERYTHING, *, after: str | None = None, limit: int = 50) -> Page[TrailItem]:
         """Transactions, requests and balances as one timeline, newest first."""

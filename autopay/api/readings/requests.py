@@ -223,9 +223,10 @@ def timeline_event(event: LedgerEvent) -> TimelineEvent:
     )
 
 
-async def read_disputes(sources: Sources, agent: str | None) -> tuple[Dispute, ...]:
+async def read_disputes(sources: Sources, agent: str | None, after: str | None, limit: int) -> Page[Dispute]:
     """What was paid and not delivered: first those whose payment still asks, then the newest."""
-    return tuple(_dispute(row, sources.settings) for row in await sources.ledger.reports.disputes(agent))
+    found = await sources.ledger.reports.disputes(agent, after=after, limit=limit)
+    return Page(items=tuple(_dispute(row, sources.settings) for row in found.rows), next=found.next)
 
 
 def _dispute(row: DisputeRow, settings: Settings) -> Dispute:

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from autopay.api.models.base import Page, amounts, money
-from autopay.api.models.money_reports import Balance, Seller, SellerOutcomes, Sellers, SellerTime, Spend, SpendReport
+from autopay.api.models.money_reports import Balance, Seller, SellerOutcomes, Sellers, SellerTime, Spend
 from autopay.api.readings.places import seller_host, seller_name
 from autopay.domain.money import Currency
 from autopay.domain.report.filter import SpendBy
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from autopay.api.readings.sources import Sources
     from autopay.domain.report.filter import Filter
     from autopay.domain.report.lists import SellerCounts, SellerRow
+    from autopay.domain.report.rows import SpendRow
 
 TIMES = 48
 """About so many points has a seller's chart."""
@@ -47,40 +48,49 @@ async def read_balances(
     return Page(items=items, next=found.next)
 
 
-async def read_spend(sources: Sources, wanted: Filter, by: SpendBy | None) -> SpendReport:
-    """Sums by day, endpoint, seller, payee or agent, or in all."""
-    rows = await sources.ledger.reports.spend(wanted, by)
-    return SpendReport(
-        items=tuple(
-            Spend(
-                key=seller_name(row.key) if by is SpendBy.SELLER else row.key,
-                network=row.network,
-                currency=row.currency,
-                final=money(row.settled_atomic, row.currency),
-                final_payments=row.settled,
-                open=money(row.open_atomic, row.currency),
-                open_payments=row.open,
-                failed_payments=row.failed,
-            )
-            for row in rows
-        )
+async def read_spend(
+    sources: Sources, wanted: Filter, by: SpendBy | None, after: str | None, limit: int
+) -> Page[Spend]:
+    """Sums by day, endpoint, seller, payee or agent, or in all, ordered by that."""
+    found = await sources.ledger.reports.spend(wanted, by, after=after, limit=limit)
+    return Page(items=tuple(_spend(row, by) for row in found.rows), next=found.next)
+
+
+async def read_dearest(sources: Sources, wanted: Filter, by: SpendBy, limit: int) -> tuple[Spend, ...]:
+    """Of these sums the greatest."""
+    return tuple(_spend(row, by) for row in await sources.ledger.reports.dearest(wanted, by, limit))
+
+
+def _spend(row: SpendRow, by: SpendBy | None) -> Spend:
+    return Spend(
+        key=seller_name(row.key) if by is SpendBy.SELLER else row.key,
+        network=row.network,
+        currency=row.currency,
+        final=money(row.settled_atomic, row.currency),
+        final_payments=row.settled,
+        open=money(row.open_atomic, row.currency),
+        open_payments=row.open,
+        failed_payments=row.failed,
     )
 
 
 async def read_sellers(
-    sources: Sources, since: datetime, now: datetime, agent: str | None, seller: str | None
+    sources: Sources, since: datetime, now: datetime, agent: str | None, seller: str | None, limit: int
 ) -> Sellers:
     """Sellers since then, those first that were asked most, each with its chart."""
     span_s = _span_s((now - since).total_seconds())
     host = None if seller is None else seller_host(seller)
     lists = sources.ledger.lists
-    rows = [row for row in await lists.sellers(since, agent) if host is None or row.host == host]
-    times = await lists.seller_times(since, timedelta(seconds=span_s), agent, host)
+    found = await lists.sellers(since, agent, host, limit + 1)
+    rows = found[:limit]
+    hosts = [row.host for row in rows if row.host is not None]
+    times = await lists.seller_times(since, timedelta(seconds=span_s), agent, hosts)
     by_host = {
         each: tuple(SellerTime(at=time.at, **_outcomes(time)) for time in of_host)
         for each, of_host in groupby(sorted(times, key=lambda time: (time.host or "", time.at)), lambda time: time.host)
     }
-    return Sellers(items=tuple(_seller(row, by_host.get(row.host, ())) for row in rows), since=since, span_s=span_s)
+    items = tuple(_seller(row, by_host.get(row.host, ())) for row in rows)
+    return Sellers(items=items, more=len(found) > limit, since=since, span_s=span_s)
 
 
 def _span_s(seconds: float) -> int:

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from autopay.api.filters import Agent, Since, Until, agent_of, moment_of, payment_filter
 from autopay.api.models.base import Page
-from autopay.api.models.money_reports import Balance, Sellers, Session, SpendReport
-from autopay.api.paging import After, Limit, checked_cursor, link_next
+from autopay.api.models.money_reports import Balance, Sellers, Session, Spend
+from autopay.api.paging import MOST_ROWS, After, Limit, checked_cursor, checked_spend_cursor, link_next
 from autopay.api.services import ServicesNeeded
 from autopay.client.errors import InvalidCall
 from autopay.domain.report.filter import Filter, SpendBy
@@ -49,15 +49,23 @@ async def balances(
 
 @router.get("/spend")
 async def spend(
+    request: Request,
+    response: Response,
     services: ServicesNeeded,
     wanted: Annotated[Filter, Depends(payment_filter)],
     by: Annotated[SpendBy | None, Query(description="One sum for each; days are UTC.")] = None,
-) -> SpendReport:
-    """What was spent, each currency and network by itself.
+    after: Annotated[
+        str | None, Query(max_length=5_000, description="Only what comes after this sum: `next` of the page before.")
+    ] = None,
+    limit: Limit = MOST_ROWS,
+) -> Page[Spend]:
+    """What was spent, each currency and network by itself, ordered by what it is summed by.
 
     Final is spent for good on chain. Open may become final or fail. Failed payments cost nothing.
     """
-    return await services.readings.spend(wanted, by)
+    found = await services.readings.spend(wanted, by, after=checked_spend_cursor(after), limit=limit)
+    link_next(request, response, found)
+    return found
 
 
 @router.get("/sessions")
@@ -84,9 +92,15 @@ async def sellers(
     seller: Annotated[
         str | None, Query(max_length=260, description="Only this one.", examples=["api.example.com"])
     ] = None,
+    limit: Annotated[int, Query(ge=1, le=200, description="How many; `more` says whether there are others.")] = 50,
 ) -> Sellers:
-    """Sellers since then (by default for a day): how requests ended, what was paid, and how long deliveries took."""
-    return await services.readings.sellers(agent=agent_of(agent), since=moment_of("since", since), seller=_text(seller))
+    """Sellers since then (by default for a day): how requests ended, what was paid, and how long deliveries took.
+
+    Those that were asked most come first.
+    """
+    return await services.readings.sellers(
+        agent=agent_of(agent), since=moment_of("since", since), seller=_text(seller), limit=limit
+    )
 
 
 def _span(text: str) -> timedelta:

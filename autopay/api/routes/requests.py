@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from autopay.api.etags import answered, etag_of
 from autopay.api.filters import Agent, agent_of, request_filter
 from autopay.api.models import requests as models
-from autopay.api.models.base import Model, Page
+from autopay.api.models.base import Page
 from autopay.api.paging import After, Limit, checked_cursor, link_next
 from autopay.api.problems import problem
 from autopay.api.services import ServicesNeeded
@@ -24,12 +24,6 @@ Owner = Annotated[
     str | None,
     Query(max_length=60, description="Its agent; needed where several have a request of that id.", examples=["trader"]),
 ]
-
-
-class Disputes(Model):
-    """Everything that was paid and not delivered."""
-
-    items: tuple[models.Dispute, ...]
 
 
 @router.get("/requests")
@@ -85,12 +79,21 @@ async def content(request: Request, services: ServicesNeeded, request_id: Reques
 
 
 @router.get("/disputes")
-async def disputes(services: ServicesNeeded, agent: Agent = None) -> Disputes:
+async def disputes(
+    request: Request,
+    response: Response,
+    services: ServicesNeeded,
+    agent: Agent = None,
+    after: After = None,
+    limit: Limit = 50,
+) -> Page[models.Dispute]:
     """What was paid and not delivered: first those whose payment still asks the seller, then the newest.
 
     `POST /api/requests/{id}/retry` asks the seller once more, without paying.
     """
-    return Disputes(items=await services.readings.disputes(agent_of(agent)))
+    found = await services.readings.disputes(agent_of(agent), after=checked_cursor(after), limit=limit)
+    link_next(request, response, found)
+    return found
 
 
 @router.get("/approvals")

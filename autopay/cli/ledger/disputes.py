@@ -18,6 +18,8 @@ from autopay.domain.payment.adoption import next_ask
 from autopay.domain.report.rows import DisputeRow
 from autopay.settings import Settings
 
+PAGE = 500
+
 
 def register(ledger: typer.Typer) -> None:
     """Add the command to the group `ledger`."""
@@ -58,12 +60,17 @@ def disputes(
 
 async def _disputes(settings: Settings, agent: str | None) -> Sequence[DisputeRow]:
     async with ledger_of(settings, agent) as opened:
-        return await opened.reports.disputes(agent)
+        page = await opened.reports.disputes(agent, limit=PAGE)
+        rows = list(page.rows)
+        while page.next is not None:
+            page = await opened.reports.disputes(agent, after=page.next, limit=PAGE)
+            rows += page.rows
+        return rows
 
 
 def _json(row: DisputeRow, ask_for: timedelta) -> dict[str, object]:
     due = _next_ask(row, ask_for)
-    known = row.model_dump(mode="json", exclude={"amount_atomic", "sent_at"})
+    known = row.model_dump(mode="json", exclude={"row_id", "amount_atomic", "sent_at"})
     return known | {"amount": units_text(row.amount_atomic), "next_ask_at": due.isoformat() if due else None}
 
 

@@ -83,4 +83,4 @@ def totals(rows: Sequence[SpendRow]) -> Sequence[SpendRow]:
 
 async def _spend(settings: Settings, wanted: Filter, by: SpendBy | None) -> Sequence[SpendRow]:
     async with ledger_of(settings, wanted.agent) as opened:
-        return await opened.reports.spend(wanted, by)
+        return (await opened.reports.spend(wanted, by)).rows

@@ -27,7 +27,7 @@ async def ask_again(settings: Settings, agent: str | None, request: str, timeout
 
 
 async def _whose(ledger: PostgresLedger, request: str) -> str:
-    owners = [row.agent for row in await ledger.reports.disputes() if row.request_id == request]
+    owners = await ledger.reports.dispute_owners(request)
     if len(owners) > 1:
         raise CommandError(f"several agents have an undelivered request {request!r}: say --agent {' or '.join(owners)}")
     return owners[0] if owners else DEFAULT_AGENT

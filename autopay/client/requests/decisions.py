@@ -33,6 +33,9 @@ from autopay.temporal.connection import connect
 
 PREFIX = re.compile(r"[0-9a-f]{4,32}")
 POLL_S = 0.3
+MOST_MEANT = 5
+"""So many approvals are named where the beginning of an id may mean several."""
+
 NOT_AWAITING = "not_awaiting"  # workflows/paid_request.py
 
 
@@ -50,12 +53,13 @@ async def find_approval(ledger: PostgresLedger, text: str) -> ApprovalRecord:
     wanted = text.lower().replace("-", "")
     if not PREFIX.fullmatch(wanted):
         raise InvalidCall(f"{text!r} is not an approval's id, or at least its first 4 characters; {_see()}")
-    found = [row for row in await ledger.policies.approvals(undecided=False) if row.approval_id.hex.startswith(wanted)]
+    found = await ledger.policies.approvals_from(wanted, limit=MOST_MEANT + 1)
     if not found:
         raise InvalidCall(f"there is no approval {text!r}; {_see()}")
     if len(found) > 1:
-        ids = ", ".join(str(row.approval_id) for row in found[-5:])
-        raise InvalidCall(f"{text!r} may mean {len(found)} approvals: {ids}{', …' if len(found) > 5 else ''}")
+        ids = ", ".join(str(row.approval_id) for row in found[:MOST_MEANT])
+        many = f"more than {MOST_MEANT}" if len(found) > MOST_MEANT else len(found)
+        raise InvalidCall(f"{text!r} may mean {many} approvals: {ids}{', …' if len(found) > MOST_MEANT else ''}")
     return found[0]
 
 

@@ -1,12 +1,17 @@
-from datetime import datetime
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Generic, Self, TypeVar
 from uuid import UUID
 
 from autopay.domain.money import Currency
+from autopay.domain.network import Network
 from autopay.domain.values import Value
 
 Row = TypeVar("Row")
+
+NOT_ENDED = datetime.max.replace(tzinfo=UTC)
+"""In the order of a list by its end: of what has none yet."""
 
 
 class Filter(Value):
@@ -41,6 +46,26 @@ class Page(Value, Generic[Row]):
 
     rows: tuple[Row, ...]
     next: str | None
+
+
+class SpendCursor(Value):
+    """A sum's place in a list of sums, which is ordered by key, network and currency."""
+
+    key: str | None
+    network: Network
+    currency: Currency
+
+    def __str__(self) -> str:
+        return urlsafe_b64encode(self.model_dump_json().encode()).decode().rstrip("=")
+
+    @classmethod
+    def parse(cls, cursor: str) -> Self:
+        """The place that a cursor names.
+
+        Raises:
+            ValueError: not a cursor.
+        """
+        return cls.model_validate_json(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
 
 
 class Cursor(Value):

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.report.filter import Cursor
+from autopay.domain.report.filter import NOT_ENDED, Cursor, SpendCursor
 from autopay.domain.request import RequestRecord
 from autopay.domain.values import Value
 
@@ -43,6 +43,7 @@ class DisputeRow(Value):
     good since it has the money. `location` is where the seller says that the content is.
     """
 
+    row_id: UUID
     request_id: str | None
     agent: str
     url: str | None
@@ -57,6 +58,11 @@ class DisputeRow(Value):
     sent_at: datetime | None
     refused: bool
     location: str | None
+
+    @property
+    def cursor(self) -> str:
+        """Where a list that ended with this row goes on; what has not ended comes first."""
+        return str(Cursor(at=self.when or NOT_ENDED, row_id=self.row_id))
 
 
 class PaymentRow(TimelineRow):
@@ -149,3 +155,8 @@ class SpendRow(Value):
     open_atomic: int
     open: int
     failed: int
+
+    @property
+    def cursor(self) -> str:
+        """Where a list that ended with this row goes on."""
+        return str(SpendCursor(key=self.key, network=self.network, currency=self.currency))

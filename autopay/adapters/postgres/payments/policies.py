@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, text
+from sqlalchemy import ColumnElement, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from autopay.adapters.postgres.database.transaction import Database, agent_named
@@ -40,7 +40,9 @@ class Policies:
                 row.status, row.decided_at = wanted_by(decision), now
             return refused
 
-    async def approvals(self, agent: str | None = None, *, undecided: bool = True) -> Sequence[ApprovalRecord]:
+    async def approvals(
+        self, agent: str | None = None, *, undecided: bool = True, limit: int | None = None
+    ) -> Sequence[ApprovalRecord]:
         """What a person is or was asked, oldest first; only what still waits unless asked for all.
 
         A request that has ended, by a cancel for one, waits for nobody.
@@ -50,17 +52,34 @@ class Policies:
             .join(AgentRow, AgentRow.id == ApprovalRow.agent_id)
             .join(RequestRow, RequestRow.x402_request_id == ApprovalRow.x402_request_id)
             .order_by(ApprovalRow.created_at, ApprovalRow.id)
+            .limit(limit)
         )
         if undecided:
-            query = query.where(
-                ApprovalRow.status == ApprovalStatus.PENDING,
-                ApprovalRow.expires_at > func.clock_timestamp(),
-                RequestRow.closed_at.is_(None),
-            )
+            query = query.where(*_is_open())
         if agent is not None:
             query = query.where(AgentRow.name == agent)
         async with self._database.transaction() as db:
             return [approval_record(row, name) for row, name in await db.execute(query)]
+
+    async def approvals_from(self, beginning: str, limit: int) -> Sequence[ApprovalRecord]:
+        """The questions whose ids begin with these hexadecimal digits, oldest first, decided ones among them."""
+        first, last = (UUID(hex=beginning.ljust(32, digit)) for digit in "0f")
+        query = (
+            select(ApprovalRow, AgentRow.name)
+            .join(AgentRow, AgentRow.id == ApprovalRow.agent_id)
+            .where(ApprovalRow.id.between(first, last))
+            .order_by(ApprovalRow.id)
+            .limit(limit)
+        )
+        async with self._database.transaction() as db:
+            return [approval_record(row, name) for row, name in await db.execute(query)]
+
+    async def open_approvals(self) -> int:
+        """How many questions wait for a person."""
+        query = select(func.count()).select_from(ApprovalRow)
+        query = query.join(RequestRow, RequestRow.x402_request_id == ApprovalRow.x402_request_id).where(*_is_open())
+        async with self._database.transaction() as db:
+            return await db.scalar(query) or 0
 
     async def approval(self, approval_id: UUID) -> ApprovalRecord | None:
         """That question and where it stands; None when there is none."""
@@ -173,3 +192,10 @@ def approval_record(row: ApprovalRow, agent: str) -> ApprovalRecord:
         expires_at=row.expires_at,
         decided_at=row.decided_at,
     )
+
+
+def _is_open() -> tuple[ColumnElement[bool], ...]:
+    """Whether a question waits for a person; with the question's request joined."""
+    asked = ApprovalRow
+    is_in_time = asked.expires_at > func.clock_timestamp()
+    return asked.status == ApprovalStatus.PENDING, is_in_time, RequestRow.closed_at.is_(None)

@@ -1,6 +1,6 @@
 """The queries of `lists.py`, without running them: the benchmark explains the very same ones. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -206,8 +206,13 @@ def balances_query(
 _EPOCH = cast(literal("2000-01-01T00:00:00+00:00"), DateTime(timezone=True))
 
 
-def sellers_query(since: datetime, agent_id: UUID | None) -> Select[*tuple[Any, ...]]:
-    """One row for each host; columns are named like the fields of `SellerRow`, amounts in token units."""
+def sellers_query(
+    since: datetime, agent_id: UUID | None, host: str | None = None, limit: int | None = None
+) -> Select[*tuple[Any, ...]]:
+    """One row for each host, those first that were asked most; columns are named like the fields of `SellerRow`.
+
+    Amounts are in token units.
+    """
     asked, paid = RequestRow, TransactionRow
     spent = paid.status.in_([TransactionStatus.SUCCESS, TransactionStatus.VERIFIED])
     columns = [
@@ -220,18 +225,21 @@ def sellers_query(since: datetime, agent_id: UUID | None) -> Select[*tuple[Any, 
         *_latencies(),
         func.max(asked.created_at).label("last_at"),
     ]
-    return _with_payments(select(*columns), since, agent_id).group_by(HOST).order_by(func.count().desc(), HOST)
+    query = _with_payments(select(*columns), since, agent_id)
+    if host is not None:
+        query = query.where(HOST.in_([host]))
+    return query.group_by(HOST).order_by(func.count().desc(), HOST).limit(limit)
 
 
 def seller_times_query(
-    since: datetime, every: timedelta, agent_id: UUID | None, host: str | None
+    since: datetime, every: timedelta, agent_id: UUID | None, hosts: Sequence[str] | None
 ) -> Select[*tuple[Any, ...]]:
     """One row for each host and span; columns are named like the fields of `SellerTime`."""
     start = cast(literal(since), DateTime(timezone=True))
     at = func.date_bin(cast(every, Interval), RequestRow.created_at, start)
     query = _with_payments(select(HOST.label("host"), at.label("at"), *_counts(), *_latencies()), since, agent_id)
-    if host is not None:
-        query = query.where(HOST.in_([host]))
+    if hosts is not None:
+        query = query.where(HOST.in_(hosts))
     return query.group_by(HOST, at).order_by(at, HOST)
 
 

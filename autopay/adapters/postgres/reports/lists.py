@@ -97,20 +97,23 @@ class Lists:
             rows = [_balance(row) for row in found]
         return Page(rows=tuple(rows[:limit]), next=rows[limit - 1].cursor if len(rows) > limit else None)
 
-    async def sellers(self, since: datetime, agent: str | None = None) -> Sequence[SellerRow]:
-        """By seller's host: how its requests ended since then, what they cost, and how long an answer took."""
+    async def sellers(
+        self, since: datetime, agent: str | None = None, host: str | None = None, limit: int | None = None
+    ) -> Sequence[SellerRow]:
+        """By seller's host: how its requests ended since then, what they cost, and how long an answer took; those first
+        that were asked most."""
         async with self._database.transaction() as db:
             agent_id = None if agent is None else (await agent_named(db, agent)).id
-            found = await db.execute(sellers_query(since, agent_id))
+            found = await db.execute(sellers_query(since, agent_id, host, limit))
             return [_seller(row) for row in found]
 
     async def seller_times(
-        self, since: datetime, every: timedelta, agent: str | None = None, host: str | None = None
+        self, since: datetime, every: timedelta, agent: str | None = None, hosts: Sequence[str] | None = None
     ) -> Sequence[SellerTime]:
         """The same over time, in spans of that length from `since` on; spans without a request are left out."""
         async with self._database.transaction() as db:
             agent_id = None if agent is None else (await agent_named(db, agent)).id
-            found = await db.execute(seller_times_query(since, every, agent_id, host))
+            found = await db.execute(seller_times_query(since, every, agent_id, hosts))
             return [SellerTime.model_validate(dict(row._mapping)) for row in found]
 
 

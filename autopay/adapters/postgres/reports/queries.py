@@ -14,7 +14,9 @@ from sqlalchemy import (
     Uuid,
     cast,
     column,
+    desc,
     func,
+    literal,
     select,
     table,
     tuple_,
@@ -24,7 +26,7 @@ from sqlalchemy.types import DateTime
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, TransactionRow
 from autopay.domain.money import to_units
 from autopay.domain.payment.status import OPEN, TransactionStatus
-from autopay.domain.report.filter import Cursor, Filter, SpendBy
+from autopay.domain.report.filter import Cursor, Filter, SpendBy, SpendCursor
 
 Conditions = Iterator[ColumnElement[bool]]
 
@@ -102,8 +104,38 @@ def trail_query(wanted: Filter, agent_id: UUID | None, after: Cursor | None, lim
     return query
 
 
-def spend_query(wanted: Filter, agent_id: UUID | None, by: SpendBy | None) -> Select[*tuple[Any, ...]]:
-    """Sums by key, network and currency; columns are named like the fields of `SpendRow`, amounts in token units."""
+def spend_query(
+    wanted: Filter,
+    agent_id: UUID | None,
+    by: SpendBy | None,
+    after: SpendCursor | None = None,
+    limit: int | None = None,
+) -> Select[*tuple[Any, ...]]:
+    """Sums, ordered by key, network and currency; without a key last. See `_sums_query`."""
+    query, keys = _sums_query(wanted, agent_id, by)
+    if after is not None and by is not None:
+        missing, text = after.key is None, after.key or ""
+        key, network, currency = keys
+        query = query.where(
+            tuple_(key.is_(None), func.coalesce(key, ""), network, currency)
+            > tuple_(literal(missing), literal(text), literal(after.network), literal(after.currency))
+        )
+    return query.order_by(*keys).limit(limit)
+
+
+def dearest_query(wanted: Filter, agent_id: UUID | None, by: SpendBy, limit: int) -> Select[*tuple[Any, ...]]:
+    """The same sums, the greatest first."""
+    query, keys = _sums_query(wanted, agent_id, by)
+    return query.order_by(desc("settled_amount").nulls_last(), desc("open_amount").nulls_last(), *keys).limit(limit)
+
+
+def _sums_query(
+    wanted: Filter, agent_id: UUID | None, by: SpendBy | None
+) -> tuple[Select[*tuple[Any, ...]], tuple[ColumnElement[Any], ...]]:
+    """Sums by key (if any), network and currency, and these; columns are named like the fields of `SpendRow`.
+
+    Amounts are in token units.
+    """
     paid = TransactionRow
     key = _key(by)
     settled, still_open = paid.status == TransactionStatus.VERIFIED, paid.status.in_(OPEN)
@@ -119,8 +151,9 @@ def spend_query(wanted: Filter, agent_id: UUID | None, by: SpendBy | None) -> Se
     )
     if by is SpendBy.AGENT:
         query = query.join(AgentRow, AgentRow.id == paid.agent_id)
-    keys = (key, paid.network, paid.currency) if by is not None else (paid.network, paid.currency)
-    return query.where(*_payments(wanted, agent_id)).group_by(*keys).order_by(*keys)
+    network, currency = paid.network.expression, paid.currency.expression
+    keys = (key, network, currency) if by is not None else (network, currency)
+    return query.where(*_payments(wanted, agent_id)).group_by(*keys), keys
 
 
 def _key(by: SpendBy | None) -> ColumnElement[Any]:

@@ -4,23 +4,23 @@ A page is one short transaction; one deep in the past costs what the first one c
 is measured in `benchmarks/ledger.md`.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, TypeVarTuple
 from uuid import UUID
 
-from sqlalchemy import Row, and_, func, or_, select, text
+from sqlalchemy import Row, Select, and_, func, or_, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from autopay.adapters.postgres.database.rows import atomic, attempt, request_record
 from autopay.adapters.postgres.database.transaction import Database, agent_named, request_and_agent
 from autopay.adapters.postgres.payments.attempts import attempts_of
 from autopay.adapters.postgres.reports.flow import flow_of_one_query, flow_query, flow_row
-from autopay.adapters.postgres.reports.queries import payments_query, spend_query, trail_query
+from autopay.adapters.postgres.reports.queries import dearest_query, payments_query, spend_query, trail_query
 from autopay.adapters.postgres.tables.core import AgentRow, RequestRow, TransactionRow
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
 from autopay.domain.payment.status import SPENT, Delivery, TransactionStatus
-from autopay.domain.report.filter import Cursor, Filter, Page, SpendBy
+from autopay.domain.report.filter import NOT_ENDED, Cursor, Filter, Page, SpendBy, SpendCursor
 from autopay.domain.report.flow import FlowRow
 from autopay.domain.report.rows import (
     AttemptRow,
@@ -32,6 +32,8 @@ from autopay.domain.report.rows import (
     TimelineRow,
     TrailRow,
 )
+
+Columns = TypeVarTuple("Columns")
 
 EXPORT_PAGE = 1_000
 """Rows in memory at a time when everything is read."""
@@ -91,15 +93,43 @@ class Reports:
             if after is None:
                 return
 
-    async def spend(self, wanted: Filter = EVERYTHING, by: SpendBy | None = None) -> Sequence[SpendRow]:
-        """What was spent, by day, endpoint, seller, payee or agent, or in all.
+    async def spend(
+        self,
+        wanted: Filter = EVERYTHING,
+        by: SpendBy | None = None,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> Page[SpendRow]:
+        """What was spent, by day, endpoint, seller, payee or agent, or in all; ordered by that.
 
         Never summed over currencies or networks.
+
+        Args:
+            wanted: of which payments.
+            by: one sum for each.
+            after: a cursor: only what comes after that row.
+            limit: rows of the page; None: all.
+
+        Raises:
+            UnknownAgent: there is none of that name.
+            ValueError: `after` is not a cursor.
         """
+        place = None if after is None else SpendCursor.parse(after)
+        most = None if limit is None else limit + 1
+        rows = await self._sums(wanted, lambda agent_id: spend_query(wanted, agent_id, by, place, most))
+        if limit is None or len(rows) <= limit:
+            return Page(rows=tuple(rows), next=None)
+        return Page(rows=tuple(rows[:limit]), next=rows[limit - 1].cursor)
+
+    async def dearest(self, wanted: Filter, by: SpendBy, limit: int) -> Sequence[SpendRow]:
+        """Of the same sums those of which most was spent, the greatest first."""
+        return await self._sums(wanted, lambda agent_id: dearest_query(wanted, agent_id, by, limit))
+
+    async def _sums(self, wanted: Filter, query: Callable[[UUID | None], Select[*tuple[Any, ...]]]) -> list[SpendRow]:
         async with self._database.transaction() as db:
             await db.execute(text(LONG_REPORT))
-            found = await db.execute(spend_query(wanted, await _agent_id(db, wanted), by))
-            return [_spend_row(row) for row in found]
+            return [_spend_row(row) for row in await db.execute(query(await _agent_id(db, wanted)))]
 
     async def spent(self, agent: str | None = None, network: Network | None = None) -> dict[Currency, int]:
         """Base units that were paid (SUCCESS and VERIFIED), by currency."""
@@ -156,27 +186,58 @@ class Reports:
         async with self._database.transaction() as db:
             return (await db.scalars(query.where(RequestRow.request_id == request_id).order_by(AgentRow.name))).all()
 
-    async def disputes(self, agent: str | None = None) -> Sequence[DisputeRow]:
-        """Requests that were paid and not delivered: first those whose payment still asks, then the newest."""
+    async def disputes(
+        self, agent: str | None = None, *, after: str | None = None, limit: int = 50
+    ) -> Page[DisputeRow]:
+        """Requests that were paid and not delivered: first those whose payment still asks, then the newest.
+
+        Raises:
+            UnknownAgent: there is none of that name.
+            ValueError: `after` is not a cursor.
+        """
         query = (
-            select(RequestRow, TransactionRow, AgentRow.name)
+            _disputed(select(RequestRow, TransactionRow, AgentRow.name))
             .join(AgentRow, AgentRow.id == RequestRow.agent_id)
-            .join(TransactionRow, TransactionRow.x402_request_id == RequestRow.x402_request_id)
-            .where(or_(_UNDELIVERED, _STILL_ASKED_FOR))
-            .order_by(RequestRow.closed_at.desc().nulls_first(), RequestRow.id.desc())
+            .order_by(_ENDED.desc(), RequestRow.id.desc())
+            .limit(limit + 1)
         )
+        if after is not None:
+            place = Cursor.parse(after)
+            query = query.where(tuple_(_ENDED, RequestRow.id) < (place.at, place.row_id))
         async with self._database.transaction() as db:
             if agent is not None:
                 query = query.where(RequestRow.agent_id == (await agent_named(db, agent)).id)
-            return [_dispute_row(request, paid, name) for request, paid, name in await db.execute(query)]
+            rows = [_dispute_row(request, paid, name) for request, paid, name in await db.execute(query)]
+        return Page(rows=tuple(rows[:limit]), next=rows[limit - 1].cursor if len(rows) > limit else None)
+
+    async def dispute_counts(self) -> tuple[int, int]:
+        """How many requests were paid and not delivered, and how many of them have ended."""
+        query = _disputed(select(func.count(), func.count(RequestRow.closed_at)).select_from(RequestRow))
+        async with self._database.transaction() as db:
+            every, ended = (await db.execute(query)).one()
+        return every, ended
+
+    async def dispute_owners(self, request_id: str) -> Sequence[str]:
+        """The agents that have a request of that id which was paid and not delivered."""
+        query = _disputed(select(AgentRow.name).join(RequestRow, RequestRow.agent_id == AgentRow.id))
+        async with self._database.transaction() as db:
+            found = await db.scalars(query.where(RequestRow.request_id == request_id).order_by(AgentRow.name))
+            return list(dict.fromkeys(found))
 
 
+_ENDED = func.coalesce(RequestRow.closed_at, NOT_ENDED)
 _UNDELIVERED = and_(RequestRow.delivery == Delivery.UNDELIVERED, TransactionRow.status.in_(SPENT))
 _STILL_ASKED_FOR = and_(
     RequestRow.delivery == Delivery.NONE,
     RequestRow.closed_at.is_(None),
     TransactionRow.status == TransactionStatus.VERIFIED,
 )
+
+
+def _disputed(query: Select[*Columns]) -> Select[*Columns]:
+    """Of requests, those that were paid and not delivered, each with its payment."""
+    paid = TransactionRow.x402_request_id == RequestRow.x402_request_id
+    return query.join(TransactionRow, paid).where(or_(_UNDELIVERED, _STILL_ASKED_FOR))
 
 
 async def _agent_id(db: AsyncSession, wanted: Filter) -> UUID | None:
@@ -216,6 +277,7 @@ def _content_row(row: RequestRow, size_bytes: int | None) -> ContentRow | None:
 
 def _dispute_row(request: RequestRow, paid: TransactionRow, agent: str) -> DisputeRow:
     return DisputeRow(
+        row_id=request.id,
         request_id=request.request_id,
         agent=agent,
         url=request.url,

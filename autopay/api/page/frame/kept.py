@@ -15,10 +15,16 @@ SHARE = 10
 
 
 class Kept(Generic[T]):
-    """The last answer of `read`; who asks while it is being read waits for that same answer."""
+    """The last answer of `read`; who asks while it is being read waits for that same answer. `clock` tells seconds."""
 
-    def __init__(self, read: Callable[[], Awaitable[T]], least_s: float = LEAST_S) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Awaitable[T]],
+        least_s: float = LEAST_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._read = read
+        self._clock = clock
         self._least_s = least_s
         self._until = 0.0
         self._value: T | None = None
@@ -27,9 +33,9 @@ class Kept(Generic[T]):
     async def __call__(self) -> T:
         """The answer, kept or read now."""
         async with self._reading:
-            if self._value is None or time.monotonic() >= self._until:
-                began = time.monotonic()
+            if self._value is None or self._clock() >= self._until:
+                began = self._clock()
                 self._value = await self._read()
-                took_s = time.monotonic() - began
-                self._until = time.monotonic() + min(max(took_s * SHARE, self._least_s), MOST_S)
+                took_s = self._clock() - began
+                self._until = self._clock() + min(max(took_s * SHARE, self._least_s), MOST_S)
             return self._value

@@ -57,11 +57,13 @@ class Todo:
 
 @dataclass(frozen=True)
 class Found:
-    """All that is looked at."""
+    """All that is looked at: of questions the first, of ended disputes the last, and how many there are."""
 
     agents: Sequence[AgentItem]
     approvals: Sequence[ApprovalRecord]
+    more_approvals: int
     disputes: Sequence[DisputeRow]
+    disputes_ended: int
     sessions: Sequence[SessionRecord]
     fence: FenceRecord | None
     problem: str | None
@@ -75,6 +77,7 @@ def things_to_do(found: Found, now: datetime) -> list[Todo]:
         *_unreachable(found),
         *_silent(found.agents),
         *(_approval(each, now) for each in found.approvals),
+        *_more_approvals(found),
         *(todo for each in found.agents for todo in _agent(each)),
         *_failing(found.recent),
         *_disputes(found),
@@ -127,6 +130,17 @@ def _approval(approval: ApprovalRecord, now: datetime) -> Todo:
     )
 
 
+def _more_approvals(found: Found) -> Iterator[Todo]:
+    if found.more_approvals > 0:
+        yield Todo(
+            "warn",
+            f"{count(found.more_approvals, 'more payment waits', 'more payments wait')} for a person",
+            f"The first {len(found.approvals)} questions are above.",
+            None,
+            (Action("Approvals", "/approvals"),),
+        )
+
+
 def _agent(agent: AgentItem) -> Iterator[Todo]:
     href = f"/agents/{agent.name}"
     if agent.state == "paused":
@@ -165,12 +179,10 @@ def _failing(recent: Sequence[FlowRow]) -> Iterator[Todo]:
 
 
 def _disputes(found: Found) -> Iterator[Todo]:
-    ended = [each for each in found.disputes if each.when is not None]
-    if ended:
-        first = ended[0]
+    for first in found.disputes:
         yield Todo(
             "bad",
-            f"{count(len(ended), 'payment was', 'payments were')} made for data that did not come",
+            f"{count(max(found.disputes_ended, 1), 'payment was', 'payments were')} made for data that did not come",
             f"The last: {amount(first.amount_atomic)} {first.currency} of {first.agent} for {first.url}.",
             None,
             (Action("Disputes", "/disputes"),),

@@ -50,9 +50,10 @@ async def read_spending(services: Services) -> Spending:
     reports = services.sources.ledger.reports
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     week = Filter(since=today - timedelta(days=DAYS - 1))
-    by_day, by_endpoint, ever = await asyncio.gather(
-        reports.spend(week, SpendBy.DAY), reports.spend(week, SpendBy.ENDPOINT), reports.spend()
+    days, by_endpoint, all_time = await asyncio.gather(
+        reports.spend(week, SpendBy.DAY), reports.dearest(week, SpendBy.ENDPOINT, MOST_ROWS), reports.spend()
     )
+    by_day, ever = days.rows, all_time.rows
     of_today = [row for row in by_day if row.key == f"{today:%F}"]
     return Spending(
         today=_sums(of_today),
@@ -63,7 +64,7 @@ async def read_spending(services: Services) -> Spending:
         payments_today=sum(row.settled for row in of_today),
         failed=sum(row.failed for row in ever),
         days=_heights(by_day, [f"{today - timedelta(days=back):%F}" for back in reversed(range(DAYS))]),
-        for_what=bars_of(by_endpoint)[:MOST_ROWS],
+        for_what=bars_of(by_endpoint),
     )
 
 

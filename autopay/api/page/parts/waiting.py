@@ -16,16 +16,17 @@ MOST_SESSIONS = 1_000
 
 @dataclass(frozen=True)
 class Waiting:
-    """How much waits for a person."""
+    """How much waits for a person; `disputes_ended` are those of `disputes` that are not asked for any more."""
 
     approvals: int
     disputes: int
+    disputes_ended: int
     sessions_ending: int
 
 
 async def read_waiting(services: Services) -> Waiting:
     """As of now."""
     ledger = services.sources.ledger
-    approvals, disputes = await ledger.policies.approvals(), await ledger.reports.disputes()
+    approvals, (disputes, ended) = await ledger.policies.open_approvals(), await ledger.reports.dispute_counts()
     sessions = await ledger.lists.sessions(active=True, limit=MOST_SESSIONS)
-    return Waiting(len(approvals), len(disputes), sum(map(ends_soon, sessions.rows)))
+    return Waiting(approvals, disputes, ended, sum(map(ends_soon, sessions.rows)))

@@ -44,14 +44,15 @@ async def spend(request: Request, shell: ShellNeeded, services: ServicesNeeded) 
     """By day, agent, seller and endpoint, of the last 30 days."""
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     wanted = Filter(since=today - timedelta(days=DAYS - 1))
-    kinds = (SpendBy.DAY, SpendBy.AGENT, SpendBy.SELLER, SpendBy.ENDPOINT, None)
-    reports = await asyncio.gather(*(services.readings.spend(wanted, by) for by in kinds))
-    days, agents, sellers, endpoints, whole = (report.items for report in reports)
+    readings, kinds = services.readings, (SpendBy.AGENT, SpendBy.SELLER, SpendBy.ENDPOINT)
+    by_day, in_all = await asyncio.gather(readings.spend(wanted, SpendBy.DAY), readings.spend(wanted))
+    days, whole = by_day.items, in_all.items
+    agents, sellers, endpoints = await asyncio.gather(*(readings.dearest(wanted, by, MOST_ROWS) for by in kinds))
     tables = (("By agent", "agent", agents), ("By seller", "seller", sellers), ("By endpoint", "endpoint", endpoints))
     return render(
         request, "spend.html", shell,
         days=days_of(days, today), currencies=sorted({each.currency for each in days}), whole=whole, span_days=DAYS,
-        tables=[(title, head, _dearest(rows)) for title, head, rows in tables],
+        tables=tables, most=MOST_ROWS,
     )  # fmt: skip
 
 
@@ -69,7 +70,3 @@ def days_of(rows: Iterable[Spend], today: datetime) -> Sequence[Day]:
         by_day[str(row.key)][row.currency] = row.final
     days = (today - timedelta(days=back) for back in reversed(range(DAYS)))
     return [Day(day, by_day[f"{day:%F}"]) for day in days]
-
-
-def _dearest(rows: Iterable[Spend]) -> list[Spend]:
-    return sorted(rows, key=lambda row: (-row.final.atomic, -row.open.atomic, row.key or ""))[:MOST_ROWS]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -20,6 +21,7 @@ from autopay.api.page.parts.proof import read_proof
 from autopay.api.page.parts.summary import AT_WORK, headline
 from autopay.api.page.parts.waiting import MOST_SESSIONS
 from autopay.api.services import ServicesNeeded
+from autopay.domain.report.filter import NOT_ENDED, Cursor
 
 if TYPE_CHECKING:
     from autopay.api.models.agents import AgentItem
@@ -28,6 +30,12 @@ if TYPE_CHECKING:
 
 
 MOST_AGENTS = 12
+MOST_QUESTIONS = 20
+"""So many questions are asked here; the others are counted."""
+
+ENDED = str(Cursor(at=NOT_ENDED, row_id=UUID(int=0)))
+"""The place in the list of disputes behind which only ended ones are."""
+
 RECENT = 60
 """Ended requests that are looked at for data that is asked for in vain."""
 
@@ -75,13 +83,24 @@ def _urgency(agent: AgentItem) -> tuple[bool, int, str]:
 async def read_todos(services: Services, state: PageState) -> list[Todo]:
     """What needs a person."""
     ledger = services.sources.ledger
+    waiting = await state.waiting()
     agents, approvals, disputes, sessions, fence, recent = await asyncio.gather(
         state.agents(),
-        ledger.policies.approvals(),
-        ledger.reports.disputes(),
+        ledger.policies.approvals(limit=MOST_QUESTIONS),
+        ledger.reports.disputes(after=ENDED, limit=1),
         ledger.lists.sessions(active=True, limit=MOST_SESSIONS),
         ledger.fence.current(),
         ledger.reports.flow(open_limit=0, ended_limit=RECENT),
     )
-    found = Found(agents.items, approvals, disputes, sessions.rows, fence, agents.problem, recent)
+    found = Found(
+        agents.items,
+        approvals,
+        waiting.approvals - len(approvals),
+        disputes.rows,
+        waiting.disputes_ended,
+        sessions.rows,
+        fence,
+        agents.problem,
+        recent,
+    )
     return things_to_do(found, datetime.now(UTC))

@@ -34,9 +34,10 @@ async def approvals(request: Request, shell: ShellNeeded, services: ServicesNeed
 
 
 @router.get("/disputes")
-async def disputes(request: Request, shell: ShellNeeded, services: ServicesNeeded) -> Response:
+async def disputes(request: Request, shell: ShellNeeded, services: ServicesNeeded, after: After = "") -> Response:
     """What was paid and did not come."""
-    return render(request, "disputes.html", shell, disputes=await services.readings.disputes())
+    page = await services.readings.disputes(after=checked_cursor(after or None), limit=100)
+    return render(request, "disputes.html", shell, page=page, whole=not after and page.next is None)
 
 
 @router.get("/sessions")
