@@ -3,6 +3,7 @@
 What must not live here: what is sent over it.
 """
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,9 @@ _BOOLEANS = ("TEMPORAL_TLS", "TEMPORAL_TLS_DISABLE_HOST_VERIFICATION")
 _CONFIG_FILE = "TEMPORAL_CONFIG_FILE"
 _API_KEY, _API_KEY_FILE = "TEMPORAL_API_KEY", "TEMPORAL_API_KEY_FILE"
 NOT_ALLOWED = (RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
+
+CONNECT_S = 15.0
+"""How long connecting may take, until Temporal has answered what must be known of it."""
 
 
 class TemporalUnreachable(TransientFault):
@@ -71,9 +75,10 @@ async def connect(
     converter = data_converter(keyring, knows)
     with temporal_faults(config, settings):
         # What is sealed cannot be compressed, and most of what is sent is.
-        client = await Client.connect(**config, data_converter=converter, grpc_compression=GrpcCompression.NONE)
-        await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
-        await require_attributes(client)
+        async with asyncio.timeout(CONNECT_S):
+            client = await Client.connect(**config, data_converter=converter, grpc_compression=GrpcCompression.NONE)
+            await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
+            await require_attributes(client)
     return client
 
 
@@ -86,7 +91,8 @@ async def connect_without_keys(settings: Settings) -> Client:
     """
     config = config_of(settings)
     with temporal_faults(config, settings):
-        return await Client.connect(**config)
+        async with asyncio.timeout(CONNECT_S):
+            return await Client.connect(**config)
 
 
 def config_of(settings: Settings) -> ClientConnectConfig:
@@ -114,6 +120,9 @@ def temporal_faults(config: ClientConnectConfig, settings: Settings) -> Iterator
     where, namespace = config.get("target_host"), config.get("namespace", "default")
     try:
         yield
+    except TimeoutError:
+        why = f"{where} (no answer within {CONNECT_S:g} s)"
+        raise TemporalUnreachable(f"{why}; check TEMPORAL_ADDRESS, or {settings.start_stack()}") from None
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             raise TemporalUnreachable(

@@ -6,9 +6,10 @@ import typer
 
 from autopay.cli.connect.connections import agent_handle
 from autopay.cli.connect.event_loop import run_async
+from autopay.cli.connect.ordering import ordered_anyway
 from autopay.cli.terminal.console import note
 from autopay.cli.terminal.exit_codes import examples_help
-from autopay.cli.terminal.options import AgentArgument, HomeOption
+from autopay.cli.terminal.options import AgentArgument, HomeOption, agent_name
 from autopay.settings import Settings
 
 
@@ -54,7 +55,9 @@ def stop(
 
 
 async def _signal(settings: Settings, name: str, signal: str, *arguments: str | None, wait: bool = False) -> None:
-    agent = await agent_handle(settings, name)
-    await agent.signal(signal, *arguments)
+    details = {"reason": arguments[0]} if arguments and arguments[0] else None
+    async with ordered_anyway(settings, signal, agent=agent_name(name), details=details):
+        agent = await agent_handle(settings, name)
+        await agent.signal(signal, *arguments)
     if wait:
         await agent.wait_until_stopped()

@@ -7,12 +7,22 @@ from pydantic import ValidationError
 
 from autopay.cli.connect.connections import agent_handle, update_agent
 from autopay.cli.connect.event_loop import run_async
+from autopay.cli.connect.ordering import ordered_anyway
 from autopay.cli.terminal.console import note, print_json
 from autopay.cli.terminal.exit_codes import examples_help
-from autopay.cli.terminal.options import AgentArgument, HomeOption, JsonOption, complete_phase, phase_of, whole_seconds
+from autopay.cli.terminal.options import (
+    AgentArgument,
+    HomeOption,
+    JsonOption,
+    agent_name,
+    complete_phase,
+    phase_of,
+    whole_seconds,
+)
 from autopay.cli.terminal.tables import print_table
 from autopay.domain.agent.spec import Rules
 from autopay.domain.money import Currency, parse_currency, show, to_atomic
+from autopay.domain.phase import Phase
 from autopay.domain.text.times import span
 from autopay.domain.values import validation_message
 from autopay.settings import Settings
@@ -58,10 +68,15 @@ def phase(
     phase interactive is judged again, without one.
     """
     wanted = phase_of(to)
-    withdrawn = run_async(update_agent(Settings.load(home=home), name, "phase", wanted)) or []
+    withdrawn = run_async(_phase(Settings.load(home=home), agent_name(name), wanted)) or []
     note(f"agent {name} is in phase {wanted.value} from now on", "green")
     if withdrawn:
         note(f"no person is asked any more about {', '.join(withdrawn)}: judged again by the policy")
+
+
+async def _phase(settings: Settings, name: str, wanted: Phase) -> Any:
+    async with ordered_anyway(settings, "phase", agent=name, details={"phase": wanted.value}):
+        return await update_agent(settings, name, "phase", wanted)
 
 
 def rules(
@@ -119,7 +134,8 @@ async def _rules(settings: Settings, name: str, changes: dict[str, Any], thresho
     if not changes and not thresholds:
         return before
     after = changed_rules(before, changes, thresholds)
-    await agent.update("rules", after)
+    async with ordered_anyway(settings, "rules", agent=agent.name, details=after.model_dump(mode="json")):
+        await agent.update("rules", after)
     return after
 
 

@@ -7,6 +7,7 @@ import typer
 
 from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.event_loop import run_async
+from autopay.cli.connect.ordering import ordered_by_command
 from autopay.cli.terminal.console import note, print_json
 from autopay.cli.terminal.exit_codes import examples_help
 from autopay.cli.terminal.options import HomeOption, JsonOption, http_url, solana_address
@@ -64,5 +65,8 @@ def accept(
 
 
 async def _accept(settings: Settings, origin: str, payee: str) -> bool:
-    async with ledger_of(settings) as ledger:
+    async with (
+        ledger_of(settings) as ledger,
+        ordered_by_command(ledger, "policy accept", target=origin, details={"pay_to": payee}),
+    ):
         return await ledger.policies.accept_payee(settings.network, origin, payee)

@@ -6,6 +6,7 @@ import typer
 
 from autopay.cli.connect.connections import known_agent, ledger_of
 from autopay.cli.connect.event_loop import run_async
+from autopay.cli.connect.ordering import ordered_by_command
 from autopay.cli.policy.show import changes
 from autopay.cli.terminal.console import note
 from autopay.cli.terminal.exit_codes import CommandError, examples_help
@@ -67,5 +68,6 @@ async def _set(settings: Settings, wanted: Policy, agent: str | None) -> Policy:
         else:
             await known_agent(ledger, agent)
             before = (await ledger.policies.in_force(agent)).policy
-        await ledger.policies.set(wanted, agent)
+        async with ordered_by_command(ledger, "policy set", agent=agent, details=wanted.model_dump(mode="json")):
+            await ledger.policies.set(wanted, agent)
     return before

@@ -10,6 +10,7 @@ import typer
 from autopay.adapters.ledger_changes import ledger_changes
 from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.event_loop import run_async
+from autopay.cli.connect.ordering import ordered_by_command
 from autopay.cli.request.output import exit_code_of
 from autopay.cli.terminal.console import note, print_json, print_line
 from autopay.cli.terminal.exit_codes import CommandError, ExitCode, examples_help, exit_codes_help
@@ -106,7 +107,12 @@ async def _decide(settings: Settings, which: str, *, approve: bool) -> tuple[App
 
     async with ledger_of(settings) as ledger:
         row = await find_approval(ledger, which)
-        return row, await decide_approval(settings, ledger, row, approve=approve)
+        action, terms = "approve" if approve else "deny", row.terms
+        details = {"terms_hash": row.terms_hash, "price": show(terms.amount_atomic, "").strip()}
+        details |= {"currency": terms.currency.value, "pay_to": terms.pay_to, "request": terms.request_id}
+        target = str(row.approval_id)
+        async with ordered_by_command(ledger, action, agent=row.agent, target=target, details=details):
+            return row, await decide_approval(settings, ledger, row, approve=approve)
 
 
 async def _wait_for_result(settings: Settings, row: ApprovalRecord, deadline: float) -> RequestResult:

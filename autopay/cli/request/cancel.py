@@ -10,6 +10,7 @@ import typer
 from autopay.adapters.ledger_changes import ledger_changes
 from autopay.cli.connect.connections import known_agent, ledger_of, temporal_of
 from autopay.cli.connect.event_loop import run_async
+from autopay.cli.connect.ordering import ordered_by_command
 from autopay.cli.request.output import exit_code_of
 from autopay.cli.terminal.console import note, print_line
 from autopay.cli.terminal.exit_codes import ExitCode, examples_help
@@ -60,7 +61,8 @@ async def _cancel(settings: Settings, name: str, wanted: str, timeout_s: float) 
         await known_agent(ledger, name)
         await require_open(ledger, name, wanted)
         client = await temporal_of(settings, ledger)
-        await cancel_request(client, AgentHandle(client, name, settings.task_queue), wanted)
+        async with ordered_by_command(ledger, "cancel", agent=name, target=wanted):
+            await cancel_request(client, AgentHandle(client, name, settings.task_queue), wanted)
         deadline = time.monotonic() + timeout_s
         async with ledger_changes(ledger.events.listening) as changes:
             while True:

@@ -1,7 +1,8 @@
 """Asks a seller once more for what was paid, by the settings of a command."""
 
 from autopay.adapters.postgres import PostgresLedger
-from autopay.cli.connect.connections import ledger_of
+from autopay.cli.connect.connections import known_agent, ledger_of
+from autopay.cli.connect.ordering import ordered_by_command
 from autopay.cli.terminal.exit_codes import CommandError, ExitCode
 from autopay.cli.terminal.options import DEFAULT_AGENT
 from autopay.client.requests import asking_again
@@ -17,7 +18,9 @@ async def ask_again(settings: Settings, agent: str | None, request: str, timeout
         name = agent or await _whose(ledger, request)
         connections = Connections(settings, ledger)
         try:
-            outcome = await asking_again.ask_again(connections, name, request, timeout_s)
+            await known_agent(ledger, name)
+            async with ordered_by_command(ledger, "retry", agent=name, target=request):
+                outcome = await asking_again.ask_again(connections, name, request, timeout_s)
         finally:
             await connections.close()
     if outcome is None:

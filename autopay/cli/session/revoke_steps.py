@@ -11,6 +11,7 @@ from autopay.adapters.postgres import PostgresLedger
 from autopay.adapters.solana.owner.owner_transaction import OwnerNode, signed_by
 from autopay.adapters.solana.owner.revoke import plan_revoke
 from autopay.cli.connect.connections import known_agent, ledger_of
+from autopay.cli.connect.ordering import ordered_by_command
 from autopay.cli.session.output import revoked_json, revoked_line, session_json
 from autopay.cli.session.owner import key_of_owner, notify_agent
 from autopay.cli.session.signing_file import export_for_signing
@@ -41,7 +42,8 @@ async def revoke_sessions(settings: Settings, order: RevokeOrder, as_json: bool)
     async with ledger_of(settings) as ledger, owner_node(settings) as node:
         records = await _chosen(ledger, node, order)
         for record in records:
-            await ledger.sessions.end(record.session_id)
+            async with ordered_by_command(ledger, "revoke", agent=record.agent, target=str(record.session_id)):
+                await ledger.sessions.end(record.session_id)
         on = OwnerConnections(ledger, node, settings.slot_ms)
         outcomes = [await _Revocation(settings, on, order, as_json).run(record) for record in records]
         if as_json:

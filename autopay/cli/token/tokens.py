@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ import typer
 
 from autopay.cli.connect.connections import ledger_of
 from autopay.cli.connect.event_loop import run_async
+from autopay.cli.connect.ordering import operator_name
 from autopay.cli.terminal.console import note, print_json, print_line
 from autopay.cli.terminal.exit_codes import CommandError, examples_help
 from autopay.cli.terminal.options import HomeOption, JsonOption, WrongValue, completed_by, shown, whole_seconds
@@ -144,14 +144,6 @@ async def _begin(ledger: PostgresLedger, action: str, name: str, details: dict[s
     return await ledger.operator_actions.begin(
         action, actor=operator_name(), via="command", target=name, details=details
     )
-
-
-def operator_name() -> str:
-    """Who runs this command, as their machine calls them: whoever has the database's password can say anything."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
 
 
 def _name(text: str) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from autopay.cli.connect.connections import ledger_of, temporal_of
 from autopay.cli.connect.event_loop import run_async
+from autopay.cli.connect.ordering import ordered_by_command
 from autopay.cli.terminal.console import note, print_json, print_line
 from autopay.cli.terminal.exit_codes import CommandError, ExitCode, examples_help
 from autopay.cli.terminal.options import HomeOption, JsonOption, WrongValue, http_url, whole_seconds
@@ -79,7 +80,9 @@ async def _add(settings: Settings, url: str, patterns: tuple[str, ...]) -> tuple
     async with ledger_of(settings) as ledger:
         vault, endpoint_id, secret = await vault_for(ledger, settings), uuid7(), new_secret()
         sealed = vault.seal(secret.encode(), purpose=SECRET_PURPOSE, row=str(endpoint_id))
-        endpoint = await ledger.webhooks.add(endpoint_id, url, patterns, sealed)
+        details = {"url": url, "events": list(patterns)}
+        async with ordered_by_command(ledger, "webhook add", target=str(endpoint_id), details=details):
+            endpoint = await ledger.webhooks.add(endpoint_id, url, patterns, sealed)
         await _begin(settings, ledger, endpoint_id)
         return endpoint, secret
 
@@ -159,7 +162,8 @@ async def _rotate(settings: Settings, text: str, keep_s: int) -> tuple[str, date
         endpoint_id, vault = (await find_endpoint(ledger, text)).endpoint_id, await vault_for(ledger, settings)
         secret = new_secret()
         sealed = vault.seal(secret.encode(), purpose=SECRET_PURPOSE, row=str(endpoint_id))
-        until = await ledger.webhooks.rotate(endpoint_id, sealed, keep_s)
+        async with ordered_by_command(ledger, "webhook rotate", target=str(endpoint_id)):
+            until = await ledger.webhooks.rotate(endpoint_id, sealed, keep_s)
         if until is None:
             raise CommandError("this endpoint was removed meanwhile")
         return secret, until
@@ -176,7 +180,8 @@ def enable(endpoint: IdArgument, home: HomeOption = None) -> None:
 async def _enable(settings: Settings, text: str) -> bool:
     async with ledger_of(settings) as ledger:
         endpoint_id = (await find_endpoint(ledger, text)).endpoint_id
-        enabled = await ledger.webhooks.enable(endpoint_id)
+        async with ordered_by_command(ledger, "webhook enable", target=str(endpoint_id)):
+            enabled = await ledger.webhooks.enable(endpoint_id)
         await _begin(settings, ledger, endpoint_id)
         return enabled
 
@@ -190,7 +195,8 @@ def remove(endpoint: IdArgument, home: HomeOption = None) -> None:
 async def _remove(settings: Settings, text: str) -> WebhookEndpoint:
     async with ledger_of(settings) as ledger:
         known = await find_endpoint(ledger, text)
-        await ledger.webhooks.remove(known.endpoint_id)
+        async with ordered_by_command(ledger, "webhook remove", target=str(known.endpoint_id)):
+            await ledger.webhooks.remove(known.endpoint_id)
         return known
 
 

@@ -33,8 +33,7 @@ class Connections:
         self.answers = AnswerWatch(self.ledger.requests, self.ledger.events.listening)
         self.known_agents = set[str]()
         """Agents that the ledger has, as far as it was asked; none is ever removed from it."""
-        self._connecting = asyncio.Lock()
-        self._temporal: Client | None = None
+        self._temporal: asyncio.Task[Client] | None = None
 
     @cached_property
     def vault(self) -> Vault:
@@ -42,11 +41,16 @@ class Connections:
         return Vault(keyring_of(self.settings))
 
     async def temporal(self) -> Client:
-        """The client of Temporal; see `connection.connect` for what it raises."""
-        async with self._connecting:
-            if self._temporal is None:
-                self._temporal = await connect(self.settings, keys=self.ledger.keys)
-            return self._temporal
+        """The client of Temporal; see `connection.connect` for what it raises, and how long it may take.
+
+        All who ask while it connects wait for the same attempt; after one that failed, the next who asks tries again.
+        """
+        connecting = self._temporal
+        if connecting is None or (connecting.done() and (connecting.cancelled() or connecting.exception())):
+            connecting = asyncio.create_task(connect(self.settings, keys=self.ledger.keys))
+            connecting.add_done_callback(_look_at)
+            self._temporal = connecting
+        return await asyncio.shield(connecting)
 
     async def agent(self, name: str) -> AgentHandle:
         """The handle of that agent, which need not exist."""
@@ -54,6 +58,15 @@ class Connections:
 
     async def close(self) -> None:
         """Close what was opened. Temporal's client has nothing to close."""
+        if self._temporal is not None and not self._temporal.done():
+            self._temporal.cancel()
+            await asyncio.wait((self._temporal,))
         await self.answers.close()
         if not self._is_borrowed:
             await self.ledger.dispose()
+
+
+def _look_at(connecting: asyncio.Task[Client]) -> None:
+    """An attempt that failed after all who waited for it have gone is nobody's fault."""
+    if not connecting.cancelled():
+        connecting.exception()
