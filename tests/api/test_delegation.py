@@ -11,8 +11,12 @@ from solders.pubkey import Pubkey
 from spl.token.instructions import get_associated_token_address
 
 from autopay.adapters.postgres import PostgresLedger
+from autopay.adapters.postgres.maintenance.roles import Role, apply_rights, make_roles
+from autopay.adapters.postgres.maintenance.server import Server
 from autopay.api.app import create_app
-from autopay.api.services import Services
+from autopay.api.services import Services, open_services
+from autopay.settings import Settings
+from localnet.postgres.server import EmbeddedPostgres
 from tests.ledger.books import Book
 
 WALLET = str(Keypair().pubkey())
@@ -115,3 +119,20 @@ async def test_a_token_that_may_only_read_delegates_nothing(
 async def test_another_sites_page_delegates_nothing(guarded: httpx.AsyncClient, book: Book) -> None:
     answer = await guarded.post("/api/sessions/grants", json=NEW, headers={"Origin": "https://evil.test"})
     assert (answer.status_code, answer.json()["rule"]) == (403, "cross_origin")
+
+
+async def test_a_server_whose_role_may_not_make_sessions_says_so_before_anything_is_filled_in(
+    guarded: httpx.AsyncClient, settings: Settings, book: Book, database_url: str, postgres: EmbeddedPostgres
+) -> None:
+    assert "This server cannot delegate" not in (await guarded.get("/delegate")).text
+    server = Server(database_url)
+    make_roles(server, {})
+    apply_rights(server)
+    as_worker = settings.model_copy(update={"database_url": postgres.url(server.name, Role.WORK)})
+    async with open_services(as_worker) as services:
+        transport = httpx.ASGITransport(services.access.gate(create_app(services)))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            for path in ("/delegate", f"/delegate/{book.session_id}"):
+                page = (await client.get(path)).text
+                assert "This server cannot delegate" in page
+                assert "autopay_migrate" in page

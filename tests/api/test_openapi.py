@@ -1,9 +1,15 @@
 """The OpenAPI document, and requests made from it: whatever it allows is answered as it says."""
 
 import asyncio
+import json
+import re
+import shlex
+import shutil
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,6 +69,7 @@ class Server(threading.Thread):
         book = await open_book(ledger, "trader")
         attempt = await book.recorded(await book.accepted("monday-1"))
         await book.settled(attempt)
+        await book.delivered(attempt)
         values = {"database_url": self._database_url, "keyring": Keyring.generate().dump()}
         stand = Settings.load(**values, solana_rpc_url="http://127.0.0.1:1").resolve()
         loop = asyncio.get_running_loop()
@@ -129,3 +136,42 @@ def test_every_path_says_what_it_does_and_has_a_name_that_stays(document: schema
     assert len(operations) >= 24
     assert [each["operationId"] for each in operations if not each.get("description")] == []
     assert "HTTPValidationError" not in raw["components"]["schemas"]
+
+
+DOCS = Path(__file__).parents[2] / "docs"
+NOT_HERE = {"temporal_unreachable", "terms_differ"}
+"""What stands against the examples' orders here: Temporal does not answer, and the id belongs to another URL."""
+
+
+def curl_lines(text: str) -> Iterator[list[str]]:
+    """The words of each curl command in the text's shell blocks."""
+    for block in re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        statement = ""
+        for line in block.splitlines():
+            statement += f"{line}\n"
+            try:
+                words = shlex.split(statement, comments=True)
+            except ValueError:  # a quote that ends in a later line
+                continue
+            statement = ""
+            if words[:1] == ["curl"]:
+                yield words
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed, which the examples are for")
+def test_each_curl_line_of_the_docs_is_answered_as_the_docs_say(server: str, tmp_path: Path) -> None:
+    lines = [line for name in ("api.md", "webhooks.md", "page.md") for line in curl_lines((DOCS / name).read_text())]
+    assert len(lines) >= 10
+    for words in lines:
+        told = [word.replace("$api", f"{server}/api") for word in words]
+        if "-N" in told:
+            with subprocess.Popen(told, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as stream:
+                assert stream.stdout is not None
+                assert stream.stdout.readline() == b": connected\n", words
+                stream.kill()
+            continue
+        more = ["-sS", "--max-time", str(PATIENCE_S), "-w", "\n%{http_code}"]
+        done = subprocess.run([*told, *more], cwd=tmp_path, capture_output=True, text=True, check=True)
+        body, _, status = done.stdout.rpartition("\n")
+        assert status in ("200", "202") or json.loads(body)["rule"] in NOT_HERE, (words, done.stdout)
+    assert (tmp_path / "report.json").stat().st_size > 0

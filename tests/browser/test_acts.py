@@ -7,9 +7,20 @@ from typing import Any
 from playwright.async_api import expect
 from temporalio.client import WorkflowHandle
 
-from autopay.domain.request import RequestSpec, agent_workflow_id
+from autopay.domain.request import RequestSpec, RequestStatus, agent_workflow_id
 from tests.browser.conftest import PageServer, Site
-from tests.stack.town import INSIGHT
+from tests.stack.town import FEED, INSIGHT, SLOW_MS
+
+ALIGNED = """(() => {
+  const names = [...document.querySelectorAll("#flow .flow-head .steps li")];
+  const steps = [...document.querySelectorAll("#flow .flow li")].find((row) => row.querySelector(".steps"));
+  const marks = [...steps.querySelectorAll(".steps li")];
+  return names.every((name, at) => {
+    const one = name.getBoundingClientRect(), other = marks[at].getBoundingClientRect();
+    return Math.abs(one.left - other.left) < 2 && Math.abs(one.right - other.right) < 2
+      && name.scrollWidth <= name.clientWidth;
+  });
+})()"""
 
 NOTE_BUTTONS = """document.addEventListener("DOMContentLoaded", () => {
   window.off = [...document.querySelectorAll("form:has(input[name=terms]) button")].map((button) => button.disabled);
@@ -34,6 +45,47 @@ async def test_one_of_two_questions_is_denied_and_a_second_click_does_not_reach_
     await questions.get_by_role("button", name="Deny").click()
     await expect(questions).to_have_count(0)
     assert first == 1, "the question that came first stands first"
+    assert watched.wrong == []
+    await page.context.close()
+
+
+async def test_a_seller_is_asked_again_for_what_was_paid(site: Site) -> None:
+    town = site.town
+    seller = town.addresses.knowledge_api
+    await town.weather(seller, latency_ms=SLOW_MS)
+    await town.ask("owed", seller + INSIGHT)
+    await town.sent("owed")
+    await town.weather(seller, lose_answers=1)
+    assert (await town.ended("owed")).status is RequestStatus.UNDELIVERED
+    watched = await site.open("/disputes")
+    page = watched.page
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name="owed", exact=True))
+    await expect(row).to_have_count(1)
+    await town.weather(seller)
+    await row.get_by_role("button", name="Ask again").click()
+    await expect(page).to_have_url(re.compile("told=asked"))
+    await expect(row).to_have_count(0)
+    result = await town.ledger.requests.result(town.key("owed"))
+    assert (result.status, result.attempts) == (RequestStatus.DELIVERED, 1), "it came, and nothing was paid again"
+    [order] = await town.ledger.operator_actions.newest(agent=town.agent, limit=1)
+    assert (order.action, order.target, order.outcome) == ("retry", "owed", "done")
+    assert watched.wrong == []
+    await page.context.close()
+
+
+async def test_the_six_steps_have_names_at_every_width(site: Site) -> None:
+    await site.town.ask("named", site.town.addresses.market_api + FEED)
+    await site.town.ended("named")
+    watched = await site.open("/")
+    page = watched.page
+    for width in (360, 700, 1280, 1920):
+        await page.set_viewport_size({"width": width, "height": 900})
+        names = page.locator("#flow .flow-head .steps li")
+        await expect(names).to_have_count(6)
+        for number in range(6):
+            await expect(names.nth(number)).to_be_visible()
+        is_aligned = await page.evaluate(ALIGNED)
+        assert is_aligned, f"each name stands above its step at {width} pixels, and is not cut"
     assert watched.wrong == []
     await page.context.close()
 

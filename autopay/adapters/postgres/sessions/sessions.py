@@ -150,6 +150,11 @@ class Sessions:
             found = await db.scalars(OWN_ADDRESSES, {"agent_id": owner.id, "addresses": list(addresses)})
             return frozenset(each for each in found if each is not None)
 
+    async def may_make(self) -> bool:
+        """Whether this connection's role may make sessions, which the owner of the tables may and workers may not."""
+        async with self._database.transaction() as db:
+            return bool(await db.scalar(select(func.has_any_column_privilege("sessions", "INSERT"))))
+
     async def list(self, agent: str | None = None) -> Sequence[SessionRecord]:
         """Every session of the agent, or of all, newest first."""
         async with self._database.transaction() as db:

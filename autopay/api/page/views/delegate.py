@@ -54,6 +54,7 @@ async def delegate(
             "session", "grant", "trader", "--allowance", "1.00", "--owner", "WALLET", "--export", "grant.json"
         ),
         chain=wallet_name(services.settings.network),
+        may_make=await services.owners_ledger.sessions.may_make(),
     )
 
 
@@ -77,6 +78,7 @@ async def delegate_session(
         **words(session_id, default_file(session)),
         session=session,
         chain=wallet_name(services.settings.network),
+        may_make=await services.owners_ledger.sessions.may_make(),
     )
 
 
