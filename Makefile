@@ -8,7 +8,7 @@ PAGE   := autopay/api/page/static/built-from
 # Hundreds of processes are started by tests and demo: each would compile every module anew where this is set.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test simulate chaos messages bench bench-scale bench-endurance bench-ledger bench-growth bench-agents histories check format dist lock clean help
+.PHONY: licences sbom audit demo test simulate chaos messages bench bench-scale bench-endurance bench-ledger bench-growth bench-agents histories check format dist lock clean help
 
 help:            ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -69,6 +69,24 @@ dist: $(READY) $(PAGE) ## build the wheel and the source distribution, into dist
 lock: $(READY)   ## pin every dependency again, with hashes and without naming an index
 	@$(COMPILE) --extra localnet --extra mcp --extra api --extra dev --output-file requirements.lock pyproject.toml
 	@$(COMPILE) --extra api --no-annotate --constraint requirements.lock --output-file requirements-worker.lock pyproject.toml
+
+licences: $(READY) ## write docs/licences.md: the licences of what the image installs
+	@$(BIN)/python deploy/licences.py > docs/licences.md
+
+TOOLS := $(VENV)/security
+$(TOOLS)/.ready: Makefile
+	@$(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/python -m pip install -q --disable-pip-version-check cyclonedx-bom==7.5.0 pip-audit==2.10.1
+	@touch $@
+
+sbom: $(TOOLS)/.ready ## write dist/autopay.cdx.json: what the image installs, as a CycloneDX bill of materials
+	@mkdir -p dist
+	@$(TOOLS)/bin/cyclonedx-py requirements requirements-worker.lock --pyproject pyproject.toml \
+		--output-reproducible --output-file dist/autopay.cdx.json
+	@echo wrote dist/autopay.cdx.json
+
+audit: $(TOOLS)/.ready ## ask an advisory service for known vulnerabilities of what is locked (ARGS="--vulnerability-service osv")
+	@$(TOOLS)/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements-worker.lock $(ARGS)
 
 $(READY): requirements.lock pyproject.toml
 	@echo "Setting up $(VENV) (once; about half a minute) ..."

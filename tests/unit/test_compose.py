@@ -374,3 +374,9 @@ def test_what_is_deployed_is_what_was_tested() -> None:
     assert "://" not in text
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     assert {re.match(r"[\w-]+", name)[0] for name in wanted} <= set(deployed)  # type: ignore[index]
+
+
+def test_the_licence_of_everything_in_the_image_is_listed() -> None:
+    listed = re.findall(r"^\| ([\w.-]+) \| (\S+) \| \S", (ROOT / "docs/licences.md").read_text(), re.MULTILINE)
+    installed = PIN.findall((ROOT / "requirements-worker.lock").read_text())
+    assert [each for each in listed if each != ("package", "version")] == installed
