@@ -109,7 +109,7 @@ UNANCHORED = Metric(
 UPKEEP_AGE = Metric(
     "autopay_upkeep_age_seconds",
     "gauge",
-    "Since the schedule's last run of a duty (reconcile, verify, anchor, prune); absent without one in a week",
+    "Since the schedule's last run of a duty (reconcile, verify, anchor, prune); absent without one in 35 days",
     ("duty",),
     "min",
 )

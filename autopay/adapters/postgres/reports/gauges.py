@@ -51,7 +51,7 @@ NEWEST_READINGS = 2 * len(Currency)
 
 SELLERS_OF_DAYS = 7
 
-LOOK_BACK = timedelta(days=7)
+LOOK_BACK = timedelta(days=35)
 """How far back the last run of a duty is looked for."""
 
 _TODAY = cast(func.timezone("UTC", NOW), Date)
