@@ -77,7 +77,12 @@ OPEN_ATOMIC = Metric("autopay_open_atomic", "gauge", "Money of payments without 
 OLDEST_OPEN = Metric(
     "autopay_oldest_open_payment_seconds", "gauge", "Age of the oldest payment without a final outcome", _AGENT, "max"
 )
-UNDELIVERED = Metric("autopay_undelivered_requests", "gauge", "Requests that were paid and not delivered", _AGENT)
+UNDELIVERED = Metric(
+    "autopay_undelivered_requests",
+    "gauge",
+    "Requests that were paid and have no content; state: asking (their payment still asks for it), ended",
+    ("agent", "state"),
+)
 DAY_SPENT = Metric("autopay_day_spent_atomic", "gauge", "What counts as spent since midnight UTC", _AGENT)
 DAY_CAP = Metric("autopay_day_cap_atomic", "gauge", "The policy's limit a day, where it has one", _AGENT)
 SESSION_SPENT = Metric(

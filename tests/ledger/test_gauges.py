@@ -48,7 +48,6 @@ async def test_an_idle_agent_has_zeros_and_its_session(book: Book) -> None:
     for metric in (
         table.OPEN_PAYMENTS,
         table.OLDEST_OPEN,
-        table.UNDELIVERED,
         table.QUEUED,
         table.ASKED,
         table.DAY_SPENT,
@@ -68,21 +67,22 @@ async def test_an_idle_agent_has_zeros_and_its_session(book: Book) -> None:
 async def test_payments_are_open_until_they_are_final_and_undelivered_when_nothing_came(
     book: Book, hand: Tamperer
 ) -> None:
-    delivered, open_one, undelivered = [await book.recorded() for _ in range(3)]
+    delivered, open_one, undelivered, asking = [await book.recorded() for _ in range(4)]
     await book.ledger.policies.set(Policy(per_agent_day_atomic=10 * PRICE))
     await book.delivered(delivered)
     await book.settled(delivered)
     await book.settled(undelivered)
+    await book.settled(asking)
     await book.end(undelivered.request_key, RequestStatus.UNDELIVERED)
     hand.does("UPDATE transactions SET created_at = now() - interval '10 minutes' WHERE id = %s", open_one.attempt_id)
     meter = await shown(book)
     assert meter.values_of(table.OPEN_PAYMENTS) == {("buyer",): 1}
     assert meter.values_of(table.OPEN_ATOMIC) == {OF: PRICE}
     assert 600 <= meter.values_of(table.OLDEST_OPEN)[("buyer",)] < 3_600
-    assert meter.values_of(table.UNDELIVERED) == {("buyer",): 1}
-    assert meter.values_of(table.SESSION_SPENT) == {OF: 3 * PRICE}
-    assert meter.values_of(table.SESSION_PAYMENTS_LEFT) == {OF: 997}
-    assert meter.values_of(table.DAY_SPENT) == {("buyer",): 3 * PRICE}
+    assert meter.values_of(table.UNDELIVERED) == {("buyer", "asking"): 1, ("buyer", "ended"): 1}
+    assert meter.values_of(table.SESSION_SPENT) == {OF: 4 * PRICE}
+    assert meter.values_of(table.SESSION_PAYMENTS_LEFT) == {OF: 996}
+    assert meter.values_of(table.DAY_SPENT) == {("buyer",): 4 * PRICE}
     assert not meter.has(table.DAY_CAP), "the agent has a policy of its own, without such a limit"
     await book.ledger.policies.set(Policy(per_agent_day_atomic=5 * PRICE), "buyer")
     assert (await shown(book)).values_of(table.DAY_CAP) == {("buyer",): 5 * PRICE}

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Date, Integer, cast, func, lateral, select, true
+from sqlalchemy import ColumnElement, Date, Integer, and_, cast, func, lateral, select, true
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -36,7 +36,7 @@ from autopay.domain.agent.records import BalanceStatus
 from autopay.domain.audit.anchor import AnchorState
 from autopay.domain.money import Currency
 from autopay.domain.network import Network
-from autopay.domain.payment.status import Delivery
+from autopay.domain.payment.status import Delivery, TransactionStatus
 from autopay.domain.policy.records import ApprovalStatus
 from autopay.domain.session import SessionStatus
 from autopay.domain.upkeep import ACTOR, Duty
@@ -163,16 +163,23 @@ async def _payments(db: AsyncSession, agents: Agents) -> list[Reading]:
 
 
 async def _undelivered(db: AsyncSession, agents: Agents) -> list[Reading]:
-    query = (
-        select(RequestRow.agent_id, func.count())
-        .where(RequestRow.delivery == Delivery.UNDELIVERED, RequestRow.closed_at.is_not(None))
-        .group_by(RequestRow.agent_id)
+    counts = select(RequestRow.agent_id, func.count()).group_by(RequestRow.agent_id)
+    is_paid = and_(
+        TransactionRow.x402_request_id == RequestRow.x402_request_id,
+        TransactionRow.status == TransactionStatus.VERIFIED,
     )
-    counts = [
-        Reading(table.UNDELIVERED, count, {"agent": _name(agents, agent_id)})
-        for agent_id, count in await db.execute(query)
-    ]
-    return _none_of((table.UNDELIVERED,), agents) + counts
+    queries = {
+        "asking": counts.join(TransactionRow, is_paid).where(
+            RequestRow.closed_at.is_(None), RequestRow.delivery != Delivery.DELIVERED
+        ),
+        "ended": counts.where(RequestRow.delivery == Delivery.UNDELIVERED, RequestRow.closed_at.is_not(None)),
+    }
+    found: list[Reading] = []
+    for state, query in queries.items():
+        found += [Reading(table.UNDELIVERED, 0, {"agent": agent.name, "state": state}) for agent in agents.values()]
+        for agent_id, count in await db.execute(query):
+            found.append(Reading(table.UNDELIVERED, count, {"agent": _name(agents, agent_id), "state": state}))
+    return found
 
 
 async def _queues(db: AsyncSession, agents: Agents) -> list[Reading]:
