@@ -63,13 +63,15 @@ from autopay.health.alive import can_be_touched, report_alive
 from autopay.logs import set_up_logging
 from autopay.own_call import own_call
 from autopay.settings import Settings
+from autopay.settings.known_secrets import known_secrets
+from autopay.step_logs import StepLogs
 from autopay.temporal.connection import connect, keyring_of
 from autopay.temporal.nexus.handler import AutopayHandler
 from autopay.temporal.pollers import worker_identity
 from autopay.temporal.rollout import DEPLOYMENT
 from autopay.temporal.runner import ReplayableRunner
 from autopay.temporal.schedules import schedule_adoption
-from autopay.temporal.telemetry import open_metrics, reading_gauges
+from autopay.temporal.telemetry import open_telemetry, reading_gauges
 from autopay.temporal.webhooks import start_webhooks
 from workflows.adopt import Adopt
 from workflows.agent import Agent
@@ -162,7 +164,7 @@ def make_worker(
         activities=steps,
         nexus_service_handlers=services,
         workflow_runner=ReplayableRunner(runner or UnsandboxedWorkflowRunner()),
-        interceptors=[MessageChecks()],
+        interceptors=[MessageChecks(), StepLogs()],
         graceful_shutdown_timeout=SHUTDOWN_TIMEOUT,
         max_concurrent_activities=settings.worker_max_activities,
         max_concurrent_local_activities=settings.worker_max_activities,
@@ -202,6 +204,7 @@ def make_waits_worker(
             *of_purchases,
             *([] if webhooks is None else [webhooks.deliver_webhooks]),
         ],
+        interceptors=[StepLogs()],
         max_concurrent_activities=MAX_WAITS,
         identity=worker_identity(),
     )
@@ -334,8 +337,8 @@ def start(settings: Settings, alive: Path | None = None) -> None:
     """
     if alive is not None and not can_be_touched(alive):
         raise SettingsError(f"--alive: {alive} cannot be written: name a file in a folder that can")
-    set_up_logging(settings.log_format)
-    if (shown_at := open_metrics(settings, "worker")) is not None:
+    set_up_logging(settings.log_format, settings.log_level, known_secrets(settings))
+    if (shown_at := open_telemetry(settings, "worker")) is not None:
         log.info("metrics are shown", url=shown_at)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     uvloop.run(run(settings, alive))

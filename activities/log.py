@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+import structlog
 from temporalio import activity
 
 from activities.sign import summary_of
@@ -10,11 +11,13 @@ from autopay.domain.payment.notice import Announcement
 from autopay.domain.payment.payment import settled_sends_for
 from autopay.domain.payment.ports import Ledger
 from autopay.domain.payment.steps import LogInput, PaymentOrder, RecallResult
-from autopay.domain.request import CLOSED
+from autopay.domain.request import CLOSED, RequestStatus
 from autopay.domain.text.hosts import authority, origin
 from autopay.metrics import labels
 from autopay.metrics.recording import count
 from autopay.metrics.table import PAID, REQUESTS_ENDED
+
+logger = structlog.get_logger("autopay.payments")
 
 
 class LogStep:
@@ -54,15 +57,41 @@ class LogStep:
         await self._ledger.requests.close(closing.order.request_key, closing.result, closing.settled)
         if closing.notice is not None:
             await self._announce(Announcement(agent=closing.order.agent, notice=closing.notice))
-        _count_end(closing)
+        seller = _seller(closing.order.url)
+        _count_end(closing, seller)
+        _tell_end(closing, seller)
 
 
-def _count_end(closing: LogInput) -> None:
+def _seller(url: str) -> str:
+    """Host and port of the URL, one text for one host."""
+    found = origin(url)
+    return labels.OTHER if found is None else authority(*found[1:])
+
+
+def _count_end(closing: LogInput, host: str) -> None:
     """Count how the request ended; a try that failed before has counted nothing."""
     order, result = closing.order, closing.result
-    found, is_paid = origin(order.url), result.transaction is not None
-    host = labels.OTHER if found is None else authority(*found[1:])
+    is_paid = result.transaction is not None
     agent, seller = labels.AGENTS.of(order.agent), (labels.SELLERS.of if is_paid else labels.SELLERS.known)(host)
     count(REQUESTS_ENDED, agent=agent, seller=seller, outcome=result.status.value)
     if is_paid and result.price_atomic and result.currency is not None:
         count(PAID, result.price_atomic, agent=agent, seller=seller, currency=result.currency.value)
+
+
+def _tell_end(closing: LogInput, seller: str) -> None:
+    """Write the request's one line: what became of it, at which price; paid without content is a warning."""
+    order, result = closing.order, closing.result
+    fields = {
+        "agent": order.agent,
+        "request_id": order.request_id,
+        "workflow_id": result.workflow_id,
+        "status": result.status.value,
+        "seller": seller,
+        "price_atomic": result.price_atomic,
+        "currency": None if result.currency is None else result.currency.value,
+        "transaction": result.transaction,
+        "error": None if result.error is None else result.error.type,
+        "attempts": result.attempts or None,
+    }
+    tell = logger.warning if result.status is RequestStatus.UNDELIVERED else logger.info
+    tell("request ended", **{name: value for name, value in fields.items() if value is not None})

@@ -120,6 +120,9 @@ class Settings(BaseSettings):
         SecretStr(""), description="What clients show to the gateway, and it wants to be shown: 16 characters at least"
     )
     log_format: Literal["auto", "json", "console"] = "auto"
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="From which level on a process writes log lines: debug, info, warning or error"
+    )
     metrics: str = Field("", description="Address of a Prometheus endpoint of this process, host:port or a port alone")
     backups: str = Field("", description="Folder of the ledger's backups, for metrics; HOME/backups when not set")
     worker_max_activities: int = Field(100, ge=1, le=10_000)

@@ -1,15 +1,24 @@
-"""The Prometheus endpoint of a process (AUTOPAY_METRICS): the SDK's own, with the SDK's metrics and ours.
+"""What a process tells of itself: its Prometheus endpoint (AUTOPAY_METRICS), the SDK's own with the SDK's metrics and
+ours, and the log lines of the SDK's core, which go the way of ours.
 
-A process opens it before it connects to Temporal: its runtime becomes the default one, which every client takes.
+A process calls this before it connects to Temporal: its runtime becomes the default one, which every client takes.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
 
-from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.runtime import (
+    LogForwardingConfig,
+    LoggingConfig,
+    PrometheusConfig,
+    Runtime,
+    TelemetryConfig,
+    TelemetryFilter,
+)
 
 from autopay import __version__
 from autopay.adapters.postgres import open_ledger
@@ -24,14 +33,27 @@ from autopay.settings import Settings
 
 Process = Literal["worker", "api", "gateway"]
 
+CORE_LOGS = LoggingConfig(
+    filter=TelemetryFilter(core_level="WARN", other_level="ERROR"),
+    forwarding=LogForwardingConfig(
+        logger=logging.getLogger("temporalio.core"),
+        append_target_to_name=False,
+        prepend_target_on_message=False,
+        append_log_fields_to_message=False,
+    ),
+)
+"""What the SDK's core says, as lines of the standard library's logger; its fields are in `temporal_log`."""
 
-def open_metrics(settings: Settings, process: Process) -> str | None:
-    """Open the endpoint that the settings name, and record from now on; its URL, or None when none is named.
+
+def open_telemetry(settings: Settings, process: Process) -> str | None:
+    """Take over the core's log lines; open the endpoint that the settings name, and record from now on. Its URL, or
+    None when none is named.
 
     Raises:
         SettingsError: it cannot listen there.
     """
     if not settings.metrics:
+        Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=CORE_LOGS)), error_if_already_set=False)
         return None
     address = _free_address(settings.metrics)
     try:
@@ -56,7 +78,7 @@ def runtime_at(address: str) -> Runtime:
         durations_as_seconds=True,
         histogram_bucket_overrides={each.name: BUCKETS for each in ALL if each.kind == "histogram"},
     )
-    return Runtime(telemetry=TelemetryConfig(metrics=shown, attach_service_name=False))
+    return Runtime(telemetry=TelemetryConfig(logging=CORE_LOGS, metrics=shown, attach_service_name=False))
 
 
 @asynccontextmanager

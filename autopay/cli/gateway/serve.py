@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from autopay.cli.connect.event_loop import STOP_SIGNALS
-from autopay.cli.connect.metrics import show_metrics
+from autopay.cli.connect.telemetry import set_up_telemetry
 from autopay.cli.terminal.exit_codes import CommandError
 from autopay.cli.terminal.options import DEFAULT_AGENT
 from autopay.client.direct import DirectBackend
@@ -67,7 +67,7 @@ async def serve(settings: Settings, order: GatewayOrder, token: str | None, show
     Raises:
         CommandError: it cannot listen there, or there is no default agent.
     """
-    show_metrics(settings, "gateway")
+    set_up_telemetry(settings, "gateway")
     async with gateway_server(settings, order, token) as (server, url):
         loop = asyncio.get_running_loop()
         for number in STOP_SIGNALS:

@@ -55,9 +55,9 @@ async def serve_until_signal(settings: Settings, order: ServeOrder, show: Callab
     missing = missing_files()
     if missing is not None:
         note(f"the page will look plain and not be live: {missing}", "yellow")
-    from autopay.cli.connect.metrics import show_metrics
+    from autopay.cli.connect.telemetry import set_up_telemetry
 
-    show_metrics(settings, "api")
+    set_up_telemetry(settings, "api")
     with _listen(order) as listening:
         async with open_services(
             settings, listen=order.host, allow_hosts=order.allow_hosts, tokens_wanted=order.tokens_wanted

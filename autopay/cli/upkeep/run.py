@@ -21,6 +21,7 @@ from autopay.domain.text.command_line import command_line
 from autopay.health.alive import report_alive
 from autopay.logs import set_up_logging
 from autopay.settings import Settings
+from autopay.settings.known_secrets import known_secrets
 from autopay.temporal.connection import TemporalUnreachable, connect
 from autopay.temporal.schedules import schedule_upkeep
 from worker import SHUTDOWN_TIMEOUT, wait_until_ready
@@ -32,7 +33,7 @@ log = structlog.get_logger("autopay.upkeep")
 
 def start(settings: Settings, alive: Path | None = None) -> None:
     """Work in this process until SIGTERM or SIGINT; see `run`."""
-    set_up_logging(settings.log_format)
+    set_up_logging(settings.log_format, settings.log_level, known_secrets(settings))
     asyncio.run(run(settings, alive))
 
 

@@ -73,8 +73,14 @@ def test_a_taken_port_is_refused_by_the_settings_name(shown_at: str, monkeypatch
     monkeypatch.setattr(Runtime, "set_default", lambda *_, **__: pytest.fail("it was opened"))
     address = shown_at.removeprefix("http://").removesuffix("/metrics")
     with pytest.raises(SettingsError, match=rf"^AUTOPAY_METRICS={address}: Address already in use; every"):
-        telemetry.open_metrics(Settings(metrics=address), "api")
-    assert telemetry.open_metrics(Settings(), "api") is None
+        telemetry.open_telemetry(Settings(metrics=address), "api")
+
+
+def test_without_an_address_nothing_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Runtime] = []
+    monkeypatch.setattr(Runtime, "set_default", lambda runtime, **_: opened.append(runtime))
+    assert telemetry.open_telemetry(Settings(), "api") is None
+    assert len(opened) == 1, "one that forwards the core's log lines"
 
 
 def test_a_thousand_names_have_few_labels() -> None:
