@@ -60,6 +60,8 @@ from autopay.domain.policy.reach import Reach
 from autopay.domain.text.command_line import CALL, command_line
 from autopay.garbage import leave_out_of_collections_what_is_loaded
 from autopay.health.alive import can_be_touched, report_alive
+from autopay.health.ready import Readiness, ask_ledger, ask_temporal, ask_workers
+from autopay.health.serving import serving_health
 from autopay.logs import set_up_logging
 from autopay.own_call import own_call
 from autopay.settings import Settings
@@ -226,6 +228,8 @@ async def wait_until_ready(check: Callable[[], Awaitable[None]], timeout: timede
 async def run(settings: Settings, alive: Path | None = None) -> None:
     """Build everything, check that each part answers, work until SIGTERM or SIGINT, and finish what is in flight."""
     async with AsyncExitStack() as stack:
+        readiness = Readiness("database", "chain", "temporal", "polling")
+        await stack.enter_async_context(serving_health(settings.health, readiness))
         keyring = keyring_of(settings)
         vault = Vault(keyring)
         ledger = open_ledger(settings.database_url)
@@ -241,10 +245,10 @@ async def run(settings: Settings, alive: Path | None = None) -> None:
         seller = _seller(settings)
         stack.push_async_callback(seller.close)
         client = await connect(settings, ledger.keys.knows)
-        facilitator = None
-        if settings.facilitators:
-            facilitator = HttpFacilitators(settings.facilitators, verifies=settings.facilitator_verify)
-            stack.push_async_callback(facilitator.close)
+        readiness.watch(
+            database=lambda: ask_ledger(ledger), chain=chain.finalized_tip, temporal=lambda: ask_temporal(client)
+        )
+        facilitator = _facilitator(settings, stack)
         signer = PaymentSigner(vault)
         outbox = NoticeOutbox()
         stack.push_async_callback(outbox.close)
@@ -270,20 +274,27 @@ async def run(settings: Settings, alive: Path | None = None) -> None:
         stopped = asyncio.Event()
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, stopped.set)
-        async with make_worker(client, settings, steps, services=[AutopayHandler(ledger.requests)]), waits:
+        async with make_worker(client, settings, steps, services=[AutopayHandler(ledger.requests)]) as payments, waits:
+            readiness.watch(polling=lambda: ask_workers(payments, waits))
             if alive is not None:
                 reporting = asyncio.create_task(report_alive(client, alive))
                 stack.callback(reporting.cancel)
-            try:
-                await schedule_adoption(client, settings.task_queue)
-            except RPCError as error:
-                log.warning("no schedule: payments whose workflow is gone are not adopted", error=error.message)
+            await begin_adoption(client, settings)
             await begin_webhooks(client, settings, ledger, webhooks)
             leave_out_of_collections_what_is_loaded()
             log.info("worker ready", task_queue=settings.task_queue, network=settings.network.value, pid=os.getpid())
             await stopped.wait()
+            readiness.is_stopping = True
             log.info("worker is stopping", seconds=SHUTDOWN_TIMEOUT.total_seconds())
         log.info("worker stopped")
+
+
+def _facilitator(settings: Settings, stack: AsyncExitStack) -> HttpFacilitators | None:
+    if not settings.facilitators:
+        return None
+    facilitator = HttpFacilitators(settings.facilitators, verifies=settings.facilitator_verify)
+    stack.push_async_callback(facilitator.close)
+    return facilitator
 
 
 def _seller(settings: Settings) -> AnySeller:
@@ -313,6 +324,14 @@ async def webhooks_of(settings: Settings, ledger: PostgresLedger, vault: Vault) 
         yield WebhookStep(ledger.webhooks, ledger.events.listening, vault, sender)
     finally:
         await sender.close()
+
+
+async def begin_adoption(client: Client, settings: Settings) -> None:
+    """See that the schedule is there that adopts payments; what hinders it is logged, as payments go on without."""
+    try:
+        await schedule_adoption(client, settings.task_queue)
+    except RPCError as error:
+        log.warning("no schedule: payments whose workflow is gone are not adopted", error=error.message)
 
 
 async def begin_webhooks(

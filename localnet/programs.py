@@ -95,7 +95,9 @@ def worker_child(home: Path, logs: Path, number: int) -> Child:
         return WORKER_READY in child.written()
 
     command = [sys.executable, "-P", str(WORKER)]
-    variables = {**_environment(home), "AUTOPAY_METRICS": _metrics_address(number)}
+    settings = Settings.load()
+    own = {"METRICS": settings.metrics, "HEALTH": settings.health}
+    variables = _environment(home) | {f"AUTOPAY_{name}": _of_number(address, number) for name, address in own.items()}
     child = Child(Program(f"worker-{number}", command, answers, variables, grace_s=_DRAIN_S), logs)
     return child
 
@@ -112,9 +114,9 @@ def _environment(home: Path | None = None) -> dict[str, str]:
     return variables if home is None else {**variables, "AUTOPAY_HOME": str(home)}
 
 
-def _metrics_address(number: int) -> str:
-    """Where that worker shows its metrics: the first one at AUTOPAY_METRICS, the others at the ports after it."""
-    host, _, port = Settings.load().metrics.rpartition(":")
+def _of_number(address: str, number: int) -> str:
+    """Where that worker listens: the first one at the address that is set, the others at the ports after it."""
+    host, _, port = address.rpartition(":")
     return f"{host}:{int(port) + number - 1 if int(port) else 0}" if port else ""
 
 

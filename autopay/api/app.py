@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fastapi import FastAPI
 from starlette.responses import JSONResponse, Response
 
@@ -15,9 +13,7 @@ from autopay.api.page.page import add_page
 from autopay.api.page.views.login import refused_login
 from autopay.api.problems import PROBLEMS, tell_problems
 from autopay.api.routes import acts, agents, events, ledger, money, requests, transactions, webhooks
-
-if TYPE_CHECKING:
-    from autopay.api.services import Services
+from autopay.api.services import Services, ServicesNeeded
 
 OPENAPI = "/api/openapi.json"
 
@@ -43,7 +39,8 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     for routes in (agents, transactions, requests, money, ledger, events, acts, delegation, webhooks):
         app.include_router(routes.router, prefix="/api")
-    app.add_api_route("/health", _health, methods=["GET"], include_in_schema=False)
+    for path, answer in (("/health", _health), ("/healthz", _health), ("/readyz", _ready)):
+        app.add_api_route(path, answer, methods=["GET"], include_in_schema=False)
     app.include_router(login_router(services.access, refused_login))
     add_page(app, services)
     tell_problems(app, problem_view)
@@ -53,3 +50,8 @@ def create_app(services: Services) -> FastAPI:
 
 async def _health() -> Response:
     return JSONResponse({"status": "ok"})
+
+
+async def _ready(services: ServicesNeeded) -> Response:
+    status, content = await services.readiness.answer()
+    return JSONResponse(content, status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from autopay.api.access.access import Access
 from autopay.api.actions.actions import Actions
 from autopay.api.readings.readings import Readings
 from autopay.api.readings.sources import Sources, open_sources
+from autopay.health.ready import Readiness, ask_ledger, ask_temporal
 from autopay.settings import Settings
 from autopay.temporal.connection import keyring_of
 
@@ -31,6 +33,7 @@ class Services:
         access: who may call; `access.gate(app)` is what is to be served.
         actions: what callers can do.
         stream: the ledger's events for all who follow them.
+        readiness: whether the server can do its work.
         owners_ledger: by which sessions are made and signed for, what workers may not; connects when it is needed.
     """
 
@@ -40,6 +43,7 @@ class Services:
     access: Access
     actions: Actions
     stream: LedgerStream
+    readiness: Readiness
     owners_ledger: PostgresLedger
 
 
@@ -63,10 +67,25 @@ async def open_services(
         access = Access.of(ledger, listen, allow_hosts, tokens_wanted=tokens_wanted, secret=secret)
         actions, stream = Actions(sources.connections), LedgerStream(sources.ledger.events)
         try:
-            yield Services(settings, sources, Readings(sources), access, actions, stream, owners_ledger)
+            readings, readiness = Readings(sources), _readiness(sources)
+            yield Services(settings, sources, readings, access, actions, stream, readiness, owners_ledger)
         finally:
             await stream.close()
             await actions.close()
+
+
+def _readiness(sources: Sources) -> Readiness:
+    connections = sources.connections
+
+    async def both_ledgers() -> None:
+        await asyncio.gather(ask_ledger(sources.ledger), ask_ledger(connections.ledger))
+
+    async def temporal() -> None:
+        await ask_temporal(await connections.temporal())
+
+    readiness = Readiness("database", "temporal")
+    readiness.watch(database=both_ledgers, temporal=temporal)
+    return readiness
 
 
 @asynccontextmanager

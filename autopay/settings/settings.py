@@ -123,6 +123,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="From which level on a process writes log lines: debug, info, warning or error"
     )
+    health: str = Field("", description="Address of a worker's /healthz and /readyz, host:port or a port alone")
     metrics: str = Field("", description="Address of a Prometheus endpoint of this process, host:port or a port alone")
     backups: str = Field("", description="Folder of the ledger's backups, for metrics; HOME/backups when not set")
     worker_max_activities: int = Field(100, ge=1, le=10_000)
@@ -186,7 +187,7 @@ class Settings(BaseSettings):
     def _ws_url(cls, value: str) -> str:
         return checked_url(value, ("ws://", "wss://"))
 
-    @field_validator("metrics")
+    @field_validator("health", "metrics")
     @classmethod
     def _listening_address(cls, value: str) -> str:
         return checked_address(value)

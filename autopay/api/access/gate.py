@@ -38,7 +38,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[HttpScope, Receive, Send], Awaitable[None]]
 
 LOGIN_PATH, LOGOUT_PATH = "/login", "/logout"
-PUBLIC = frozenset({LOGIN_PATH, "/health", "/favicon.ico"})
+PUBLIC = frozenset({LOGIN_PATH, "/health", "/healthz", "/readyz", "/favicon.ico"})
 PUBLIC_FOLDERS = ("/static/",)
 
 RECHECK_S = 15.0
