@@ -15,6 +15,7 @@ from _pytest.faulthandler import fault_handler_stderr_fd_key
 from autopay.adapters.postgres import PostgresLedger, open_ledger
 from autopay.adapters.postgres.maintenance import migrations
 from autopay.domain.text.command_line import CALL, Call
+from autopay.garbage import leave_out_of_collections_what_is_loaded
 from localnet.postgres.server import EmbeddedPostgres
 from tests.databases import Databases, create_database, drop_database
 from tests.distribution import Distribution, rank
@@ -61,6 +62,11 @@ def pytest_unconfigure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the files, so that the longest begin first."""
     items.sort(key=lambda item: rank(item.nodeid))
+
+
+def pytest_collection_finish() -> None:
+    """No garbage collection looks through what is loaded: it is most of what a test process has, and all the tests'."""
+    leave_out_of_collections_what_is_loaded()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -11,10 +11,12 @@ from autopay.garbage import COLLECT_AFTER, leave_out_of_collections_what_is_load
 @pytest.fixture
 def collector() -> Iterator[None]:
     """The collector, as it was before when the test is over."""
-    before = gc.get_threshold()
+    before, frozen = gc.get_threshold(), gc.get_freeze_count()
     yield
     gc.unfreeze()
     gc.set_threshold(*before)
+    if frozen:
+        gc.freeze()
 
 
 @pytest.mark.usefixtures("collector")
