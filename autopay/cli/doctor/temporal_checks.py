@@ -103,7 +103,7 @@ async def look_at_retention(parts: Parts) -> Observation:
     """For how long it keeps workflows that are over."""
     kept = (await _namespace(parts)).config.workflow_execution_retention_ttl.ToTimedelta()
     seen = span(kept.total_seconds())
-    if kept < SHORT_RETENTION:
+    if kept < SHORT_RETENTION and parts.settings.stack is None:  # the embedded one keeps them for hours, on purpose
         update = f"temporal operator namespace update --namespace {parts.temporal.namespace} --retention 720h"
         return warning(f"{seen}: what went wrong yesterday cannot be looked up in Temporal today", update)
     return well(seen)
