@@ -86,6 +86,18 @@ def test_what_runs_has_probes_and_may_drain(name: str) -> None:
     assert PODS[name]["spec"]["terminationGracePeriodSeconds"] == 45
 
 
+@pytest.mark.parametrize("name", ["worker", "api"])
+def test_probes_ask_where_the_program_answers(name: str) -> None:
+    only = container(name)
+    ports = {each["name"]: each["containerPort"] for each in only["ports"]}
+    asked = {probe: only[f"{probe}Probe"]["httpGet"] for probe in ("liveness", "readiness")}
+    assert {probe: each["path"] for probe, each in asked.items()} == {"liveness": "/healthz", "readiness": "/readyz"}
+    listens = {each["name"]: each["value"] for each in only["env"]}.get(
+        "AUTOPAY_HEALTH"
+    ) or f"0.0.0.0:{only['args'][5]}"
+    assert {f"0.0.0.0:{ports[each['port']]}" for each in asked.values()} == {listens}
+
+
 @pytest.mark.parametrize("name", [name for name in PODS if name != "worker"])
 def test_every_command_exists(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     program, *words = container(name)["args"]
