@@ -9,11 +9,7 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, Protocol
 
-import structlog
-
 from autopay.metrics.table import ALL, INFO, Metric
-
-log = structlog.get_logger("autopay.metrics")
 
 
 class Meter(Protocol):
@@ -57,7 +53,9 @@ class Recorder:
             if metric.name in self._failed:
                 return
             self._failed.add(metric.name)
-        log.exception("a metric is not recorded", metric=metric.name)
+        import structlog  # noqa: PLC0415 (slow to load, and commands time their statements, too)
+
+        structlog.get_logger("autopay.metrics").exception("a metric is not recorded", metric=metric.name)
 
 
 _recorders: list[Recorder] = []

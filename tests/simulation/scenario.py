@@ -1,14 +1,17 @@
 """One seed's world and its story: which faults, how often, which shops, agents, requests; then run it and audit it."""
 
 import asyncio
+import logging
 from collections import Counter
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from random import Random
 from typing import Any
 from uuid import UUID
+
+import structlog
 
 from autopay.domain.errors import LedgerUnavailable
 from autopay.domain.payment.steps import PaymentOrder
@@ -96,10 +99,22 @@ def simulate(seed: int, payments: int = 6, *, keep_story: bool = False, calm: bo
     too poor to pay what was signed."""
     report = Report(seed)
     try:
-        run_virtually(_Scenario(seed, payments, report, keep_story, calm).run())
+        with _without_log_lines():
+            run_virtually(_Scenario(seed, payments, report, keep_story, calm).run())
     except NothingLeft:
         report.violations.append("everything waits, and nothing will ever happen again")
     return report
+
+
+@contextmanager
+def _without_log_lines() -> Iterator[None]:
+    """Nothing that the product logs is written: thousands of worlds would each tell of each of their payments."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 class _Scenario:

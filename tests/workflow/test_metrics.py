@@ -12,7 +12,7 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, Worker
 from autopay.domain.agent.state.breakers import FAULTS, Breakers
 from autopay.domain.request import RequestStatus
 from autopay.metrics.table import BREAKER_CHANGES
-from tests.unit.metrics.meters import BrokenMeter, recorded_by
+from tests.unit.metrics.meters import BrokenMeter, fresh_labels, recorded_by
 from tests.workflow.conftest import World
 from tests.workflow.world import PRICE
 from workflows.agent_parts.measured import CountedBreakers
@@ -49,11 +49,12 @@ async def test_a_breaker_is_counted_once_however_often_its_agent_is_replayed(env
         return [str(each.attributes["state"]) for each in updates]
 
     runner = UnsandboxedWorkflowRunner()
-    async with Worker(
-        client, task_queue="metrics", workflows=[OpensAndCloses], workflow_runner=runner, max_cached_workflows=0
-    ):
-        handle = await env.client.start_workflow(OpensAndCloses.run, id="metrics", task_queue="metrics")
-        await handle.result()
+    with fresh_labels():
+        async with Worker(
+            client, task_queue="metrics", workflows=[OpensAndCloses], workflow_runner=runner, max_cached_workflows=0
+        ):
+            handle = await env.client.start_workflow(OpensAndCloses.run, id="metrics", task_queue="metrics")
+            await handle.result()
     assert counted() == ["open", "closed"], "each of the turns replayed those before it"
     replayer = Replayer(workflows=[OpensAndCloses], workflow_runner=runner, runtime=runtime)
     await replayer.replay_workflow(await handle.fetch_history())

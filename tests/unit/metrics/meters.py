@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
-from autopay.metrics import recording
+import pytest
+
+from autopay.metrics import labels, recording
 from autopay.metrics.table import Metric
 
 M = TypeVar("M", bound=recording.Meter)
@@ -67,9 +69,19 @@ class _Broken:
 
 @contextmanager
 def recorded_by(meter: M) -> Iterator[M]:
-    """Record into it for the length of the block."""
-    recording.switch_on(meter, "worker", "0", "DEVNET")
-    try:
-        yield meter
-    finally:
-        recording.switch_off()
+    """Record into it for the length of the block, in which every name gets a label that no test before has taken."""
+    with fresh_labels():
+        recording.switch_on(meter, "worker", "0", "DEVNET")
+        try:
+            yield meter
+        finally:
+            recording.switch_off()
+
+
+@contextmanager
+def fresh_labels() -> Iterator[None]:
+    """No agent and no seller has a label yet."""
+    with pytest.MonkeyPatch.context() as patch:
+        for names in (labels.AGENTS, labels.SELLERS):
+            patch.setattr(names, "_known", set())
+        yield
