@@ -25,8 +25,8 @@ MAX_FRAMES = 20
 TEMPORAL_FIELDS = {"activity_type": "step", "attempt": "attempt", "workflow_id": "workflow_id", "run_id": "run_id"}
 """What is kept of the SDK's own fields, and what it is called here."""
 
-CHATTY = ("httpx", "httpcore", "httpx2", "httpcore2")
-"""Loggers that write a line for each call, with its URL: their warnings are enough."""
+CHATTY = ("httpx", "httpcore", "httpx2", "httpcore2", "alembic", "uvicorn")
+"""Loggers that write a line for each call, with its URL, or for each part that they load: their warnings are enough."""
 
 
 def set_up_logging(log_format: LogFormat, level: LogLevel = "info", secrets: Iterable[str] = ()) -> None:
