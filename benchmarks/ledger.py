@@ -21,6 +21,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from autopay.adapters.postgres.maintenance import migrations
 from autopay.top_level import MIGRATIONS
 from benchmarks.ledger_database import database_server, filled
+from benchmarks.ledger_page import page_section
 from benchmarks.ledger_probes import Probe, probes
 from benchmarks.ledger_rows import Shape
 from benchmarks.machine import machine, tell
@@ -78,6 +79,9 @@ def main() -> int:
     with database_server(options.home) as server, filled(server.url(), options.rows, Shape()) as connection:
         connection.execute(text("SET statement_timeout = 0"))
         report = _report(connection)
+        connection.rollback()
+        tell("  the page and the API")
+        report.lines += page_section(server.url())
     options.out.write_text("\n".join(report.lines) + "\n")
     tell(f"written: {options.out}")
     for fault in report.faults:
