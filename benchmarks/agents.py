@@ -33,12 +33,16 @@ from autopay.domain.request import agent_workflow_id, payment_workflow_id
 from autopay.settings import Settings
 from autopay.temporal.connection import connect
 from benchmarks.machine import Cost, cost_of, machine, tell
+from benchmarks.page import asked, told
 from localnet.stack import Stack
 
 REPORT = Path(__file__).with_suffix(".md")
 PARTS = ("worker-1", "temporal", "postgres", "chain", "sellers", "facilitator")
 SAMPLE = 20
 """Histories that are read to count workflow tasks; all of them would be a load of its own."""
+
+SHOWN = ("/", "/agents", "/sessions", "/api/agents", "/api/sessions", "/api/balances")
+"""What the page and the API show of many agents."""
 
 PATIENCE_S = 240
 
@@ -259,7 +263,8 @@ async def main(count: int, every_s: int, seconds: float) -> str:
             tell(f"{max(first_s):.1f} s at most; {seconds:.0f} s of steady state ...")
             steady = await steady_state(here, seconds, every_s)
             list_s = [await listed(home), await listed(home, "--live")]
-    return report(count, every_s, launch_s, first_s, steady, list_s)
+            shown = await asked(here.settings.for_work(), SHOWN)
+    return report(count, every_s, launch_s, first_s, steady, list_s) + "\n".join(["", *told(shown), ""])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""How long the page and the API take at a million payments: asked in process, with Temporal and the chain away.
+"""How long the page and the API take, asked in process.
 
-So the times are those of reading the ledger and of writing the answer. Numbers that are kept for some seconds are read
-anew in the first run only, which is why it is told beside the median of the others.
+Numbers that are kept for some seconds are read anew in the first run only, which is why it is told beside the median of
+the others.
 """
 
 import asyncio
@@ -44,14 +44,22 @@ PATHS = (
 )
 
 
-def page_section(database_url: str) -> list[str]:
+Row = tuple[str, float, float, int]
+"""A path; milliseconds of the first time and the median of the next; bytes of the answer."""
+
+
+def ledger_alone(database_url: str) -> Sequence[Row]:
+    """All paths over this ledger, with Temporal and the chain away: what reading it and writing the answers take."""
+    os.environ["TEMPORAL_ADDRESS"] = NOWHERE
+    settings = Settings.load(
+        database_url=database_url, keyring=Keyring.generate().dump(), solana_rpc_url=f"http://{NOWHERE}"
+    ).resolve()
+    return asyncio.run(asked(settings, PATHS))
+
+
+def told(rows: Sequence[Row]) -> Iterator[str]:
     """The report's lines."""
-    rows = asyncio.run(_asked(database_url))
-    return ["", "## What a browser or a program waits for", "", *_told(rows)]
-
-
-def _told(rows: Sequence[tuple[str, float, float, int]]) -> Iterator[str]:
-    yield "The application in process, Temporal and the chain away; ms: the first time, and the median of five more."
+    yield f"The application in process; ms: the first time, and the median of {RUNS} more."
     yield ""
     yield "| path | first | then | bytes |"
     yield "|---|--:|--:|--:|"
@@ -59,18 +67,15 @@ def _told(rows: Sequence[tuple[str, float, float, int]]) -> Iterator[str]:
         yield f"| `{path}` | {first:.0f} | {then:.0f} | {size:,} |"
 
 
-async def _asked(database_url: str) -> list[tuple[str, float, float, int]]:
-    os.environ["TEMPORAL_ADDRESS"] = NOWHERE
-    settings = Settings.load(
-        database_url=database_url, keyring=Keyring.generate().dump(), solana_rpc_url=f"http://{NOWHERE}"
-    ).resolve()
+async def asked(settings: Settings, paths: Sequence[str]) -> Sequence[Row]:
+    """Ask for each path some times."""
     async with open_services(settings) as services:
         transport = httpx.ASGITransport(services.access.gate(create_app(services)))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=600) as client:
-            return [await _asked_for(client, path) for path in PATHS]
+            return [await _asked_for(client, path) for path in paths]
 
 
-async def _asked_for(client: httpx.AsyncClient, path: str) -> tuple[str, float, float, int]:
+async def _asked_for(client: httpx.AsyncClient, path: str) -> Row:
     times, size = [], 0
     for _ in range(RUNS + 1):
         began = time.perf_counter()
