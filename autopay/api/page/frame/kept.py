@@ -10,8 +10,9 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 LEAST_S, MOST_S = 0.5, 5.0
-SHARE = 10
-"""What took 0.1 s to read is kept for a second; after `MOST_S` it is read anew, however long that takes."""
+SHARE, SLOW_SHARE = 10, 2
+"""What took 0.1 s to read is kept for a second, and nothing for more than `MOST_S`, but for what takes so long that the
+database would then do little else: that is kept for twice as long as it took."""
 
 
 class Kept(Generic[T]):
@@ -37,5 +38,6 @@ class Kept(Generic[T]):
                 began = self._clock()
                 self._value = await self._read()
                 took_s = self._clock() - began
-                self._until = self._clock() + min(max(took_s * SHARE, self._least_s), MOST_S)
+                most_s = max(MOST_S, took_s * SLOW_SHARE)
+                self._until = self._clock() + min(max(took_s * SHARE, self._least_s), most_s)
             return self._value
