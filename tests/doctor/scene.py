@@ -144,7 +144,7 @@ class Scene:
 
         async def are_known() -> bool:
             queues = [(self.queue, "workflow"), (self.queue, "activity"), *([(self.queue + WAITS, "activity")] * waits)]
-            known = [await pollers(client, name, kind) for name, kind in queues]  # type: ignore[arg-type]
+            known = [await pollers(client, which, kind) for which, kind in queues]  # type: ignore[arg-type]
             return all(any(each.identity == name for each in found) for found in known)
 
         await eventually(are_known, PATIENCE_S)
